@@ -1,0 +1,36 @@
+import tseslint from "typescript-eslint";
+
+/** Sizes of the house: a function is read on one screen; a file has one purpose. */
+const sizes = {
+  "max-lines": ["error", { max: 500 }],
+  "max-lines-per-function": ["error", { max: 70, skipBlankLines: true, skipComments: true }],
+  complexity: ["error", 12],
+};
+
+export default tseslint.config(
+  { ignores: ["**/dist/**", "**/node_modules/**", "**/*.mjs", "**/*.js"] },
+  ...tseslint.configs.strictTypeChecked,
+  {
+    languageOptions: {
+      parserOptions: { project: "./tsconfig.json", tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      ...sizes,
+      eqeqeq: "error",
+      "no-restricted-syntax": [
+        "error",
+        { selector: "ExportAllDeclaration", message: "Name what you export: no `export *`." },
+      ],
+      "@typescript-eslint/consistent-type-imports": "error",
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
+      "@typescript-eslint/switch-exhaustiveness-check": "error",
+    },
+  },
+  {
+    files: ["**/test/**", "bench/**", "tools/**"],
+    rules: {
+      "max-lines-per-function": "off",
+      "@typescript-eslint/no-non-null-assertion": "off",
+    },
+  },
+);

@@ -1,0 +1,4 @@
+import type { ErrorRow } from "../kinds.ts";
+
+/** Codes thrown by kernel. */
+export const kernelCodes = {} as const satisfies Record<string, ErrorRow>;

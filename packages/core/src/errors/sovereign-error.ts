@@ -1,0 +1,37 @@
+import { type ErrorCode, errorCatalogue } from "./catalogue.ts";
+import type { ErrorKind } from "./kinds.ts";
+
+/** Details of one failure: small, printable, and never a secret. */
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | null>>;
+
+/**
+ * The only error class that the product throws on purpose.
+ *
+ * `message` says what was expected, what was found and what to do next; `code` is for programs.
+ * A `cause` is kept for the log and never printed to a caller who is not trusted.
+ */
+export class SovereignError extends Error {
+  override readonly name = "SovereignError";
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.details = details;
+  }
+
+  get kind(): ErrorKind {
+    return errorCatalogue[this.code].kind;
+  }
+
+  /** The process exit code of this failure, 1..5. */
+  get exitCode(): number {
+    return errorCatalogue[this.code].exit;
+  }
+}
+
+/** True when `error` is ours, optionally with the given code. */
+export function isSovereignError(error: unknown, code?: ErrorCode): error is SovereignError {
+  return error instanceof SovereignError && (code === undefined || error.code === code);
+}
