@@ -1,0 +1,71 @@
+import { z } from "zod";
+
+/** A value that JSON can hold. Objects are read by own keys only. */
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | JsonValue[]
+  | { [key: string]: JsonValue };
+export type JsonObject = { [key: string]: JsonValue };
+
+/** The version of every format of this release; a reader refuses another major version. */
+export const SCHEMA_VERSION = "1.0.0";
+
+export const schemaVersion = z.literal(SCHEMA_VERSION);
+
+/** Lower-case hex SHA-256. */
+export const digest = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
+
+/** Lower-case hex SHA-256 of the SPKI DER of an Ed25519 public key. */
+export const keyId = digest;
+
+/** UTC with milliseconds, `2026-01-31T23:59:59.999Z`: one spelling for one instant. */
+export const timestamp = z
+  .string()
+  .regex(
+    /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/,
+    "expected a UTC time such as 2026-01-31T23:59:59.999Z",
+  );
+
+/** Names that people choose: tenants, roles, stages, artifacts, models. */
+export const name = z
+  .string()
+  .regex(/^[a-z][a-z0-9_.-]{0,62}$/, "expected 1 to 63 of a-z 0-9 _ . -, starting with a letter");
+
+export const runId = z.string().regex(/^run_[a-z0-9]{20}$/, "expected run_ and 20 of a-z 0-9");
+
+/** A run's stream is its id; the installation's log has `system` and `keys`. */
+export const streamName = z.union([runId, z.literal("system"), z.literal("keys")]);
+
+/** A log is one tenant's, or the installation's own. */
+export const INSTALLATION_LOG = "installation";
+
+export const installationId = z
+  .string()
+  .regex(/^ins_[a-z0-9]{20}$/, "expected ins_ and 20 of a-z 0-9");
+
+export const nonce = z.string().regex(/^[0-9a-f]{32}$/, "expected 32 lower-case hex digits");
+
+export const mode = z.enum(["sovereign", "compatible"]);
+export type Mode = z.infer<typeof mode>;
+
+export const count = z.int().min(0);
+
+export const json: z.ZodType<JsonValue> = z.json();
+export const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
+
+/** A file that a run made: `name` is unique in the run, `bytes` its size. */
+export const artifactRef = z.strictObject({
+  name: z
+    .string()
+    .min(1)
+    .max(200)
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_./-]*$/, "expected a relative path without odd characters")
+    .refine((path) => !path.split("/").includes(".."), "expected no .. in the path"),
+  sha256: digest,
+  bytes: count,
+  media_type: z.string().max(100),
+});
+export type ArtifactRef = z.infer<typeof artifactRef>;

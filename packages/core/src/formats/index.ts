@@ -1,0 +1,50 @@
+export type { Action, ActionContext, PolicyDecision, Usage } from "./action.ts";
+export type { ComplianceBundle } from "./bundle.ts";
+export {
+  type ArtifactRef,
+  INSTALLATION_LOG,
+  type JsonObject,
+  type JsonValue,
+  type Mode,
+  SCHEMA_VERSION,
+} from "./common.ts";
+export {
+  ENTRY_BYTES_MAX,
+  type EntryData,
+  entryData,
+  GENESIS_HASH,
+  type KeyLogHead,
+  type LedgerEntry,
+  type PlacedEntry,
+  type Severity,
+} from "./entry.ts";
+export { parseFormat } from "./parse.ts";
+export {
+  type Approval,
+  type ConfigSnapshot,
+  type KeyEvent,
+  type KeyPurpose,
+  type KeyRecord,
+  type PolicyBinding,
+  type Predicate,
+  type PredicateName,
+  predicates,
+  predicateType,
+  type RoleAssignment,
+  type RollbackProof,
+  type RunProof,
+  SLSA_PROVENANCE_TYPE,
+  type SlsaProvenance,
+  STATEMENT_PAYLOAD_TYPE,
+  STATEMENT_TYPE,
+  type Statement,
+  type Vote,
+} from "./predicates.ts";
+export { fields, formatSchemas, formats } from "./schemas.ts";
+export type { TrustRoot } from "./trust-root.ts";
+export type {
+  StepName,
+  Verdict,
+  VerificationReport,
+  VerificationStep,
+} from "./verification-report.ts";

@@ -1,0 +1,79 @@
+import type { z } from "zod";
+import { action, actionContext, policyDecision, usage } from "./action.ts";
+import { complianceBundle } from "./bundle.ts";
+import {
+  artifactRef,
+  count,
+  digest,
+  installationId,
+  json,
+  jsonObject,
+  keyId,
+  mode,
+  name,
+  nonce,
+  runId,
+  schemaVersion,
+  streamName,
+  timestamp,
+} from "./common.ts";
+import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
+import { envelope } from "./envelope.ts";
+import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
+import { trustRoot } from "./trust-root.ts";
+import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
+
+/** The fields that formats are made of, for formats that other packages define. */
+export const fields = {
+  artifactRef,
+  count,
+  digest,
+  eventType,
+  installationId,
+  json,
+  jsonObject,
+  keyId,
+  keyPurpose,
+  keyRecord,
+  mode,
+  name,
+  nonce,
+  runId,
+  schemaVersion,
+  severity,
+  streamName,
+  timestamp,
+  usage,
+  verdict,
+  verificationStep,
+} as const;
+
+/** The definitions of the documents that we exchange. */
+export const formats = {
+  action,
+  actionContext,
+  policyDecision,
+  ledgerEntry,
+  placedEntry,
+  envelope,
+  statement,
+  slsaProvenance,
+  trustRoot,
+  complianceBundle,
+  verificationReport,
+} as const;
+
+/** Every format that is published as a JSON Schema, by its name. */
+export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
+  action,
+  "action-context": actionContext,
+  "policy-decision": policyDecision,
+  "ledger-entry": ledgerEntry,
+  "placed-entry": placedEntry,
+  envelope,
+  statement,
+  ...predicates,
+  "trust-root": trustRoot,
+  "compliance-bundle": complianceBundle,
+  "verification-report": verificationReport,
+};
