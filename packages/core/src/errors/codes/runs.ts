@@ -1,4 +1,9 @@
-import type { ErrorRow } from "../kinds.ts";
+import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by runs, pipeline and cli. */
-export const runsCodes = {} as const satisfies Record<string, ErrorRow>;
+export const runsCodes = {
+  ERR_PIPELINE_TOO_LARGE: row.input("The pipeline file is larger than the limit."),
+  ERR_PIPELINE_SYNTAX: row.input("The pipeline file is not the plain YAML that we read."),
+  ERR_PIPELINE_INVALID: row.input("The pipeline does not match its schema."),
+  ERR_PIPELINE_REFERENCE: row.input("The pipeline names something that is not there, or later."),
+} as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,150 @@
+import { SovereignError } from "@sovereign/core";
+import {
+  type Document,
+  isAlias,
+  isCollection,
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from "yaml";
+
+const FILE_BYTES_MAX = 256 * 1024;
+const NODES_MAX = 20_000;
+const DEPTH_MAX = 32;
+
+/** A YAML file as plain data, and where each part of it stands. */
+export interface YamlFile {
+  readonly value: unknown;
+  /** `file:line:column` of the value at a path, or of the nearest part that holds it. */
+  placeOf(path: readonly PropertyKey[]): string;
+}
+
+/**
+ * Read one YAML 1.2 document of plain maps, lists and scalars. What makes YAML dangerous or
+ * ambiguous is refused: aliases, anchors, tags, merge keys, repeated keys, numbers that lose
+ * digits, and too much of anything.
+ *
+ * @param bytes untrusted
+ * @param path for messages only
+ * @throws ERR_PIPELINE_TOO_LARGE, ERR_PIPELINE_SYNTAX
+ */
+export function readPlainYaml(bytes: Uint8Array, path: string): YamlFile {
+  if (bytes.length > FILE_BYTES_MAX) {
+    const text = `${path}: expected at most ${FILE_BYTES_MAX} bytes, found ${bytes.length}`;
+    throw new SovereignError("ERR_PIPELINE_TOO_LARGE", text, { bytes: bytes.length });
+  }
+  const lines = new LineCounter();
+  const placeAt = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${path}:${line}:${col}`;
+  };
+  const document = parse(decode(bytes, path), lines);
+  const problem = document.errors[0] ?? document.warnings[0];
+  if (problem !== undefined) {
+    throw syntaxError(placeAt(problem.pos[0]), problem.message.split("\n")[0] ?? "not YAML");
+  }
+  if (document.directives.yaml.explicit === true) {
+    throw syntaxError(placeAt(0), "directives are refused: the file is YAML 1.2");
+  }
+  refuseTricks(document, placeAt);
+  return {
+    value: document.toJS() as unknown,
+    placeOf: (at) => placeAt(offsetOf(document, at)),
+  };
+}
+
+function decode(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw syntaxError(path, "expected UTF-8, found other bytes");
+  }
+}
+
+/** Options without surprises: `yes` is text, a key stands once, and nothing is merged. */
+function parse(text: string, lineCounter: LineCounter): Document.Parsed {
+  return parseDocument(text, {
+    lineCounter,
+    version: "1.2",
+    schema: "core",
+    strict: true,
+    uniqueKeys: true,
+    merge: false,
+    prettyErrors: false,
+  });
+}
+
+function refuseTricks(document: Document.Parsed, placeAt: (offset: number) => string): void {
+  let nodes = 0;
+  visit(document, (_key, item, parents) => {
+    if (!isNode(item)) {
+      if (isPair(item)) refuseKey(item.key, placeAt);
+      return;
+    }
+    const place = placeAt(item.range?.[0] ?? 0);
+    nodes += 1;
+    if (nodes > NODES_MAX) throw syntaxError(place, `expected at most ${NODES_MAX} values`);
+    if (parents.filter((parent) => isCollection(parent)).length > DEPTH_MAX) {
+      throw syntaxError(place, `expected at most ${DEPTH_MAX} levels`);
+    }
+    const trick = trickOf(item);
+    if (trick !== null) throw syntaxError(place, trick);
+  });
+}
+
+function refuseKey(key: unknown, placeAt: (offset: number) => string): void {
+  if (!isScalar(key)) throw syntaxError(placeAt(0), "expected a plain name as a key");
+  const place = placeAt(key.range?.[0] ?? 0);
+  if (typeof key.value !== "string") throw syntaxError(place, "expected a name as a key");
+  if (key.value === "__proto__" || key.value === "<<") {
+    throw syntaxError(place, `the key ${key.value} is refused`);
+  }
+}
+
+function trickOf(item: Node): string | null {
+  if (isAlias(item)) return "aliases are refused: write the value out";
+  if (item.tag !== undefined) return "tags are refused: write a plain value";
+  if ((isScalar(item) || isCollection(item)) && item.anchor !== undefined) {
+    return "anchors are refused: write the value out";
+  }
+  return isScalar(item) ? oddityOf(item.value) : null;
+}
+
+/** What makes a scalar unfit for canonical JSON. */
+function oddityOf(value: unknown): string | null {
+  if (typeof value === "string" && !value.isWellFormed()) return "the text has a lone surrogate";
+  if (typeof value !== "number") return null;
+  if (!Number.isFinite(value)) return "expected a finite number";
+  if (Number.isInteger(value) && !Number.isSafeInteger(value)) return "the number loses digits";
+  return null;
+}
+
+/** The offset of a path: of the key where there is one; a missing part is placed at its parent. */
+function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {
+  let at: unknown = document.contents;
+  let offset = startOf(at) ?? 0;
+  for (const step of path) {
+    if (isMap(at)) {
+      const pair = at.items.find((item) => isScalar(item.key) && item.key.value === step);
+      offset = startOf(pair?.key) ?? offset;
+      at = pair?.value;
+    } else {
+      at = isCollection(at) ? at.get(step, true) : undefined;
+      offset = startOf(at) ?? offset;
+    }
+  }
+  return offset;
+}
+
+function startOf(item: unknown): number | undefined {
+  return isNode(item) ? item.range?.[0] : undefined;
+}
+
+function syntaxError(place: string, found: string): SovereignError {
+  return new SovereignError("ERR_PIPELINE_SYNTAX", `${place}: ${found}`, { place });
+}
