@@ -1,4 +1,6 @@
-import type { ErrorRow } from "../kinds.ts";
+import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by runs, pipeline and cli. */
-export const runsCodes = {} as const satisfies Record<string, ErrorRow>;
+export const runsCodes = {
+  ERR_DATA_FOLDER: row.fatal("The data folder can not be used."),
+} as const satisfies Record<string, ErrorRow>;
