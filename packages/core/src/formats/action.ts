@@ -38,8 +38,8 @@ export const policyDecision = z.strictObject({
   approvals: z.strictObject({ required: z.int().min(1), roles: z.array(name).min(1) }).nullable(),
   policy_digest: digest,
   request_digest: digest,
-  /** True where the policy only observes: it would have been denied. */
-  observed: z.literal(true).optional(),
+  /** True where the policy only observes, and this would have been denied. */
+  observed: z.boolean(),
 });
 export type PolicyDecision = z.infer<typeof policyDecision>;
 

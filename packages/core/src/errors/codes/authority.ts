@@ -1,4 +1,14 @@
-import type { ErrorRow } from "../kinds.ts";
+import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by authority. */
-export const authorityCodes = {} as const satisfies Record<string, ErrorRow>;
+export const authorityCodes = {
+  ERR_KEYSTORE_IN_WORK_TREE: row.denied("The keystore would lie in a git work tree."),
+  ERR_KEYSTORE_UNSAFE: row.denied("Others may read the keystore."),
+  ERR_KEYSTORE_UNAVAILABLE: row.fatal("The keystore can not be made, read or written."),
+  ERR_KEY_FILE_MALFORMED: row.integrity("A key file is not what it should be."),
+  ERR_KEY_NOT_FOUND: row.input("The keystore has no such key."),
+  ERR_KEY_PASSPHRASE: row.denied("The passphrase of a key is missing or wrong."),
+  ERR_KEYS_EXIST: row.input("The installation has keys already."),
+  ERR_KEYS_MISSING: row.input("The installation has no keys yet."),
+  ERR_BINDING_REFUSED: row.denied("The authority issues no binding for what policy denies."),
+} as const satisfies Record<string, ErrorRow>;

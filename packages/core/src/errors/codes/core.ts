@@ -2,6 +2,7 @@ import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by `@sovereign/core`. */
 export const coreCodes = {
+  ERR_BYTES_MALFORMED: row.input("The text is not the expected encoding of bytes."),
   ERR_JSON_MALFORMED: row.input("The bytes are not strict JSON (RFC 8259, UTF-8)."),
   ERR_JSON_DUPLICATE_KEY: row.input("A JSON object names the same key twice."),
   ERR_JSON_TOO_DEEP: row.input("The JSON is nested deeper than the limit."),
@@ -9,6 +10,7 @@ export const coreCodes = {
   ERR_JSON_NOT_CANONICAL: row.integrity("The bytes are not the RFC 8785 canonical form."),
   ERR_JSON_UNSUPPORTED: row.input("The value has no canonical JSON form."),
   ERR_KEY_MALFORMED: row.input("The bytes are not an Ed25519 public key that may be used."),
+  ERR_KEY_LOG_INVALID: row.integrity("The key log does not hold together."),
   ERR_ENVELOPE_MALFORMED: row.input("The bytes are not a DSSE envelope."),
   ERR_ENVELOPE_SIGNATURE: row.integrity("Too few distinct trusted keys signed the envelope."),
   ERR_STATEMENT_MALFORMED: row.input("The payload is not an in-toto Statement v1 of this type."),

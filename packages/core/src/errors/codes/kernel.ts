@@ -1,4 +1,38 @@
-import type { ErrorRow } from "../kinds.ts";
+import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by kernel. */
-export const kernelCodes = {} as const satisfies Record<string, ErrorRow>;
+export const kernelCodes = {
+  ERR_POLICY_DENIED: row.denied("Policy denies the action."),
+  ERR_ACTION_UNKNOWN: row.denied("No effect is registered for this type of action."),
+  ERR_APPROVAL_REQUIRED: row.denied("Policy asks for approvals that are not there yet."),
+  ERR_APPROVAL_SIGNATURE: row.denied("An approval is not signed by an enrolled key."),
+  ERR_APPROVAL_WRONG_KEY: row.denied("An approval is signed by a key that is not an approver's."),
+  ERR_APPROVAL_KEY_REVOKED: row.denied("An approval is signed by a key that is not valid now."),
+  ERR_APPROVAL_ACTION: row.denied("An approval is for another action."),
+  ERR_APPROVAL_CONTEXT: row.denied("An approval is for another context."),
+  ERR_APPROVAL_EXPIRED: row.denied("An approval is outside its time."),
+  ERR_AUTHORITY_MALFORMED: row.denied("An authority envelope is not a statement of its type."),
+  ERR_ROLE_MISSING: row.denied("The action has no role signature."),
+  ERR_ROLE_SIGNATURE: row.denied("The role signature is not of an enrolled key."),
+  ERR_ROLE_WRONG_KEY: row.denied("The role is signed by a key of another role or purpose."),
+  ERR_ROLE_KEY_REVOKED: row.denied("The role is signed by a key that is not valid now."),
+  ERR_ROLE_ACTION: row.denied("The role signature is for another action."),
+  ERR_ROLE_CONTEXT: row.denied("The role signature is for another context or role."),
+  ERR_ROLE_EXPIRED: row.denied("The role signature is outside its time."),
+  ERR_BINDING_MISSING: row.denied("The action has no policy binding."),
+  ERR_BINDING_SIGNATURE: row.denied("The policy binding is not signed by an enrolled key."),
+  ERR_BINDING_WRONG_KEY: row.denied("The policy binding is signed by a key of another purpose."),
+  ERR_BINDING_KEY_REVOKED: row.denied("The policy binding's key is not valid now."),
+  ERR_BINDING_TENANT: row.denied("The policy binding is for another tenant."),
+  ERR_BINDING_RUN: row.denied("The policy binding is for another run."),
+  ERR_BINDING_ACTION: row.denied("The policy binding is for another action."),
+  ERR_BINDING_CONTEXT: row.denied("The policy binding is for another context."),
+  ERR_BINDING_POLICY: row.denied("The policy binding is for another policy or decision."),
+  ERR_BINDING_EXPIRED: row.denied("The policy binding is outside its time."),
+  ERR_NONCE_REPLAYED: row.denied("A signed permission was used before."),
+  ERR_MODE_REFUSED: row.denied("The configuration refuses this mode."),
+  ERR_RUN_FENCED: row.transient("Another process has taken this run over."),
+  ERR_OUTCOME_UNRECORDED: row.transient("The effect ran, but its outcome could not be recorded."),
+  ERR_EFFECT_FAILED: row.fatal("The effect threw."),
+  ERR_EFFECT_KILLED: row.fatal("The effect was stopped before it ended."),
+} as const satisfies Record<string, ErrorRow>;

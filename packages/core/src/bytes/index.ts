@@ -1,0 +1,10 @@
+export {
+  base64Decode,
+  base64Encode,
+  concatBytes,
+  equalBytes,
+  hexDecode,
+  hexEncode,
+  utf8Decode,
+  utf8Encode,
+} from "./bytes.ts";

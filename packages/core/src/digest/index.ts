@@ -1,0 +1,1 @@
+export { digestOf, sha256, sha256Hex } from "./digest.ts";

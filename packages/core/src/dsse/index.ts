@@ -1,0 +1,8 @@
+export {
+  type Envelope,
+  pae,
+  parseEnvelope,
+  signEnvelope,
+  type VerifiedEnvelope,
+  verifyEnvelope,
+} from "./dsse.ts";

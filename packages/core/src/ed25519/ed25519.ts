@@ -1,0 +1,88 @@
+import { platform } from "#platform";
+import { concatBytes, equalBytes, hexDecode } from "../bytes/index.ts";
+import { sha256Hex } from "../digest/index.ts";
+import { SovereignError } from "../errors/index.ts";
+
+/** An Ed25519 public key that may be used. Only {@link parsePublicKey} makes one. */
+export interface PublicKey {
+  /** 32 bytes (RFC 8032 §5.1.5). */
+  readonly raw: Uint8Array;
+  /** 44 bytes: SubjectPublicKeyInfo (RFC 8410 §4). */
+  readonly spki: Uint8Array;
+  /** Lower-case hex SHA-256 of `spki`. */
+  readonly keyId: string;
+}
+
+/** The power to sign with one key. */
+export interface Signer {
+  readonly publicKey: PublicKey;
+  /** A 64-byte Ed25519 signature over the message. */
+  sign(message: Uint8Array): Uint8Array;
+}
+
+const SPKI_PREFIX = hexDecode("302a300506032b6570032100");
+
+/** p = 2^255 - 19 and the group's order L = 2^252 + …, as big integers. */
+const P = 2n ** 255n - 19n;
+const L = 2n ** 252n + 27742317777372353535851937790883648493n;
+
+/** The curve's d = -121665/121666 mod p (RFC 8032 §5.1). */
+const D = 37095705934669439343138083508754565189542113879843219016388785533085940283555n;
+
+/**
+ * Read a public key that is about to be enrolled or used.
+ *
+ * @param bytes untrusted; 32 raw bytes or 44 bytes of SPKI
+ * @throws ERR_KEY_MALFORMED for another length, a y that is not reduced, or a point of small order
+ */
+export function parsePublicKey(bytes: Uint8Array): PublicKey {
+  const raw = bytes.length === 44 ? withoutPrefix(bytes) : bytes.slice();
+  if (raw.length !== 32) throw malformed(`expected 32 or 44 bytes, found ${bytes.length}`);
+  const y = littleEndian(raw) & (2n ** 255n - 1n);
+  if (y >= P) throw malformed("y is not reduced");
+  if (isSmallOrder(y)) throw malformed("the point has a small order");
+  const spki = concatBytes(SPKI_PREFIX, raw);
+  return { raw, spki, keyId: sha256Hex(spki) };
+}
+
+/**
+ * Whether the signature is good, by the rules of RFC 8032 without cofactor: canonical S, R and A.
+ *
+ * @param signature untrusted; anything but 64 bytes is simply not a signature
+ */
+export function checkSignature(
+  key: PublicKey,
+  message: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  if (signature.length !== 64) return false;
+  const r = littleEndian(signature.subarray(0, 32)) & (2n ** 255n - 1n);
+  if (r >= P || littleEndian(signature.subarray(32)) >= L) return false;
+  return platform.verifyEd25519(key.raw, message, signature);
+}
+
+/**
+ * Whether a point with this y has an order that divides 8. With such a key one signature is good
+ * for many messages, so it is no identity. Orders 1, 2 and 4 have y = 1, -1 and 0; a point of
+ * order 8 doubles to y = 0, which on the curve means d·y^4 + 2·y^2 - 1 = 0.
+ */
+function isSmallOrder(y: bigint): boolean {
+  if (y === 0n || y === 1n || y === P - 1n) return true;
+  const y2 = (y * y) % P;
+  return (D * y2 * y2 + 2n * y2 - 1n) % P === 0n;
+}
+
+function withoutPrefix(spki: Uint8Array): Uint8Array {
+  if (!equalBytes(spki.subarray(0, 12), SPKI_PREFIX)) throw malformed("not an Ed25519 SPKI");
+  return spki.slice(12);
+}
+
+function littleEndian(bytes: Uint8Array): bigint {
+  let value = 0n;
+  for (let at = bytes.length - 1; at >= 0; at--) value = (value << 8n) | BigInt(bytes[at] ?? 0);
+  return value;
+}
+
+function malformed(found: string): SovereignError {
+  return new SovereignError("ERR_KEY_MALFORMED", `Not a usable Ed25519 public key: ${found}.`);
+}

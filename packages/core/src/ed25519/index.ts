@@ -1,0 +1,1 @@
+export { checkSignature, type PublicKey, parsePublicKey, type Signer } from "./ed25519.ts";

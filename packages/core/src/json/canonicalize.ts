@@ -1,0 +1,77 @@
+import { utf8Encode } from "../bytes/index.ts";
+import { SovereignError } from "../errors/index.ts";
+import type { JsonValue } from "../formats/common.ts";
+
+/** How deep objects and arrays may nest. */
+export const JSON_DEPTH_MAX = 64;
+
+/**
+ * The canonical form of a JSON value: RFC 8785.
+ *
+ * @throws ERR_JSON_UNSUPPORTED for what JSON can not hold: undefined, non-finite numbers, lone
+ *   surrogates, functions, objects that are not plain
+ * @throws ERR_JSON_TOO_DEEP beyond {@link JSON_DEPTH_MAX}
+ * @see RFC 8785 §3.2
+ */
+export function canonicalize(value: JsonValue): string {
+  return write(value, 0);
+}
+
+/** The UTF-8 bytes of {@link canonicalize}. */
+export function canonicalBytes(value: JsonValue): Uint8Array {
+  return utf8Encode(write(value, 0));
+}
+
+function write(value: unknown, depth: number): string {
+  switch (typeof value) {
+    case "string":
+      return writeString(value);
+    case "number":
+      // RFC 8785 §3.2.2.3 is ECMAScript's own number format; -0 becomes 0.
+      if (!Number.isFinite(value)) throw unsupported("a number that is not finite");
+      return JSON.stringify(value);
+    case "boolean":
+      return value ? "true" : "false";
+    case "object":
+      if (value === null) return "null";
+      if (depth >= JSON_DEPTH_MAX) {
+        throw new SovereignError("ERR_JSON_TOO_DEEP", `Nested deeper than ${JSON_DEPTH_MAX}.`);
+      }
+      return Array.isArray(value) ? writeArray(value, depth) : writeObject(value, depth);
+    default:
+      throw unsupported(typeof value);
+  }
+}
+
+function writeString(text: string): string {
+  if (!text.isWellFormed()) throw unsupported("a string with a lone surrogate");
+  return JSON.stringify(text);
+}
+
+function writeArray(items: readonly unknown[], depth: number): string {
+  let text = "[";
+  for (let at = 0; at < items.length; at++) {
+    if (at > 0) text += ",";
+    text += write(items[at], depth + 1);
+  }
+  return `${text}]`;
+}
+
+function writeObject(object: object, depth: number): string {
+  const prototype: unknown = Object.getPrototypeOf(object);
+  if (prototype !== Object.prototype && prototype !== null)
+    throw unsupported("an object of a class");
+  // The default sort compares UTF-16 code units, which is what RFC 8785 §3.2.3 asks for.
+  const keys = Object.keys(object).sort();
+  let text = "{";
+  for (let at = 0; at < keys.length; at++) {
+    const key = keys[at] as string;
+    if (at > 0) text += ",";
+    text += `${writeString(key)}:${write((object as Record<string, unknown>)[key], depth + 1)}`;
+  }
+  return `${text}}`;
+}
+
+function unsupported(what: string): SovereignError {
+  return new SovereignError("ERR_JSON_UNSUPPORTED", `JSON can not hold ${what}.`);
+}

@@ -1,0 +1,2 @@
+export { KeyLogReplay } from "./key-log.ts";
+export { type KeyRefusal, KeyTable, type KeyWindow } from "./key-table.ts";

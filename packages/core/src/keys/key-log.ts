@@ -1,0 +1,57 @@
+import { type Envelope, verifyEnvelope } from "../dsse/index.ts";
+import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
+import { base64Decode } from "../bytes/index.ts";
+import { SovereignError } from "../errors/index.ts";
+import type { KeyEvent } from "../formats/index.ts";
+import { parseStatement } from "../statement/index.ts";
+import { KeyTable } from "./key-table.ts";
+
+/**
+ * Replays a key log, event by event, checking that a root key that was valid before an event
+ * signed it. The first event introduces the first root key and is signed by that key itself: only
+ * a trust root from outside can say whether it is the right one.
+ */
+export class KeyLogReplay {
+  readonly table: KeyTable = new KeyTable();
+  readonly #installationId: string;
+
+  constructor(installationId: string) {
+    this.#installationId = installationId;
+  }
+
+  /**
+   * Apply the next event.
+   *
+   * @param envelope untrusted
+   * @param eventType the ledger entry's `event_type`, which must agree with the statement
+   * @param at the ledger entry's timestamp
+   * @throws ERR_ENVELOPE_SIGNATURE, ERR_STATEMENT_MALFORMED or ERR_KEY_LOG_INVALID
+   */
+  apply(envelope: Envelope, eventType: string, at: string): KeyEvent {
+    const { body } = verifyEnvelope(envelope, this.#rootsFor(envelope, at));
+    const event = parseStatement(body, "key-event").predicate;
+    if (event.installation_id !== this.#installationId) {
+      throw invalid(`event ${event.sequence} is of another installation`);
+    }
+    if (`key.${event.event}` !== eventType) {
+      throw invalid(`event ${event.sequence} says ${event.event}, its entry says ${eventType}`);
+    }
+    if (this.table.count === 0 && event.key.purpose !== "root") {
+      throw invalid("the first event introduces a root key");
+    }
+    this.table.apply(event);
+    return event;
+  }
+
+  /** Unverified content is read only to find the first root key, which then must verify it. */
+  #rootsFor(envelope: Envelope, at: string): PublicKey[] {
+    const { table } = this;
+    if (table.count > 0) return table.valid("root", null, table.count, at).map(({ key }) => key);
+    const first = parseStatement(base64Decode(envelope.payload), "key-event").predicate;
+    return [parsePublicKey(base64Decode(first.key.public_key))];
+  }
+}
+
+function invalid(found: string): SovereignError {
+  return new SovereignError("ERR_KEY_LOG_INVALID", `The key log does not hold together: ${found}.`);
+}

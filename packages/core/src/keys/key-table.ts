@@ -1,0 +1,129 @@
+import { base64Decode } from "../bytes/index.ts";
+import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
+import { SovereignError } from "../errors/index.ts";
+import type { KeyEvent, KeyPurpose, KeyRecord } from "../formats/index.ts";
+
+/** A key with its window in the key log, by the sequence numbers of the events that bound it. */
+export interface KeyWindow {
+  readonly record: KeyRecord;
+  readonly key: PublicKey;
+  readonly introduced: number;
+  readonly ended: number | null;
+  readonly endedBy: "rotated" | "revoked" | null;
+  readonly distrustAll: boolean;
+}
+
+/** Why a key may not be used at a place in the log. */
+export type KeyRefusal = "not_introduced" | "ended" | "distrusted" | "outside_time";
+
+/**
+ * The keys of an installation, replayed from its key log.
+ *
+ * An epoch is a count of key events: a signature made at epoch `e` may use the keys that events
+ * 0 … e-1 introduced and did not end. So a later revocation never undoes what was signed before
+ * it, unless it says that the key is to be distrusted from its beginning.
+ */
+export class KeyTable {
+  readonly #windows = new Map<string, KeyWindow>();
+  #count = 0;
+
+  /** The number of events applied: the epoch of a signature made now. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** All keys, in the order of their introduction. */
+  get windows(): readonly KeyWindow[] {
+    return [...this.#windows.values()];
+  }
+
+  get(keyId: string): KeyWindow | undefined {
+    return this.#windows.get(keyId);
+  }
+
+  /**
+   * Apply the next event of the key log. Who signed it is the caller's to check.
+   *
+   * @throws ERR_KEY_LOG_INVALID when the event is out of order, repeats a key or ends an unknown one
+   */
+  apply(event: KeyEvent): void {
+    if (event.sequence !== this.#count) {
+      throw invalid(`expected key event ${this.#count}, found ${event.sequence}`);
+    }
+    if (event.event === "revoked") {
+      this.#end(event.key.key_id, "revoked", event.distrust_all);
+    } else {
+      if (event.event === "rotated") this.#rotate(event);
+      else if (event.replaces !== null) throw invalid("an introduction replaces no key");
+      this.#introduce(event.key);
+    }
+    this.#count += 1;
+  }
+
+  /** Null when the key may be used for a signature at this epoch and time, else why not. */
+  refusal(window: KeyWindow, epoch: number, at: string): KeyRefusal | null {
+    if (window.distrustAll) return "distrusted";
+    if (window.introduced >= epoch) return "not_introduced";
+    if (window.ended !== null && window.ended < epoch) return "ended";
+    const { not_before, not_after } = window.record;
+    // One spelling per instant, so the order of the text is the order of time.
+    if (at < not_before || (not_after !== null && at > not_after)) return "outside_time";
+    return null;
+  }
+
+  /** The keys of a purpose (and role) that may be used at this epoch and time. */
+  valid(purpose: KeyPurpose, role: string | null, epoch: number, at: string): KeyWindow[] {
+    return this.windows.filter(
+      (window) =>
+        window.record.purpose === purpose &&
+        window.record.role === role &&
+        this.refusal(window, epoch, at) === null,
+    );
+  }
+
+  #introduce(record: KeyRecord): void {
+    if (this.#windows.has(record.key_id)) throw invalid(`key ${record.key_id} is enrolled twice`);
+    const key = parsePublicKey(base64Decode(record.public_key));
+    if (key.keyId !== record.key_id) throw invalid(`key ${record.key_id} has another key's bytes`);
+    const needsRole = record.purpose === "role" || record.purpose === "approval";
+    if (needsRole !== (record.role !== null)) {
+      throw invalid(`key ${record.key_id}: a role is for the purposes role and approval alone`);
+    }
+    this.#windows.set(record.key_id, {
+      record,
+      key,
+      introduced: this.#count,
+      ended: null,
+      endedBy: null,
+      distrustAll: false,
+    });
+  }
+
+  #rotate(event: KeyEvent): void {
+    const old = event.replaces === null ? undefined : this.#windows.get(event.replaces);
+    if (old === undefined) throw invalid("a rotation names the key that it replaces");
+    if (old.record.purpose !== event.key.purpose || old.record.role !== event.key.role) {
+      throw invalid("a rotation keeps the purpose and the role");
+    }
+    this.#end(old.record.key_id, "rotated", event.distrust_all);
+  }
+
+  #end(keyId: string, endedBy: "rotated" | "revoked", distrustAll: boolean): void {
+    const window = this.#windows.get(keyId);
+    if (window === undefined) throw invalid(`key ${keyId} was never introduced`);
+    // A key that was rotated away may still be revoked, to distrust all that it signed.
+    if (window.ended !== null && !(endedBy === "revoked" && distrustAll)) {
+      throw invalid(`key ${keyId} has already ended`);
+    }
+    this.#windows.set(keyId, {
+      ...window,
+      ended: window.ended ?? this.#count,
+      endedBy: window.endedBy ?? endedBy,
+      distrustAll: window.distrustAll || distrustAll,
+    });
+  }
+}
+
+function invalid(found: string): SovereignError {
+  return new SovereignError("ERR_KEY_LOG_INVALID", `The key log does not hold together: ${found}.`);
+}

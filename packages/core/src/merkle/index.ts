@@ -1,0 +1,11 @@
+export {
+  type PlacedLeaf,
+  proveConsistency,
+  proveInclusion,
+  proveInclusionSet,
+  type RangeRoot,
+  verifyConsistency,
+  verifyInclusion,
+  verifyInclusionSet,
+} from "./proofs.ts";
+export { emptyRoot, Frontier, leafHash, nodeHash, splitOf } from "./tree.ts";

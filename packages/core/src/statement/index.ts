@@ -1,0 +1,6 @@
+export {
+  createStatement,
+  parseAnyStatement,
+  parseStatement,
+  type TypedStatement,
+} from "./statement.ts";

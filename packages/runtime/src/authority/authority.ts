@@ -1,0 +1,185 @@
+import {
+  type Action,
+  type ActionContext,
+  canonicalBytes,
+  createStatement,
+  digestOf,
+  type Envelope,
+  type JsonValue,
+  type KeyPurpose,
+  type KeyTable,
+  type PolicyDecision,
+  type Predicate,
+  type PredicateName,
+  predicateType,
+  type Signer,
+  SLSA_PROVENANCE_TYPE,
+  type SlsaProvenance,
+  SovereignError,
+  STATEMENT_PAYLOAD_TYPE,
+  signEnvelope,
+} from "@sovereign/core";
+import type { Keystore } from "./keystore.ts";
+
+/** How long a permission is good for, in milliseconds: long enough to be used at once. */
+const BINDING_TTL_MS = 60_000;
+/** People take longer than machines. */
+const APPROVAL_TTL_MS = 15 * 60_000;
+
+export interface AuthorityOptions {
+  readonly keystore: Keystore;
+  /** The enrolled keys as they are now. */
+  readonly keys: () => KeyTable;
+  /** What policy decides: the authority asks it itself and takes nobody's word. */
+  readonly decide: (action: Action, context: ActionContext) => PolicyDecision;
+  readonly clock: { now(): Date };
+  readonly entropy: { bytes(count: number): Uint8Array };
+}
+
+/** What a statement is about: its name, and its SHA-256 in hex. */
+export interface Subject {
+  readonly name: string;
+  readonly sha256: string;
+}
+
+/**
+ * Issues signed permissions and statements. It is the only module that signs, and it never
+ * executes: the kernel verifies what comes from here with public keys alone.
+ */
+export class Authority {
+  readonly #options: AuthorityOptions;
+  readonly #signers = new Map<string, Promise<Signer>>();
+
+  constructor(options: AuthorityOptions) {
+    this.#options = options;
+  }
+
+  /** "I act in this role": signed by that role's own key, for one action in one context. */
+  async issueRoleAssignment(action: Action, context: ActionContext): Promise<Envelope> {
+    const predicate = {
+      role: context.role,
+      ...digests(action, context),
+      ...this.#freshness(BINDING_TTL_MS),
+    };
+    return this.issue("role-assignment", about(action), predicate, "role", context.role);
+  }
+
+  /**
+   * Permission for one action, once.
+   *
+   * @throws ERR_BINDING_REFUSED where policy denies the action
+   */
+  async issueBinding(action: Action, context: ActionContext): Promise<Envelope> {
+    const decision = this.#options.decide(action, context);
+    if (decision.effect === "deny") {
+      throw new SovereignError(
+        "ERR_BINDING_REFUSED",
+        `No binding for ${action.type}: ${decision.reasons.join("; ") || "no rule allows it"}.`,
+      );
+    }
+    const predicate = {
+      tenant_id: context.tenant_id,
+      run_id: context.run_id,
+      ...digests(action, context),
+      policy_digest: decision.policy_digest,
+      decision,
+      ...this.#freshness(BINDING_TTL_MS),
+    };
+    return this.issue("policy-binding", about(action), predicate, "binding", null);
+  }
+
+  /** One approver's consent to exactly this action in exactly this context. */
+  async issueApproval(
+    approver: string,
+    actionDigest: string,
+    contextDigest: string,
+  ): Promise<Envelope> {
+    const predicate = {
+      approver,
+      action_digest: actionDigest,
+      context_digest: contextDigest,
+      ...this.#freshness(APPROVAL_TTL_MS),
+    };
+    const subject = { name: "action", sha256: actionDigest };
+    return this.issue("approval", [subject], predicate, "approval", approver);
+  }
+
+  /** Sign one of our statements with the valid key of a purpose (and role). */
+  async issue<K extends PredicateName>(
+    kind: K,
+    subjects: readonly Subject[],
+    predicate: Predicate<K>,
+    purpose: KeyPurpose,
+    role: string | null,
+  ): Promise<Envelope> {
+    const signer = await this.signer(purpose, role);
+    return signStatement(subjects, predicateType(kind), predicate, signer);
+  }
+
+  /** Sign a SLSA provenance of what was built from what. */
+  async issueProvenance(
+    subjects: readonly Subject[],
+    provenance: SlsaProvenance,
+  ): Promise<Envelope> {
+    const signer = await this.signer("attestation", null);
+    return signStatement(subjects, SLSA_PROVENANCE_TYPE, provenance, signer);
+  }
+
+  /**
+   * The signer of the key that is valid now for a purpose (and role).
+   *
+   * @throws ERR_KEY_NOT_FOUND when no such key is enrolled and valid
+   */
+  async signer(purpose: KeyPurpose, role: string | null): Promise<Signer> {
+    const keys = this.#options.keys();
+    const at = this.#options.clock.now().toISOString();
+    const window = keys.valid(purpose, role, keys.count, at).at(-1);
+    if (window === undefined) {
+      const what = role === null ? purpose : `${purpose} ${role}`;
+      throw new SovereignError(
+        "ERR_KEY_NOT_FOUND",
+        `No valid key is enrolled for ${what}. List them with: sovereign keys list`,
+        { purpose, role },
+      );
+    }
+    const { key_id } = window.record;
+    const known = this.#signers.get(key_id) ?? this.#options.keystore.signer(key_id);
+    this.#signers.set(key_id, known);
+    return known;
+  }
+
+  #freshness(ttlMs: number): { nonce: string; issued_at: string; expires_at: string } {
+    const now = this.#options.clock.now();
+    return {
+      nonce: Buffer.from(this.#options.entropy.bytes(16)).toString("hex"),
+      issued_at: now.toISOString(),
+      expires_at: new Date(now.getTime() + ttlMs).toISOString(),
+    };
+  }
+}
+
+/** An in-toto Statement v1 in a DSSE envelope. */
+export function signStatement(
+  subjects: readonly Subject[],
+  type: string,
+  predicate: JsonValue,
+  signer: Signer,
+): Envelope {
+  const statement = createStatement(
+    subjects.map(({ name, sha256 }) => ({ name, digest: { sha256 } })),
+    type,
+    predicate,
+  );
+  return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), [signer]);
+}
+
+function digests(
+  action: Action,
+  context: ActionContext,
+): { action_digest: string; context_digest: string } {
+  return { action_digest: digestOf(action), context_digest: digestOf(context) };
+}
+
+function about(action: Action): Subject[] {
+  return [{ name: `action:${action.type}`, sha256: digestOf(action) }];
+}

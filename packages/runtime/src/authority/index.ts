@@ -1,0 +1,9 @@
+export { Authority, type AuthorityOptions, type Subject } from "./authority.ts";
+export {
+  INSTALLATION_KEYS,
+  KeyLog,
+  type KeyLogEntry,
+  type KeyLogStore,
+  type KeySlot,
+} from "./key-log.ts";
+export { Keystore, type KeystoreOptions } from "./keystore.ts";

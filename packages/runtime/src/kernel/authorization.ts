@@ -1,0 +1,244 @@
+import {
+  type Action,
+  type ActionContext,
+  type Approval,
+  type Envelope,
+  type ErrorCode,
+  type KeyPurpose,
+  type KeyTable,
+  type KeyWindow,
+  type PolicyDecision,
+  type Predicate,
+  type PredicateName,
+  parseStatement,
+  SovereignError,
+  verifyEnvelope,
+} from "@sovereign/core";
+
+/** The signed permission that comes with an action in sovereign mode. */
+export interface Authorization {
+  readonly role: Envelope;
+  readonly binding: Envelope;
+}
+
+/** What is being authorised, with its digests, and what it is judged against. */
+export interface Subject {
+  readonly action: Action;
+  readonly context: ActionContext;
+  readonly actionDigest: string;
+  readonly contextDigest: string;
+  readonly decision: PolicyDecision;
+  readonly keys: KeyTable;
+  /** The time of judgement, a format timestamp. */
+  readonly at: string;
+}
+
+/** A permission that this authorisation uses up. */
+export interface UsedNonce {
+  readonly nonce: string;
+  readonly expiresAt: string;
+}
+
+export type Verdict<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly code: ErrorCode; readonly reason: string };
+
+interface Codes {
+  readonly signature: ErrorCode;
+  readonly wrongKey: ErrorCode;
+  readonly revoked: ErrorCode;
+}
+
+const BINDING_CODES: Codes = {
+  signature: "ERR_BINDING_SIGNATURE",
+  wrongKey: "ERR_BINDING_WRONG_KEY",
+  revoked: "ERR_BINDING_KEY_REVOKED",
+};
+const ROLE_CODES: Codes = {
+  signature: "ERR_ROLE_SIGNATURE",
+  wrongKey: "ERR_ROLE_WRONG_KEY",
+  revoked: "ERR_ROLE_KEY_REVOKED",
+};
+const APPROVAL_CODES: Codes = {
+  signature: "ERR_APPROVAL_SIGNATURE",
+  wrongKey: "ERR_APPROVAL_WRONG_KEY",
+  revoked: "ERR_APPROVAL_KEY_REVOKED",
+};
+
+/**
+ * Judge the role signature and the policy binding of an action.
+ *
+ * INVARIANT: no effect without a verified, unused, unexpired binding for exactly this action. That
+ * the nonces are unused is decided by the commit that records the intent, not here.
+ *
+ * @returns the nonces that the action uses up, or the first thing wrong
+ */
+export function checkAuthorization(
+  subject: Subject,
+  authorization: Authorization | null,
+): Verdict<UsedNonce[]> {
+  if (authorization === null) {
+    return refuse("ERR_BINDING_MISSING", "sovereign mode asks for a policy binding; none came");
+  }
+  const role = checkRole(subject, authorization.role);
+  if (!role.ok) return role;
+  const binding = checkBinding(subject, authorization.binding);
+  if (!binding.ok) return binding;
+  return { ok: true, value: [role.value, binding.value] };
+}
+
+function checkRole(subject: Subject, envelope: Envelope): Verdict<UsedNonce> {
+  const { context } = subject;
+  const signed = openEnvelope(subject, envelope, "role-assignment", ROLE_CODES, "role");
+  if (!signed.ok) return signed;
+  const { predicate, window } = signed.value;
+  if (predicate.role !== context.role) {
+    return refuse("ERR_ROLE_CONTEXT", `the signature is for the role ${predicate.role}`);
+  }
+  if (window.record.role !== predicate.role) {
+    return refuse("ERR_ROLE_WRONG_KEY", `the key is enrolled for ${String(window.record.role)}`);
+  }
+  if (predicate.action_digest !== subject.actionDigest) {
+    return refuse("ERR_ROLE_ACTION", "the signature names another action digest");
+  }
+  if (predicate.context_digest !== subject.contextDigest) {
+    return refuse("ERR_ROLE_CONTEXT", "the signature names another context digest");
+  }
+  return inTime(subject, predicate, "ERR_ROLE_EXPIRED");
+}
+
+function checkBinding(subject: Subject, envelope: Envelope): Verdict<UsedNonce> {
+  const { context, decision } = subject;
+  const signed = openEnvelope(subject, envelope, "policy-binding", BINDING_CODES, "binding");
+  if (!signed.ok) return signed;
+  const { predicate } = signed.value;
+  const differs: [boolean, ErrorCode, string][] = [
+    [predicate.tenant_id !== context.tenant_id, "ERR_BINDING_TENANT", predicate.tenant_id],
+    [predicate.run_id !== context.run_id, "ERR_BINDING_RUN", predicate.run_id],
+    [predicate.action_digest !== subject.actionDigest, "ERR_BINDING_ACTION", "another action"],
+    [predicate.context_digest !== subject.contextDigest, "ERR_BINDING_CONTEXT", "another context"],
+    [predicate.policy_digest !== decision.policy_digest, "ERR_BINDING_POLICY", "another policy"],
+    [
+      predicate.decision.effect !== decision.effect ||
+        predicate.decision.request_digest !== decision.request_digest,
+      "ERR_BINDING_POLICY",
+      "another decision",
+    ],
+  ];
+  const first = differs.find(([bad]) => bad);
+  if (first !== undefined) return refuse(first[1], `the binding names ${first[2]}`);
+  return inTime(subject, predicate, "ERR_BINDING_EXPIRED");
+}
+
+/** Approvals counted by distinct keys: who approved, and the nonces that this uses up. */
+export interface Approvals {
+  readonly roles: readonly string[];
+  readonly nonces: readonly UsedNonce[];
+}
+
+/**
+ * Judge the approvals that came with an action. Any bad one is a refusal, so that a forged
+ * approval never hides among good ones; the same key twice counts once.
+ */
+export function checkApprovals(
+  subject: Subject,
+  allowedRoles: readonly string[],
+  envelopes: readonly Envelope[],
+): Verdict<Approvals> {
+  const byKey = new Map<string, { role: string; nonce: UsedNonce }>();
+  for (const envelope of envelopes) {
+    const judged = checkApproval(subject, allowedRoles, envelope);
+    if (!judged.ok) return judged;
+    const { keyId, role, nonce } = judged.value;
+    if (!byKey.has(keyId)) byKey.set(keyId, { role, nonce });
+  }
+  const counted = [...byKey.values()];
+  return {
+    ok: true,
+    value: { roles: counted.map((one) => one.role), nonces: counted.map((one) => one.nonce) },
+  };
+}
+
+function checkApproval(
+  subject: Subject,
+  allowedRoles: readonly string[],
+  envelope: Envelope,
+): Verdict<{ keyId: string; role: string; nonce: UsedNonce }> {
+  const signed = openEnvelope(subject, envelope, "approval", APPROVAL_CODES, "approval");
+  if (!signed.ok) return signed;
+  const { predicate, window } = signed.value;
+  const role = predicate.approver;
+  if (window.record.role !== role || !allowedRoles.includes(role)) {
+    return refuse("ERR_APPROVAL_WRONG_KEY", `${role} may not approve this with that key`);
+  }
+  const place = approvalPlace(subject, predicate);
+  if (place !== null) return place;
+  const nonce = inTime(subject, predicate, "ERR_APPROVAL_EXPIRED");
+  if (!nonce.ok) return nonce;
+  return { ok: true, value: { keyId: window.record.key_id, role, nonce: nonce.value } };
+}
+
+function approvalPlace(subject: Subject, predicate: Approval): Verdict<never> | null {
+  if (predicate.action_digest !== subject.actionDigest) {
+    return refuse("ERR_APPROVAL_ACTION", "the approval names another action digest");
+  }
+  if (predicate.context_digest !== subject.contextDigest) {
+    return refuse("ERR_APPROVAL_CONTEXT", "the approval names another context digest");
+  }
+  return null;
+}
+
+/** Find the enrolled key that really signed, then ask whether that key may sign this. */
+function openEnvelope<K extends PredicateName>(
+  subject: Subject,
+  envelope: Envelope,
+  predicate: K,
+  codes: Codes,
+  purpose: KeyPurpose,
+): Verdict<{ predicate: Predicate<K>; window: KeyWindow }> {
+  const { keys, at } = subject;
+  const window = signerOf(envelope, keys);
+  if (window === null) return refuse(codes.signature, "no enrolled key made this signature");
+  if (window.record.purpose !== purpose) {
+    return refuse(codes.wrongKey, `the key is enrolled for ${window.record.purpose}`);
+  }
+  const refusal = keys.refusal(window, keys.count, at);
+  if (refusal !== null) return refuse(codes.revoked, `key ${window.record.key_id}: ${refusal}`);
+  try {
+    const { body } = verifyEnvelope(envelope, [window.key]);
+    return { ok: true, value: { predicate: parseStatement(body, predicate).predicate, window } };
+  } catch (error) {
+    if (!(error instanceof SovereignError)) throw error;
+    return refuse("ERR_AUTHORITY_MALFORMED", error.message);
+  }
+}
+
+/** `keyid` is only a hint for where to look first: the signature decides. */
+function signerOf(envelope: Envelope, keys: KeyTable): KeyWindow | null {
+  const hinted = envelope.signatures.flatMap((one) => keys.get(one.keyid) ?? []);
+  for (const window of [...hinted, ...keys.windows]) {
+    try {
+      verifyEnvelope(envelope, [window.key]);
+      return window;
+    } catch (error) {
+      if (!(error instanceof SovereignError)) throw error;
+    }
+  }
+  return null;
+}
+
+function inTime(
+  subject: Subject,
+  predicate: { nonce: string; issued_at: string; expires_at: string },
+  code: ErrorCode,
+): Verdict<UsedNonce> {
+  const { issued_at, expires_at, nonce } = predicate;
+  if (subject.at < issued_at || subject.at > expires_at) {
+    return refuse(code, `good from ${issued_at} to ${expires_at}; it is ${subject.at}`);
+  }
+  return { ok: true, value: { nonce, expiresAt: expires_at } };
+}
+
+function refuse(code: ErrorCode, reason: string): { ok: false; code: ErrorCode; reason: string } {
+  return { ok: false, code, reason };
+}

@@ -1,0 +1,22 @@
+/** Time, injected: nothing else in the product reads a clock. */
+export interface Clock {
+  /** The wall clock. It may jump; it is evidence, never a measure. */
+  now(): Date;
+  /** Milliseconds since some fixed instant; it never goes back. */
+  monotonicMs(): number;
+}
+
+export const systemClock: Clock = {
+  now: () => new Date(),
+  monotonicMs: () => performance.now(),
+};
+
+/** The wall clock as the formats write it: UTC with milliseconds. */
+export function timestampOf(clock: Clock): string {
+  return clock.now().toISOString();
+}
+
+/** `timestamp` moved by some milliseconds. */
+export function shiftTimestamp(timestamp: string, ms: number): string {
+  return new Date(Date.parse(timestamp) + ms).toISOString();
+}

@@ -1,0 +1,83 @@
+import type {
+  Action,
+  ActionContext,
+  ArtifactRef,
+  Envelope,
+  ErrorCode,
+  JsonObject,
+  JsonValue,
+  KeyTable,
+  PolicyDecision,
+  Severity,
+  Usage,
+} from "@sovereign/core";
+
+/** Is work allowed at all? Read at the start of every action, so it must be cheap. */
+export interface ScramGate {
+  preflight(): { armed: true } | { armed: false; code: ErrorCode; reason: string };
+}
+
+/** Decides; never acts. Must be deterministic for one policy and request. */
+export interface PolicyDecider {
+  /** The digest of the policy in force: what bindings must name. */
+  readonly policyDigest: string;
+  decide(action: Action, context: ActionContext): PolicyDecision;
+}
+
+/** The enrolled public keys. The kernel holds no private key. */
+export interface KeyDirectory {
+  current(): KeyTable;
+  /** Read the key log again, after the ledger said that it has grown. */
+  refresh(): Promise<KeyTable>;
+}
+
+/** One record for the run's stream. Durable when `record` resolves with `committed`. */
+export interface LedgerRecord {
+  readonly event: string;
+  readonly severity: Severity;
+  readonly data: JsonObject;
+  readonly envelopes: readonly Envelope[];
+  /** Nonces that this record uses up; the commit refuses a used one. */
+  readonly nonces: readonly { readonly nonce: string; readonly expiresAt: string }[];
+  /** The key epoch that the signatures were judged at; the commit refuses an older one. */
+  readonly keyEpoch: number | null;
+}
+
+export type RecordVerdict =
+  | { readonly status: "committed"; readonly index: number }
+  | {
+      readonly status: "refused";
+      readonly reason: "nonce_used" | "key_epoch" | "fenced" | "stream_conflict" | "invalid";
+      readonly detail: string;
+    };
+
+/**
+ * Writes to the stream of one run.
+ * @throws ERR_STORE_UNAVAILABLE when durability cannot be had now
+ */
+export interface Recorder {
+  record(runId: string, record: LedgerRecord): Promise<RecordVerdict>;
+}
+
+/** What an effect is given: the action, where it happens, and the way to be stopped. */
+export interface Invocation {
+  readonly action: Action;
+  readonly context: ActionContext;
+  /** The same for every attempt of one step: effects are at-least-once. */
+  readonly idempotencyKey: string;
+  readonly signal: AbortSignal;
+}
+
+export type EffectResult =
+  | {
+      readonly status: "completed";
+      readonly output: JsonValue;
+      readonly artifacts: readonly ArtifactRef[];
+      readonly usage: Usage;
+    }
+  | { readonly status: "failed" | "killed"; readonly code: ErrorCode; readonly reason: string };
+
+/** Does one type of action. It is called only by the kernel, after the intent is durable. */
+export type Effect = (invocation: Invocation) => Promise<EffectResult>;
+
+export type EffectRegistry = Readonly<Record<string, Effect>>;

@@ -1,0 +1,14 @@
+export type {
+  CommitItem,
+  CommitPort,
+  CommitRefusal,
+  CommitVerdict,
+  RunStatus,
+  RunWrite,
+  StepStatus,
+  StepWrite,
+  StreamHead,
+} from "./commit.ts";
+export { type ChainedEntry, createEntry, EMPTY_STREAM, type EntryFields } from "./entry.ts";
+export type { LedgerReader, StoredCheckpoint, StoredEntry } from "./reader.ts";
+export { type CommitExtras, StreamWriter } from "./stream-writer.ts";

@@ -1,0 +1,29 @@
+/** An entry as the ledger keeps it: its hashed bytes, and its place in the log. */
+export interface StoredEntry {
+  readonly index: number;
+  readonly hash: string;
+  readonly bytes: Uint8Array;
+}
+
+/** A signed head of a log. */
+export interface StoredCheckpoint {
+  readonly size: number;
+  /** A C2SP checkpoint. */
+  readonly note: string;
+}
+
+/** The ledger, for those who make evidence of it. */
+export interface LedgerReader {
+  /** The entries of a stream from a sequence number on, in order. */
+  readStream(log: string, stream: string, from?: number): AsyncIterable<StoredEntry>;
+  /** The canonical bytes of envelopes by digest; an unknown digest is left out. */
+  readEnvelopes(log: string, digests: readonly string[]): Promise<Map<string, Uint8Array>>;
+  /** The smallest checkpoint of at least this size, so that one run always gets the same one. */
+  checkpointCovering(log: string, size: number): Promise<StoredCheckpoint | null>;
+  /** A set inclusion proof of the leaves at `indices` in the tree of `size`. */
+  proveInclusionSet(
+    log: string,
+    size: number,
+    indices: readonly number[],
+  ): Promise<readonly Uint8Array[]>;
+}

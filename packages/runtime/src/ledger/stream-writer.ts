@@ -1,0 +1,63 @@
+import { canonicalBytes, digestOf, type Envelope } from "@sovereign/core";
+import type { CommitItem, CommitPort, CommitVerdict, StreamHead } from "./commit.ts";
+import { createEntry, type EntryFields } from "./entry.ts";
+
+/** What goes into the same commit as the entry. */
+export type CommitExtras = Pick<CommitItem, "nonces" | "keyEpoch" | "fence" | "run" | "step"> & {
+  readonly envelopes?: readonly Envelope[];
+};
+
+/**
+ * The one writer of a stream. It keeps the head, and writes one entry after another, so that the
+ * chain has no forks; many streams write at once, and their commits are grouped below.
+ */
+export class StreamWriter {
+  readonly #port: CommitPort;
+  readonly #log: string;
+  readonly #stream: string;
+  #head: StreamHead;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(port: CommitPort, log: string, stream: string, head: StreamHead) {
+    this.#port = port;
+    this.#log = log;
+    this.#stream = stream;
+    this.#head = head;
+  }
+
+  get head(): StreamHead {
+    return this.#head;
+  }
+
+  /**
+   * Append the next entry; durable when it resolves with `committed`.
+   * @throws ERR_STORE_UNAVAILABLE, ERR_ENTRY_TOO_LARGE
+   */
+  append(fields: Omit<EntryFields, "stream">, extras: CommitExtras = {}): Promise<CommitVerdict> {
+    const next = this.#last.then(() => this.#appendNow(fields, extras));
+    // A failure is the caller's to see; the next append starts from the head as it then is.
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  async #appendNow(
+    fields: Omit<EntryFields, "stream">,
+    extras: CommitExtras,
+  ): Promise<CommitVerdict> {
+    const { envelopes, ...rest } = extras;
+    const chained = createEntry(this.#head, { ...fields, stream: this.#stream });
+    const verdict = await this.#port.commit({
+      ...rest,
+      log: this.#log,
+      stream: this.#stream,
+      expectedHead: this.#head,
+      entries: [{ bytes: chained.bytes, hash: chained.hash }],
+      envelopes: (envelopes ?? []).map((one) => ({
+        digest: digestOf(one),
+        bytes: canonicalBytes(one),
+      })),
+    });
+    if (verdict.status === "committed") this.#head = chained.head;
+    return verdict;
+  }
+}

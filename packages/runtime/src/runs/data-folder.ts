@@ -1,0 +1,60 @@
+import { mkdirSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { SovereignError } from "@sovereign/core";
+
+/** Where everything of an installation lies. */
+export interface DataFolder {
+  readonly root: string;
+  readonly keys: string;
+  readonly scram: string;
+  readonly postgres: string;
+  readonly ledger: string;
+  readonly registry: string;
+  /** The folder of one run. */
+  run(runId: string): string;
+}
+
+/**
+ * `SOVEREIGN_HOME`, else `$XDG_DATA_HOME/sovereign`, else `~/.local/share/sovereign`.
+ *
+ * @param environment untrusted only in so far as the user's own environment is
+ */
+export function locateDataFolder(
+  environment: Readonly<Record<string, string | undefined>>,
+): string {
+  const { SOVEREIGN_HOME: home, XDG_DATA_HOME: xdg } = environment;
+  if (home !== undefined && home !== "") return resolve(home);
+  if (xdg !== undefined && xdg !== "") return resolve(xdg, "sovereign");
+  return join(homedir(), ".local", "share", "sovereign");
+}
+
+/**
+ * Make the data folder where it is missing, with mode 0700.
+ * @throws ERR_DATA_FOLDER when it can not be made
+ */
+export function openDataFolder(root: string): DataFolder {
+  const folder: DataFolder = {
+    root,
+    keys: join(root, "keys"),
+    scram: join(root, "scram"),
+    postgres: join(root, "postgres"),
+    ledger: join(root, "ledger"),
+    registry: join(root, "registry"),
+    run: (runId) => join(root, "runs", runId),
+  };
+  try {
+    for (const path of [root, folder.ledger, folder.registry, join(root, "runs")]) {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+    }
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    throw new SovereignError(
+      "ERR_DATA_FOLDER",
+      `Cannot use the data folder ${root}: ${why}. Set SOVEREIGN_HOME to a folder that you own.`,
+      { root },
+      cause,
+    );
+  }
+  return folder;
+}

@@ -1,0 +1,343 @@
+import {
+  type Action,
+  type ActionContext,
+  type ArtifactRef,
+  canonicalBytes,
+  digestOf,
+  type Envelope,
+  type ErrorCode,
+  Frontier,
+  fields,
+  type JsonObject,
+  type JsonValue,
+  leafHash,
+  type Mode,
+  parseCanonicalJson,
+  parseFormat,
+  type RunProof,
+  type Severity,
+  SovereignError,
+} from "@sovereign/core";
+import { z } from "zod";
+import type { Authority, KeyLog, Subject } from "../authority/index.ts";
+import type { Clock, Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
+import type { RunWrite } from "../ledger/index.ts";
+import type { RunStore, StepRow } from "./ports.ts";
+import type { RunRecorder } from "./run-recorder.ts";
+
+/** What a run is, fixed before anything of it happens. */
+export interface RunPlan {
+  readonly runId: string;
+  readonly tenantId: string;
+  readonly name: string;
+  readonly mode: Mode;
+  readonly installationId: string;
+  /** The whole plan as JSON: what `planDigest` is over. */
+  readonly plan: JsonObject;
+  readonly config: JsonObject;
+  readonly policyDigest: string;
+}
+
+/** Asks people for approvals. Null means: not now; the run waits. */
+export type ApprovalSource = (pending: Pending) => Promise<readonly Envelope[] | null>;
+
+export interface RunSessionOptions {
+  readonly plan: RunPlan;
+  readonly store: RunStore;
+  readonly recorder: RunRecorder;
+  readonly kernel: Kernel;
+  readonly authority: Authority;
+  readonly keyLog: KeyLog;
+  readonly clock: Clock;
+  readonly approvals: ApprovalSource;
+  readonly signal: AbortSignal;
+  /** The steps that an earlier process recorded, when a run is resumed. */
+  readonly steps: readonly StepRow[];
+}
+
+/** One thing to be done in a run. */
+export interface Step {
+  /** Unique in the run. */
+  readonly stepId: string;
+  readonly role: string;
+  readonly action: Action;
+}
+
+/** Why a run stopped: the outcome that was not COMPLETED. */
+export class RunStopped extends Error {
+  override readonly name = "RunStopped";
+  readonly stepId: string;
+  readonly outcome: Exclude<Outcome, Completed>;
+
+  constructor(stepId: string, outcome: Exclude<Outcome, Completed>) {
+    super(`${stepId}: ${outcome.status}: ${outcome.reason}`);
+    this.stepId = stepId;
+    this.outcome = outcome;
+  }
+}
+
+const storedOutput = z.strictObject({
+  artifacts: z.array(fields.artifactRef),
+  usage: fields.usage,
+  output: fields.json,
+});
+
+/**
+ * One run while a process owns it: everything in it goes through `perform`, and so through the
+ * kernel; `seal` ends it for ever.
+ */
+export class RunSession {
+  readonly #options: RunSessionOptions;
+  readonly #steps: Map<string, StepRow>;
+  readonly #artifacts: ArtifactRef[] = [];
+  readonly configDigest: string;
+  readonly planDigest: string;
+
+  constructor(options: RunSessionOptions) {
+    this.#options = options;
+    this.#steps = new Map(options.steps.map((step) => [step.stepId, step]));
+    this.configDigest = digestOf(options.plan.config);
+    this.planDigest = digestOf(options.plan.plan);
+  }
+
+  get plan(): RunPlan {
+    return this.#options.plan;
+  }
+
+  get artifacts(): readonly ArtifactRef[] {
+    return this.#artifacts;
+  }
+
+  /** Record the run's first entry, with the signed snapshot of its configuration. */
+  async admit(): Promise<void> {
+    const { plan, authority, keyLog, clock } = this.#options;
+    const { runId, tenantId, mode } = plan;
+    const digests = {
+      config_digest: this.configDigest,
+      plan_digest: this.planDigest,
+      policy_digest: plan.policyDigest,
+    };
+    const snapshot = await authority.issue(
+      "config-snapshot",
+      [{ name: runId, sha256: this.configDigest }],
+      {
+        tenant_id: tenantId,
+        run_id: runId,
+        ...digests,
+        mode,
+        config: plan.config,
+        issued_at: clock.now().toISOString(),
+      },
+      "config",
+      null,
+    );
+    const data = {
+      name: plan.name,
+      mode,
+      installation_id: plan.installationId,
+      ...digests,
+      key_log: { ...keyLog.head() },
+      key_epoch: keyLog.head().count,
+      envelopes: { config_snapshot: digestOf(snapshot) },
+    };
+    await this.#record("run.admitted", "INFO", data, [snapshot], this.#runRow("running", null));
+  }
+
+  /**
+   * Do one step, or recall it when an earlier process completed it.
+   *
+   * @throws RunStopped when the step did not complete
+   * @throws ERR_RUN_DIVERGED when a completed step is asked for with another action
+   */
+  async perform(step: Step): Promise<Completed> {
+    const actionDigest = digestOf(step.action);
+    const known = this.#steps.get(step.stepId);
+    if (known?.status === "completed") return this.#recall(known, actionDigest);
+    const attempt = nextAttempt(known);
+    const context = this.#contextOf(step, attempt);
+    const outcome = await this.#execute(step.action, context);
+    if (outcome.status !== "COMPLETED") throw new RunStopped(step.stepId, outcome);
+    this.#artifacts.push(...outcome.artifacts);
+    return outcome;
+  }
+
+  /** True when an earlier process completed the step: nothing will be done again. */
+  isDone(stepId: string): boolean {
+    return this.#steps.get(stepId)?.status === "completed";
+  }
+
+  /** Record something that happened, which is not an action. */
+  note(event: string, severity: Severity, data: JsonObject): Promise<void> {
+    return this.#record(event, severity, data, [], null);
+  }
+
+  /** Record signed statements. Their names are unique within the entry. */
+  async attest(
+    predicateType: string,
+    envelopes: Readonly<Record<string, Envelope>>,
+    data: JsonObject = {},
+  ): Promise<void> {
+    const named = Object.entries(envelopes);
+    await this.#record(
+      "attestation.issued",
+      "INFO",
+      {
+        ...data,
+        predicate_type: predicateType,
+        key_epoch: this.#options.keyLog.head().count,
+        envelopes: Object.fromEntries(named.map(([name, one]) => [name, digestOf(one)])),
+      },
+      named.map(([, one]) => one),
+      null,
+    );
+  }
+
+  /** Leave the run waiting for people. */
+  async suspend(reason: string): Promise<void> {
+    await this.#record("run.suspended", "INFO", { reason }, [], this.#runRow("pending", reason));
+  }
+
+  /** End the run for ever: nothing can be added, dropped or changed after this. */
+  async seal(status: "completed" | "failed", reason: string | null): Promise<RunProof> {
+    const { plan, authority, store, keyLog, clock } = this.#options;
+    const { runId, tenantId, mode } = plan;
+    await keyLog.refresh();
+    const head = await store.streamHead(tenantId, runId);
+    const proof: RunProof = {
+      tenant_id: tenantId,
+      run_id: runId,
+      mode,
+      status,
+      reason: reason?.slice(0, 2000) ?? null,
+      count: head.count,
+      head: head.hash,
+      root: await this.#rootOfStream(),
+      plan_digest: this.planDigest,
+      key_log: { ...keyLog.head() },
+      artifacts: [...this.#artifacts],
+      sealed_at: clock.now().toISOString(),
+    };
+    const subjects: Subject[] = [{ name: runId, sha256: head.hash }];
+    const envelope = await authority.issue("run-proof", subjects, proof, "seal", null);
+    const data = {
+      count: head.count,
+      head: head.hash,
+      status,
+      key_log: proof.key_log,
+      key_epoch: proof.key_log.count,
+      envelopes: { run_proof: digestOf(envelope) },
+    };
+    const severity = status === "completed" ? "INFO" : "ERROR";
+    const row = { ...this.#runRow(status, reason), sealed: head };
+    await this.#record("run.sealed", severity, data, [envelope], row);
+    return proof;
+  }
+
+  async #rootOfStream(): Promise<string> {
+    const { store, plan } = this.#options;
+    const frontier = new Frontier();
+    for await (const entry of store.readStream(plan.tenantId, plan.runId)) {
+      frontier.append(leafHash(entry.bytes));
+    }
+    return Buffer.from(frontier.root()).toString("hex");
+  }
+
+  async #execute(action: Action, context: ActionContext): Promise<Outcome> {
+    const { kernel, signal, approvals } = this.#options;
+    const authorization = await this.#authorize(action, context);
+    const request = { action, context, authorization, signal };
+    const outcome = await kernel.execute({ ...request, approvals: [] });
+    if (outcome.status !== "PENDING") return outcome;
+    const envelopes = await approvals(outcome);
+    if (envelopes === null) return outcome;
+    // People take their time: what the first try did not use may have expired by now.
+    const fresh = await this.#authorize(action, context);
+    return kernel.execute({ ...request, authorization: fresh, approvals: envelopes });
+  }
+
+  /** Null where nothing is issued; the kernel then says by itself what is wrong. */
+  async #authorize(
+    action: Action,
+    context: ActionContext,
+  ): Promise<{ role: Envelope; binding: Envelope } | null> {
+    const { authority } = this.#options;
+    if (context.mode === "compatible") return null;
+    try {
+      const role = await authority.issueRoleAssignment(action, context);
+      return { role, binding: await authority.issueBinding(action, context) };
+    } catch (error) {
+      if (error instanceof SovereignError && UNISSUED.has(error.code)) return null;
+      throw error;
+    }
+  }
+
+  #contextOf(step: Step, attempt: number): ActionContext {
+    const { plan } = this.#options;
+    return {
+      tenant_id: plan.tenantId,
+      run_id: plan.runId,
+      step_id: step.stepId,
+      attempt,
+      role: step.role,
+      mode: plan.mode,
+      config_digest: this.configDigest,
+      policy_digest: plan.policyDigest,
+    };
+  }
+
+  #recall(step: StepRow, actionDigest: string): Completed {
+    if (step.actionDigest !== actionDigest || step.output === null) {
+      throw new SovereignError(
+        "ERR_RUN_DIVERGED",
+        `Step ${step.stepId} was completed as another action: inputs or programs have changed since. Start a new run.`,
+        { stepId: step.stepId },
+      );
+    }
+    const value: JsonValue = parseCanonicalJson(step.output);
+    const { artifacts, usage, output } = parseFormat(storedOutput, value, "stored step");
+    this.#artifacts.push(...artifacts);
+    return { status: "COMPLETED", output, artifacts, usage, actionDigest, entryIndex: null };
+  }
+
+  #runRow(status: RunWrite["status"], reason: string | null): RunWrite {
+    const { plan } = this.#options;
+    return {
+      runId: plan.runId,
+      tenantId: plan.tenantId,
+      name: plan.name,
+      mode: plan.mode,
+      status,
+      plan: canonicalBytes(plan.plan),
+      planDigest: this.planDigest,
+      reason,
+      sealed: null,
+    };
+  }
+
+  /** @throws ERR_RUN_FENCED when another process owns the run now */
+  async #record(
+    event: string,
+    severity: Severity,
+    data: JsonObject,
+    envelopes: readonly Envelope[],
+    run: RunWrite | null,
+  ): Promise<void> {
+    const record = { event, severity, data, envelopes, nonces: [], keyEpoch: null };
+    const verdict = await this.#options.recorder.write(record, null, run);
+    if (verdict.status === "committed") return;
+    throw new SovereignError(
+      "ERR_RUN_FENCED",
+      `Could not record ${event}: ${verdict.reason}: ${verdict.detail}.`,
+      { event, reason: verdict.reason },
+    );
+  }
+}
+
+/** The authority refuses these; the kernel then refuses them too, and records why. */
+const UNISSUED: ReadonlySet<ErrorCode> = new Set(["ERR_BINDING_REFUSED"]);
+
+/** An attempt that never began keeps its number, so that an approval for it stays good. */
+function nextAttempt(known: StepRow | undefined): number {
+  if (known === undefined) return 1;
+  return known.status === "refused" ? known.attempt : known.attempt + 1;
+}

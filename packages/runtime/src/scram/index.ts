@@ -1,0 +1,1 @@
+export { type LatchRecord, ScramLatch, type ScramStatus } from "./latch.ts";
