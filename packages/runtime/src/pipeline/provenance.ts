@@ -1,4 +1,4 @@
-import type { ArtifactRef, JsonObject, SlsaProvenance } from "@sovereign/core";
+import type { ArtifactRef, SlsaProvenance } from "@sovereign/core";
 import type { StageOf } from "./pipeline-schema.ts";
 
 export interface ProvenanceOptions {

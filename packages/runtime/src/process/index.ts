@@ -5,3 +5,4 @@ export {
   type ToolOptions,
   type TrustedTool,
 } from "./trusted-tool.ts";
+export { launchRaw, type RawLaunch } from "./raw-launch.ts";
