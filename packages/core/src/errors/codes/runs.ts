@@ -6,6 +6,7 @@ export const runsCodes = {
   ERR_PIPELINE_SYNTAX: row.input("The pipeline file is not the plain YAML that we read."),
   ERR_PIPELINE_INVALID: row.input("The pipeline does not match its schema."),
   ERR_PIPELINE_REFERENCE: row.input("The pipeline names something that is not there, or later."),
+  ERR_PROGRAM_OUTPUT: row.input("A program left something else than it was asked for."),
   ERR_DATA_FOLDER: row.fatal("The data folder can not be used."),
   ERR_RUN_DIVERGED: row.integrity("A resumed run is asked for something else than before."),
 } as const satisfies Record<string, ErrorRow>;
