@@ -32,3 +32,12 @@ export {
   programTasks,
   withFaults,
 } from "./program-task.ts";
+export {
+  createModelRegistry,
+  type ModelRegistry,
+  type ModelRegistryOptions,
+  type PromoteRequest,
+  type RollbackRequest,
+  type VersionRecord,
+  versionRecord,
+} from "./registry/index.ts";

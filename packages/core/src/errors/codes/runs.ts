@@ -7,6 +7,14 @@ export const runsCodes = {
   ERR_PIPELINE_INVALID: row.input("The pipeline does not match its schema."),
   ERR_PIPELINE_REFERENCE: row.input("The pipeline names something that is not there, or later."),
   ERR_PROGRAM_OUTPUT: row.input("A program left something else than it was asked for."),
+  ERR_REGISTRY_UNKNOWN: { ...row.input("The registry does not have this model."), http: 404 },
+  ERR_REGISTRY_DIGEST: row.input("The model's bytes have another digest than was said."),
+  ERR_REGISTRY_CONFLICT: {
+    ...row.input("Another version is current than was expected."),
+    http: 409,
+  },
+  ERR_REGISTRY_CORRUPT: row.integrity("What the model registry holds has been changed."),
+  ERR_REGISTRY_UNAVAILABLE: row.transient("The model registry's folder does not work now."),
   ERR_DATA_FOLDER: row.fatal("The data folder can not be used."),
   ERR_RUN_DIVERGED: row.integrity("A resumed run is asked for something else than before."),
 } as const satisfies Record<string, ErrorRow>;
