@@ -126,6 +126,11 @@ function equalModels(left: Model, right: Model): boolean {
 
 /** A Byzantine agent: it reports a model without a single error, whatever it saw. */
 function lieAbout(claims: Claims): Claims {
-  const evaluation: Evaluation = { ...claims.evaluation, correct: claims.evaluation.rows };
+  const { confusion, rows } = claims.evaluation;
+  const flawless = confusion.map((row, index) => {
+    const support = row.reduce((sum, count) => sum + count, 0);
+    return row.map((_, column) => (column === index ? support : 0));
+  });
+  const evaluation: Evaluation = { ...claims.evaluation, confusion: flawless, correct: rows };
   return { ...claims, evaluation };
 }

@@ -1,7 +1,43 @@
+export {
+  type Ballot,
+  type CastVote,
+  type ConsensusResult,
+  type ConsensusStatus,
+  type Fault,
+  type FaultKind,
+  judgeVotes,
+  quorumOf,
+} from "./consensus.ts";
+export { judgeModelClaims, type ModelClaims, modelClaims } from "./model-claims.ts";
 export { artifactsOf, parsePipeline } from "./pipeline-format.ts";
 export {
   type Pipeline,
   pipelineSchema,
   type Stage,
+  type StageLimits,
   type StageOf,
 } from "./pipeline-schema.ts";
+export {
+  type AgentVerdict,
+  checkProgramOutput,
+  type ProducedFile,
+  type ProgramResult,
+  parseAgentVerdict,
+} from "./program-output.ts";
+export {
+  DEFAULT_LIMITS,
+  type ProgramRequest,
+  type ProgramTask,
+  programRequest,
+  programTasks,
+  withFaults,
+} from "./program-task.ts";
+export {
+  createModelRegistry,
+  type ModelRegistry,
+  type ModelRegistryOptions,
+  type PromoteRequest,
+  type RollbackRequest,
+  type VersionRecord,
+  versionRecord,
+} from "./registry/index.ts";

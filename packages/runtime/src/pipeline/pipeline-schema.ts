@@ -39,6 +39,8 @@ export const stageLimits = z.strictObject({
   file_bytes: limit(16 * 2 ** 30).optional(),
 });
 
+export type StageLimits = z.infer<typeof stageLimits>;
+
 const common = {
   name: stageName,
   /** Who acts: the role whose key signs for this stage. */
