@@ -4,6 +4,7 @@ import { dirname, join, relative, resolve } from "node:path";
 import { digestOf, type JsonObject, SovereignError } from "@sovereign/core";
 import { parsePipeline } from "./pipeline-format.ts";
 import type { Pipeline } from "./pipeline-schema.ts";
+import { withFaults } from "./program-task.ts";
 
 const FILES_MAX = 2000;
 const FOLDER = "01_intent";
@@ -24,12 +25,17 @@ export interface FrozenPipeline {
  *
  * @param path the pipeline file; untrusted, as is everything beside it
  * @param runFolder `runs/<run_id>`
+ * @param faults roles whose agents are to lie; they stand in the plan
  * @throws ERR_PIPELINE_…, ERR_PIPELINE_FILE when a named file is missing, a link, or not the
  *   declared bytes
  */
-export async function freezePipeline(path: string, runFolder: string): Promise<FrozenPipeline> {
+export async function freezePipeline(
+  path: string,
+  runFolder: string,
+  faults: readonly string[],
+): Promise<FrozenPipeline> {
   const bytes = await readNamed(path, path);
-  const pipeline = parsePipeline(bytes, path);
+  const pipeline = withFaults(parsePipeline(bytes, path), faults);
   const source = dirname(resolve(path));
   const temporary = join(runFolder, `${FOLDER}.partial`);
   await rm(temporary, { recursive: true, force: true });
@@ -40,17 +46,20 @@ export async function freezePipeline(path: string, runFolder: string): Promise<F
   }
   await copyTree(join(source, pipeline.programs), join(temporary, "programs"));
   await rename(temporary, join(runFolder, FOLDER));
-  return openFrozen(runFolder);
+  return openFrozen(runFolder, faults);
 }
 
 /**
  * Open what an earlier process froze.
  * @throws as {@link freezePipeline}
  */
-export async function openFrozen(runFolder: string): Promise<FrozenPipeline> {
+export async function openFrozen(
+  runFolder: string,
+  faults: readonly string[],
+): Promise<FrozenPipeline> {
   const folder = join(runFolder, FOLDER);
   const path = join(folder, "pipeline.yaml");
-  const pipeline = parsePipeline(await readNamed(path, path), path);
+  const pipeline = withFaults(parsePipeline(await readNamed(path, path), path), faults);
   const { dataset, governance } = pipeline;
   const files: Record<string, string> = {};
   for (const file of namedFiles(pipeline)) {
@@ -71,6 +80,7 @@ export async function openFrozen(runFolder: string): Promise<FrozenPipeline> {
     files,
     programs,
     programs_digest: digestOf(programs),
+    faults: [...faults],
   };
   const policyPath = governance.policy;
   const policyBytes = await readNamed(join(folder, "files", policyPath), policyPath);

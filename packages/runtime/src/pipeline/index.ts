@@ -41,3 +41,8 @@ export {
   type VersionRecord,
   versionRecord,
 } from "./registry/index.ts";
+export { createPipelineEffects, type PipelineEffectsOptions } from "./effects.ts";
+export { type FrozenPipeline, freezePipeline, openFrozen } from "./frozen.ts";
+export type { Progress, ProgramSandbox } from "./ports.ts";
+export { findModules } from "./program-effect.ts";
+export { PipelineRun, type PipelineRunOptions } from "./runner.ts";

@@ -59,7 +59,6 @@ export type Progress =
       readonly type: string;
       readonly number: number;
     }
-  | { readonly event: "stage.recalled"; readonly stage: string }
   | {
       readonly event: "stage.completed";
       readonly stage: string;

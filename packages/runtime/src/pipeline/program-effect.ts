@@ -6,18 +6,16 @@ import {
   canonicalBytes,
   digestOf,
   fields,
-  type JsonObject,
-  type JsonValue,
   parseFormat,
-  parseStrictJson,
   SovereignError,
-  sha256Hex,
 } from "@sovereign/core";
 import { z } from "zod";
 import type { Effect, EffectResult, Invocation } from "../kernel/index.ts";
 import { type ArtifactStore, readHarvest } from "../runs/index.ts";
 import { digestTree } from "./frozen.ts";
 import type { Mount, ProgramEnd, ProgramSandbox } from "./ports.ts";
+import { checkProgramOutput } from "./program-output.ts";
+import type { ProgramRequest, ProgramTask } from "./program-task.ts";
 
 /** The parameters of an action that runs a program: all that its result depends on. */
 export const programParams = z.strictObject({
@@ -70,7 +68,7 @@ export function createProgramEffect(options: ProgramEffectOptions): Effect {
       const end = await launch(options, params, invocation, stage);
       const failure = failureOf(end);
       if (failure !== null) return failure;
-      return await harvest(options, params, stage, end);
+      return await harvest(options, params, invocation, stage, end);
     } finally {
       await rm(stage, { recursive: true, force: true });
     }
@@ -106,15 +104,6 @@ function launch(
 ): Promise<ProgramEnd> {
   const node = realpathSync(process.execPath);
   const inputs = Object.entries(params.inputs);
-  const request: JsonObject = {
-    stage: invocation.context.step_id,
-    seed: params.seed,
-    params: params.params,
-    inputs: Object.fromEntries(
-      inputs.map(([name, { sha256 }]) => [name, { path: `/input/${name}`, sha256 }]),
-    ),
-    output: "/output",
-  };
   const modules: Mount[] =
     options.modules === null ? [] : [{ source: options.modules, target: "/node_modules" }];
   const { limits } = params;
@@ -134,7 +123,7 @@ function launch(
       ],
       writable: [{ source: join(stage, "output"), target: "/output" }],
       env: {},
-      stdin: canonicalBytes(request),
+      stdin: canonicalBytes(requestOf(params, invocation)),
       limits: {
         wallMs: limits.wall_ms,
         cpuSeconds: limits.cpu_seconds,
@@ -163,26 +152,36 @@ function failureOf(end: ProgramEnd): EffectResult | null {
 async function harvest(
   options: ProgramEffectOptions,
   params: ProgramParams,
+  invocation: Invocation,
   stage: string,
   end: ProgramEnd,
 ): Promise<EffectResult> {
   const folder = join(stage, "output");
-  const extra = (await readdir(folder)).filter((file) => !Object.hasOwn(params.outputs, file));
-  if (extra.length > 0) {
-    throw new SovereignError(
-      "ERR_OUTPUT_REFUSED",
-      `The program left ${extra.length} undeclared outputs, among them ${String(extra[0])}.`,
+  const files = new Map<string, Uint8Array>();
+  for (const name of await readdir(folder)) {
+    if (!Object.hasOwn(params.outputs, name)) {
+      const text = `The program left the output ${JSON.stringify(name.slice(0, 100))}, which is not declared.`;
+      throw new SovereignError("ERR_OUTPUT_REFUSED", text);
+    }
+    files.set(name, await readHarvest(join(folder, name)));
+  }
+  const task = taskOf(params, invocation);
+  const request = requestOf(params, invocation);
+  const checked = checkProgramOutput(task, request, files);
+  const artifacts: ArtifactRef[] = [];
+  for (const { name } of checked.files) {
+    const bytes = files.get(name) ?? new Uint8Array();
+    artifacts.push(
+      await options.artifacts.put(params.outputs[name] ?? name, bytes, mediaTypeOf(name)),
     );
   }
-  const artifacts: ArtifactRef[] = [];
-  for (const [file, name] of Object.entries(params.outputs)) {
-    const bytes = await readHarvest(join(folder, file));
-    artifacts.push(await options.artifacts.put(name, bytes, mediaTypeOf(file)));
-  }
-  const result = await readHarvest(join(folder, "result.json"));
+  const { summary } = checked.result;
   return {
     status: "completed",
-    output: { result_sha256: sha256Hex(result), summary: summaryOf(result) },
+    output: {
+      summary: canonicalBytes(summary).length > SUMMARY_BYTES_MAX ? null : summary,
+      summary_digest: digestOf(summary),
+    },
     artifacts,
     usage: {
       wall_ms: Math.round(end.wallMs),
@@ -191,12 +190,31 @@ async function harvest(
   };
 }
 
-function summaryOf(result: Uint8Array): JsonValue {
-  const value = parseStrictJson(result);
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
-  const { summary } = value;
-  if (summary === undefined) return null;
-  return canonicalBytes(summary).length > SUMMARY_BYTES_MAX ? null : summary;
+/** The task in the words of the output check: what was declared is what must be there. */
+function taskOf(params: ProgramParams, { context }: Invocation): ProgramTask {
+  return {
+    stepId: context.step_id,
+    stage: context.step_id,
+    role: context.role,
+    program: params.program,
+    inputs: {},
+    params: params.params,
+    limits: params.limits,
+    outputs: Object.keys(params.outputs).filter((name) => name !== "result.json"),
+  };
+}
+
+function requestOf(params: ProgramParams, { context }: Invocation): ProgramRequest {
+  const inputs = Object.entries(params.inputs);
+  return {
+    stage: context.step_id,
+    seed: params.seed,
+    params: params.params,
+    inputs: Object.fromEntries(
+      inputs.map(([name, { sha256 }]) => [name, { path: `/input/${name}`, sha256 }]),
+    ),
+    output: "/output",
+  };
 }
 
 /** The end of a hostile log, as one printable line. */

@@ -113,7 +113,10 @@ class SandboxedPath {
     const gate = gateScript(limits, perUser);
     return launchRaw({
       command: "/bin/bash",
+      // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
       args: [
+        "--norc",
+        "--noprofile",
         "-c",
         LAUNCH_SCRIPT,
         "sh",

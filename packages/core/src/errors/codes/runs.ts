@@ -10,7 +10,6 @@ export const runsCodes = {
   ERR_PROGRAM_CHANGED: row.integrity("A program is not the one that was authorised."),
   ERR_PROGRAM_FAILED: row.fatal("A program ended with a failure."),
   ERR_PROGRAM_KILLED: row.fatal("A program was killed."),
-  ERR_VERDICT_MALFORMED: row.input("An agent's verdict is not of its format."),
   ERR_CONSENSUS_FAILED: row.denied("The agents did not agree to approve."),
   ERR_PROGRAM_OUTPUT: row.input("A program left something else than it was asked for."),
   ERR_REGISTRY_UNKNOWN: { ...row.input("The registry does not have this model."), http: 404 },
@@ -27,4 +26,7 @@ export const runsCodes = {
   ERR_CHECKPOINT_MISSING: row.transient("The log has no signed head over the run yet."),
   ERR_ARTIFACT_CHANGED: row.integrity("An artifact is not what the evidence names."),
   ERR_OUTPUT_REFUSED: row.denied("A program left an output that is not taken."),
+  ERR_RUN_SEALED: row.input("The run has ended; it cannot be changed."),
+  ERR_NOTHING_PENDING: row.input("The run waits for no approval."),
+  ERR_APPROVER_REFUSED: row.denied("This approver may not approve this action."),
 } as const satisfies Record<string, ErrorRow>;

@@ -11,4 +11,5 @@ export const storeCodes = {
   ERR_POSTGRES_MISSING: row.fatal("There is no PostgreSQL to start."),
   ERR_POSTGRES_START: row.fatal("PostgreSQL does not start, or refuses the schema."),
   ERR_MIGRATION_CHANGED: row.fatal("The database is of another version of the product."),
+  ERR_STREAM_CONFLICT: row.transient("Another process wrote to the stream first."),
 } as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,117 @@
+import { writeFileSync } from "node:fs";
+import type { KeyTable } from "@sovereign/core";
+import type { Command } from "commander";
+import type { KeySlot } from "../../authority/index.ts";
+import { table } from "../output.ts";
+import type { CommandContext } from "../program.ts";
+
+const many = (value: string, before: string[]): string[] => [...before, value];
+
+export function keysCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  const keys = program.command("keys").description("the installation's keys");
+
+  keys
+    .command("init")
+    .description("make the keys of a new installation, one for each purpose and role")
+    .option("--role <name>", "also a key for this role; repeatable", many, [])
+    .option("--approver <name>", "also a key for this approver; repeatable", many, [])
+    .action(async (flags: { role: string[]; approver: string[] }) => {
+      const made = await services.initKeys(slotsOf(flags));
+      for (const key of made) {
+        if (output.json) output.printJson(key);
+        else
+          output.print(`${key.key_id}  ${key.purpose}${key.role === null ? "" : ` ${key.role}`}`);
+      }
+    });
+
+  keys
+    .command("add")
+    .description("make and enrol the key of one more role or approver")
+    .option("--role <name>", "a role", many, [])
+    .option("--approver <name>", "an approver", many, [])
+    .action(async (flags: { role: string[]; approver: string[] }) => {
+      const slots = slotsOf(flags);
+      if (slots.length === 0) program.error("expected --role or --approver");
+      for (const slot of slots) {
+        const key = await services.addKey(slot);
+        if (output.json) output.printJson(key);
+        else output.print(`${key.key_id}  ${key.purpose} ${key.role ?? ""}`);
+      }
+    });
+
+  keys
+    .command("list")
+    .description("every key that was ever enrolled, with its window in the key log")
+    .action(async () => {
+      listKeys(await services.listKeys(), context);
+    });
+
+  keys
+    .command("rotate <key>")
+    .description("make a new key in the place of an old one")
+    .option("--reason <text>", "why", "rotation")
+    .action(async (keyId: string, flags: { reason: string }) => {
+      const key = await services.rotateKey(keyId, flags.reason);
+      if (output.json) output.printJson(key);
+      else output.print(`${key.key_id} replaces ${keyId}`);
+    });
+
+  keys
+    .command("revoke <key>")
+    .description("withdraw a key; what it signed before stays good unless --distrust-all")
+    .requiredOption("--reason <text>", "why")
+    .option("--distrust-all", "believe nothing that this key ever signed", false)
+    .action(async (keyId: string, flags: { reason: string; distrustAll: boolean }) => {
+      await services.revokeKey(keyId, flags.reason, flags.distrustAll);
+      if (output.json) output.printJson({ revoked: keyId, distrust_all: flags.distrustAll });
+      else output.print(`${keyId} is revoked`);
+    });
+
+  keys
+    .command("export-trust")
+    .description(
+      "write the trust root that auditors pin; give it to them by another way than bundles",
+    )
+    .option("--out <file>", "where to; standard output if absent")
+    .action(async (flags: { out?: string }) => {
+      const text = `${JSON.stringify(await services.trustRoot(), null, 2)}\n`;
+      if (flags.out === undefined) output.print(text.trimEnd());
+      else {
+        writeFileSync(flags.out, text);
+        output.note(`trust root: ${flags.out}`);
+      }
+    });
+}
+
+function slotsOf(flags: { role: string[]; approver: string[] }): KeySlot[] {
+  return [
+    ...flags.role.map((role): KeySlot => ({ purpose: "role", role })),
+    ...flags.approver.map((role): KeySlot => ({ purpose: "approval", role })),
+  ];
+}
+
+function listKeys(keys: KeyTable, { output }: CommandContext): void {
+  if (output.json) {
+    for (const { record, introduced, ended, endedBy, distrustAll } of keys.windows) {
+      output.printJson({
+        ...record,
+        introduced,
+        ended,
+        ended_by: endedBy,
+        distrust_all: distrustAll,
+      });
+    }
+    return;
+  }
+  const lines = keys.windows.map(({ record, introduced, ended, endedBy, distrustAll }) => [
+    record.key_id,
+    record.purpose,
+    record.role ?? "",
+    String(introduced),
+    ended === null
+      ? "valid"
+      : `${endedBy ?? "ended"} at ${ended}${distrustAll ? ", distrusted" : ""}`,
+  ]);
+  output.print(table([["KEY", "PURPOSE", "ROLE", "SINCE", "STATE"], ...lines]));
+}

@@ -1,0 +1,61 @@
+import type { Command } from "commander";
+import type { CommandContext } from "../program.ts";
+
+export function policyCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  const policy = program.command("policy").description("check and explain policies");
+
+  policy
+    .command("check <file>")
+    .description("read a policy (.yaml, .json, .cedar), compile and validate it")
+    .action(async (file: string) => {
+      const compiled = await services.checkPolicy(file);
+      const rules = Object.keys(compiled.rules);
+      if (output.json) output.printJson({ digest: compiled.digest, mode: compiled.mode, rules });
+      else {
+        output.print(`valid: ${rules.length} rules, mode ${compiled.mode}`);
+        output.print(`digest: ${compiled.digest}`);
+      }
+    });
+
+  policy
+    .command("explain <file>")
+    .description("what a policy says of one action, and by which rules")
+    .requiredOption("--action <type>", "such as file.write or model.promote")
+    .option("--resource <name>", "what it acts on", "resource")
+    .option("--role <name>", "who acts", "agent")
+    .option("--params <json>", "the action's parameters", "{}")
+    .action(
+      async (file: string, flags: Record<"action" | "resource" | "role" | "params", string>) => {
+        const { action, resource, role, params } = flags;
+        const explanation = await services.explainPolicy(file, action, resource, role, params);
+        const { decision, matched, rules } = explanation;
+        context.exit = decision.effect === "deny" ? 3 : 0;
+        if (output.json) {
+          output.printJson(explanation);
+          return;
+        }
+        output.print(
+          `${decision.effect}${decision.observed ? " (observed: would be denied)" : ""}`,
+        );
+        for (const reason of decision.reasons) output.print(`  because: ${reason}`);
+        if (decision.approvals !== null) {
+          const { required, roles } = decision.approvals;
+          output.print(`  needs: ${required} of ${roles.join(", ")}`);
+        }
+        if (matched.length > 0) output.print(`  matched: ${matched.join(", ")}`);
+        for (const [id, text] of Object.entries(rules)) {
+          output.print(`  rule ${id}:\n${text.replaceAll(/^/gm, "    ")}`);
+        }
+      },
+    );
+
+  policy
+    .command("learn <run>")
+    .description("propose the rules that would allow what a run was denied, or would have been")
+    .action(async (runId: string) => {
+      const { tenant } = program.opts<{ tenant: string }>();
+      const proposed = await services.learnPolicy(tenant, runId);
+      output.print(JSON.stringify(proposed, null, output.json ? 0 : 2));
+    });
+}

@@ -1,0 +1,61 @@
+import { errorCatalogue, isSovereignError } from "@sovereign/core";
+
+/** Where a command writes; colour only on a terminal. */
+export interface Output {
+  readonly json: boolean;
+  readonly colour: boolean;
+  /** Results, to standard output. */
+  print(text: string): void;
+  /** A result as JSON, one line. */
+  printJson(value: unknown): void;
+  /** What goes on, to standard error, so that results can be piped. */
+  note(text: string): void;
+}
+
+export function createOutput(json: boolean): Output {
+  return {
+    json,
+    colour: process.stderr.isTTY && process.env["NO_COLOR"] === undefined,
+    print: (text) => process.stdout.write(`${text}\n`),
+    printJson: (value) => process.stdout.write(`${JSON.stringify(value)}\n`),
+    note: (text) => process.stderr.write(`${text}\n`),
+  };
+}
+
+/** Tell an error to the user, once, without a stack; answer the exit code. */
+export function reportError(output: Output, error: unknown): number {
+  if (isSovereignError(error)) {
+    const { code, message, details, exitCode } = error;
+    if (output.json) output.printJson({ error: { code, message, details, exit: exitCode } });
+    else output.note(`sovereign: ${message} (${code})`);
+    return exitCode;
+  }
+  const message = error instanceof Error ? error.message : "unknown failure";
+  if (output.json) output.printJson({ error: { code: "ERR_INTERNAL", message, exit: 1 } });
+  else output.note(`sovereign: unexpected: ${message}`);
+  if (process.env["SOVEREIGN_DEBUG"] !== undefined && error instanceof Error) {
+    output.note(error.stack ?? "");
+  }
+  return 1;
+}
+
+/** The exit code that belongs to an error code. */
+export function exitOf(code: string | null): number {
+  if (code === null || !Object.hasOwn(errorCatalogue, code)) return 1;
+  return errorCatalogue[code as keyof typeof errorCatalogue].exit;
+}
+
+/** Columns of plain text. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? "").length)),
+  );
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

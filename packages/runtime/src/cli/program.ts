@@ -1,0 +1,76 @@
+import { Command, CommanderError } from "commander";
+import { bundleCommands } from "./commands/bundle.ts";
+import { doctorCommand } from "./commands/doctor.ts";
+import { keysCommands } from "./commands/keys.ts";
+import { policyCommands } from "./commands/policy.ts";
+import { runCommands } from "./commands/run.ts";
+import { scramCommands } from "./commands/scram.ts";
+import { verifyCommands } from "./commands/verify.ts";
+import { createOutput, type Output, reportError } from "./output.ts";
+import type { Services } from "./services.ts";
+
+/** What every command is given. */
+export interface CommandContext {
+  readonly services: Services;
+  readonly output: Output;
+  readonly signal: AbortSignal;
+  /** The exit code, set by a command that did its work and has bad news. */
+  exit: number;
+}
+
+const EXIT_CODES = `
+Exit codes: 0 ok, 1 failed, 2 usage or bad input, 3 denied, 4 evidence invalid, 5 SCRAM.
+Environment: SOVEREIGN_HOME (data folder), DATABASE_URL (use this PostgreSQL instead of the
+embedded one), SOVEREIGN_PASSPHRASE_FILE (opens encrypted keys), NO_COLOR.`;
+
+/**
+ * Run one command line.
+ * @param argv without node and script
+ * @returns the process exit code
+ */
+export async function runCli(
+  argv: readonly string[],
+  services: Services,
+  signal: AbortSignal,
+): Promise<number> {
+  const output = createOutput(argv.includes("--json"));
+  const context: CommandContext = { services, output, signal, exit: 0 };
+  const program = new Command("sovereign")
+    .description("AI agents and pipelines do real work, under law that can be proved.")
+    .version(services.version)
+    .option("--json", "print results as JSON, one document a line")
+    .option("--verbose", "say which data folder and database are used")
+    .option("--tenant <name>", "whose work this is", "default")
+    .addHelpText("after", EXIT_CODES)
+    .showHelpAfterError("(add --help for what is expected)");
+  for (const add of [
+    runCommands,
+    keysCommands,
+    policyCommands,
+    bundleCommands,
+    verifyCommands,
+    scramCommands,
+    doctorCommand,
+  ]) {
+    add(program, context);
+  }
+  everywhere(program, (command) =>
+    command.exitOverride().configureHelp({ showGlobalOptions: true }),
+  );
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return context.exit;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    return reportError(output, error);
+  }
+}
+
+function everywhere(command: Command, apply: (command: Command) => void): void {
+  apply(command);
+  for (const child of command.commands) {
+    // `--json` may stand anywhere on the line.
+    child.option("--json", "print results as JSON, one document a line");
+    everywhere(child, apply);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Progress } from "../pipeline/index.ts";
+import type { Output } from "./output.ts";
+
+/** Plain lines as a run goes on; with `--json`, one event a line on standard output. */
+export function showProgress(output: Output): (progress: Progress) => void {
+  if (output.json) {
+    return (progress) => {
+      output.printJson(progress);
+    };
+  }
+  const paint = (code: number, text: string): string =>
+    output.colour ? `\u001b[${code}m${text}\u001b[0m` : text;
+  return (progress) => {
+    switch (progress.event) {
+      case "run.started":
+        output.note(`${progress.name}: ${progress.stages} stages, run ${progress.run}`);
+        return;
+      case "run.resumed":
+        output.note(`${progress.name}: run ${progress.run} goes on`);
+        return;
+      case "stage.started":
+        output.note(`  ${progress.number}. ${progress.stage} (${progress.type})`);
+        return;
+      case "stage.completed":
+        output.note(
+          `     ${paint(32, "done")} in ${Math.round(progress.ms)} ms: ${progress.detail}`,
+        );
+        return;
+      case "agent.faulty":
+        output.note(`     ${paint(31, "faulty")} ${progress.role}: ${progress.detail}`);
+        return;
+      case "approval.needed":
+        output.note(`     ${progress.reason}`);
+        return;
+      case "approval.given":
+        output.note(`     approved by ${progress.role}`);
+        return;
+    }
+  };
+}

@@ -1,0 +1,167 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  canonicalBytes,
+  digestOf,
+  type Envelope,
+  type EntryData,
+  fields,
+  INSTALLATION_LOG,
+  parseEnvelope,
+  parseFormat,
+  parseStrictJson,
+  parseCanonicalJson,
+  formats,
+  SovereignError,
+} from "@sovereign/core";
+import { z } from "zod";
+import { KeyLog, type KeyLogEntry, type KeyLogStore, Keystore } from "../authority/index.ts";
+import { type Clock, newId, systemClock, systemEntropy, timestampOf } from "../kernel/index.ts";
+import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
+import { type DataFolder, logOrigin, openDataFolder } from "../runs/index.ts";
+import { ScramLatch } from "../scram/index.ts";
+import { Store } from "../store/index.ts";
+
+const installationFile = z.strictObject({
+  installation_id: fields.installationId,
+  created_at: fields.timestamp,
+});
+
+export interface InstallationOptions {
+  readonly home: string;
+  readonly databaseUrl: string | null;
+  readonly passphrase: string | null;
+}
+
+/** One installation, opened: its folder, its store, its keys and its kill switch. */
+export interface Installation {
+  readonly id: string;
+  readonly folder: DataFolder;
+  readonly store: Store;
+  readonly keystore: Keystore;
+  readonly keyLog: KeyLog;
+  readonly scram: ScramLatch;
+  readonly clock: Clock;
+  /** The origin line of a tenant's log, or of the installation's. */
+  origin(log: string): string;
+  close(): Promise<void>;
+}
+
+/**
+ * Open an installation, making it where it is new.
+ *
+ * @throws ERR_DATA_FOLDER, ERR_KEYSTORE_…, ERR_POSTGRES_…, ERR_STORE_UNAVAILABLE, and the key log's
+ */
+export async function openInstallation(options: InstallationOptions): Promise<Installation> {
+  const folder = openDataFolder(options.home);
+  const clock = systemClock;
+  // The cheap refusals come first: a keystore that may not be used starts no database.
+  const keystore = await Keystore.open({ folder: folder.keys, passphrase: options.passphrase });
+  const scram = new ScramLatch(folder.scram);
+  const id = installationIdOf(folder.root, clock);
+  const store = await Store.open({
+    folder: folder.postgres,
+    headsFolder: folder.ledger,
+    databaseUrl: options.databaseUrl,
+  });
+  try {
+    const keyLog = new KeyLog(new LedgerKeyLog(store, clock), id, clock);
+    await keyLog.refresh();
+    return {
+      id,
+      folder,
+      store,
+      keystore,
+      keyLog,
+      scram,
+      clock,
+      origin: (log) => logOrigin(id, log === INSTALLATION_LOG ? INSTALLATION_LOG : `tenant/${log}`),
+      close: () => store.close(),
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function installationIdOf(root: string, clock: Clock): string {
+  const path = join(root, "installation.json");
+  if (!existsSync(path)) {
+    const made = { installation_id: newId("ins_", systemEntropy), created_at: timestampOf(clock) };
+    try {
+      writeFileSync(path, canonicalBytes(made), { mode: 0o600, flag: "wx", flush: true });
+    } catch (cause) {
+      // Another process may have been quicker; then its id is the one.
+      if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw folderError(path, cause);
+    }
+  }
+  try {
+    const value = parseStrictJson(readFileSync(path));
+    return parseFormat(installationFile, value, path).installation_id;
+  } catch (cause) {
+    throw folderError(path, cause);
+  }
+}
+
+function folderError(path: string, cause: unknown): SovereignError {
+  const why = cause instanceof Error ? cause.message : "unknown";
+  return new SovereignError("ERR_DATA_FOLDER", `Cannot use ${path}: ${why}.`, { path }, cause);
+}
+
+/** The stream `keys` of the installation's log. */
+class LedgerKeyLog implements KeyLogStore {
+  readonly #store: Store;
+  readonly #clock: Clock;
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  async read(from: number): Promise<KeyLogEntry[]> {
+    const entries: KeyLogEntry[] = [];
+    for await (const stored of this.#store.readStream(INSTALLATION_LOG, "keys", from)) {
+      const value = parseCanonicalJson(stored.bytes);
+      const entry = parseFormat(formats.ledgerEntry, value, "key log entry");
+      const { envelopes } = entry.data as EntryData<"key.introduced">;
+      const digest = envelopes.key_event;
+      const found = await this.#store.readEnvelopes(INSTALLATION_LOG, [digest]);
+      const bytes = found.get(digest);
+      if (bytes === undefined) {
+        const text = `The key log's envelope ${digest} is missing.`;
+        throw new SovereignError("ERR_LEDGER_CORRUPT", text);
+      }
+      const { event_type: eventType, timestamp } = entry;
+      entries.push({ eventType, timestamp, hash: stored.hash, envelope: parseEnvelope(bytes) });
+    }
+    return entries;
+  }
+
+  async append(sequence: number, eventType: string, envelope: Envelope): Promise<void> {
+    const head =
+      sequence === 0 ? EMPTY_STREAM : await this.#store.streamHead(INSTALLATION_LOG, "keys");
+    const digest = digestOf(envelope);
+    const { bytes, hash } = createEntry(head, {
+      stream: "keys",
+      tenantId: INSTALLATION_LOG,
+      runId: null,
+      timestamp: timestampOf(this.#clock),
+      eventType,
+      severity: eventType === "key.revoked" ? "WARNING" : "INFO",
+      data: { envelopes: { key_event: digest } },
+    });
+    const verdict = await this.#store.commit({
+      log: INSTALLATION_LOG,
+      stream: "keys",
+      expectedHead: { count: sequence, hash: head.hash },
+      entries: [{ bytes, hash }],
+      envelopes: [{ digest, bytes: canonicalBytes(envelope) }],
+    });
+    if (verdict.status === "committed") return;
+    throw new SovereignError(
+      "ERR_STREAM_CONFLICT",
+      "Another process changed the key log at the same time. Look at it with `sovereign keys list`, then try again.",
+      { sequence },
+    );
+  }
+}

@@ -1,0 +1,204 @@
+import { createReadStream, readFileSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import {
+  isSovereignError,
+  type Mode,
+  SovereignError,
+  type VerificationReport,
+  type VerificationStep,
+} from "@sovereign/core";
+import { verifyAudit } from "./verify-audit.ts";
+import { parseTrustRoot, VERIFIER, verifyBundle } from "./verify-bundle.ts";
+
+const HELP = `sovereign-verify: verify evidence offline, without trusting who made it
+
+  sovereign-verify [--bundle] BUNDLE --trust trust-root.json [--output report.json]
+  sovereign-verify audit immutable_audit.jsonl [--checkpoint NOTE --trust trust-root.json]
+
+  --bundle FILE      a compliance bundle, .json or .zip
+  --trust FILE       the trust root, received by another way than the bundle
+  --level LEVEL      what must be proved: sovereign (default) or compatible
+  --output FILE      write the whole report as JSON
+  --json             print the report as JSON
+  --quiet            print the verdict alone
+  --help, --version
+
+Verdicts: VALID; UNTRUSTED_KEY (consistent, but not by keys that the trust root knows);
+INCOMPLETE (something is missing); INVALID (something contradicts).
+Exit codes: 0 VALID, 4 any other verdict, 2 usage or input that is no evidence.
+`;
+
+const STEPS: Readonly<Record<VerificationStep["name"], string>> = {
+  hash_chain: "Hash chain",
+  merkle_checkpoint: "Merkle tree and checkpoints",
+  signature_authority_map: "Signature authority map",
+  policy_resolution_trace: "Policy resolution trace",
+  attestation: "Attestation",
+};
+
+/**
+ * The command line of the verifier.
+ * @param argv without node and script
+ * @returns the process exit code
+ */
+export async function main(argv: readonly string[]): Promise<number> {
+  let json = false;
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        bundle: { type: "string" },
+        trust: { type: "string" },
+        level: { type: "string", default: "sovereign" },
+        checkpoint: { type: "string" },
+        output: { type: "string" },
+        json: { type: "boolean", default: false },
+        quiet: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h", default: false },
+        version: { type: "boolean", default: false },
+      },
+    });
+    json = values.json;
+    if (values.help) return print(HELP);
+    if (values.version) return print(`${VERIFIER.version}\n`);
+    if (positionals[0] === "audit") return await auditCommand(positionals[1], values);
+    return bundleCommand(values.bundle ?? positionals[0], values);
+  } catch (error) {
+    return reportProblem(error, json);
+  }
+}
+
+interface Flags {
+  trust?: string | undefined;
+  level: string;
+  checkpoint?: string | undefined;
+  output?: string | undefined;
+  json: boolean;
+  quiet: boolean;
+}
+
+function bundleCommand(file: string | undefined, flags: Flags): number {
+  if (file === undefined) throw usage("expected a bundle: sovereign-verify --bundle FILE");
+  if (flags.level !== "sovereign" && flags.level !== "compatible") {
+    throw usage(`--level ${flags.level}: expected sovereign or compatible`);
+  }
+  const trustRoot = flags.trust === undefined ? null : read(flags.trust);
+  const level: Mode = flags.level;
+  const report = verifyBundle(read(file), { trustRoot, level });
+  if (flags.output !== undefined) {
+    writeFileSync(flags.output, `${JSON.stringify(report, null, 2)}\n`);
+  }
+  if (flags.json) print(`${JSON.stringify(report)}\n`);
+  else if (flags.quiet) print(`${report.verdict}\n`);
+  else print(renderReport(file, report));
+  return report.verdict === "VALID" ? 0 : 4;
+}
+
+async function auditCommand(file: string | undefined, flags: Flags): Promise<number> {
+  if (file === undefined) throw usage("expected a file: sovereign-verify audit FILE");
+  if ((flags.checkpoint === undefined) !== (flags.trust === undefined)) {
+    throw usage("--checkpoint and --trust belong together");
+  }
+  const checkpoint =
+    flags.checkpoint === undefined || flags.trust === undefined
+      ? null
+      : {
+          note: Buffer.from(read(flags.checkpoint)).toString("utf8"),
+          trust: parseTrustRoot(read(flags.trust)),
+        };
+  const input = createReadStream(file);
+  const opened = new Promise<void>((resolve, reject) => {
+    input.once("open", () => {
+      resolve();
+    });
+    input.once("error", reject);
+  });
+  await opened.catch((cause: unknown) => {
+    throw unreadable(file, cause);
+  });
+  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
+  const report = await verifyAudit(lines, { checkpoint });
+  if (flags.output !== undefined) {
+    writeFileSync(flags.output, `${JSON.stringify(report, null, 2)}\n`);
+  }
+  if (flags.json) print(`${JSON.stringify(report)}\n`);
+  else {
+    print(`${report.verdict}: ${report.entries} entries in ${report.streams} streams\n`);
+    const failure = report.first_failure;
+    if (failure !== null) print(`  ${failure.place}: ${failure.message} (${failure.code})\n`);
+    if (report.root !== null) print(`  root: ${report.root}\n`);
+    for (const part of report.not_checked) print(`  not checked: ${part}\n`);
+  }
+  return report.verdict === "VALID" ? 0 : 4;
+}
+
+function renderReport(file: string, report: VerificationReport): string {
+  const line = "=".repeat(72);
+  const steps = report.steps.flatMap((step, index) => {
+    const details = Object.entries(step.details).map(([name, value]) => `${name} ${String(value)}`);
+    const failure = step.first_failure;
+    return [
+      `${index + 1}. ${STEPS[step.name]}: ${step.status}`,
+      `   checked ${step.passed} / ${step.checked}${details.length > 0 ? ` (${details.join(", ")})` : ""}`,
+      ...(failure === null ? [] : [`   at ${failure.place}: ${failure.message} (${failure.code})`]),
+    ];
+  });
+  const authorities = report.authorities.map(({ key_id, purpose, role, signatures, verified }) => {
+    const who = role === null ? purpose : `${purpose} ${role}`;
+    return `   ${who}: ${verified} / ${signatures} verified, key ${key_id.slice(0, 16)}`;
+  });
+  const { run_id, run_status, tenant_id } = report.subject;
+  return [
+    line,
+    "SOVEREIGN VERIFICATION",
+    line,
+    `Bundle: ${file}`,
+    `Run: ${run_id ?? ""} (${run_status ?? "not ended"}), tenant ${tenant_id ?? ""}, level ${report.level ?? ""}`,
+    "",
+    ...steps,
+    "",
+    "Authorities:",
+    ...authorities,
+    "",
+    `Attestation ID: ${report.attestation_id}`,
+    line,
+    `Verdict: ${report.verdict}`,
+    line,
+    "",
+  ].join("\n");
+}
+
+function read(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw unreadable(file, cause);
+  }
+}
+
+function unreadable(file: string, cause: unknown): SovereignError {
+  const why = cause instanceof Error ? cause.message : "unknown";
+  return new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${file}: ${why}.`, { file }, cause);
+}
+
+function usage(expected: string): SovereignError {
+  return new SovereignError("ERR_USAGE", `${expected} (see --help)`);
+}
+
+function reportProblem(error: unknown, json: boolean): number {
+  const ours = isSovereignError(error);
+  const isUsage = error instanceof TypeError && "code" in error;
+  if (!ours && !isUsage) throw error;
+  const code = ours ? error.code : "ERR_USAGE";
+  const { message } = error;
+  if (json) print(`${JSON.stringify({ error: { code, message, exit: 2 } })}\n`);
+  else process.stderr.write(`sovereign-verify: ${message} (${code})\n`);
+  return 2;
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}

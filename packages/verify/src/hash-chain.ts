@@ -1,0 +1,78 @@
+import {
+  canonicalBytes,
+  type ComplianceBundle,
+  digestOf,
+  GENESIS_HASH,
+  INSTALLATION_LOG,
+  type JsonValue,
+  type PlacedEntry,
+  sha256Hex,
+  SovereignError,
+} from "@sovereign/core";
+import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
+
+/** Step 1: every entry has its hash, and each follows the one before, without gaps. */
+export function verifyHashChain(bundle: ComplianceBundle, step: StepRecorder): void {
+  const { manifest } = bundle;
+  verifyManifest(bundle, step);
+  const run = { stream: manifest.run_id, tenant: manifest.tenant_id, run: manifest.run_id };
+  verifyStream(bundle.entries, run, "entries", step);
+  const keys = { stream: "keys", tenant: INSTALLATION_LOG, run: null };
+  verifyStream(bundle.key_log, keys, "key_log", step);
+  step.check("entries", () => {
+    const first = bundle.entries[0]?.entry.event_type;
+    expectEqual(first, "run.admitted", "The first entry");
+    if (bundle.entries.at(-1)?.entry.event_type !== "run.sealed") {
+      throw new SovereignError(
+        "ERR_VERIFY_INCOMPLETE",
+        "The run is not sealed: it has not ended, or its end was cut off.",
+      );
+    }
+  });
+  step.detail("entries", bundle.entries.length);
+  step.detail("key_log_entries", bundle.key_log.length);
+}
+
+function verifyManifest(bundle: ComplianceBundle, step: StepRecorder): void {
+  const { counts, sections } = bundle.manifest;
+  const found: Record<keyof typeof counts, number> = {
+    entries: bundle.entries.length,
+    key_log: bundle.key_log.length,
+    envelopes: Object.keys(bundle.envelopes).length,
+    artifacts: bundle.artifacts.length,
+  };
+  for (const name of Object.keys(found) as (keyof typeof counts)[]) {
+    step.check(`manifest.counts.${name}`, () => {
+      expectEqual(found[name], counts[name], `The number of ${name}`);
+    });
+  }
+  for (const name of Object.keys(sections) as (keyof typeof sections)[]) {
+    step.check(`manifest.sections.${name}`, () => {
+      const digest = digestOf(bundle[name] as JsonValue);
+      expectEqual(digest, sections[name], `The digest of ${name}`);
+    });
+  }
+}
+
+function verifyStream(
+  entries: readonly PlacedEntry[],
+  of: { stream: string; tenant: string; run: string | null },
+  section: string,
+  step: StepRecorder,
+): void {
+  let previous = GENESIS_HASH;
+  let lastIndex = -1;
+  for (const [sequence, { index, hash, entry }] of entries.entries()) {
+    step.check(`${section}[${sequence}]`, () => {
+      expectEqual(sha256Hex(canonicalBytes(entry)), hash, "The hash");
+      expectEqual(entry.sequence, sequence, "The sequence number");
+      expectEqual(entry.previous_hash, previous, "The previous hash");
+      expectEqual(entry.stream, of.stream, "The stream");
+      expectEqual(entry.tenant_id, of.tenant, "The tenant");
+      expectEqual(entry.run_id, of.run, "The run");
+      if (index <= lastIndex) throw wrong(`Index ${index} does not follow ${lastIndex}.`);
+    });
+    previous = hash;
+    lastIndex = index;
+  }
+}

@@ -1,0 +1,119 @@
+import {
+  digestOf,
+  formats,
+  type JsonValue,
+  type Mode,
+  parseFormat,
+  parseStrictJson,
+  sha256Hex,
+  SovereignError,
+  type TrustRoot,
+  type Verdict,
+  type VerificationReport,
+  type VerificationStep,
+} from "@sovereign/core";
+import { verifyAttestations } from "./attestation.ts";
+import { parseBundle } from "./bundle-file.ts";
+import { Evidence } from "./evidence.ts";
+import { verifyHashChain } from "./hash-chain.ts";
+import { replayKeyLog } from "./key-log.ts";
+import { verifyMerkle } from "./merkle-checkpoint.ts";
+import { verifyPolicyTrace } from "./policy-trace.ts";
+import { verifySignatures } from "./signatures.ts";
+import { StepRecorder } from "./step-recorder.ts";
+
+export const VERIFIER = { name: "sovereign-verify", version: "0.1.0" } as const;
+
+export interface VerifyOptions {
+  /** The bytes of `trust-root.json`, from outside the evidence; null gives UNTRUSTED_KEY at best. */
+  readonly trustRoot: Uint8Array | null;
+  /** The level that the evidence must prove; a compatible run never proves "sovereign". */
+  readonly level?: Mode;
+}
+
+/**
+ * Verify a compliance bundle, offline.
+ *
+ * @param bytes untrusted: a bundle as JSON or zip
+ * @returns the report; evidence that is wrong is a verdict, never an exception
+ * @throws ERR_BUNDLE_MALFORMED when the bytes are no bundle at all, ERR_TRUST_ROOT_MALFORMED
+ * @see docs/spec/verification.md
+ */
+export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): VerificationReport {
+  const bundle = parseBundle(bytes);
+  const trust = options.trustRoot === null ? null : parseTrustRoot(options.trustRoot);
+  const chain = new StepRecorder("hash_chain");
+  const merkle = new StepRecorder("merkle_checkpoint");
+  const signatures = new StepRecorder("signature_authority_map");
+  const trace = new StepRecorder("policy_resolution_trace");
+  const attestation = new StepRecorder("attestation");
+
+  verifyHashChain(bundle, chain);
+  const keys = replayKeyLog(bundle, trust, signatures);
+  const distrusted = new Set(
+    (trust?.keys ?? []).filter((key) => key.distrust_all).map((key) => key.key_id),
+  );
+  const evidence = new Evidence(bundle, keys, distrusted);
+  verifyMerkle(evidence, merkle);
+  verifySignatures(evidence, signatures);
+  verifyPolicyTrace(evidence, trace);
+  verifyAttestations(evidence, attestation);
+  trace.check("manifest.mode", () => {
+    if (bundle.manifest.mode === "compatible" && options.level !== "compatible") {
+      throw new SovereignError(
+        "ERR_VERIFY_INCOMPLETE",
+        "The run was in compatible mode: its actions carry no authority. It can be verified at --level compatible only.",
+      );
+    }
+  });
+  const steps = [chain, merkle, signatures, trace, attestation].map((step) => step.result());
+  const { manifest, entries } = bundle;
+  const status = entries.at(-1)?.entry.data["status"];
+  const body: Omit<VerificationReport, "attestation_id"> = {
+    format: "sovereign.verification-report",
+    schema_version: "1.0.0",
+    verdict: verdictOf(steps),
+    level: manifest.mode,
+    evidence_sha256: sha256Hex(bytes),
+    trust_root_sha256: options.trustRoot === null ? null : sha256Hex(options.trustRoot),
+    subject: {
+      installation_id: manifest.installation_id,
+      tenant_id: manifest.tenant_id,
+      run_id: manifest.run_id,
+      run_status: typeof status === "string" ? status : null,
+    },
+    steps,
+    authorities: evidence.tallies.map(({ window, signatures: made, verified }) => ({
+      key_id: window.record.key_id,
+      purpose: window.record.purpose,
+      role: window.record.role,
+      signatures: made,
+      verified,
+    })),
+    verifier: VERIFIER,
+  };
+  return { ...body, attestation_id: digestOf(body) };
+}
+
+/** The worst step decides: INVALID before UNTRUSTED_KEY before INCOMPLETE before VALID. */
+function verdictOf(steps: readonly VerificationStep[]): Verdict {
+  const has = (status: VerificationStep["status"]): boolean =>
+    steps.some((step) => step.status === status);
+  if (has("FAIL")) return "INVALID";
+  if (has("UNTRUSTED")) return "UNTRUSTED_KEY";
+  if (has("INCOMPLETE")) return "INCOMPLETE";
+  return "VALID";
+}
+
+/**
+ * Read a trust root.
+ * @throws ERR_TRUST_ROOT_MALFORMED
+ */
+export function parseTrustRoot(bytes: Uint8Array): TrustRoot {
+  try {
+    return parseFormat(formats.trustRoot, parseStrictJson(bytes), "trust root");
+  } catch (cause) {
+    const found = cause instanceof SovereignError ? cause.message : "unknown";
+    throw new SovereignError("ERR_TRUST_ROOT_MALFORMED", `Not a trust root: ${found}`, {}, cause);
+  }
+}
