@@ -32,10 +32,10 @@ export interface StepRow {
 
 /** What runs ask of the store, besides the ledger. */
 export interface RunStore extends CommitPort, LedgerReader {
-  findRun(runId: string): Promise<RunRow | null>;
+  findRun(tenant: string, runId: string): Promise<RunRow | null>;
   /** Newest first. */
-  listRuns(limit: number): Promise<RunRow[]>;
-  listSteps(runId: string): Promise<StepRow[]>;
+  listRuns(tenant: string, limit: number): Promise<RunRow[]>;
+  listSteps(tenant: string, runId: string): Promise<StepRow[]>;
   /** Take the run over: raises its fence, so that an earlier owner can write no more. */
   claimRun(runId: string): Promise<number>;
   streamHead(log: string, stream: string): Promise<StreamHead>;

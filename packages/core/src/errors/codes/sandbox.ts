@@ -1,4 +1,8 @@
-import type { ErrorRow } from "../kinds.ts";
+import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by process and sandbox. */
-export const sandboxCodes = {} as const satisfies Record<string, ErrorRow>;
+export const sandboxCodes = {
+  ERR_SANDBOX_REQUEST: row.input("The sandbox cannot do exactly what is asked."),
+  ERR_SANDBOX_UNAVAILABLE: row.fatal("This machine gives no sandbox, so nothing runs."),
+  ERR_SANDBOX_SURVIVOR: row.fatal("A process of a sandbox did not die."),
+} as const satisfies Record<string, ErrorRow>;

@@ -4,4 +4,11 @@ import { type ErrorRow, row } from "../kinds.ts";
 export const storeCodes = {
   ERR_STORE_UNAVAILABLE: row.transient("The database does not answer; nothing was acknowledged."),
   ERR_ENTRY_TOO_LARGE: row.input("A ledger entry is larger than an entry may be."),
+  ERR_LEDGER_CORRUPT: row.integrity("The ledger holds an entry that is not what was recorded."),
+  ERR_LEDGER_ROLLED_BACK: row.integrity(
+    "The database holds less than, or other than, what was signed.",
+  ),
+  ERR_POSTGRES_MISSING: row.fatal("There is no PostgreSQL to start."),
+  ERR_POSTGRES_START: row.fatal("PostgreSQL does not start, or refuses the schema."),
+  ERR_MIGRATION_CHANGED: row.fatal("The database is of another version of the product."),
 } as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,224 @@
+import { existsSync, realpathSync } from "node:fs";
+import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import {
+  type ArtifactRef,
+  canonicalBytes,
+  digestOf,
+  fields,
+  type JsonObject,
+  type JsonValue,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+  sha256Hex,
+} from "@sovereign/core";
+import { z } from "zod";
+import type { Effect, EffectResult, Invocation } from "../kernel/index.ts";
+import { type ArtifactStore, readHarvest } from "../runs/index.ts";
+import { digestTree } from "./frozen.ts";
+import type { Mount, ProgramEnd, ProgramSandbox } from "./ports.ts";
+
+/** The parameters of an action that runs a program: all that its result depends on. */
+export const programParams = z.strictObject({
+  program: z.string(),
+  /** Digest of the tree of programs, by relative path. */
+  programs_digest: fields.digest,
+  seed: z.int(),
+  params: fields.jsonObject,
+  inputs: z.record(z.string(), z.strictObject({ artifact: z.string(), sha256: fields.digest })),
+  /** Output file → the artifact's name. */
+  outputs: z.record(z.string(), z.string()),
+  limits: z.strictObject({
+    wall_ms: z.int(),
+    cpu_seconds: z.int(),
+    memory_bytes: z.int(),
+    processes: z.int(),
+    output_bytes: z.int(),
+    file_bytes: z.int(),
+  }),
+});
+export type ProgramParams = z.infer<typeof programParams>;
+
+export interface ProgramEffectOptions {
+  readonly sandbox: ProgramSandbox;
+  readonly artifacts: ArtifactStore;
+  /** The frozen programs. */
+  readonly programs: string;
+  /** The folder of libraries that programs may import, or null. */
+  readonly modules: string | null;
+  /** A scratch folder of the run. */
+  readonly scratch: string;
+}
+
+/** How much of a program's log is kept with a failure. */
+const LOG_CHARS = 1000;
+/** A summary above this goes by digest alone, so that the ledger entry stays small. */
+const SUMMARY_BYTES_MAX = 16 * 1024;
+
+/**
+ * The effect that runs one program in the sandbox. Programs and inputs are copied and hashed
+ * first, so that what runs is what was authorised; outputs are taken only where declared.
+ */
+export function createProgramEffect(options: ProgramEffectOptions): Effect {
+  return async (invocation) => {
+    const params = parseFormat(programParams, invocation.action.params, "program action");
+    const stage = join(options.scratch, invocation.context.step_id);
+    await rm(stage, { recursive: true, force: true });
+    try {
+      await prepare(options, params, stage);
+      const end = await launch(options, params, invocation, stage);
+      const failure = failureOf(end);
+      if (failure !== null) return failure;
+      return await harvest(options, params, stage, end);
+    } finally {
+      await rm(stage, { recursive: true, force: true });
+    }
+  };
+}
+
+async function prepare(
+  options: ProgramEffectOptions,
+  params: ProgramParams,
+  stage: string,
+): Promise<void> {
+  await mkdir(join(stage, "input"), { recursive: true, mode: 0o700 });
+  await mkdir(join(stage, "output"), { mode: 0o700 });
+  await cp(options.programs, join(stage, "program"), { recursive: true });
+  const found = digestOf(await digestTree(join(stage, "program")));
+  if (found !== params.programs_digest) {
+    throw new SovereignError(
+      "ERR_PROGRAM_CHANGED",
+      `The programs should have the digest ${params.programs_digest}; they have ${found}.`,
+    );
+  }
+  for (const [name, input] of Object.entries(params.inputs)) {
+    const bytes = await options.artifacts.get({ name: input.artifact, sha256: input.sha256 });
+    await writeFile(join(stage, "input", name), bytes, { mode: 0o600 });
+  }
+}
+
+function launch(
+  options: ProgramEffectOptions,
+  params: ProgramParams,
+  invocation: Invocation,
+  stage: string,
+): Promise<ProgramEnd> {
+  const node = realpathSync(process.execPath);
+  const inputs = Object.entries(params.inputs);
+  const request: JsonObject = {
+    stage: invocation.context.step_id,
+    seed: params.seed,
+    params: params.params,
+    inputs: Object.fromEntries(
+      inputs.map(([name, { sha256 }]) => [name, { path: `/input/${name}`, sha256 }]),
+    ),
+    output: "/output",
+  };
+  const modules: Mount[] =
+    options.modules === null ? [] : [{ source: options.modules, target: "/node_modules" }];
+  const { limits } = params;
+  return options.sandbox.run(
+    {
+      argv: [
+        "/runtime/node",
+        "--disable-warning=ExperimentalWarning",
+        `/program/${params.program}`,
+      ],
+      cwd: "/output",
+      readOnly: [
+        { source: node, target: "/runtime/node" },
+        { source: join(stage, "program"), target: "/program" },
+        ...(inputs.length === 0 ? [] : [{ source: join(stage, "input"), target: "/input" }]),
+        ...modules,
+      ],
+      writable: [{ source: join(stage, "output"), target: "/output" }],
+      env: {},
+      stdin: canonicalBytes(request),
+      limits: {
+        wallMs: limits.wall_ms,
+        cpuSeconds: limits.cpu_seconds,
+        memoryBytes: limits.memory_bytes,
+        processes: limits.processes,
+        outputBytes: limits.output_bytes,
+        fileBytes: limits.file_bytes,
+      },
+    },
+    invocation.signal,
+  );
+}
+
+function failureOf(end: ProgramEnd): EffectResult | null {
+  if (end.ended === "exited" && end.exitCode === 0) return null;
+  const log = lastOf(end.stderr);
+  if (end.ended === "exited") {
+    const reason = `exit ${String(end.exitCode)}: ${log}`;
+    return { status: "failed", code: "ERR_PROGRAM_FAILED", reason };
+  }
+  const how = end.signal === null ? end.ended : `${end.ended} ${end.signal}`;
+  const reason = `${how} after ${Math.round(end.wallMs)} ms: ${log}`;
+  return { status: "killed", code: "ERR_PROGRAM_KILLED", reason };
+}
+
+async function harvest(
+  options: ProgramEffectOptions,
+  params: ProgramParams,
+  stage: string,
+  end: ProgramEnd,
+): Promise<EffectResult> {
+  const folder = join(stage, "output");
+  const extra = (await readdir(folder)).filter((file) => !Object.hasOwn(params.outputs, file));
+  if (extra.length > 0) {
+    throw new SovereignError(
+      "ERR_OUTPUT_REFUSED",
+      `The program left ${extra.length} undeclared outputs, among them ${String(extra[0])}.`,
+    );
+  }
+  const artifacts: ArtifactRef[] = [];
+  for (const [file, name] of Object.entries(params.outputs)) {
+    const bytes = await readHarvest(join(folder, file));
+    artifacts.push(await options.artifacts.put(name, bytes, mediaTypeOf(file)));
+  }
+  const result = await readHarvest(join(folder, "result.json"));
+  return {
+    status: "completed",
+    output: { result_sha256: sha256Hex(result), summary: summaryOf(result) },
+    artifacts,
+    usage: {
+      wall_ms: Math.round(end.wallMs),
+      output_bytes: artifacts.reduce((total, one) => total + one.bytes, 0),
+    },
+  };
+}
+
+function summaryOf(result: Uint8Array): JsonValue {
+  const value = parseStrictJson(result);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return null;
+  const { summary } = value;
+  if (summary === undefined) return null;
+  return canonicalBytes(summary).length > SUMMARY_BYTES_MAX ? null : summary;
+}
+
+/** The end of a hostile log, as one printable line. */
+function lastOf(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes).toString("utf8").toWellFormed();
+  return text
+    .replaceAll(/[^\x20-\x7e]+/g, " ")
+    .trim()
+    .slice(-LOG_CHARS);
+}
+
+function mediaTypeOf(file: string): string {
+  if (file.endsWith(".json")) return "application/json";
+  if (file.endsWith(".jsonl")) return "application/jsonl";
+  return file.endsWith(".csv") ? "text/csv" : "application/octet-stream";
+}
+
+/** The nearest folder of installed libraries, from a folder upwards. */
+export function findModules(from: string): string | null {
+  for (let at = from; ; at = dirname(at)) {
+    const modules = join(at, "node_modules");
+    if (existsSync(modules)) return modules;
+    if (dirname(at) === at) return null;
+  }
+}

@@ -1,0 +1,128 @@
+import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
+import { digestOf, type JsonObject } from "@sovereign/core";
+import { CEDAR_SCHEMA, type CedarPolicies, prepareCedar, validateCedar } from "./cedar.ts";
+import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy } from "./document.ts";
+
+/** A pattern of the policy, with the name under which Cedar hears that it matched. */
+export interface Pattern {
+  readonly name: string;
+  readonly kind: "path" | "deny" | "host" | "command";
+  readonly glob: string;
+  readonly args: readonly string[];
+}
+
+/** A policy that is ready to decide. */
+export interface CompiledPolicy {
+  /** SHA-256 over everything that decides: rules, schema, patterns, approvals, limits, mode. */
+  readonly digest: string;
+  readonly mode: "enforce" | "observe";
+  readonly rules: CedarPolicies;
+  readonly patterns: readonly Pattern[];
+  readonly limits: SandboxPolicy["limits"] | null;
+}
+
+/** The actions whose resource is a path: they are allowed where a path pattern matches. */
+const FILE_TYPES: ReadonlySet<string> = new Set(Object.values(FILE_OPERATIONS));
+
+/** True for the types that are decided by pattern, and so cannot stand in `operations`. */
+export function isPatterned(type: string): boolean {
+  return FILE_TYPES.has(type) || type === "command.run" || type === "http.call";
+}
+
+export function isFileType(type: string): boolean {
+  return FILE_TYPES.has(type);
+}
+
+/** Compile a sandbox policy to Cedar. */
+export function compileSandboxPolicy(policy: SandboxPolicy, path: string): CompiledPolicy {
+  const rules: Record<string, PolicyJson> = {};
+  const stepUps = new Map<string, string>();
+  for (const { operations, required, roles } of policy.approvals) {
+    for (const operation of operations) stepUps.set(operation, `${required} of ${roles.join(",")}`);
+  }
+  const permit = (id: string, type: string, needs: string | null): void => {
+    rules[id] = rule("permit", type, needs, stepUps.get(type) ?? null);
+  };
+  for (const type of policy.operations) permit(`operation:${type}`, type, null);
+  for (const name of policy.allowed_git_operations) {
+    const type = GIT_OPERATIONS[name] as string;
+    permit(`operation:${type}`, type, null);
+  }
+  for (const name of policy.allowlist.file_operations) {
+    const type = FILE_OPERATIONS[name] as string;
+    for (const glob of policy.allowlist.paths) permit(`${type}:${glob}`, type, `path:${glob}`);
+  }
+  for (const { id } of policy.allowlist.commands)
+    permit(`command:${id}`, "command.run", `command:${id}`);
+  for (const host of policy.hosts) permit(`host:${host}`, "http.call", `host:${host}`);
+  for (const glob of policy.deny_paths)
+    rules[`deny:${glob}`] = rule("forbid", null, `deny:${glob}`, null);
+  return finish(
+    { mode: policy.mode, rules, patterns: patternsOf(policy), limits: policy.limits },
+    path,
+  );
+}
+
+/** Take Cedar policies as they are. */
+export function compileCedar(rules: CedarPolicies, path: string): CompiledPolicy {
+  return finish({ mode: "enforce", rules, patterns: [], limits: null }, path);
+}
+
+function finish(policy: Omit<CompiledPolicy, "digest">, path: string): CompiledPolicy {
+  validateCedar(policy.rules, path);
+  const digest = digestOf({
+    ...(policy as unknown as JsonObject),
+    schema: CEDAR_SCHEMA,
+  });
+  prepareCedar(digest, policy.rules);
+  return { ...policy, digest };
+}
+
+function patternsOf(policy: SandboxPolicy): Pattern[] {
+  const { paths, commands } = policy.allowlist;
+  const simple = (kind: "path" | "deny" | "host", globs: readonly string[]): Pattern[] =>
+    globs.map((glob) => ({ name: `${kind}:${glob}`, kind, glob, args: [] }));
+  return [
+    ...simple("path", paths),
+    ...simple("deny", policy.deny_paths),
+    ...simple("host", policy.hosts),
+    ...commands.map(
+      ({ id, executable, allowed_args }): Pattern => ({
+        name: `command:${id}`,
+        kind: "command",
+        glob: executable,
+        args: allowed_args,
+      }),
+    ),
+  ];
+}
+
+function rule(
+  effect: "permit" | "forbid",
+  type: string | null,
+  needs: string | null,
+  stepUp: string | null,
+): PolicyJson {
+  const context = (attribute: string): unknown => ({
+    ".": { left: { Var: "context" }, attr: attribute },
+  });
+  const conditions: unknown[] = [];
+  if (type !== null) {
+    conditions.push({
+      kind: "when",
+      body: { "==": { left: context("type"), right: { Value: type } } },
+    });
+  }
+  if (needs !== null) {
+    const body = { contains: { left: context("matched"), right: { Value: needs } } };
+    conditions.push({ kind: "when", body });
+  }
+  return {
+    effect,
+    principal: { op: "All" },
+    action: { op: "==", entity: { type: "Action", id: "execute" } },
+    resource: { op: "All" },
+    conditions: conditions as PolicyJson["conditions"],
+    ...(stepUp === null ? {} : { annotations: { step_up: stepUp } }),
+  };
+}

@@ -1,0 +1,83 @@
+import { fields } from "@sovereign/core";
+import { z } from "zod";
+
+const LIST_MAX = 500;
+const glob = z.string().min(1).max(300);
+const operation = z
+  .string()
+  .regex(/^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]{0,40}$/, "expected noun.verb");
+const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/);
+
+const command = z.strictObject({
+  id,
+  executable: z.string().min(1).max(200),
+  /** Patterns, each of one whole argument; every argument must match one of them. */
+  allowed_args: z.array(glob).max(LIST_MAX).default([]),
+});
+
+/** The operations of the seed's allowlist, in our names. */
+export const FILE_OPERATIONS: Readonly<Record<string, string>> = {
+  read_file: "file.read",
+  write_file: "file.write",
+  update_file: "file.update",
+  patch_file: "file.patch",
+  delete_file: "file.delete",
+  mkdir: "file.mkdir",
+};
+export const GIT_OPERATIONS: Readonly<Record<string, string>> = {
+  git_add: "git.add",
+  git_commit: "git.commit",
+};
+
+const keysOf = (names: Readonly<Record<string, string>>): [string, ...string[]] =>
+  Object.keys(names) as [string, ...string[]];
+
+/**
+ * A sandbox policy, as engineers write it in JSON or YAML. Whatever it does not allow is denied.
+ * The one definition of its shape; its JSON Schema is made from it.
+ */
+export const sandboxPolicy = z.strictObject({
+  policy_id: id,
+  schema_version: z.string().max(20),
+  description: z.string().max(1000).optional(),
+  mode: z.enum(["enforce", "observe"]).default("enforce"),
+  /** Types of action that are allowed on any resource. Not for files, commands and hosts. */
+  operations: z.array(operation).max(LIST_MAX).default([]),
+  allowed_git_operations: z
+    .array(z.enum(keysOf(GIT_OPERATIONS)))
+    .max(10)
+    .default([]),
+  allowlist: z
+    .strictObject({
+      file_operations: z
+        .array(z.enum(keysOf(FILE_OPERATIONS)))
+        .max(20)
+        .default([]),
+      commands: z.array(command).max(LIST_MAX).default([]),
+      /** Where the file operations may act. */
+      paths: z.array(glob).max(LIST_MAX).default([]),
+    })
+    .prefault({}),
+  /** Paths that no operation may touch, whatever else allows it. */
+  deny_paths: z.array(glob).max(LIST_MAX).default([]),
+  hosts: z.array(z.string().min(1).max(253)).max(LIST_MAX).default([]),
+  /** Operations that wait for people: `required` distinct approvers among `roles`. */
+  approvals: z
+    .array(
+      z.strictObject({
+        operations: z.array(operation).min(1).max(LIST_MAX),
+        required: z.int().min(1).max(64),
+        roles: z.array(fields.name).min(1).max(64),
+      }),
+    )
+    .max(100)
+    .default([]),
+  limits: z
+    .strictObject({
+      max_file_size_mb: z.int().min(1).max(10_000).default(10),
+      max_files: z.int().min(1).max(1_000_000).default(100),
+      timeout_seconds: z.int().min(1).max(86_400).default(1800),
+    })
+    .prefault({}),
+});
+export type SandboxPolicy = z.infer<typeof sandboxPolicy>;

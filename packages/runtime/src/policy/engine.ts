@@ -1,0 +1,181 @@
+import {
+  type Action,
+  type ActionContext,
+  digestOf,
+  isSovereignError,
+  type PolicyDecision,
+  SovereignError,
+} from "@sovereign/core";
+import { askCedar, cedarText } from "./cedar.ts";
+import { type CompiledPolicy, isFileType, type Pattern } from "./compile.ts";
+import { matchesGlob } from "./glob.ts";
+import { resolvePath } from "./paths.ts";
+
+const CACHE_MAX = 10_000;
+
+/** A decision with everything that led to it, for people who ask why. */
+export interface Explanation {
+  readonly decision: PolicyDecision;
+  readonly matched: readonly string[];
+  /** The text of each rule that decided. */
+  readonly rules: Readonly<Record<string, string>>;
+}
+
+/**
+ * Decides under one policy. Pure: the same request always gets the same answer, so answers are
+ * kept by the digest of the request.
+ */
+export class PolicyEngine {
+  readonly policy: CompiledPolicy;
+  readonly #cache = new Map<string, PolicyDecision>();
+
+  constructor(policy: CompiledPolicy) {
+    this.policy = policy;
+  }
+
+  get policyDigest(): string {
+    return this.policy.digest;
+  }
+
+  decide(action: Action, context: ActionContext): PolicyDecision {
+    const { tenant_id, role, mode } = context;
+    const digest = digestOf({ action, tenant_id, role, mode });
+    const known = this.#cache.get(digest);
+    if (known !== undefined) return known;
+    const decision = this.#decide(action, context, digest);
+    if (this.#cache.size >= CACHE_MAX) {
+      // The oldest goes: a Map keeps the order of insertion.
+      const oldest = this.#cache.keys().next().value;
+      if (oldest !== undefined) this.#cache.delete(oldest);
+    }
+    this.#cache.set(digest, decision);
+    return decision;
+  }
+
+  explain(action: Action, context: ActionContext): Explanation {
+    const decision = this.decide(action, context);
+    const texts = decision.rules.flatMap((id) => {
+      const rule = this.policy.rules[id];
+      return rule === undefined ? [] : [[id, cedarText(rule)] as const];
+    });
+    let matched: string[] = [];
+    try {
+      matched = this.#matched(action);
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+    }
+    return { decision, matched, rules: Object.fromEntries(texts) };
+  }
+
+  #decide(action: Action, context: ActionContext, digest: string): PolicyDecision {
+    let matched: string[];
+    try {
+      matched = this.#matched(action);
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+      // Not even observed: a path that tricks is refused in every mode.
+      return this.#answer(digest, "deny", [], [error.message], null, false);
+    }
+    const { allow, rules, errors } = askCedar(this.policy.digest, {
+      role: context.role,
+      resource: action.resource,
+      type: action.type,
+      tenant: context.tenant_id,
+      mode: context.mode,
+      matched,
+    });
+    if (!allow) return this.#deny(action, digest, rules, errors);
+    const approvals = this.#approvals(rules);
+    const effect = approvals === null ? "allow" : "step_up";
+    return this.#answer(digest, effect, rules, [], approvals, false);
+  }
+
+  #deny(
+    action: Action,
+    digest: string,
+    rules: readonly string[],
+    errors: readonly string[],
+  ): PolicyDecision {
+    const why =
+      rules.length > 0
+        ? `forbidden by ${rules.join(", ")}`
+        : `no rule allows ${action.type} on ${action.resource.slice(0, 200)}`;
+    const observed = this.policy.mode === "observe";
+    const reasons = [why, ...errors].map((reason) => reason.slice(0, 500));
+    return this.#answer(digest, observed ? "allow" : "deny", rules, reasons, null, observed);
+  }
+
+  #answer(
+    requestDigest: string,
+    effect: PolicyDecision["effect"],
+    rules: readonly string[],
+    reasons: readonly string[],
+    approvals: PolicyDecision["approvals"],
+    observed: boolean,
+  ): PolicyDecision {
+    return {
+      effect,
+      rules: rules.slice(0, 100),
+      reasons: [...reasons],
+      approvals,
+      policy_digest: this.policy.digest,
+      request_digest: requestDigest,
+      observed,
+    };
+  }
+
+  /** The strictest demand of the rules that allow: an easier rule beside it does not lower it. */
+  #approvals(rules: readonly string[]): PolicyDecision["approvals"] {
+    let strictest: PolicyDecision["approvals"] = null;
+    for (const id of rules) {
+      const text = this.policy.rules[id]?.annotations?.["step_up"];
+      if (text === undefined) continue;
+      const demand = parseStepUp(id, text);
+      if (strictest === null || demand.required > strictest.required) strictest = demand;
+    }
+    return strictest;
+  }
+
+  #matched(action: Action): string[] {
+    const path = isFileType(action.type) ? resolvePath(action.resource) : null;
+    return this.policy.patterns
+      .filter((pattern) => matchesPattern(pattern, action, path))
+      .map((pattern) => pattern.name);
+  }
+}
+
+function matchesPattern(pattern: Pattern, action: Action, path: string | null): boolean {
+  switch (pattern.kind) {
+    case "path":
+    case "deny":
+      return path !== null && matchesGlob(pattern.glob, path);
+    case "host":
+      return action.type === "http.call" && matchesGlob(pattern.glob, action.resource);
+    case "command":
+      return action.type === "command.run" && matchesCommand(pattern, action);
+  }
+}
+
+/** The whole command: the executable exactly, and every argument by one of the patterns. */
+function matchesCommand(pattern: Pattern, action: Action): boolean {
+  const argv = action.params["argv"];
+  if (action.resource !== pattern.glob || !Array.isArray(argv)) return false;
+  return argv.every(
+    (word) => typeof word === "string" && pattern.args.some((glob) => matchesGlob(glob, word)),
+  );
+}
+
+/**
+ * Read `2 of release_manager,safety_officer`.
+ * @throws ERR_POLICY_INVALID
+ */
+export function parseStepUp(id: string, text: string): NonNullable<PolicyDecision["approvals"]> {
+  const match = /^([1-9]\d?) of ([a-z][a-z0-9_.-]*(?:,[a-z][a-z0-9_.-]*)*)$/.exec(text);
+  const required = Number(match?.[1]);
+  const roles = [...new Set(match?.[2]?.split(","))];
+  if (match === null || required > roles.length) {
+    const expected = 'expected @step_up("N of role,role,…") with N of at least as many roles';
+    throw new SovereignError("ERR_POLICY_INVALID", `${id}: ${expected}, found ${text}`);
+  }
+  return { required, roles };
+}

@@ -1,0 +1,8 @@
+export {
+  runTrustedTool,
+  startTrustedTool,
+  type ToolEnd,
+  type ToolOptions,
+  type TrustedTool,
+} from "./trusted-tool.ts";
+export { launchRaw, type RawLaunch } from "./raw-launch.ts";

@@ -1,0 +1,13 @@
+export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
+export { type BundleRequest, exportBundle, logOrigin } from "./bundle.ts";
+export { type DataFolder, locateDataFolder, openDataFolder } from "./data-folder.ts";
+export type { RunRow, RunStore, StepRow } from "./ports.ts";
+export { RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
+export {
+  type ApprovalSource,
+  type RunPlan,
+  RunSession,
+  type RunSessionOptions,
+  RunStopped,
+  type Step,
+} from "./run-session.ts";

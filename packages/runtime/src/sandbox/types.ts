@@ -1,0 +1,70 @@
+/** A host path seen at another path inside. Both absolute. */
+export interface Mount {
+  readonly source: string;
+  readonly target: string;
+}
+
+/** Limits of one path. Each is enforced; how is told in `docs/THREAT-MODEL.md`. */
+export interface SandboxLimits {
+  readonly wallMs: number;
+  /** Of each process. */
+  readonly cpuSeconds: number;
+  /** Of each process, and of all together where a memory controller is there. */
+  readonly memoryBytes: number;
+  /** Of all together. */
+  readonly processes: number;
+  /** Of standard output and standard error together. */
+  readonly outputBytes: number;
+  /** Of each file. */
+  readonly fileBytes: number;
+}
+
+export interface SandboxRequest {
+  readonly argv: readonly string[];
+  /** Inside. */
+  readonly cwd: string;
+  readonly readOnly: readonly Mount[];
+  readonly writable: readonly Mount[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin?: Uint8Array;
+  readonly limits: SandboxLimits;
+}
+
+/**
+ * What holds here. G3: namespaces and a control group that is killed at once. G2: namespaces.
+ * G0: a process group and nothing else, only where the configuration asks for it by name.
+ */
+export type SandboxLevel = "G3" | "G2" | "G0";
+
+export type SandboxEnding =
+  | "exited"
+  | "signalled"
+  | "cancelled"
+  | "wall_clock"
+  | "cpu_limit"
+  | "memory_limit"
+  | "output_limit";
+
+export interface SandboxResult {
+  readonly ended: SandboxEnding;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+  readonly wallMs: number;
+  readonly level: SandboxLevel;
+}
+
+/** A path that is started but whose payload waits behind its gate. */
+export interface StartedPath {
+  readonly outerPid: number;
+  readonly innerPid: number | null;
+  readonly groups: readonly string[];
+}
+
+export interface SandboxOptions {
+  /** The lowest level that is accepted. `G0` is unsafe: untrusted code then runs unconfined. */
+  readonly minimumLevel?: SandboxLevel;
+  /** Asked before the payload's first instruction; a rejection means that it never runs. */
+  readonly onStarted?: (path: StartedPath) => Promise<void>;
+}

@@ -1,0 +1,276 @@
+import { createHash } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SovereignError } from "@sovereign/core";
+import pg from "pg";
+import { runTrustedTool, startTrustedTool } from "../process/index.ts";
+import { findBinaries, type ServerBinaries } from "./binaries.ts";
+import { withStartLock } from "./start-lock.ts";
+
+/** How to reach a server. Never logged whole: a URL may hold a password. */
+export type ConnectionTarget =
+  | { readonly kind: "embedded"; readonly socket: string; readonly data: string }
+  | { readonly kind: "url"; readonly url: string };
+
+const READY_MS = 60_000;
+const START_ATTEMPTS = 6;
+const SETTINGS = [
+  "listen_addresses=",
+  "unix_socket_permissions=0700",
+  "shared_buffers=64MB",
+  "max_connections=100",
+  "synchronous_commit=on",
+  "fsync=on",
+  "full_page_writes=on",
+  "logging_collector=off",
+  "log_min_messages=warning",
+];
+
+/** The connection options of the server's owner, on its socket. */
+export function ownerConfig(target: ConnectionTarget): pg.ClientConfig {
+  if (target.kind === "url") return { connectionString: target.url };
+  return { host: target.socket, port: 5432, user: "sovereign", database: "postgres" };
+}
+
+/**
+ * Start the embedded PostgreSQL of a data folder, or join the one that runs already.
+ *
+ * Safe to call from several processes at once; survives kill -9 of any of them and of the server.
+ *
+ * @param folder the data folder's `postgres/`
+ * @throws ERR_POSTGRES_MISSING, ERR_POSTGRES_START, ERR_STORE_UNAVAILABLE
+ */
+export async function startEmbedded(folder: string): Promise<ConnectionTarget> {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw startError(folder, cause instanceof Error ? cause.message : "cannot be made", cause);
+  }
+  const target = {
+    kind: "embedded",
+    socket: socketFolder(folder),
+    data: join(folder, "data"),
+  } as const;
+  if (await answers(target)) return target;
+  return withStartLock(join(folder, "start.lock"), async () => {
+    if (await answers(target)) return target;
+    const binaries = findBinaries(join(folder, "links"));
+    if (!existsSync(join(target.data, "PG_VERSION"))) initialise(binaries, folder, target.data);
+    await launchWithRetries(binaries, folder, target);
+    return target;
+  });
+}
+
+/**
+ * After a kill -9 the dead server's children may hold its shared memory for a moment, and a zombie
+ * its pid: the start is tried again before it is called failed.
+ */
+async function launchWithRetries(
+  binaries: ServerBinaries,
+  folder: string,
+  target: ConnectionTarget & { kind: "embedded" },
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await clearStale(target);
+    try {
+      await launch(binaries, folder, target);
+      return;
+    } catch (error) {
+      if (attempt === START_ATTEMPTS) throw error;
+      await sleep(200 * attempt);
+    }
+  }
+}
+
+/**
+ * Stop the server if nobody else uses it: its data stay, and the next start joins or starts anew.
+ * @returns true when it was stopped
+ */
+export async function stopEmbedded(target: ConnectionTarget, folder: string): Promise<boolean> {
+  if (target.kind !== "embedded") return false;
+  return withStartLock(join(folder, "start.lock"), async () => {
+    if ((await otherClients(target)) > 0) return false;
+    const pid = postmasterPid(target.data);
+    if (pid === null) return false;
+    try {
+      // SIGINT is PostgreSQL's fast shutdown: a checkpoint, and no recovery at the next start.
+      process.kill(pid, "SIGINT");
+    } catch {
+      return false;
+    }
+    for (
+      let waited = 0;
+      waited < READY_MS && existsSync(join(target.data, "postmaster.pid"));
+      waited += 20
+    ) {
+      await sleep(20);
+    }
+    return true;
+  });
+}
+
+/** A socket's path may have 107 bytes, so it does not lie in the data folder. */
+function socketFolder(folder: string): string {
+  const id = createHash("sha256").update(folder).digest("hex").slice(0, 16);
+  const path = join(tmpdir(), `sovereign-${id}`);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST")
+      throw startError(path, "cannot be made", error);
+  }
+  // The folder for temporary files is everybody's: what is there already must be ours alone.
+  const found = lstatSync(path);
+  const owner = process.getuid?.() ?? found.uid;
+  if (!found.isDirectory() || found.uid !== owner || (found.mode & 0o077) !== 0) {
+    throw startError(path, "belongs to somebody else or is open to others; remove it");
+  }
+  return path;
+}
+
+async function answers(target: ConnectionTarget & { kind: "embedded" }): Promise<boolean> {
+  const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 5000 });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    const found = await client.query<{ data_directory: string }>("show data_directory");
+    return found.rows[0]?.data_directory === target.data;
+  } catch {
+    return false;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+/** Built beside its place and renamed: a half-made cluster is never taken for one. */
+function initialise(binaries: ServerBinaries, folder: string, data: string): void {
+  const partial = `${data}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  const args = ["-D", partial, "-U", "sovereign", "-A", "trust", "-E", "UTF8"];
+  const end = run(binaries, "initdb", [...args, "--locale=C", "-k", "--no-instructions"], folder);
+  if (end.status !== 0) throw startError(data, `initdb failed: ${end.stderr.trim().slice(-500)}`);
+  renameSync(partial, data);
+}
+
+function run(
+  binaries: ServerBinaries,
+  tool: "initdb",
+  args: readonly string[],
+  cwd: string,
+): ReturnType<typeof runTrustedTool> {
+  const [command = "", ...rest] = [...binaries.wrapper, binaries[tool], ...args];
+  return runTrustedTool(tool, command, rest, { env: binaries.env, cwd });
+}
+
+async function launch(
+  binaries: ServerBinaries,
+  folder: string,
+  target: ConnectionTarget & { kind: "embedded" },
+): Promise<void> {
+  const log = join(folder, "server.log");
+  const logFd = openSync(log, "a", 0o600);
+  const settings = [...SETTINGS, `unix_socket_directories=${target.socket}`];
+  const [command = "", ...rest] = [
+    ...binaries.wrapper,
+    binaries.postgres,
+    "-D",
+    target.data,
+    ...settings.flatMap((setting) => ["-c", setting]),
+  ];
+  const child = startTrustedTool("postgres", command, rest, {
+    env: binaries.env,
+    cwd: folder,
+    logFd,
+  });
+  closeSync(logFd);
+  const ended: string[] = [];
+  child.on("exit", (code) => ended.push(`ended with ${String(code)}`));
+  child.on("error", (error) => ended.push(error.message));
+  for (let waited = 0; waited < READY_MS; waited += 25) {
+    if (await answers(target)) return;
+    if (ended[0] !== undefined) throw startError(target.data, `${ended[0]}: ${tail(log)}`);
+    await sleep(25);
+  }
+  throw startError(target.data, `did not answer in ${READY_MS} ms: ${tail(log)}`);
+}
+
+/**
+ * A server that was killed leaves its pid file. PostgreSQL trusts a living pid in it, which after
+ * a reboot may be anybody's: under the start lock we look whose it is. A server of ours that lives
+ * but does not answer yet is given time to start, recover or end.
+ */
+async function clearStale(target: ConnectionTarget & { kind: "embedded" }): Promise<void> {
+  for (let waited = 0; waited < READY_MS; waited += 50) {
+    const pid = postmasterPid(target.data);
+    if (pid === null) return;
+    if (!isServerOf(pid, target.data)) {
+      unlinkSync(join(target.data, "postmaster.pid"));
+      return;
+    }
+    if (await answers(target)) return;
+    await sleep(50);
+  }
+}
+
+function postmasterPid(data: string): number | null {
+  try {
+    const pid = Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[0]);
+    return Number.isSafeInteger(pid) && pid > 1 ? pid : null;
+  } catch {
+    return null;
+  }
+}
+
+function isServerOf(pid: number, data: string): boolean {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    return words.includes(data) && words.some((word) => word.endsWith("postgres"));
+  } catch {
+    return false;
+  }
+}
+
+async function otherClients(target: ConnectionTarget): Promise<number> {
+  const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 5000 });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    const found = await client.query<{ others: number }>(
+      "select count(*)::int as others from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
+    );
+    return found.rows[0]?.others ?? 0;
+  } catch {
+    return 0;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+function tail(log: string): string {
+  try {
+    return readFileSync(log, "utf8").trim().slice(-600);
+  } catch {
+    return "no log";
+  }
+}
+
+function startError(path: string, found: string, cause?: unknown): SovereignError {
+  return new SovereignError(
+    "ERR_POSTGRES_START",
+    `The embedded PostgreSQL at ${path} does not start: ${found}. Set DATABASE_URL to use another server.`,
+    { path },
+    cause,
+  );
+}

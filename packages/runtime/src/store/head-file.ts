@@ -1,0 +1,54 @@
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from "node:fs";
+import { join } from "node:path";
+import { fields, parseFormat, parseStrictJson, SovereignError } from "@sovereign/core";
+import { z } from "zod";
+
+const head = z.strictObject({ size: fields.count, root: fields.digest });
+export type SignedHead = z.infer<typeof head>;
+
+/** The last signed head of a log, in a file outside the database. */
+export class HeadFile {
+  readonly path: string;
+
+  constructor(folder: string, log: string) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    this.path = join(folder, `${log}.head.json`);
+  }
+
+  /** @throws ERR_LEDGER_ROLLED_BACK when the file is there but is not a head */
+  read(): SignedHead | null {
+    let bytes: Uint8Array;
+    try {
+      bytes = readFileSync(this.path);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+      throw error;
+    }
+    try {
+      return parseFormat(head, parseStrictJson(bytes), "signed head");
+    } catch (cause) {
+      const text = `${this.path} is damaged: it should hold the last signed head.`;
+      throw new SovereignError("ERR_LEDGER_ROLLED_BACK", text, { path: this.path }, cause);
+    }
+  }
+
+  write(signed: SignedHead): void {
+    const temporary = `${this.path}.${process.pid}`;
+    const file = openSync(temporary, "w", 0o600);
+    try {
+      writeSync(file, JSON.stringify(signed));
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporary, this.path);
+  }
+}

@@ -1,0 +1,78 @@
+import { linkSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SovereignError } from "@sovereign/core";
+
+const WAIT_MS = 60_000;
+const POLL_MS = 20;
+
+/**
+ * Hold a lock file while `work` runs. The file names its owner by pid and start time, so that a
+ * lock whose owner died is taken over, also when another process has the pid by now.
+ *
+ * @throws ERR_STORE_UNAVAILABLE when a living owner keeps it for a minute
+ */
+export async function withStartLock<T>(path: string, work: () => Promise<T>): Promise<T> {
+  await acquire(path);
+  try {
+    return await work();
+  } finally {
+    unlinkSync(path);
+  }
+}
+
+async function acquire(path: string): Promise<void> {
+  const own = `${process.pid} ${String(startTimeOf(process.pid))}\n`;
+  for (let waited = 0; waited < WAIT_MS; waited += POLL_MS) {
+    // A link appears with its content or not at all, so nobody reads half an owner.
+    const temporary = `${path}.${process.pid}`;
+    writeFileSync(temporary, own, { mode: 0o600 });
+    try {
+      linkSync(temporary, path);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    } finally {
+      unlinkSync(temporary);
+    }
+    breakStale(path);
+    await sleep(POLL_MS);
+  }
+  throw new SovereignError(
+    "ERR_STORE_UNAVAILABLE",
+    `Another process has been starting or stopping the database for a minute (${path}).`,
+    { lock: path },
+  );
+}
+
+function breakStale(path: string): void {
+  let owner: string;
+  try {
+    owner = readFileSync(path, "utf8");
+  } catch {
+    return;
+  }
+  const [pid, started] = owner.trim().split(" ");
+  if (startTimeOf(Number(pid)) === started) return;
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}
+
+/** The start time of a process in clock ticks since boot, null when there is none. */
+export function startTimeOf(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command stands in parentheses and may hold anything; field 22 is counted after it.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+  } catch {
+    // Without /proc only liveness can be told.
+    try {
+      process.kill(pid, 0);
+      return "unknown";
+    } catch {
+      return null;
+    }
+  }
+}

@@ -1,0 +1,366 @@
+import {
+  concatBytes,
+  equalBytes,
+  Frontier,
+  hexEncode,
+  type Mode,
+  type Signer,
+  SovereignError,
+  signCheckpoint,
+} from "@sovereign/core";
+import pg from "pg";
+import type {
+  CommitItem,
+  CommitVerdict,
+  RunStatus,
+  StepStatus,
+  StoredCheckpoint,
+  StoredEntry,
+  StreamHead,
+} from "../ledger/index.ts";
+import { EMPTY_STREAM } from "../ledger/index.ts";
+import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
+import { Batcher } from "./batcher.ts";
+import { COMMIT_SQL, commitParameters, type VerdictRow, verdictsOf } from "./commit-sql.ts";
+import { Database, isConnectionLoss } from "./database.ts";
+import { type ConnectionTarget, ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
+import { HeadFile } from "./head-file.ts";
+import { growTree, proveSet, rootAt } from "./log-tree.ts";
+import { migrate } from "./migrate.ts";
+
+const PAGE = 1000;
+
+export interface StoreOptions {
+  /** The data folder's `postgres/`; used where no URL is given. */
+  readonly folder: string;
+  /** The data folder's `ledger/`: the last signed heads are kept there, outside the database. */
+  readonly headsFolder: string;
+  /** A PostgreSQL connection URL, which means: no embedded server. */
+  readonly databaseUrl: string | null;
+}
+
+/** The one importer of the database driver: ledger, runs and steps over PostgreSQL. */
+export class Store implements RunStore {
+  readonly #database: Database;
+  readonly #batcher: Batcher;
+  readonly #target: ConnectionTarget;
+  readonly #options: StoreOptions;
+
+  private constructor(target: ConnectionTarget, options: StoreOptions) {
+    this.#target = target;
+    this.#options = options;
+    this.#database = new Database(target);
+    this.#batcher = new Batcher((items) => this.#commitBatch(items));
+  }
+
+  /**
+   * Open the store: start or join the server, bring the schema up to date.
+   *
+   * @throws ERR_POSTGRES_MISSING, ERR_POSTGRES_START, ERR_STORE_UNAVAILABLE, ERR_MIGRATION_CHANGED
+   */
+  static async open(options: StoreOptions): Promise<Store> {
+    const target: ConnectionTarget =
+      options.databaseUrl === null
+        ? await startEmbedded(options.folder)
+        : { kind: "url", url: options.databaseUrl };
+    const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 10_000 });
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      await migrate(client);
+    } catch (cause) {
+      if (cause instanceof SovereignError) throw cause;
+      const found = cause instanceof Error ? cause.message : "unknown";
+      const code = isConnectionLoss(cause) ? "ERR_STORE_UNAVAILABLE" : "ERR_POSTGRES_START";
+      throw new SovereignError(code, `Cannot open the database: ${found}.`, {}, cause);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+    return new Store(target, options);
+  }
+
+  /** Where the data are, for people: never with a password. */
+  get location(): string {
+    if (this.#target.kind === "embedded") return `embedded PostgreSQL in ${this.#target.data}`;
+    const { host, pathname } = new URL(this.#target.url);
+    return `PostgreSQL at ${host}${pathname}`;
+  }
+
+  /** Let go of the database. The embedded server is stopped when nobody else uses it. */
+  async close(): Promise<void> {
+    await this.#database.close();
+    await stopEmbedded(this.#target, this.#options.folder);
+  }
+
+  commit(item: CommitItem): Promise<CommitVerdict> {
+    return this.#batcher.commit(item);
+  }
+
+  async #commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
+    try {
+      return await this.#database.transaction("", async (client) => {
+        const found = await client.query<VerdictRow>(COMMIT_SQL, commitParameters(items));
+        return verdictsOf(found.rows, items.length);
+      });
+    } catch (error) {
+      if (!(error instanceof SovereignError)) throw error;
+      return await this.#resolve(items, error);
+    }
+  }
+
+  /**
+   * The connection was lost on the way: the batch is either wholly there or not at all. One look
+   * tells, once no commit of these logs is under way any more.
+   */
+  async #resolve(items: readonly CommitItem[], lost: SovereignError): Promise<CommitVerdict[]> {
+    const verdicts: CommitVerdict[] = [];
+    for (const item of items) {
+      const index = await this.#database.read(item.log, async (client) => {
+        await client.query("select sovereign.settle_log($1)", [item.log]);
+        const found = await client.query<{ index: string; hash: string }>(
+          "select index, hash from sovereign.entries where log_id = $1 and stream = $2 and sequence = $3",
+          [item.log, item.stream, item.expectedHead.count],
+        );
+        const row = found.rows[0];
+        return row !== undefined && row.hash === item.entries[0]?.hash ? Number(row.index) : null;
+      });
+      // Nothing of a batch that was lost is there: then no item of it is.
+      if (index === null) throw lost;
+      verdicts.push({ status: "committed", firstIndex: index });
+    }
+    return verdicts;
+  }
+
+  async claimRun(runId: string): Promise<number> {
+    return this.#database.transaction("", async (client) => {
+      const found = await client.query<{ epoch: string | null }>(
+        "select sovereign.claim_run($1) as epoch",
+        [runId],
+      );
+      const epoch = found.rows[0]?.epoch ?? null;
+      if (epoch === null) {
+        throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
+      }
+      return Number(epoch);
+    });
+  }
+
+  async findRun(tenant: string, runId: string): Promise<RunRow | null> {
+    const rows = await this.#runs(tenant, "where run_id = $1", [runId]);
+    return rows[0] ?? null;
+  }
+
+  listRuns(tenant: string, limit: number): Promise<RunRow[]> {
+    return this.#runs(tenant, "order by created_at desc limit $1", [limit]);
+  }
+
+  async #runs(tenant: string, where: string, values: unknown[]): Promise<RunRow[]> {
+    return this.#database.read(tenant, async (client) => {
+      const found = await client.query<RunRecord>(`select * from sovereign.runs ${where}`, values);
+      return found.rows.map(runRowOf);
+    });
+  }
+
+  async listSteps(tenant: string, runId: string): Promise<StepRow[]> {
+    return this.#database.read(tenant, async (client) => {
+      const found = await client.query<StepRecord>(
+        "select step_id, status, attempt, action_digest, output from sovereign.steps where run_id = $1 order by updated_at",
+        [runId],
+      );
+      return found.rows.map((row) => ({
+        stepId: row.step_id,
+        status: row.status,
+        attempt: row.attempt,
+        actionDigest: row.action_digest,
+        output: row.output,
+      }));
+    });
+  }
+
+  async streamHead(log: string, stream: string): Promise<StreamHead> {
+    return this.#database.read(log, async (client) => {
+      const found = await client.query<{ count: string; head_hash: string }>(
+        "select count, head_hash from sovereign.streams where log_id = $1 and stream = $2",
+        [log, stream],
+      );
+      const row = found.rows[0];
+      return row === undefined ? EMPTY_STREAM : { count: Number(row.count), hash: row.head_hash };
+    });
+  }
+
+  async *readStream(log: string, stream: string, from = 0): AsyncGenerator<StoredEntry> {
+    for (let next = from; ; next += PAGE) {
+      const page = await this.#entries(
+        log,
+        "stream = $2 and sequence >= $3 and sequence < $4 order by sequence",
+        [stream, next, next + PAGE],
+      );
+      yield* page;
+      if (page.length < PAGE) return;
+    }
+  }
+
+  /** All entries of a log in order: what `immutable_audit.jsonl` holds. */
+  async *readLog(log: string): AsyncGenerator<StoredEntry> {
+    for (let next = 0; ; next += PAGE) {
+      const page = await this.#entries(log, "index >= $2 and index < $3 order by index", [
+        next,
+        next + PAGE,
+      ]);
+      yield* page;
+      if (page.length < PAGE) return;
+    }
+  }
+
+  #entries(log: string, where: string, values: unknown[]): Promise<StoredEntry[]> {
+    return this.#database.read(log, async (client) => {
+      const found = await client.query<{ index: string; hash: string; bytes: Uint8Array }>(
+        `select index, hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
+        [log, ...values],
+      );
+      return found.rows.map((row) => ({ ...row, index: Number(row.index) }));
+    });
+  }
+
+  async readEnvelopes(log: string, digests: readonly string[]): Promise<Map<string, Uint8Array>> {
+    return this.#database.read(log, async (client) => {
+      const found = await client.query<{ digest: string; bytes: Uint8Array }>(
+        "select digest, bytes from sovereign.envelopes where log_id = $1 and digest = any($2)",
+        [log, digests],
+      );
+      return new Map(found.rows.map((row) => [row.digest, row.bytes]));
+    });
+  }
+
+  async checkpointCovering(log: string, size: number): Promise<StoredCheckpoint | null> {
+    return this.#database.read(log, async (client) => {
+      const found = await client.query<{ size: string; note: string }>(
+        "select size, note from sovereign.checkpoints where log_id = $1 and size >= $2 order by size limit 1",
+        [log, size],
+      );
+      const row = found.rows[0];
+      return row === undefined ? null : { size: Number(row.size), note: row.note };
+    });
+  }
+
+  async proveInclusionSet(
+    log: string,
+    size: number,
+    indices: readonly number[],
+  ): Promise<readonly Uint8Array[]> {
+    return this.#database.read(log, (client) => proveSet(client, log, size, indices));
+  }
+
+  /**
+   * Sign the log's head as it is now.
+   *
+   * INVARIANT: a head that is smaller than, or differs from, one that was signed before is never
+   * signed: the last one is kept outside the database as well, so that a database that was rolled
+   * back is noticed.
+   *
+   * @param origin the log's origin line
+   * @throws ERR_LEDGER_ROLLED_BACK
+   */
+  async sealCheckpoint(log: string, origin: string, signer: Signer): Promise<StoredCheckpoint> {
+    const heads = new HeadFile(this.#options.headsFolder, log);
+    return this.#database.read(log, async (client) => {
+      const size = await logSize(client, log);
+      await refuseRollback(client, log, size, heads);
+      const last = await client.query<{ size: string; note: string; frontier: Uint8Array }>(
+        "select size, note, frontier from sovereign.checkpoints where log_id = $1 order by size desc limit 1",
+        [log],
+      );
+      const row = last.rows[0];
+      if (row !== undefined && Number(row.size) === size) return { size, note: row.note };
+      const before = row === undefined ? new Frontier() : restore(Number(row.size), row.frontier);
+      const { frontier, nodes } = await growTree(client, log, before, size);
+      const note = signCheckpoint({ origin, size, root: frontier.root() }, signer);
+      await client.query("select sovereign.save_checkpoint($1, $2, $3, $4, $5, $6, $7)", [
+        log,
+        size,
+        note,
+        Buffer.from(concatBytes(...frontier.nodes)),
+        nodes.map((node) => node.level),
+        nodes.map((node) => node.index),
+        nodes.map((node) => `\\x${hexEncode(node.hash)}`),
+      ]);
+      heads.write({ size, root: hexEncode(frontier.root()) });
+      return { size, note };
+    });
+  }
+}
+
+async function logSize(client: pg.ClientBase, log: string): Promise<number> {
+  const found = await client.query<{ size: string }>(
+    "select size from sovereign.logs where log_id = $1",
+    [log],
+  );
+  return Number(found.rows[0]?.size ?? 0);
+}
+
+async function refuseRollback(
+  client: pg.ClientBase,
+  log: string,
+  size: number,
+  heads: HeadFile,
+): Promise<void> {
+  const signed = heads.read();
+  if (signed === null) return;
+  const same =
+    signed.size <= size &&
+    equalBytes(await rootAt(client, log, signed.size), Buffer.from(signed.root, "hex"));
+  if (same) return;
+  throw new SovereignError(
+    "ERR_LEDGER_ROLLED_BACK",
+    `The log ${log} was signed at ${signed.size} entries with root ${signed.root}; the database (${size} entries) does not hold that tree. Nothing is signed. Restore the database that belongs to ${heads.path}.`,
+    { log, signed: signed.size, found: size },
+  );
+}
+
+function restore(size: number, frontier: Uint8Array): Frontier {
+  const nodes: Uint8Array[] = [];
+  for (let at = 0; at < frontier.length; at += 32) nodes.push(frontier.subarray(at, at + 32));
+  return new Frontier(size, nodes);
+}
+
+interface RunRecord {
+  run_id: string;
+  log_id: string;
+  name: string;
+  mode: Mode;
+  status: RunStatus;
+  plan: Uint8Array;
+  plan_digest: string;
+  reason: string | null;
+  sealed_count: string | null;
+  sealed_hash: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
+
+interface StepRecord {
+  step_id: string;
+  status: StepStatus;
+  attempt: number;
+  action_digest: string;
+  output: Uint8Array | null;
+}
+
+function runRowOf(row: RunRecord): RunRow {
+  return {
+    runId: row.run_id,
+    tenantId: row.log_id,
+    name: row.name,
+    mode: row.mode,
+    status: row.status,
+    plan: row.plan,
+    planDigest: row.plan_digest,
+    reason: row.reason,
+    sealed:
+      row.sealed_count === null || row.sealed_hash === null
+        ? null
+        : { count: Number(row.sealed_count), hash: row.sealed_hash },
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+  };
+}

@@ -1,0 +1,181 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
+
+const LIMITS: SandboxRequest["limits"] = {
+  wallMs: 20_000,
+  cpuSeconds: 10,
+  memoryBytes: 512 * 1024 * 1024,
+  processes: 32,
+  outputBytes: 100_000,
+  fileBytes: 1_000_000,
+};
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sov-sandbox-"));
+  mkdirSync(join(folder, "out"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function shell(script: string, more: Partial<SandboxRequest> = {}): SandboxRequest {
+  return {
+    argv: ["/bin/sh", "-c", script],
+    cwd: "/tmp",
+    readOnly: [],
+    writable: [{ source: join(folder, "out"), target: "/out" }],
+    env: {},
+    limits: LIMITS,
+    ...more,
+  };
+}
+
+async function run(
+  script: string,
+  more: Partial<SandboxRequest> = {},
+  signal = new AbortController().signal,
+): Promise<{ ended: string; exitCode: number | null; out: string; err: string; wallMs: number }> {
+  const { ended, exitCode, stdout, stderr, wallMs } = await createSandbox().run(
+    shell(script, more),
+    signal,
+  );
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8").trim();
+  return { ended, exitCode, out: text(stdout), err: text(stderr), wallMs };
+}
+
+/** Processes anywhere whose command line holds the marker: an independent sweep. */
+function survivors(marker: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(marker);
+    } catch {
+      return false;
+    }
+  });
+}
+
+describe("the sandbox", () => {
+  it("holds here, by its own probe", async () => {
+    const report = await probeSandbox();
+    expect(
+      report.checks.filter((check) => !check.ok && check.name !== "control group kill"),
+    ).toEqual([]);
+    expect(["G3", "G2"]).toContain(report.level);
+  });
+
+  it("gives standard input, the exit code and only what is mounted", async () => {
+    writeFileSync(join(folder, "given"), "hello");
+    const result = await run("cat; cat /given; echo x > /out/made; ls /root; exit 7", {
+      readOnly: [{ source: join(folder, "given"), target: "/given" }],
+      stdin: new TextEncoder().encode("asked "),
+    });
+    expect(result).toMatchObject({ ended: "exited", exitCode: 7, out: "asked hello" });
+    expect(result.err).toContain("/root");
+    expect(readFileSync(join(folder, "out", "made"), "utf8")).toBe("x\n");
+  });
+
+  it("shows the payload no environment, arguments or descriptors of ours", async () => {
+    const { out } = await run(
+      "tr '\\0' '\\n' < /proc/1/environ; tr '\\0' ' ' < /proc/1/cmdline; echo; env; ls /proc/self/fd",
+      { env: { GIVEN: "1" } },
+    );
+    expect(out).toContain("GIVEN=1");
+    expect(out).not.toContain(folder);
+    expect(out).not.toMatch(/SOVEREIGN|VITEST|NODE_/);
+    // 0, 1, 2, and the descriptor with which ls reads the folder.
+    expect(out.split("\n").filter((line) => /^\d+$/.test(line))).toEqual(["0", "1", "2", "3"]);
+  });
+
+  it.each([
+    ["write to the system", "touch /usr/x /etc/x /bin/x /x"],
+    ["write to a read-only mount", "touch /given/x"],
+    ["reach the network", "exec 3<>/dev/tcp/127.0.0.1/22 || cat < /dev/tcp/1.1.1.1/53"],
+    ["see the host's processes", "kill -0 $HOST_PID"],
+    ["make a nested user namespace", "unshare -U true"],
+    ["mount", "mount -t tmpfs x /tmp"],
+  ])("refuses to let it %s", async (_, script) => {
+    const result = await run(`bash -c '${script}' 2>/dev/null`, {
+      readOnly: [{ source: join(folder, "out"), target: "/given" }],
+      env: { HOST_PID: String(process.pid) },
+    });
+    expect(result.ended).toBe("exited");
+    expect(result.exitCode).not.toBe(0);
+  });
+
+  it("ends a path at its wall clock, its output limit and its CPU limit", async () => {
+    const limits = { ...LIMITS, wallMs: 300 };
+    expect(await run("trap '' TERM INT HUP; sleep 30", { limits })).toMatchObject({
+      ended: "wall_clock",
+    });
+    expect(await run("cat /dev/zero")).toMatchObject({ ended: "output_limit" });
+    const busy = { ...LIMITS, cpuSeconds: 1 };
+    expect(await run("while :; do :; done", { limits: busy })).toMatchObject({
+      ended: "cpu_limit",
+    });
+  });
+
+  it("refuses more processes, more memory and larger files than allowed", async () => {
+    const forks = await run("i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i+1)); done; echo all", {
+      limits: { ...LIMITS, wallMs: 3000 },
+    });
+    expect(forks.out).not.toContain("all");
+    const memory = await run("exec perl -e '$x = \"a\" x (900 * 1024 * 1024); print length $x'");
+    expect(memory.out).toBe("");
+    const file = await run("head -c 5000000 /dev/zero > /out/big; stat -c %s /out/big");
+    expect(Number(file.out)).toBeLessThanOrEqual(LIMITS.fileBytes);
+  });
+
+  it("kills everything at a cancel: ignored signals, own sessions, daemons, forks", async () => {
+    const marker = `sleep ${300 + (process.pid % 1000)}.25`;
+    const hostile = `trap '' TERM INT HUP
+      setsid ${marker} & (setsid sh -c "${marker} & ${marker}" &) ; nohup ${marker} &
+      echo ready > /out/ready; while :; do (sleep 0.01 &); done`;
+    const controller = new AbortController();
+    const ended = run(hostile, {}, controller.signal);
+    while (!readdirSync(join(folder, "out")).includes("ready")) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(survivors(marker.split(" ")[1] as string).length).toBeGreaterThan(0);
+    controller.abort();
+    expect(await ended).toMatchObject({ ended: "cancelled" });
+    expect(survivors(marker.split(" ")[1] as string)).toEqual([]);
+  });
+
+  it("kills daemons that a finished command left behind", async () => {
+    const marker = `${400 + (process.pid % 1000)}.75`;
+    const result = await run(`setsid sleep ${marker} >/dev/null 2>&1 & exit 0`);
+    expect(result).toMatchObject({ ended: "exited", exitCode: 0 });
+    expect(survivors(marker)).toEqual([]);
+  });
+
+  it("never starts the payload when whoever must know of it refuses", async () => {
+    const sandbox = createSandbox({ onStarted: () => Promise.reject(new Error("no")) });
+    const signal = new AbortController().signal;
+    await expect(sandbox.run(shell("touch /out/ran"), signal)).rejects.toThrow("no");
+    expect(readdirSync(join(folder, "out"))).toEqual([]);
+  });
+
+  it.each([
+    ["the root", "/", "/x"],
+    ["the home folder", homedir(), "/x"],
+    ["a missing source", "/no/such/thing", "/x"],
+    ["a relative source", "etc", "/x"],
+    ["a target that climbs", "/usr", "/a/../b"],
+  ])("refuses to mount %s", async (_, source, target) => {
+    await expect(run("true", { readOnly: [{ source, target }] })).rejects.toMatchObject({
+      code: "ERR_SANDBOX_REQUEST",
+    });
+  });
+
+  it("refuses words with NUL bytes and odd environment names", async () => {
+    await expect(run("true", { env: { "A B": "1" } })).rejects.toMatchObject({
+      code: "ERR_SANDBOX_REQUEST",
+    });
+    await expect(run("tr\0ue")).rejects.toMatchObject({ code: "ERR_SANDBOX_REQUEST" });
+  });
+});

@@ -1,0 +1,158 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  canonicalBytes,
+  hexDecode,
+  leafHash,
+  openCheckpoint,
+  verifyInclusionSet,
+} from "@sovereign/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  type CommitItem,
+  createEntry,
+  EMPTY_STREAM,
+  StreamWriter,
+} from "../../src/ledger/index.ts";
+import { Store } from "../../src/store/index.ts";
+import { testSigner } from "../support/keys.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sov-store-"));
+const options = {
+  folder: join(folder, "postgres"),
+  headsFolder: join(folder, "ledger"),
+  databaseUrl: null,
+};
+let store: Store;
+
+beforeAll(async () => {
+  store = await Store.open(options);
+});
+afterAll(async () => {
+  await store.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+let streams = 0;
+const newStream = (): string =>
+  `run_${String(streams++)
+    .padStart(20, "a")
+    .replaceAll(/\d/g, (d) => "bcdefghijk"[Number(d)] as string)}`;
+
+function fieldsOf(stream: string, note: string): Parameters<typeof createEntry>[1] {
+  return {
+    stream,
+    tenantId: "acme",
+    runId: stream,
+    timestamp: "2026-01-01T00:00:00.000Z",
+    eventType: "test.noted",
+    severity: "INFO",
+    data: { note },
+  };
+}
+
+function itemFor(stream: string, log = "acme"): CommitItem {
+  const { bytes, hash } = createEntry(EMPTY_STREAM, fieldsOf(stream, "first"));
+  return { log, stream, expectedHead: EMPTY_STREAM, entries: [{ bytes, hash }] };
+}
+
+describe("the store", () => {
+  it("commits many streams at once and proves every entry under a signed head", async () => {
+    const log = "proofs";
+    const writers = Array.from({ length: 20 }, () => {
+      const stream = newStream();
+      return { stream, writer: new StreamWriter(store, log, stream, EMPTY_STREAM) };
+    });
+    for (let round = 0; round < 35; round++) {
+      await Promise.all(
+        writers.map(({ stream, writer }) => writer.append(fieldsOf(stream, `round ${round}`))),
+      );
+      if (round === 10) await store.sealCheckpoint(log, "origin", testSigner);
+    }
+    const { note, size } = await store.sealCheckpoint(log, "origin", testSigner);
+    expect(size).toBe(700);
+    const { checkpoint } = openCheckpoint(note, "origin", [testSigner.publicKey]);
+    const own = [];
+    for await (const entry of store.readStream(log, writers[3]!.stream)) own.push(entry);
+    expect(own.length).toBe(35);
+    const proof = await store.proveInclusionSet(
+      log,
+      size,
+      own.map((entry) => entry.index),
+    );
+    verifyInclusionSet(
+      checkpoint.root,
+      size,
+      own.map((entry) => ({ index: entry.index, hash: leafHash(entry.bytes) })),
+      [...proof],
+    );
+  });
+
+  it("refuses a stream that does not stand where the writer thought", async () => {
+    const item = itemFor(newStream());
+    expect(await store.commit(item)).toMatchObject({ status: "committed" });
+    expect(await store.commit(item)).toMatchObject({ reason: "stream_conflict" });
+  });
+
+  it("refuses a nonce that was used, and commits the others of the same batch", async () => {
+    const nonces = [{ nonce: "ab".repeat(16), expiresAt: "2026-01-01T00:00:00.000Z" }];
+    expect(await store.commit({ ...itemFor(newStream()), nonces })).toMatchObject({
+      status: "committed",
+    });
+    const verdicts = await Promise.all([
+      store.commit(itemFor(newStream())),
+      store.commit({ ...itemFor(newStream()), nonces }),
+      store.commit(itemFor(newStream())),
+    ]);
+    expect(verdicts.map((verdict) => verdict.status)).toEqual([
+      "committed",
+      "refused",
+      "committed",
+    ]);
+    expect(verdicts[1]).toMatchObject({ reason: "nonce_used" });
+  });
+
+  it("refuses an old key epoch and an old fence", async () => {
+    expect(await store.commit({ ...itemFor(newStream()), keyEpoch: 7 })).toMatchObject({
+      reason: "key_epoch",
+    });
+    const runId = newStream();
+    const plan = canonicalBytes({ steps: [] });
+    const run = {
+      runId,
+      tenantId: "acme",
+      name: "test",
+      mode: "sovereign",
+      status: "running",
+      plan,
+      planDigest: "0".repeat(64),
+      reason: null,
+      sealed: null,
+    } as const;
+    await store.commit({ ...itemFor(runId), run });
+    expect(await store.claimRun(runId)).toBe(2);
+    const next = { ...itemFor(newStream()), fence: { runId, epoch: 1 } };
+    expect(await store.commit(next)).toMatchObject({ reason: "fenced" });
+    expect(await store.commit({ ...next, fence: { runId, epoch: 2 } })).toMatchObject({
+      status: "committed",
+    });
+    expect(await store.findRun("acme", runId)).toMatchObject({ name: "test", status: "running" });
+  });
+
+  it("shows one tenant nothing of another", async () => {
+    const stream = newStream();
+    await store.commit(itemFor(stream, "globex"));
+    expect(await store.streamHead("globex", stream)).toMatchObject({ count: 1 });
+    expect(await store.streamHead("acme", stream)).toEqual(EMPTY_STREAM);
+  });
+
+  it("keeps the hash of each entry as it was computed by the writer", async () => {
+    const item = itemFor(newStream(), "hashes");
+    await store.commit(item);
+    for await (const entry of store.readLog("hashes")) {
+      expect(entry.hash).toBe(item.entries[0]?.hash);
+      expect(hexDecode(entry.hash).length).toBe(32);
+    }
+  });
+});
