@@ -51,6 +51,13 @@ describe("programTasks", () => {
     expect(tasks[0]?.limits).toEqual(DEFAULT_LIMITS);
   });
 
+  it("takes the limits that a stage names, and the defaults for the others", () => {
+    const stage = pipeline.stages.find((one) => one.type === "model_training");
+    if (stage === undefined) throw new Error("no training");
+    const [task] = programTasks(pipeline, { ...stage, limits: { wall_ms: 5 } });
+    expect(task?.limits).toEqual({ ...DEFAULT_LIMITS, wall_ms: 5 });
+  });
+
   it("gives an agent the declared params of what it judges", () => {
     expect(taskOf("agent_chain.planner").params).toMatchObject({
       preparation: { test_fraction: 0.3 },
@@ -185,7 +192,7 @@ describe("parseAgentVerdict", () => {
     ["a large one", { ...verdict, claims: { x: "x".repeat(40_000) } }, /verdict\.json/],
   ])("refuses %s", (_name, value, message) => {
     const parse = (): unknown => parseAgentVerdict(task, canonicalBytes(value));
-    expect(parse).toThrow(expect.objectContaining({ code: "ERR_PROGRAM_OUTPUT" }));
+    expect(parse).toThrow(expect.objectContaining({ code: "ERR_VERDICT_MALFORMED" }));
     expect(parse).toThrow(message);
   });
 });

@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -43,6 +44,8 @@ export interface Ended {
  */
 export class ProgramRunner {
   readonly pipeline: Pipeline;
+  /** The repository's libraries. */
+  readonly modules = realpathSync(join(repository, "node_modules"));
   readonly root = mkdtempSync(join(tmpdir(), "programs-"));
   /** Bytes by reference: `dataset/data`, `stage/artifact`. */
   readonly artifacts = new Map<string, Uint8Array>();
@@ -50,7 +53,7 @@ export class ProgramRunner {
   constructor(pipeline: Pipeline) {
     this.pipeline = pipeline;
     cpSync(join(exampleFolder, pipeline.programs), join(this.root, "program"), { recursive: true });
-    symlinkSync(join(repository, "node_modules"), join(this.root, "node_modules"));
+    symlinkSync(this.modules, join(this.root, "node_modules"));
     const { path, descriptor } = pipeline.dataset;
     this.artifacts.set("dataset/data", readFileSync(join(exampleFolder, path)));
     if (descriptor === undefined) throw new Error("the example describes its data");
@@ -68,8 +71,8 @@ export class ProgramRunner {
     return found;
   }
 
-  /** Put a task's inputs in place and say so in its request. */
-  requestOf(task: ProgramTask): ProgramRequest {
+  /** Put a task's inputs in place and say so in its request, as seen from `seenFrom`. */
+  requestOf(task: ProgramTask, seenFrom = this.root): ProgramRequest {
     const folders = { input: join(this.root, "input"), output: join(this.root, "output") };
     for (const folder of Object.values(folders)) {
       rmSync(folder, { recursive: true, force: true });
@@ -82,7 +85,10 @@ export class ProgramRunner {
       writeFileSync(join(folders.input, name), bytes);
       digests[name] = sha256Hex(bytes);
     }
-    return programRequest(this.pipeline, task, digests, folders);
+    return programRequest(this.pipeline, task, digests, {
+      input: join(seenFrom, "input"),
+      output: join(seenFrom, "output"),
+    });
   }
 
   /** Run a program with any request and an empty environment. */
