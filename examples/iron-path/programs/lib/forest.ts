@@ -1,6 +1,6 @@
 import { RandomForestClassifier } from "ml-random-forest";
 import { z } from "zod";
-import { canonicalBytes, parseCanonical } from "./canonical.ts";
+import { canonicalBytes, parseCanonical, parseJson } from "./canonical.ts";
 import { check } from "./program.ts";
 import type { Partition } from "./split.ts";
 
@@ -143,7 +143,8 @@ const libraryForest = z.object({
 
 /** The library's trees in our form; it numbers a tree's features within the tree's own choice. */
 function treesOf(forest: RandomForestClassifier): Node[] {
-  const { baseModel } = check(libraryForest, JSON.parse(JSON.stringify(forest)), "forest");
+  const text = new TextEncoder().encode(JSON.stringify(forest));
+  const { baseModel } = check(libraryForest, parseJson(text, "forest"), "forest");
   return baseModel.estimators.map(({ root }, index) => {
     const features = baseModel.indexes[index] ?? [];
     return ourNode(root, features);

@@ -30,6 +30,7 @@ export {
   type ProgramTask,
   programRequest,
   programTasks,
+  type TaskLimits,
   withFaults,
 } from "./program-task.ts";
 export {

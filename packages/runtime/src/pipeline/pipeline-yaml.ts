@@ -5,12 +5,12 @@ import {
   isCollection,
   isMap,
   isNode,
-  isPair,
   isScalar,
   LineCounter,
   type Node,
   parseDocument,
   visit,
+  type YAMLMap,
 } from "yaml";
 
 const FILE_BYTES_MAX = 256 * 1024;
@@ -66,14 +66,17 @@ function decode(bytes: Uint8Array, path: string): string {
   }
 }
 
-/** Options without surprises: `yes` is text, a key stands once, and nothing is merged. */
+/**
+ * Options without surprises: `yes` is text and nothing is merged. Repeated keys are refused by us
+ * afterwards: the parser's own check compares every key with every other.
+ */
 function parse(text: string, lineCounter: LineCounter): Document.Parsed {
   return parseDocument(text, {
     lineCounter,
     version: "1.2",
     schema: "core",
     strict: true,
-    uniqueKeys: true,
+    uniqueKeys: false,
     merge: false,
     prettyErrors: false,
   });
@@ -82,10 +85,7 @@ function parse(text: string, lineCounter: LineCounter): Document.Parsed {
 function refuseTricks(document: Document.Parsed, placeAt: (offset: number) => string): void {
   let nodes = 0;
   visit(document, (_key, item, parents) => {
-    if (!isNode(item)) {
-      if (isPair(item)) refuseKey(item.key, placeAt);
-      return;
-    }
+    if (!isNode(item)) return;
     const place = placeAt(item.range?.[0] ?? 0);
     nodes += 1;
     if (nodes > NODES_MAX) throw syntaxError(place, `expected at most ${NODES_MAX} values`);
@@ -94,15 +94,22 @@ function refuseTricks(document: Document.Parsed, placeAt: (offset: number) => st
     }
     const trick = trickOf(item);
     if (trick !== null) throw syntaxError(place, trick);
+    if (isMap(item)) refuseKeys(item, placeAt);
   });
 }
 
-function refuseKey(key: unknown, placeAt: (offset: number) => string): void {
-  if (!isScalar(key)) throw syntaxError(placeAt(0), "expected a plain name as a key");
-  const place = placeAt(key.range?.[0] ?? 0);
-  if (typeof key.value !== "string") throw syntaxError(place, "expected a name as a key");
-  if (key.value === "__proto__" || key.value === "<<") {
-    throw syntaxError(place, `the key ${key.value} is refused`);
+function refuseKeys(map: YAMLMap, placeAt: (offset: number) => string): void {
+  const seen = new Set<string>();
+  for (const { key } of map.items) {
+    const place = placeAt(startOf(key) ?? startOf(map) ?? 0);
+    if (!isScalar(key) || typeof key.value !== "string") {
+      throw syntaxError(place, "expected a name as a key");
+    }
+    if (key.value === "__proto__" || key.value === "<<") {
+      throw syntaxError(place, `the key ${key.value} is refused`);
+    }
+    if (seen.has(key.value)) throw syntaxError(place, `the key ${key.value} stands twice`);
+    seen.add(key.value);
   }
 }
 

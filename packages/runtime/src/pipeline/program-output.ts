@@ -81,15 +81,18 @@ export function checkProgramOutput(
 /**
  * Read `verdict.json`.
  * @param bytes untrusted
- * @throws ERR_PROGRAM_OUTPUT when it is not a verdict of this agent
+ * @throws ERR_VERDICT_MALFORMED when it is not a verdict of this agent
  */
 export function parseAgentVerdict(task: ProgramTask, bytes: Uint8Array): AgentVerdict {
-  const verdict = read(task, agentVerdict, bytes, "verdict.json", VERDICT_BYTES_MAX);
+  const code = "ERR_VERDICT_MALFORMED";
+  const verdict = read(task, agentVerdict, bytes, "verdict.json", VERDICT_BYTES_MAX, code);
   if (verdict.role !== task.role) {
-    throw wrong(task, `expected a verdict of ${task.role}, found one of ${verdict.role}`);
+    throw wrong(task, `expected a verdict of ${task.role}, found one of ${verdict.role}`, code);
   }
   return verdict;
 }
+
+type Code = "ERR_PROGRAM_OUTPUT" | "ERR_VERDICT_MALFORMED";
 
 function read<T extends z.ZodType>(
   task: ProgramTask,
@@ -97,22 +100,21 @@ function read<T extends z.ZodType>(
   bytes: Uint8Array | undefined,
   name: string,
   bytesMax: number,
+  code: Code = "ERR_PROGRAM_OUTPUT",
 ): z.infer<T> {
-  if (bytes === undefined) throw wrong(task, `expected ${name}, found none`);
-  const parsed = format.safeParse(parseJson(task, bytes, name, bytesMax));
+  if (bytes === undefined) throw wrong(task, `expected ${name}, found none`, code);
+  let value: unknown;
+  try {
+    value = parseCanonicalJson(bytes, { bytesMax });
+  } catch (error) {
+    if (isSovereignError(error)) throw wrong(task, `${name}: ${error.message}`, code);
+    throw error;
+  }
+  const parsed = format.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const at = issue?.path.map(String).join(".") ?? "";
-  throw wrong(task, `${name}: ${at === "" ? "" : `${at}: `}${issue?.message ?? "no match"}`);
-}
-
-function parseJson(task: ProgramTask, bytes: Uint8Array, name: string, bytesMax: number): unknown {
-  try {
-    return parseCanonicalJson(bytes, { bytesMax });
-  } catch (error) {
-    if (isSovereignError(error)) throw wrong(task, `${name}: ${error.message}`);
-    throw error;
-  }
+  throw wrong(task, `${name}: ${at === "" ? "" : `${at}: `}${issue?.message ?? "no match"}`, code);
 }
 
 function measure(name: string, bytes: Uint8Array): ProducedFile {
@@ -131,7 +133,11 @@ function list(names: readonly string[]): string {
   return names.length === 0 ? "none" : names.slice(0, 20).join(", ").slice(0, 500);
 }
 
-function wrong(task: ProgramTask, found: string): SovereignError {
+function wrong(
+  task: ProgramTask,
+  found: string,
+  code: Code = "ERR_PROGRAM_OUTPUT",
+): SovereignError {
   const text = `step ${task.stepId} (${task.program}): ${found}`;
-  return new SovereignError("ERR_PROGRAM_OUTPUT", text, { step: task.stepId });
+  return new SovereignError(code, text, { step: task.stepId });
 }

@@ -1,8 +1,11 @@
 import { type JsonObject, SovereignError } from "@sovereign/core";
 import type { Pipeline, Stage, StageLimits, StageOf } from "./pipeline-schema.ts";
 
+/** Limits of one program, every one of them set. */
+export type TaskLimits = Readonly<Record<keyof StageLimits, number>>;
+
 /** Limits where a stage names none. Memory and processes are those of the whole sandbox. */
-export const DEFAULT_LIMITS: Required<StageLimits> = {
+export const DEFAULT_LIMITS: TaskLimits = {
   wall_ms: 60_000,
   cpu_seconds: 60,
   memory_bytes: 1024 * 1024 * 1024,
@@ -22,7 +25,7 @@ export interface ProgramTask {
   /** Name → `stage/artifact` or `dataset/data|descriptor`. */
   readonly inputs: Readonly<Record<string, string>>;
   readonly params: JsonObject;
-  readonly limits: Required<StageLimits>;
+  readonly limits: TaskLimits;
   /** What it must leave besides `result.json`, and nothing else. */
   readonly outputs: readonly string[];
 }
@@ -49,7 +52,7 @@ export function programTasks(pipeline: Pipeline, stage: Stage): ProgramTask[] {
           program: stage.program,
           inputs: stage.inputs,
           params: stage.params ?? {},
-          limits: { ...DEFAULT_LIMITS, ...stage.limits },
+          limits: limitsOf(stage.limits),
           outputs: stage.outputs,
         },
       ];
@@ -133,7 +136,18 @@ function agentTasks(pipeline: Pipeline, chain: StageOf<"agent_chain">): ProgramT
     program: agent.program,
     inputs: chain.inputs,
     params: { ...chain.params, ...agent.params, ...judged },
-    limits: { ...DEFAULT_LIMITS, ...chain.limits },
+    limits: limitsOf(chain.limits),
     outputs: ["verdict.json"],
   }));
+}
+
+function limitsOf(declared: StageLimits = {}): TaskLimits {
+  return {
+    wall_ms: declared.wall_ms ?? DEFAULT_LIMITS.wall_ms,
+    cpu_seconds: declared.cpu_seconds ?? DEFAULT_LIMITS.cpu_seconds,
+    memory_bytes: declared.memory_bytes ?? DEFAULT_LIMITS.memory_bytes,
+    processes: declared.processes ?? DEFAULT_LIMITS.processes,
+    output_bytes: declared.output_bytes ?? DEFAULT_LIMITS.output_bytes,
+    file_bytes: declared.file_bytes ?? DEFAULT_LIMITS.file_bytes,
+  };
 }

@@ -91,7 +91,7 @@ describe("a registry whose process is killed", () => {
       const next = `${round} `.repeat(20_000);
       const process = start("promote", next, digestOfText(current), `round ${round}`, "");
       if (process.stdout !== null) await once(process.stdout, "data");
-      setTimeout(() => process.kill("SIGKILL"), (round % 12) * 0.8);
+      setTimeout(() => process.kill("SIGKILL"), (round % 12) * 3);
       await ended(process);
       const found = (await registry.current("m"))?.digest ?? "";
       expect([digestOfText(current), digestOfText(next)]).toContain(found);

@@ -127,6 +127,12 @@ describe("parsePipeline", () => {
     expect(found.message).toMatch(/^p\.yaml/);
   });
 
+  it("says where a key stands the second time", () => {
+    expect(refusal("seed: 1\nname: a\nseed: 2\n").message).toBe(
+      "p.yaml:3:1: the key seed stands twice",
+    );
+  });
+
   it("refuses bytes that are not UTF-8", () => {
     expect(() => parsePipeline(Uint8Array.of(0x61, 0xff), "p.yaml")).toThrow(/UTF-8/);
   });
