@@ -1,2 +1,23 @@
 #!/usr/bin/env node
 "use strict";
+// Plain old JavaScript: also an old Node must be able to say what is wrong.
+var parts = process.versions.node.split(".").map(Number);
+if (parts[0] < 22 || (parts[0] === 22 && parts[1] < 18)) {
+  process.stderr.write(
+    "sovereign needs Node 22.18 or newer; this is " +
+      process.version +
+      ". In this repository use `npx sovereign` after `npm ci`: it brings its own Node.\n",
+  );
+  process.exit(2);
+}
+var fs = require("node:fs");
+var path = require("node:path");
+var root = path.join(__dirname, "..");
+var built = path.join(root, "dist", "main/cli.ts").replace(/\.ts$/, ".js");
+var source = path.join(root, "src/main/cli.ts");
+import(require("node:url").pathToFileURL(fs.existsSync(source) ? source : built).href).catch(
+  function (error) {
+    process.stderr.write("sovereign: cannot start: " + error.message + "\n");
+    process.exit(1);
+  },
+);

@@ -5,7 +5,6 @@ import {
   digestOf,
   Frontier,
   formats,
-  type JsonValue,
   hexEncode,
   leafHash,
   type PlacedEntry,

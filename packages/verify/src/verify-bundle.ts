@@ -1,7 +1,6 @@
 import {
   digestOf,
   formats,
-  type JsonValue,
   type Mode,
   parseFormat,
   parseStrictJson,

@@ -129,7 +129,7 @@ export class PipelineRun {
         }),
       ),
       outputs: Object.fromEntries(outputs.map((file) => [file, `${task.stage}/${prefix}${file}`])),
-      limits: { ...DEFAULT_LIMITS, ...task.limits } as ProgramParams["limits"],
+      limits: { ...DEFAULT_LIMITS, ...task.limits },
     };
     const action = { type, resource, params: params as JsonObject };
     const done = await this.#perform(task.stepId, task.role, action);
@@ -197,7 +197,7 @@ export class PipelineRun {
   /** An agent that fails casts no vote; a kill or a refusal stops the whole run. */
   async #abstain(role: string, reason: unknown): Promise<void> {
     const failed = reason instanceof RunStopped && reason.outcome.status === "FAILED";
-    if (!failed && !isSovereignError(reason, "ERR_PROGRAM_OUTPUT")) throw reason;
+    if (!failed && !isSovereignError(reason, "ERR_VERDICT_MALFORMED")) throw reason;
     const detail = reason.message.slice(0, 500);
     this.#options.onProgress({ event: "agent.faulty", role, detail });
     await this.#options.session.note("agent.abstained", "WARNING", { role, reason: detail });

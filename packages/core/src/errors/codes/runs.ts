@@ -11,6 +11,7 @@ export const runsCodes = {
   ERR_PROGRAM_FAILED: row.fatal("A program ended with a failure."),
   ERR_PROGRAM_KILLED: row.fatal("A program was killed."),
   ERR_CONSENSUS_FAILED: row.denied("The agents did not agree to approve."),
+  ERR_VERDICT_MALFORMED: row.input("An agent's verdict is not of its format."),
   ERR_PROGRAM_OUTPUT: row.input("A program left something else than it was asked for."),
   ERR_REGISTRY_UNKNOWN: { ...row.input("The registry does not have this model."), http: 404 },
   ERR_REGISTRY_DIGEST: row.input("The model's bytes have another digest than was said."),

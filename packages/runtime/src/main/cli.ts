@@ -1,0 +1,15 @@
+import { runCli } from "../cli/index.ts";
+import { createServices } from "./services.ts";
+
+// Ctrl-C stops the work, which is recorded; the run can be resumed. A second one ends us at once.
+const controller = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    controller.abort(new Error(signal));
+  });
+}
+process.exitCode = await runCli(
+  process.argv.slice(2),
+  createServices(process.env),
+  controller.signal,
+);

@@ -1,0 +1,265 @@
+import { existsSync, readFileSync } from "node:fs";
+import {
+  canonicalBytes,
+  type EntryData,
+  formats,
+  type JsonObject,
+  type KeyRecord,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+  utf8Encode,
+  type VerificationReport,
+} from "@sovereign/core";
+import { verifyBundle } from "@sovereign/verify";
+import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
+import type { RunInput, RunReport, Services } from "../cli/index.ts";
+import { systemClock, timestampOf } from "../kernel/index.ts";
+import { type Pipeline, parsePipeline } from "../pipeline/index.ts";
+import { PolicyEngine, parsePolicy, proposePolicy } from "../policy/index.ts";
+import { ArtifactStore, exportBundle, locateDataFolder, openDataFolder } from "../runs/index.ts";
+import { probeSandbox } from "../sandbox/index.ts";
+import { ScramLatch } from "../scram/index.ts";
+import { approveRun, readRun } from "./approvals.ts";
+import { type Installation, openInstallation } from "./installation.ts";
+import { type RunResult, resumePipeline, submitPipeline } from "./run-pipeline.ts";
+
+const VERSION = "0.1.0";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The command line's services over the real parts, configured from the environment. */
+export function createServices(environment: Environment): Services {
+  const home = locateDataFolder(environment);
+  const opened = <T>(work: (installation: Installation) => Promise<T>): Promise<T> =>
+    withInstallation(home, environment, work);
+  return {
+    version: VERSION,
+    home,
+    ...runServices(environment, opened),
+    ...keyServices(opened),
+    ...policyServices(opened),
+    ...evidenceServices(opened),
+    ...stateServices(home, opened),
+  };
+}
+
+type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
+
+async function withInstallation<T>(
+  home: string,
+  environment: Environment,
+  work: (installation: Installation) => Promise<T>,
+): Promise<T> {
+  const url = environment["DATABASE_URL"];
+  const passphraseFile = environment["SOVEREIGN_PASSPHRASE_FILE"];
+  const installation = await openInstallation({
+    home,
+    databaseUrl: url === undefined || url === "" ? null : url,
+    passphrase: passphraseFile === undefined ? null : readPassphrase(passphraseFile),
+  });
+  try {
+    return await work(installation);
+  } finally {
+    await installation.close();
+  }
+}
+
+function readPassphrase(file: string): string {
+  const text = readInput(file)
+    .toString("utf8")
+    .replace(/\r?\n$/, "");
+  if (text.length >= 8) return text;
+  throw new SovereignError("ERR_KEY_PASSPHRASE", `${file}: expected at least 8 characters.`);
+}
+
+function runServices(
+  environment: Environment,
+  opened: Opened,
+): Pick<Services, "run" | "resume" | "approve" | "listRuns"> {
+  const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+  const submit = (
+    installation: Installation,
+    input: RunInput,
+  ): RunInput & {
+    installation: Installation;
+    allowCompatible: boolean;
+  } => ({ ...input, installation, allowCompatible });
+  return {
+    run: (file, input) =>
+      opened(async (installation) => {
+        const pipeline = parsePipeline(readInput(file), file);
+        await ensureKeys(installation, pipeline);
+        const options = { ...submit(installation, input), pipeline: file };
+        const { mode, faults } = input;
+        return reportOf(await submitPipeline({ ...options, mode, faults }));
+      }),
+    resume: (runId, input) =>
+      opened(async (installation) =>
+        reportOf(await resumePipeline(submit(installation, input), runId)),
+      ),
+    approve: (tenantId, runId, role) =>
+      opened((installation) => approveRun(installation, tenantId, runId, role)),
+    listRuns: (tenantId) => opened((installation) => installation.store.listRuns(tenantId, 50)),
+  };
+}
+
+/** A new installation gets its keys at its first run; an existing one is never widened silently. */
+async function ensureKeys(installation: Installation, pipeline: Pipeline): Promise<void> {
+  const { keyLog, keystore } = installation;
+  if (keyLog.head().count > 0) return;
+  const roles = new Set<string>();
+  for (const stage of pipeline.stages) {
+    roles.add(stage.role);
+    if (stage.type === "agent_chain") for (const agent of stage.agents) roles.add(agent.role);
+  }
+  await keyLog.initialise(keystore, [
+    ...INSTALLATION_KEYS,
+    ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
+    ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
+  ]);
+}
+
+function reportOf(result: RunResult): RunReport {
+  const { runId, status, reason, code, bundle, trustRoot } = result;
+  let verdict: VerificationReport["verdict"] | null = null;
+  if (bundle !== null && trustRoot !== null) {
+    const root = readFileSync(trustRoot);
+    verdict = verifyBundle(readFileSync(bundle), { trustRoot: root }).verdict;
+  }
+  return { runId, status, reason, code, bundle, trustRoot, verdict };
+}
+
+function keyServices(
+  opened: Opened,
+): Pick<Services, "initKeys" | "addKey" | "listKeys" | "rotateKey" | "revokeKey" | "trustRoot"> {
+  return {
+    initKeys: (slots) =>
+      opened(({ keyLog, keystore }) =>
+        keyLog.initialise(keystore, [...INSTALLATION_KEYS, ...slots]),
+      ),
+    addKey: (slot) =>
+      opened(async ({ keyLog, keystore }): Promise<KeyRecord> => {
+        requireKeys(keyLog.head().count);
+        return keyLog.introduce(keystore, slot);
+      }),
+    listKeys: (): ReturnType<Services["listKeys"]> =>
+      opened(({ keyLog }) => Promise.resolve(keyLog.current())),
+    rotateKey: (keyId, reason) =>
+      opened(({ keyLog, keystore }) => keyLog.rotate(keystore, keyId, reason)),
+    revokeKey: (keyId, reason, distrustAll) =>
+      opened(({ keyLog, keystore }) => keyLog.revoke(keystore, keyId, reason, distrustAll)),
+    trustRoot: () =>
+      opened(({ keyLog }) => {
+        requireKeys(keyLog.head().count);
+        return Promise.resolve(keyLog.trustRoot());
+      }),
+  };
+}
+
+function requireKeys(count: number): void {
+  if (count > 0) return;
+  const text = "This installation has no keys yet. Make them with: sovereign keys init";
+  throw new SovereignError("ERR_KEYS_MISSING", text);
+}
+
+function policyServices(
+  opened: Opened,
+): Pick<Services, "checkPolicy" | "explainPolicy" | "learnPolicy"> {
+  return {
+    checkPolicy: (file) => Promise.resolve().then(() => parsePolicy(readInput(file), file)),
+    explainPolicy: (file, type, resource, role, params) =>
+      Promise.resolve().then(() => {
+        const policy = parsePolicy(readInput(file), file);
+        const value = { type, resource, params: parseStrictJson(utf8Encode(params)) };
+        const action = parseFormat(formats.action, value, "--action, --resource, --params");
+        return new PolicyEngine(policy).explain(action, {
+          tenant_id: "default",
+          run_id: `run_${"a".repeat(20)}`,
+          step_id: "explain",
+          attempt: 1,
+          role,
+          mode: "sovereign",
+          config_digest: "0".repeat(64),
+          policy_digest: policy.digest,
+        });
+      }),
+    learnPolicy: (tenantId, runId) =>
+      opened(async ({ store }) => {
+        const denied = [];
+        for await (const { entry } of readRun(store, tenantId, runId)) {
+          if (entry.event_type === "execution.authorized") {
+            const { action, decision } = entry.data as EntryData<"execution.authorized">;
+            if (decision.observed) denied.push(action);
+          }
+          const { action } = entry.data as { action?: JsonObject };
+          if (entry.event_type === "execution.denied" && action !== undefined) {
+            denied.push(parseFormat(formats.action, action, "denied action"));
+          }
+        }
+        return proposePolicy(`learned-${runId.slice(4, 12)}`, denied);
+      }),
+  };
+}
+
+function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "exportAudit"> {
+  return {
+    exportBundle: (tenantId, runId, withArtifacts) =>
+      opened((installation) => {
+        const artifacts = new ArtifactStore(`${installation.folder.run(runId)}/artifacts`);
+        return exportBundle({
+          ledger: installation.store,
+          installationId: installation.id,
+          tenantId,
+          runId,
+          readArtifact: withArtifacts ? (artifact) => artifacts.get(artifact) : null,
+        });
+      }),
+    exportAudit: (log, write) =>
+      opened(async ({ store }) => {
+        let count = 0;
+        for await (const { index, hash, bytes } of store.readLog(log)) {
+          const entry = parseStrictJson(bytes);
+          write(`${Buffer.from(canonicalBytes({ index, hash, entry })).toString("utf8")}\n`);
+          count += 1;
+        }
+        return count;
+      }),
+  };
+}
+
+function stateServices(
+  home: string,
+  opened: Opened,
+): Pick<Services, "status" | "scramStatus" | "scramTrip" | "probeSandbox"> {
+  const latch = (): ScramLatch => new ScramLatch(openDataFolder(home).scram);
+  return {
+    status: () =>
+      opened((installation) =>
+        Promise.resolve({
+          home,
+          database: installation.store.location,
+          installation: installation.id,
+          scram: installation.scram.status(),
+        }),
+      ),
+    scramStatus: () => latch().status(),
+    scramTrip: (reason) => latch().trip(reason, timestampOf(systemClock)),
+    probeSandbox,
+  };
+}
+
+function readInput(file: string): Buffer {
+  try {
+    if (existsSync(file)) return readFileSync(file);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    throw new SovereignError(
+      "ERR_FILE_UNREADABLE",
+      `Cannot read ${file}: ${why}.`,
+      { file },
+      cause,
+    );
+  }
+  throw new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${file}: no such file.`, { file });
+}
