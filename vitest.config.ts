@@ -1,8 +1,13 @@
 import { defineConfig } from "vitest/config";
 
+// CI reads the counts from a file; people read the ordinary report.
+const reportFile = process.env["VITEST_REPORT"];
+
 // Three kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs.
 export default defineConfig({
   test: {
+    reporters:
+      reportFile === undefined ? ["default"] : ["default", ["json", { outputFile: reportFile }]],
     projects: [
       {
         test: {

@@ -1,1 +1,35 @@
-export {};
+export {
+  Authority,
+  INSTALLATION_KEYS,
+  KeyLog,
+  type KeyLogStore,
+  Keystore,
+} from "./authority/index.ts";
+export {
+  type Authorization,
+  type Clock,
+  createKernel,
+  type Effect,
+  type EffectRegistry,
+  type EffectResult,
+  type ExecuteRequest,
+  type Invocation,
+  type Kernel,
+  type KernelOptions,
+  type KeyDirectory,
+  type LedgerRecord,
+  type Outcome,
+  type PolicyDecider,
+  type Recorder,
+  type RecordVerdict,
+  type ScramGate,
+  type Stage,
+  systemClock,
+  systemEntropy,
+} from "./kernel/index.ts";
+export { EMPTY_STREAM, StreamWriter } from "./ledger/index.ts";
+export { openInstallation, resumePipeline, submitPipeline } from "./main/index.ts";
+export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
+export { RunRecorder } from "./runs/index.ts";
+export { createSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";
+export { ScramLatch } from "./scram/index.ts";

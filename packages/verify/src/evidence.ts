@@ -22,8 +22,8 @@ import { wrong } from "./step-recorder.ts";
 /** How often a key signed, and how often that could be verified. */
 interface Tally {
   readonly window: KeyWindow;
-  signatures: number;
-  verified: number;
+  readonly signatures: Set<string>;
+  readonly verified: Set<string>;
 }
 
 /** Who must have signed a statement. */
@@ -83,7 +83,7 @@ export class Evidence {
     const { body, tally } = this.#signed(digest);
     const { predicate, subject } = parseStatement(body, kind);
     this.#mayHaveSigned(tally.window, authorityOf(predicate), entry);
-    tally.verified += 1;
+    tally.verified.add(digest);
     return { predicate, subject, keyId: tally.window.record.key_id };
   }
 
@@ -95,7 +95,7 @@ export class Evidence {
       throw wrong(`Expected the predicate type ${type}, found ${statement.predicateType}.`);
     }
     this.#mayHaveSigned(tally.window, authority, entry);
-    tally.verified += 1;
+    tally.verified.add(digest);
     return statement;
   }
 
@@ -105,7 +105,7 @@ export class Evidence {
     const hinted = envelope.signatures.flatMap(({ keyid }) => this.keys.get(keyid) ?? []);
     for (const window of [...hinted, ...this.keys.windows]) {
       const body = bodyIfSigned(envelope, window);
-      if (body !== null) return { body, tally: this.#tally(window) };
+      if (body !== null) return { body, tally: this.#tally(window, digest) };
     }
     throw new SovereignError(
       "ERR_ENVELOPE_SIGNATURE",
@@ -113,11 +113,13 @@ export class Evidence {
     );
   }
 
-  #tally(window: KeyWindow): Tally {
+  /** Later steps open the same envelopes again: each is counted once. */
+  #tally(window: KeyWindow, digest: string): Tally {
     const { key_id } = window.record;
-    const tally = this.#tallies.get(key_id) ?? { window, signatures: 0, verified: 0 };
+    const fresh = { window, signatures: new Set<string>(), verified: new Set<string>() };
+    const tally = this.#tallies.get(key_id) ?? fresh;
     this.#tallies.set(key_id, tally);
-    tally.signatures += 1;
+    tally.signatures.add(digest);
     return tally;
   }
 

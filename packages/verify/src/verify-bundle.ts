@@ -86,8 +86,8 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
       key_id: window.record.key_id,
       purpose: window.record.purpose,
       role: window.record.role,
-      signatures: made,
-      verified,
+      signatures: made.size,
+      verified: verified.size,
     })),
     verifier: VERIFIER,
   };

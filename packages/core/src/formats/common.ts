@@ -19,7 +19,7 @@ export const schemaVersion = z.literal(SCHEMA_VERSION);
 export const digest = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 
 /** Lower-case hex SHA-256 of the SPKI DER of an Ed25519 public key. */
-export const keyId = digest;
+export const keyId = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 lower-case hex digits");
 
 /** UTC with milliseconds, `2026-01-31T23:59:59.999Z`: one spelling for one instant. */
 export const timestamp = z

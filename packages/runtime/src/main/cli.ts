@@ -8,6 +8,10 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     controller.abort(new Error(signal));
   });
 }
+// Whoever reads our output may stop early, as `head` does: that is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
 process.exitCode = await runCli(
   process.argv.slice(2),
   createServices(process.env),

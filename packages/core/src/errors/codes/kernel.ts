@@ -12,7 +12,6 @@ export const kernelCodes = {
   ERR_APPROVAL_CONTEXT: row.denied("An approval is for another context."),
   ERR_APPROVAL_EXPIRED: row.denied("An approval is outside its time."),
   ERR_AUTHORITY_MALFORMED: row.denied("An authority envelope is not a statement of its type."),
-  ERR_ROLE_MISSING: row.denied("The action has no role signature."),
   ERR_ROLE_SIGNATURE: row.denied("The role signature is not of an enrolled key."),
   ERR_ROLE_WRONG_KEY: row.denied("The role is signed by a key of another role or purpose."),
   ERR_ROLE_KEY_REVOKED: row.denied("The role is signed by a key that is not valid now."),

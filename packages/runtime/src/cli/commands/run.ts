@@ -64,6 +64,15 @@ export function runCommands(program: Command, context: CommandContext): void {
       context.exit = report(output, await services.resume(runId, inputOf(flags)));
     });
 
+  addApprove(run, context, tenant);
+  addList(run, context, tenant);
+}
+
+function addApprove(
+  run: Command,
+  { services, output }: CommandContext,
+  tenant: () => string,
+): void {
   run
     .command("approve <run>")
     .description("consent to the action that a run waits for")
@@ -76,7 +85,9 @@ export function runCommands(program: Command, context: CommandContext): void {
           `${flags.as} approved ${stepId} (${required} needed). Next: sovereign run resume ${runId}`,
         );
     });
+}
 
+function addList(run: Command, { services, output }: CommandContext, tenant: () => string): void {
   run
     .command("list")
     .description("the newest runs")

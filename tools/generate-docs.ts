@@ -1,0 +1,89 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { errorCatalogue, formatSchemas } from "@sovereign/core";
+import { z } from "zod";
+import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
+import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
+
+/**
+ * Writes what is generated into docs/: the error catalogue, the JSON Schemas, the layer diagram.
+ * With --check it writes nothing, and fails when a file is not what it would write.
+ */
+
+const ROOT = join(import.meta.dirname, "..");
+const check = process.argv.includes("--check");
+const stale: string[] = [];
+
+const { LAYERS } = (await import(join(ROOT, ".dependency-cruiser.mjs"))) as {
+  LAYERS: readonly (readonly string[])[];
+};
+
+write("docs/errors.md", errorsPage());
+const schemas = { ...formatSchemas, "sandbox-policy": sandboxPolicy, pipeline: pipelineSchema };
+for (const [name, format] of Object.entries(schemas)) {
+  write(`docs/spec/schemas/${name}.json`, schemaOf(name, format));
+}
+write("docs/ARCHITECTURE.md", withDiagram(read("docs/ARCHITECTURE.md")));
+
+if (stale.length > 0) {
+  console.error(`Out of date: ${stale.join(", ")}. Type: npm run docs`);
+  process.exitCode = 1;
+}
+
+function errorsPage(): string {
+  const rows = Object.entries(errorCatalogue)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(
+      ([code, { kind, http, exit, text }]) =>
+        `| \`${code}\` | ${kind} | ${http} | ${exit} | ${text} |`,
+    );
+  return [
+    "# Error codes",
+    "",
+    "Generated from the catalogue in `packages/core/src/errors/`. Kinds: `input` (the caller's bytes),",
+    "`denied` (policy, authority or the kill switch said no), `integrity` (evidence is wrong), `transient`",
+    "(try again), `fatal` (the state is unknown: restart recovers).",
+    "",
+    "| code | kind | HTTP | exit | what it says |",
+    "|---|---|---|---|---|",
+    ...rows,
+    "",
+  ].join("\n");
+}
+
+function schemaOf(name: string, format: z.ZodType): string {
+  const schema = z.toJSONSchema(format, {
+    target: "draft-2020-12",
+    io: "input",
+    unrepresentable: "any",
+  });
+  const { $schema, ...rest } = schema;
+  const document = { $schema, $id: `urn:sovereign:schema:${name}:v1`, ...rest };
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+/** The order of the folders, as the linted rules have it: an arrow means "may import". */
+function withDiagram(page: string): string {
+  const [begin, end] = ["<!-- layers: generated -->", "<!-- /layers -->"];
+  const rows = [["core"], ["verify"], ...LAYERS];
+  const lines = rows.map((row, index) => `  L${index}["${row.join(" · ")}"]`);
+  const arrows = rows.slice(1).map((_, index) => `  L${index + 1} --> L${index}`);
+  const diagram = ["```mermaid", "flowchart BT", ...lines, ...arrows, "```"].join("\n");
+  const [before = "", rest = ""] = page.split(begin);
+  const after = rest.split(end)[1] ?? "";
+  return `${before}${begin}\n${diagram}\n${end}${after}`;
+}
+
+function read(path: string): string {
+  return existsSync(join(ROOT, path)) ? readFileSync(join(ROOT, path), "utf8") : "";
+}
+
+function write(path: string, text: string): void {
+  if (read(path) === text) return;
+  if (check) {
+    stale.push(path);
+    return;
+  }
+  mkdirSync(join(ROOT, path, ".."), { recursive: true });
+  writeFileSync(join(ROOT, path), text);
+}
