@@ -6,17 +6,9 @@ import { policyCommands } from "./commands/policy.ts";
 import { runCommands } from "./commands/run.ts";
 import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
-import { createOutput, type Output, reportError } from "./output.ts";
+import type { CommandContext } from "./context.ts";
+import { createOutput, reportError } from "./output.ts";
 import type { Services } from "./services.ts";
-
-/** What every command is given. */
-export interface CommandContext {
-  readonly services: Services;
-  readonly output: Output;
-  readonly signal: AbortSignal;
-  /** The exit code, set by a command that did its work and has bad news. */
-  exit: number;
-}
 
 const EXIT_CODES = `
 Exit codes: 0 ok, 1 failed, 2 usage or bad input, 3 denied, 4 evidence invalid, 5 SCRAM.

@@ -1,6 +1,7 @@
 import {
   type Action,
   type ActionContext,
+  canonicalBytes,
   digestOf,
   type Envelope,
   type ErrorCode,
@@ -8,9 +9,11 @@ import {
   formats,
   isSovereignError,
   type JsonObject,
+  type JsonValue,
   type PolicyDecision,
   parseFormat,
   type Severity,
+  SovereignError,
 } from "@sovereign/core";
 import {
   type Authorization,
@@ -87,6 +90,9 @@ export function createKernel(options: KernelOptions): Kernel {
   };
 }
 
+/** How large an action, and an output that is recorded whole, may be in canonical form. */
+const ACTION_BYTES_MAX = 24 * 1024;
+
 /** The events that record the exits, one for each. */
 const EVENTS = {
   SCRAM_ABORT: "execution.aborted",
@@ -121,6 +127,7 @@ class Execution {
     this.#request = request;
     this.#action = parseFormat(formats.action, request.action, "action");
     this.#context = parseFormat(formats.actionContext, request.context, "action context");
+    refuseTooLarge(this.#action);
     this.#actionDigest = digestOf(this.#action);
     this.#contextDigest = digestOf(this.#context);
   }
@@ -288,7 +295,7 @@ class Execution {
     const verdict = await this.#write({
       event: "execution.completed",
       severity: "INFO",
-      data: { ...this.#place(), artifacts: [...artifacts], usage, output },
+      data: { ...this.#place(), artifacts: [...artifacts], usage, output: recordable(output) },
       envelopes: [],
       nonces: [],
       keyEpoch: null,
@@ -306,7 +313,7 @@ class Execution {
   }
 
   #denied(code: ErrorCode, reason: string, decision: PolicyDecision): Promise<Outcome> {
-    return this.#refuse("DENIED", code, reason, { decision });
+    return this.#refuse("DENIED", code, reason, { decision, action: this.#action });
   }
 
   async #pending(
@@ -367,7 +374,7 @@ class Execution {
       this.#unrecorded.delete(run_id);
       return await this.#options.recorder.record(run_id, record);
     } catch (error) {
-      if (!isSovereignError(error)) throw error;
+      if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE")) throw error;
       // An intent that is not durable is no intent: only ends and refusals are kept.
       if (record.event !== "execution.authorized") {
         this.#unrecorded.set(run_id, [...waiting, record]);
@@ -398,6 +405,23 @@ class Execution {
     onStage(stage, this.#clock.monotonicMs() - start);
     return value;
   }
+}
+
+/** What is authorised must fit into one ledger entry, with its decision and envelopes' digests. */
+function refuseTooLarge(action: Action): void {
+  const { length } = canonicalBytes(action);
+  if (length <= ACTION_BYTES_MAX) return;
+  throw new SovereignError(
+    "ERR_ACTION_TOO_LARGE",
+    `The action has ${length} bytes; at most ${ACTION_BYTES_MAX} are taken. Pass large inputs by digest.`,
+    { bytes: length },
+  );
+}
+
+/** Large outputs go by digest; whoever gave them has them. */
+function recordable(output: JsonValue): JsonValue {
+  const { length } = canonicalBytes(output);
+  return length <= ACTION_BYTES_MAX ? output : { output_digest: digestOf(output), bytes: length };
 }
 
 function emptyDecision(policy: PolicyDecider): PolicyDecision {

@@ -3,6 +3,7 @@ import { type ErrorRow, row } from "../kinds.ts";
 /** Codes thrown by kernel. */
 export const kernelCodes = {
   ERR_POLICY_DENIED: row.denied("Policy denies the action."),
+  ERR_ACTION_TOO_LARGE: row.input("The action is larger than an action may be."),
   ERR_ACTION_UNKNOWN: row.denied("No effect is registered for this type of action."),
   ERR_APPROVAL_REQUIRED: row.denied("Policy asks for approvals that are not there yet."),
   ERR_APPROVAL_SIGNATURE: row.denied("An approval is not signed by an enrolled key."),

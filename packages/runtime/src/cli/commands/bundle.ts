@@ -1,7 +1,7 @@
 import { closeSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
 import { writeBundleZip } from "@sovereign/verify";
 import type { Command } from "commander";
-import type { CommandContext } from "../program.ts";
+import type { CommandContext } from "../context.ts";
 
 export function bundleCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;

@@ -3,7 +3,7 @@ import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import type { KeySlot } from "../../authority/index.ts";
 import { table } from "../output.ts";
-import type { CommandContext } from "../program.ts";
+import type { CommandContext } from "../context.ts";
 
 const many = (value: string, before: string[]): string[] => [...before, value];
 

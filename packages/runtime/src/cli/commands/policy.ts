@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { CommandContext } from "../program.ts";
+import type { CommandContext } from "../context.ts";
 
 export function policyCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { exitOf, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import type { CommandContext } from "../program.ts";
+import type { CommandContext } from "../context.ts";
 import type { RunInput, RunReport } from "../services.ts";
 
 interface RunFlags {

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { ScramStatus } from "../../scram/index.ts";
-import type { CommandContext } from "../program.ts";
+import type { CommandContext } from "../context.ts";
 
 const RESET =
   "This version has no reset order yet: when it is safe, and both of you agree, remove the latch file.";

@@ -1,6 +1,6 @@
 import { main as verifyMain } from "@sovereign/verify";
 import type { Command } from "commander";
-import type { CommandContext } from "../program.ts";
+import type { CommandContext } from "../context.ts";
 
 /** The verifier is a program of its own; these pass their words on to it. */
 export function verifyCommands(program: Command, context: CommandContext): void {

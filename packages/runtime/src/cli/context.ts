@@ -1,0 +1,11 @@
+import type { Output } from "./output.ts";
+import type { Services } from "./services.ts";
+
+/** What every command is given. */
+export interface CommandContext {
+  readonly services: Services;
+  readonly output: Output;
+  readonly signal: AbortSignal;
+  /** The exit code, set by a command that did its work and has bad news. */
+  exit: number;
+}

@@ -1,0 +1,119 @@
+import {
+  digestOf,
+  type Envelope,
+  GENESIS_HASH,
+  KeyLogReplay,
+  type KeyTable,
+} from "@sovereign/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { INSTALLATION_KEYS } from "../../src/authority/index.ts";
+import { TRAIN, World } from "../support/world.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await World.create();
+});
+afterEach(() => {
+  world.dispose();
+});
+
+const at = "2026-06-01T00:00:00.000Z";
+const refusals = (table: KeyTable, keyId: string): (string | null)[] => {
+  const window = table.get(keyId);
+  if (window === undefined) throw new Error("no such key");
+  return Array.from({ length: table.count + 1 }, (_, epoch) => table.refusal(window, epoch, at));
+};
+
+describe("the key log", () => {
+  it("gives each key a window of epochs", async () => {
+    const keyId = world.keyIdOf("role", "trainer");
+    const introduced = world.keyLog.current().get(keyId)?.introduced ?? -1;
+    const fresh = await world.keyLog.rotate(world.keystore, keyId, "yearly");
+    const table = world.keyLog.current();
+    const ended = table.count - 1;
+    expect(refusals(table, keyId)[introduced]).toBe("not_introduced");
+    expect(refusals(table, keyId)[introduced + 1]).toBeNull();
+    expect(refusals(table, keyId)[ended]).toBeNull();
+    expect(refusals(table, keyId)[ended + 1]).toBe("ended");
+    expect(refusals(table, fresh.key_id)[ended + 1]).toBeNull();
+    expect(fresh).toMatchObject({ purpose: "role", role: "trainer" });
+  });
+
+  it("keeps what a revoked key signed before, unless all of it is distrusted", async () => {
+    const keyId = world.keyIdOf("binding");
+    await world.keyLog.revoke(world.keystore, keyId, "lost", false);
+    const epoch = (world.keyLog.current().get(keyId)?.ended ?? 0) - 1;
+    expect(refusals(world.keyLog.current(), keyId)[epoch]).toBeNull();
+    await world.keyLog.revoke(world.keystore, keyId, "was stolen all along", true);
+    expect(new Set(refusals(world.keyLog.current(), keyId))).toEqual(new Set(["distrusted"]));
+    await expect(world.keyLog.revoke(world.keystore, keyId, "again", false)).rejects.toMatchObject({
+      code: "ERR_KEY_LOG_INVALID",
+    });
+  });
+
+  it("rotates the root: the old one introduces the new one, which signs from then on", async () => {
+    await world.keyLog.rotate(world.keystore, world.keyIdOf("root"), "yearly");
+    await world.keyLog.introduce(world.keystore, { purpose: "role", role: "newcomer" });
+    expect(world.keyLog.trustRoot().root_keys).toHaveLength(2);
+    expect(world.keyLog.trustRoot().key_log.count).toBe(world.log.entries.length);
+  });
+
+  it("refuses a second beginning, an unknown key, and a signer without a key", async () => {
+    await expect(world.keyLog.initialise(world.keystore, INSTALLATION_KEYS)).rejects.toMatchObject({
+      code: "ERR_KEYS_EXIST",
+    });
+    await expect(world.keyLog.rotate(world.keystore, GENESIS_HASH, "x")).rejects.toMatchObject({
+      code: "ERR_KEY_NOT_FOUND",
+    });
+    const context = world.context({ role: "nobody" });
+    await expect(world.authority.issueRoleAssignment(TRAIN, context)).rejects.toMatchObject({
+      code: "ERR_KEY_NOT_FOUND",
+    });
+    await world.keyLog.revoke(world.keystore, world.keyIdOf("root"), "end", false);
+    await expect(
+      world.keyLog.introduce(world.keystore, { purpose: "role", role: "late" }),
+    ).rejects.toMatchObject({ code: "ERR_KEYS_MISSING" });
+  });
+
+  it("issues no binding for what policy denies", async () => {
+    const denied = { ...TRAIN, type: "model.delete" };
+    await expect(world.authority.issueBinding(denied, world.context())).rejects.toMatchObject({
+      code: "ERR_BINDING_REFUSED",
+    });
+  });
+});
+
+describe("replaying a key log", () => {
+  const replay = (change: (envelopes: Envelope[]) => Envelope[]): (() => void) => {
+    const entries = world.log.entries;
+    const changed = change(entries.map(({ envelope }) => envelope));
+    return () => {
+      const log = new KeyLogReplay(`ins_${"a".repeat(20)}`);
+      for (const [index, envelope] of changed.entries()) {
+        log.apply(envelope, entries[index]?.eventType ?? "", at);
+      }
+    };
+  };
+  const coded = (code: string): unknown => expect.objectContaining({ code });
+
+  it("accepts what was appended", () => {
+    expect(replay((envelopes) => envelopes)).not.toThrow();
+  });
+
+  it("refuses events that are dropped, repeated, of another installation or not signed by root", async () => {
+    expect(replay((all) => all.filter((_, index) => index !== 3))).toThrow(
+      coded("ERR_KEY_LOG_INVALID"),
+    );
+    expect(replay((all) => [...all.slice(0, 3), ...all.slice(2)])).toThrow(
+      coded("ERR_KEY_LOG_INVALID"),
+    );
+    expect(replay((all) => all.slice(1))).toThrow();
+    const other = await World.create();
+    const foreign = other.log.entries[1]?.envelope as Envelope;
+    other.dispose();
+    expect(replay(([first, ...rest]) => [first as Envelope, foreign, ...rest.slice(1)])).toThrow(
+      coded("ERR_ENVELOPE_SIGNATURE"),
+    );
+    expect(digestOf(foreign)).not.toBe(digestOf(world.log.entries[1]?.envelope as Envelope));
+  });
+});
