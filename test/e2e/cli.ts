@@ -1,0 +1,65 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export interface CliEnd {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A throw-away installation, driven through the real command line. */
+export class Installation {
+  readonly home = mkdtempSync(join(tmpdir(), "sov-e2e-"));
+
+  start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+    return spawn(process.execPath, [resolve("packages/runtime/bin/sovereign.js"), ...args], {
+      env: { PATH: process.env["PATH"], HOME: this.home, SOVEREIGN_HOME: this.home, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  }
+
+  run(args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> {
+    return endOf(this.start(args, env));
+  }
+
+  /** Run with --json; the documents of standard output. */
+  async json(args: readonly string[]): Promise<{ code: number | null; documents: Json[] }> {
+    const { code, out } = await this.run([...args, "--json"]);
+    const lines = out.split("\n").filter((line) => line !== "");
+    return { code, documents: lines.map((line) => JSON.parse(line) as Json) };
+  }
+
+  dispose(): void {
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
+
+export type Json = Record<string, unknown>;
+
+export function endOf(child: ChildProcess): Promise<CliEnd> {
+  let out = "";
+  let err = "";
+  child.stdout?.on("data", (chunk) => (out += String(chunk)));
+  child.stderr?.on("data", (chunk) => (err += String(chunk)));
+  return new Promise((end) => {
+    child.on("close", (code) => {
+      end({ code, out, err });
+    });
+  });
+}
+
+/** The last document of a run with --json. */
+export function runEnded(documents: readonly Json[]): {
+  run: string;
+  status: string;
+  verdict: string | null;
+  bundle: string;
+  trust_root: string;
+  code: string | null;
+} {
+  const last = documents.at(-1);
+  if (last?.["event"] !== "run.ended") throw new Error(`no run.ended: ${JSON.stringify(last)}`);
+  return last as ReturnType<typeof runEnded>;
+}

@@ -1,0 +1,103 @@
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Installation } from "./cli.ts";
+
+let installation: Installation;
+beforeAll(() => {
+  installation = new Installation();
+});
+afterAll(() => {
+  installation.dispose();
+});
+
+const file = (name: string, text: string): string => {
+  const path = join(installation.home, name);
+  writeFileSync(path, text);
+  return path;
+};
+
+describe("the command line", () => {
+  it.each([
+    [["--help"], 0],
+    [["run", "--help"], 0],
+    [["keys", "--help"], 0],
+    [["--version"], 0],
+    [["nonsense"], 2],
+    [["run"], 2],
+    [["run", "no-such-file.yaml"], 2],
+    [["keys", "revoke", "abc"], 2],
+    [["verify"], 2],
+    [["verify", "--bundle", "package.json"], 2],
+    [["verify", "--surprise"], 2],
+    [["bundle", "export", "run_x"], 2],
+    [["run", "examples/iron-path/pipeline.yaml", "--mode", "loose"], 2],
+    [["run", "examples/iron-path/pipeline.yaml", "--fault", "nobody"], 2],
+  ])("answers %j with exit code %i", async (args, code) => {
+    expect(await installation.run(args)).toMatchObject({ code });
+  });
+
+  it("says where a pipeline is wrong", async () => {
+    const path = file("bad.yaml", "name: x\nstages: [\n");
+    const { code, err } = await installation.run(["run", path]);
+    expect(code).toBe(2);
+    expect(err).toMatch(/bad\.yaml:\d+:\d+: /);
+  });
+
+  it("checks and explains policies", async () => {
+    const policy = "examples/iron-path/policy.yaml";
+    const checked = await installation.json(["policy", "check", policy]);
+    expect(checked.documents[0]).toMatchObject({ mode: "enforce" });
+    const explain = ["policy", "explain", policy, "--action"];
+    const denied = await installation.run([...explain, "file.write", "--resource", "../x"]);
+    expect(denied.code).toBe(3);
+    const asked = await installation.run([...explain, "model.promote"]);
+    expect(asked.out).toContain("needs: 2 of release_manager, safety_officer, data_steward");
+    const bad = file("bad-policy.yaml", "policy_id: x\nsurprise: 1\n");
+    expect(await installation.run(["policy", "check", bad])).toMatchObject({ code: 2 });
+  });
+
+  it("reports errors as JSON where asked", async () => {
+    const { documents } = await installation.json(["run", "no-such-file.yaml"]);
+    expect(documents[0]).toMatchObject({ error: { code: "ERR_FILE_UNREADABLE", exit: 2 } });
+  });
+
+  it("refuses keys inside a git work tree, and a data folder that is a file", async () => {
+    mkdirSync(join(installation.home, "tree", ".git"), { recursive: true });
+    const inTree = { SOVEREIGN_HOME: join(installation.home, "tree", "data") };
+    const refused = await installation.run(["keys", "init"], inTree);
+    expect(refused).toMatchObject({ code: 3 });
+    expect(refused.err).toContain("ERR_KEYSTORE_IN_WORK_TREE");
+    const asFile = { SOVEREIGN_HOME: join(file("plain", ""), "data") };
+    expect((await installation.run(["status"], asFile)).err).toContain("ERR_DATA_FOLDER");
+  });
+
+  it("encrypts keys with a passphrase file, and needs it from then on", async () => {
+    const home = { SOVEREIGN_HOME: join(installation.home, "sealed") };
+    const passphrase = file("passphrase", "a long enough phrase\n");
+    chmodSync(passphrase, 0o600);
+    const sealed = { ...home, SOVEREIGN_PASSPHRASE_FILE: passphrase };
+    expect(await installation.run(["keys", "init"], sealed)).toMatchObject({ code: 0 });
+    const without = await installation.run(["keys", "add", "--role", "late"], home);
+    expect(without.err).toContain("ERR_KEY_PASSPHRASE");
+    expect(without.err).not.toContain("a long enough phrase");
+    expect(await installation.run(["keys", "add", "--role", "late"], sealed)).toMatchObject({
+      code: 0,
+    });
+  });
+
+  it("uses DATABASE_URL and nothing else when it is set", async () => {
+    const env = { DATABASE_URL: "postgresql://nobody:secret@127.0.0.1:1/none" };
+    const { code, err } = await installation.run(["run", "list"], env);
+    expect(code).toBe(1);
+    expect(err).toContain("ERR_STORE_UNAVAILABLE");
+    expect(err).not.toContain("secret");
+  });
+
+  it("names the data folder, the database and the sandbox level", async () => {
+    const status = await installation.json(["status"]);
+    expect(status.documents[0]).toMatchObject({ home: installation.home });
+    const doctor = await installation.json(["doctor"]);
+    expect(["G3", "G2"]).toContain(doctor.documents[0]?.["level"]);
+  });
+});

@@ -1,0 +1,143 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { verifyBundle } from "@sovereign/verify";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { endOf, Installation, runEnded } from "./cli.ts";
+
+const PIPELINE = "examples/iron-path/pipeline.yaml";
+const APPROVE = ["--approve", "release_manager", "--approve", "safety_officer"];
+
+let installation: Installation;
+beforeAll(() => {
+  installation = new Installation();
+});
+afterAll(() => {
+  installation.dispose();
+});
+
+const verdictOf = (ended: { bundle: string; trust_root: string }): string =>
+  verifyBundle(readFileSync(ended.bundle), { trustRoot: readFileSync(ended.trust_root) }).verdict;
+
+describe("the Iron Path", () => {
+  it("runs to evidence that verifies offline, exported twice with equal bytes", async () => {
+    const { code, documents } = await installation.json(["run", PIPELINE, ...APPROVE]);
+    const ended = runEnded(documents);
+    expect(ended).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect(code).toBe(0);
+    expect(documents.filter((one) => one["event"] === "stage.completed")).toHaveLength(8);
+    const again = join(installation.home, "again.json");
+    await installation.run(["bundle", "export", ended.run, "--out", again]);
+    expect(readFileSync(again).equals(readFileSync(ended.bundle))).toBe(true);
+    const zip = join(installation.home, "bundle.zip");
+    await installation.run(["bundle", "export", ended.run, "--out", zip, "--with-artifacts"]);
+    const verify = ["verify", "--bundle", zip, "--trust", ended.trust_root];
+    expect(await installation.run(verify)).toMatchObject({ code: 0 });
+    const untrusted = await installation.run(["verify", "--bundle", zip]);
+    expect(untrusted).toMatchObject({ code: 4 });
+    expect(untrusted.out).toContain("Verdict: UNTRUSTED_KEY");
+    for (const name of ["audit_export/immutable_audit.jsonl", "model_training/model.json"]) {
+      expect(existsSync(join(installation.home, "runs", ended.run, "artifacts", name))).toBe(true);
+    }
+  });
+
+  it("exports a tenant's log that verifies line by line", async () => {
+    const file = join(installation.home, "immutable_audit.jsonl");
+    expect(await installation.run(["audit", "export", "--out", file])).toMatchObject({ code: 0 });
+    expect(await installation.run(["verify-audit", file])).toMatchObject({ code: 0 });
+    writeFileSync(file, readFileSync(file, "utf8").replace("run.admitted", "run.admittee"));
+    const edited = await installation.run(["verify-audit", file]);
+    expect(edited.code).toBe(4);
+    expect(edited.out).toContain("line ");
+  });
+
+  it("finds and names the agent that lies, and still promotes what the others agree on", async () => {
+    const args = ["run", PIPELINE, "--fault", "validator", ...APPROVE];
+    const { code, documents } = await installation.json(args);
+    expect(code).toBe(0);
+    const faulty = documents.filter((one) => one["event"] === "agent.faulty");
+    expect(faulty.map((one) => one["role"])).toEqual(["validator"]);
+    expect(JSON.stringify(faulty)).toContain("evaluation.");
+  });
+
+  it("fails without a quorum, and the failed run's evidence verifies as what it is", async () => {
+    const faults = ["--fault", "validator", "--fault", "planner"];
+    const { code, documents } = await installation.json(["run", PIPELINE, ...faults, ...APPROVE]);
+    const ended = runEnded(documents);
+    expect(ended).toMatchObject({ status: "failed", code: "ERR_CONSENSUS_FAILED" });
+    expect(code).toBe(3);
+    expect(verdictOf(ended)).toBe("VALID");
+    expect(readFileSync(ended.bundle, "utf8")).toContain('"status":"failed"');
+  });
+
+  it("records a stage whose program fails", async () => {
+    const args = ["run", "examples/iron-path/pipeline-failing-stage.yaml", ...APPROVE];
+    const { documents } = await installation.json(args);
+    const ended = runEnded(documents);
+    expect(ended).toMatchObject({ status: "failed", code: "ERR_PROGRAM_FAILED" });
+    expect(verdictOf(ended)).toBe("VALID");
+  });
+
+  it("waits for people, takes their approvals one by one, and goes on", async () => {
+    const { code, documents } = await installation.json(["run", PIPELINE]);
+    const ended = runEnded(documents);
+    expect(ended).toMatchObject({ status: "pending", code: "ERR_APPROVAL_REQUIRED" });
+    expect(code).toBe(3);
+    const approve = (role: string) => installation.run(["run", "approve", ended.run, "--as", role]);
+    expect(await approve("auditor")).toMatchObject({ code: 3 });
+    expect(await approve("data_steward")).toMatchObject({ code: 0 });
+    const still = await installation.json(["run", "resume", ended.run]);
+    expect(runEnded(still.documents)).toMatchObject({ status: "pending" });
+    expect(await approve("safety_officer")).toMatchObject({ code: 0 });
+    const next = await installation.json(["run", "resume", ended.run, ...APPROVE]);
+    expect(runEnded(next.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect(await installation.run(["run", "resume", ended.run])).toMatchObject({ code: 2 });
+  });
+
+  it.each(["SIGINT", "SIGKILL"] as const)("goes on after %s from the last step", async (signal) => {
+    const child = installation.start(["run", PIPELINE, ...APPROVE, "--json"]);
+    const ended = endOf(child);
+    let run = "";
+    await new Promise<void>((resolve) => {
+      child.stdout?.on("data", (chunk) => {
+        run = /run_[a-z2-7]{20}/.exec(String(chunk))?.[0] ?? run;
+        if (String(chunk).includes('"stage":"model_training"')) resolve();
+      });
+    });
+    child.kill(signal);
+    await ended;
+    const { documents } = await installation.json(["run", "resume", run, ...APPROVE]);
+    expect(runEnded(documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+  });
+
+  it("verifies after a key was rotated and revoked, and refuses a run with a missing key", async () => {
+    const keys = await installation.json(["keys", "list"]);
+    const trainer = keys.documents.find((key) => key["role"] === "trainer");
+    const id = String(trainer?.["key_id"]);
+    expect(await installation.run(["keys", "rotate", id])).toMatchObject({ code: 0 });
+    const { documents } = await installation.json(["run", PIPELINE, ...APPROVE]);
+    expect(runEnded(documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    const rotated = await installation.json(["keys", "list"]);
+    const fresh = rotated.documents.find(
+      (key) => key["role"] === "trainer" && key["ended"] === null,
+    );
+    const revoke = ["keys", "revoke", String(fresh?.["key_id"]), "--reason", "test"];
+    expect(await installation.run(revoke)).toMatchObject({ code: 0 });
+    const refused = await installation.json(["run", PIPELINE, ...APPROVE]);
+    expect(runEnded(refused.documents)).toMatchObject({
+      status: "failed",
+      code: "ERR_KEY_NOT_FOUND",
+    });
+    expect(await installation.run(["keys", "add", "--role", "trainer"])).toMatchObject({ code: 0 });
+  });
+
+  it("does nothing once the kill switch is tripped", async () => {
+    expect(await installation.run(["scram", "status"])).toMatchObject({ code: 0, out: "ARMED\n" });
+    await installation.run(["scram", "trip", "--reason", "drill"]);
+    expect(await installation.run(["scram", "status"])).toMatchObject({ code: 5 });
+    const { code, documents } = await installation.json(["run", PIPELINE, ...APPROVE]);
+    expect(code).toBe(5);
+    const ended = runEnded(documents);
+    expect(ended).toMatchObject({ status: "failed", code: "ERR_SCRAM_TRIPPED" });
+    expect(verdictOf(ended)).toBe("VALID");
+  });
+});
