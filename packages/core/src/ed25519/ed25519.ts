@@ -24,7 +24,8 @@ const SPKI_PREFIX = hexDecode("302a300506032b6570032100");
 
 /** p = 2^255 - 19 and the group's order L = 2^252 + …, as big integers. */
 const P = 2n ** 255n - 19n;
-const L = 2n ** 252n + 27742317777372353535851937790883648493n;
+const P_BYTES = littleEndianBytes(P);
+const L_BYTES = littleEndianBytes(2n ** 252n + 27742317777372353535851937790883648493n);
 
 /** The curve's d = -121665/121666 mod p (RFC 8032 §5.1). */
 const D = 37095705934669439343138083508754565189542113879843219016388785533085940283555n;
@@ -56,8 +57,8 @@ export function checkSignature(
   signature: Uint8Array,
 ): boolean {
   if (signature.length !== 64) return false;
-  const r = littleEndian(signature.subarray(0, 32)) & (2n ** 255n - 1n);
-  if (r >= P || littleEndian(signature.subarray(32)) >= L) return false;
+  // The highest bit of R is the sign of x, and no part of y.
+  if (!isBelow(signature, 0, P_BYTES, 0x7f) || !isBelow(signature, 32, L_BYTES, 0xff)) return false;
   return platform.verifyEd25519(key.raw, message, signature);
 }
 
@@ -72,6 +73,16 @@ function isSmallOrder(y: bigint): boolean {
   return (D * y2 * y2 + 2n * y2 - 1n) % P === 0n;
 }
 
+/** Whether the 32 little-endian bytes at `at` are below the bound; `mask` is of the highest byte. */
+function isBelow(bytes: Uint8Array, at: number, bound: Uint8Array, mask: number): boolean {
+  for (let index = 31; index >= 0; index--) {
+    const byte = (bytes[at + index] as number) & (index === 31 ? mask : 0xff);
+    const limit = bound[index] as number;
+    if (byte !== limit) return byte < limit;
+  }
+  return false;
+}
+
 function withoutPrefix(spki: Uint8Array): Uint8Array {
   if (!equalBytes(spki.subarray(0, 12), SPKI_PREFIX)) throw malformed("not an Ed25519 SPKI");
   return spki.slice(12);
@@ -81,6 +92,10 @@ function littleEndian(bytes: Uint8Array): bigint {
   let value = 0n;
   for (let at = bytes.length - 1; at >= 0; at--) value = (value << 8n) | BigInt(bytes[at] ?? 0);
   return value;
+}
+
+function littleEndianBytes(value: bigint): Uint8Array {
+  return hexDecode(value.toString(16).padStart(64, "0")).reverse();
 }
 
 function malformed(found: string): SovereignError {

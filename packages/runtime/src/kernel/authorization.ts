@@ -197,15 +197,15 @@ function openEnvelope<K extends PredicateName>(
   purpose: KeyPurpose,
 ): Verdict<{ predicate: Predicate<K>; window: KeyWindow }> {
   const { keys, at } = subject;
-  const window = signerOf(envelope, keys);
-  if (window === null) return refuse(codes.signature, "no enrolled key made this signature");
+  const signed = signerOf(envelope, keys);
+  if (signed === null) return refuse(codes.signature, "no enrolled key made this signature");
+  const { window, body } = signed;
   if (window.record.purpose !== purpose) {
     return refuse(codes.wrongKey, `the key is enrolled for ${window.record.purpose}`);
   }
   const refusal = keys.refusal(window, keys.count, at);
   if (refusal !== null) return refuse(codes.revoked, `key ${window.record.key_id}: ${refusal}`);
   try {
-    const { body } = verifyEnvelope(envelope, [window.key]);
     return { ok: true, value: { predicate: parseStatement(body, predicate).predicate, window } };
   } catch (error) {
     if (!(error instanceof SovereignError)) throw error;
@@ -214,14 +214,18 @@ function openEnvelope<K extends PredicateName>(
 }
 
 /** `keyid` is only a hint for where to look first: the signature decides. */
-function signerOf(envelope: Envelope, keys: KeyTable): KeyWindow | null {
+function signerOf(
+  envelope: Envelope,
+  keys: KeyTable,
+): { window: KeyWindow; body: Uint8Array } | null {
   const hinted = envelope.signatures.flatMap((one) => keys.get(one.keyid) ?? []);
-  for (const window of [...hinted, ...keys.windows]) {
-    try {
-      verifyEnvelope(envelope, [window.key]);
-      return window;
-    } catch (error) {
-      if (!(error instanceof SovereignError)) throw error;
+  for (const windows of [hinted, keys.windows]) {
+    for (const window of windows) {
+      try {
+        return { window, body: verifyEnvelope(envelope, [window.key]).body };
+      } catch (error) {
+        if (!(error instanceof SovereignError)) throw error;
+      }
     }
   }
   return null;

@@ -49,6 +49,18 @@ export class Database {
     }
   }
 
+  /**
+   * One call of one of our functions: a transaction of its own in one round trip. The function
+   * acts as its owner and checks for itself, so no tenant is set.
+   */
+  async call<R extends pg.QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
+    try {
+      return (await this.#pool.query<R>(sql, values)).rows;
+    } catch (error) {
+      throw isConnectionLoss(error) ? unavailable(error) : error;
+    }
+  }
+
   /** As {@link Database.transaction}, tried again for a while when the connection is lost. */
   async read<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
     const deadline = performance.now() + RECONNECT_MS;

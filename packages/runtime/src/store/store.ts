@@ -98,10 +98,8 @@ export class Store implements RunStore {
 
   async #commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
     try {
-      return await this.#database.transaction("", async (client) => {
-        const found = await client.query<VerdictRow>(COMMIT_SQL, commitParameters(items));
-        return verdictsOf(found.rows, items.length);
-      });
+      const rows = await this.#database.call<VerdictRow>(COMMIT_SQL, commitParameters(items));
+      return verdictsOf(rows, items.length);
     } catch (error) {
       if (!(error instanceof SovereignError)) throw error;
       return await this.#resolve(items, error);
@@ -132,17 +130,11 @@ export class Store implements RunStore {
   }
 
   async claimRun(runId: string): Promise<number> {
-    return this.#database.transaction("", async (client) => {
-      const found = await client.query<{ epoch: string | null }>(
-        "select sovereign.claim_run($1) as epoch",
-        [runId],
-      );
-      const epoch = found.rows[0]?.epoch ?? null;
-      if (epoch === null) {
-        throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
-      }
-      return Number(epoch);
-    });
+    const sql = "select sovereign.claim_run($1) as epoch";
+    const rows = await this.#database.call<{ epoch: string | null }>(sql, [runId]);
+    const epoch = rows[0]?.epoch ?? null;
+    if (epoch !== null) return Number(epoch);
+    throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
   }
 
   async findRun(tenant: string, runId: string): Promise<RunRow | null> {

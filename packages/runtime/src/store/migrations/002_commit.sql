@@ -9,7 +9,8 @@ create function sovereign.commit_batch(
   nonce_item int[], nonce_value text[], nonce_expires text[],
   rows_written jsonb
 ) returns table (item int, first_index bigint, refusal text)
-language plpgsql volatile security definer set search_path = sovereign, pg_temp as $$
+language plpgsql volatile security definer
+set search_path = sovereign, pg_temp set plan_cache_mode = force_generic_plan set jit = off as $$
 begin
   insert into logs (log_id) select distinct l from unnest(item_log) l on conflict do nothing;
   -- The lock on a log's head orders its commits. Locks are taken in order: no deadlocks. The
@@ -17,13 +18,20 @@ begin
   perform 1 from logs where log_id = any (item_log) order by log_id for update;
 
   return query with
+  entry_counts as materialized (
+    select e as ord, count(*) as entries from unnest(entry_item) e group by e
+  ),
+  used_nonces as materialized (
+    select distinct n.ord from unnest(nonce_item, nonce_value) n (ord, value)
+    join nonces u on u.nonce = n.value
+  ),
   items as materialized (
     select i.ord::int as ord, i.log_id, i.stream, i.count, i.head, i.key_epoch, i.fence_run,
-           i.fence_epoch,
-           (select count(*) from unnest(entry_item) e where e = i.ord) as entries
+           i.fence_epoch, coalesce(c.entries, 0) as entries
     from unnest(item_log, item_stream, item_count, item_head, item_key_epoch, item_fence_run,
                 item_fence_epoch)
       with ordinality as i (log_id, stream, count, head, key_epoch, fence_run, fence_epoch, ord)
+    left join entry_counts c on c.ord = i.ord
   ),
   judged as materialized (
     select items.*, case
@@ -34,13 +42,12 @@ begin
       when items.key_epoch is not null and items.key_epoch <> coalesce(
         (select k.count from streams k where k.log_id = 'installation' and k.stream = 'keys'), 0)
         then 'key_epoch'
-      when exists (
-        select 1 from unnest(nonce_item, nonce_value) n (ord, value)
-        join nonces u on u.nonce = n.value where n.ord = items.ord) then 'nonce_used'
+      when u.ord is not null then 'nonce_used'
       end as refusal
     from items
     left join streams s on s.log_id = items.log_id and s.stream = items.stream
     left join runs r on r.run_id = items.fence_run
+    left join used_nonces u on u.ord = items.ord
   ),
   placed as materialized (
     select j.*, l.size + coalesce(sum(j.entries) over (
