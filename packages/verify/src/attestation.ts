@@ -31,12 +31,6 @@ const consensus = z.looseObject({
 export function verifyAttestations(evidence: Evidence, step: StepRecorder): void {
   const { entries } = evidence.bundle;
   const artifacts = declaredArtifacts(evidence, step);
-  const last = entries.at(-1);
-  if (last?.entry.event_type === "run.sealed") {
-    step.check(`entries[${entries.length - 1}]`, () => {
-      verifySeal(evidence, last, artifacts);
-    });
-  }
   const votes = new Map<string, { vote: Vote; keyId: string }[]>();
   for (const [sequence, entry] of entries.entries()) {
     const { event_type: event } = entry.entry;
@@ -50,6 +44,12 @@ export function verifyAttestations(evidence: Evidence, step: StepRecorder): void
         verifyConsensus(entry, votes);
       });
     }
+  }
+  const last = entries.at(-1);
+  if (last?.entry.event_type === "run.sealed") {
+    step.check(`entries[${entries.length - 1}]`, () => {
+      verifySeal(evidence, last, artifacts);
+    });
   }
   step.check("artifacts", () => {
     verifyArtifacts(evidence, artifacts);

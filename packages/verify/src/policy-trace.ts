@@ -29,8 +29,9 @@ export function verifyPolicyTrace(evidence: Evidence, step: StepRecorder): void 
       step.check(`entries[${sequence}]`, () => {
         const data = evidence.data(entry, event);
         if (data.decision.effect === "step_up") count.stepUps += 1;
-        verifyAuthorized(evidence, entry, data, admitted, nonces);
+        // First, so that a bad authorisation is one failure, and not its outcome's as well.
         open.add(keyOf(data.context.step_id, data.context.attempt, data.action_digest));
+        verifyAuthorized(evidence, entry, data, admitted, nonces);
       });
     } else if (OUTCOMES.has(event)) {
       step.check(`entries[${sequence}]`, () => {

@@ -1,0 +1,233 @@
+import {
+  canonicalBytes,
+  type ComplianceBundle,
+  digestOf,
+  type Envelope,
+  GENESIS_HASH,
+  hexEncode,
+  INSTALLATION_LOG,
+  type JsonValue,
+  leafHash,
+  type Mode,
+  type PlacedEntry,
+  parseCanonicalJson,
+  predicateType,
+  proveInclusionSet,
+  sha256Hex,
+} from "@sovereign/core";
+import { type VerifyOptions, verifyBundle } from "@sovereign/verify";
+import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
+import { exportBundle, logOrigin, RunRecorder, RunSession } from "../../src/runs/index.ts";
+import { MemoryStore, rootOf } from "./memory-store.ts";
+import { PROMOTE, TRAIN, World } from "./world.ts";
+
+const INSTALLATION = `ins_${"a".repeat(20)}`;
+export const RUN = `run_${"a".repeat(20)}`;
+
+/** A run on real keys and a real kernel, over a store in memory, with its evidence. */
+export class EvidenceWorld {
+  readonly world: World;
+  readonly store = new MemoryStore();
+
+  private constructor(world: World) {
+    this.world = world;
+  }
+
+  static async create(mode: Mode = "sovereign", runId = RUN): Promise<EvidenceWorld> {
+    const made = new EvidenceWorld(await World.create());
+    await made.#run(mode, runId);
+    return made;
+  }
+
+  /** Another run in the same tenant's log, so that indices are not the sequence numbers. */
+  async #run(mode: Mode, runId: string): Promise<void> {
+    const { world, store } = this;
+    await world.keyLog.rotate(world.keystore, world.keyIdOf("role", "deployer"), "yearly");
+    await world.keyLog.revoke(world.keystore, world.keyIdOf("approval", "intruder"), "left", false);
+    await this.#copyKeyLog();
+    await this.#session("sovereign", `run_${"z".repeat(20)}`, false);
+    await this.#session(mode, runId, true);
+    const signer = await world.authority.signer("checkpoint", null);
+    store.sealCheckpoint("acme", logOrigin(INSTALLATION, "tenant/acme"), signer);
+    store.sealCheckpoint(INSTALLATION_LOG, logOrigin(INSTALLATION, INSTALLATION_LOG), signer);
+  }
+
+  /** The world's key log lives in memory of its own: put it into the store's, as entries. */
+  async #copyKeyLog(): Promise<void> {
+    const { world, store } = this;
+    const writer = new StreamWriter(store, INSTALLATION_LOG, "keys", EMPTY_STREAM);
+    for (const { eventType, timestamp, envelope } of world.log.entries) {
+      await writer.append(
+        {
+          tenantId: INSTALLATION_LOG,
+          runId: null,
+          timestamp,
+          eventType,
+          severity: "INFO",
+          data: { envelopes: { key_event: digestOf(envelope) } },
+        },
+        { envelopes: [envelope] },
+      );
+    }
+    const hashes = (store.logs.get(INSTALLATION_LOG) ?? []).map((row) => row.hash);
+    world.keyLog.head = () => ({ count: hashes.length, head: hashes.at(-1) ?? GENESIS_HASH });
+    const trust = world.keyLog.trustRoot.bind(world.keyLog);
+    world.keyLog.trustRoot = () => ({ ...trust(), key_log: { count: hashes.length, hashes } });
+  }
+
+  async #session(mode: Mode, runId: string, whole: boolean): Promise<void> {
+    const { world, store } = this;
+    const { clock, keyLog, authority } = world;
+    const writer = new StreamWriter(store, "acme", runId, EMPTY_STREAM);
+    const recorder = new RunRecorder({ runId, tenantId: "acme", writer, clock, epoch: null });
+    const session = new RunSession({
+      plan: {
+        runId,
+        tenantId: "acme",
+        name: "test",
+        mode,
+        installationId: INSTALLATION,
+        plan: { steps: 2 },
+        config: { seed: 1 },
+        policyDigest: world.policy.policyDigest,
+      },
+      store,
+      recorder,
+      kernel: world.kernel({ recorder, allowCompatible: true }),
+      authority,
+      keyLog,
+      clock,
+      signal: new AbortController().signal,
+      steps: [],
+      approvals: (pending) =>
+        Promise.all(
+          ["release_manager", "safety_officer"].map((role) =>
+            authority.issueApproval(role, pending.actionDigest, pending.contextDigest),
+          ),
+        ),
+    });
+    await session.admit();
+    const artifact = { name: "model.json", sha256: GENESIS_HASH, bytes: 3, media_type: "x" };
+    const usage = { wall_ms: 1, output_bytes: 3 };
+    world.result = { status: "completed", output: null, artifacts: [artifact], usage };
+    await session.perform({ stepId: "train", role: "trainer", action: TRAIN });
+    if (!whole) return;
+    world.result = { ...world.result, artifacts: [] };
+    await session.perform({ stepId: "promote", role: "deployer", action: PROMOTE });
+    await this.#vote(session, runId);
+    await session.seal("completed", null);
+  }
+
+  async #vote(session: RunSession, runId: string): Promise<void> {
+    const { authority, clock } = this.world;
+    const predicate = {
+      run_id: runId,
+      ballot: "ballot",
+      role: "trainer",
+      verdict: "approve" as const,
+      claims: { accuracy: 1 },
+      output_digest: GENESIS_HASH,
+      cast_at: clock.now().toISOString(),
+    };
+    const subject = [{ name: "verdict", sha256: GENESIS_HASH }];
+    const vote = await authority.issue("vote", subject, predicate, "role", "trainer");
+    await session.attest(predicateType("vote"), { vote_1: vote }, { ballot: "ballot" });
+    await session.note("consensus.reached", "INFO", {
+      ballot: "ballot",
+      status: "SOVEREIGN_CONSENSUS_REACHED",
+      electorate: ["trainer"],
+      quorum: 1,
+      approvals: ["trainer"],
+    });
+  }
+
+  async bundle(runId = RUN): Promise<ComplianceBundle> {
+    const bytes = await exportBundle({
+      ledger: this.store,
+      installationId: INSTALLATION,
+      tenantId: "acme",
+      runId,
+      readArtifact: null,
+    });
+    return parseCanonicalJson(bytes) as unknown as ComplianceBundle;
+  }
+
+  trustRoot(): Uint8Array {
+    return canonicalBytes(this.world.keyLog.trustRoot());
+  }
+
+  /** Everything that anybody can make again without a key: hashes, chain, proofs, manifest. */
+  remake(bundle: ComplianceBundle, options: { chain?: boolean; proofs?: boolean } = {}): void {
+    if (options.chain !== false) rechain(bundle.entries);
+    if (options.proofs !== false) this.#reprove(bundle);
+    const { manifest } = bundle;
+    const counts = {
+      entries: bundle.entries.length,
+      key_log: bundle.key_log.length,
+      envelopes: Object.keys(bundle.envelopes).length,
+      artifacts: bundle.artifacts.length,
+    };
+    const sections = Object.fromEntries(
+      Object.keys(manifest.sections).map((name) => [
+        name,
+        digestOf(bundle[name as keyof ComplianceBundle] as unknown as JsonValue),
+      ]),
+    );
+    bundle.manifest = { ...manifest, counts, sections: sections as typeof manifest.sections };
+  }
+
+  #reprove(bundle: ComplianceBundle): void {
+    const logs = [
+      ["acme", "tenant", bundle.entries],
+      [INSTALLATION_LOG, "installation", bundle.key_log],
+    ] as const;
+    for (const [log, section, entries] of logs) {
+      const rows = this.store.logs.get(log) ?? [];
+      const leaves = rows.map((row) => leafHash(row.bytes));
+      const indices = entries.map((entry) => entry.index);
+      if (new Set(indices).size !== indices.length) continue;
+      const sorted = [...indices].sort((a, b) => a - b);
+      const proof = proveInclusionSet(leaves.length, sorted, (a, b) => rootOf(leaves, a, b));
+      bundle.logs[section].proof = proof.map((hash) => hexEncode(hash));
+    }
+  }
+
+  dispose(): void {
+    this.world.dispose();
+  }
+}
+
+/** Sequence numbers, previous hashes and hashes made to fit again. */
+function rechain(entries: PlacedEntry[]): void {
+  let previous = GENESIS_HASH;
+  for (const [sequence, placed] of entries.entries()) {
+    placed.entry = { ...placed.entry, sequence, previous_hash: previous };
+    placed.hash = sha256Hex(canonicalBytes(placed.entry));
+    previous = placed.hash;
+  }
+}
+
+/** Verify, and say which step failed first and where. */
+export function judge(
+  bundle: ComplianceBundle,
+  trustRoot: Uint8Array | null,
+  level: VerifyOptions["level"] = "sovereign",
+): { verdict: string; failures: Record<string, string> } {
+  const bytes = canonicalBytes(bundle as unknown as JsonValue);
+  const report = verifyBundle(bytes, { trustRoot, level });
+  const failures = report.steps.flatMap((step) =>
+    step.first_failure === null ? [] : [[step.name, step.first_failure.place] as const],
+  );
+  return { verdict: report.verdict, failures: Object.fromEntries(failures) };
+}
+
+/** An envelope of a bundle by the entry and the name that name it. */
+export function envelopeAt(
+  bundle: ComplianceBundle,
+  sequence: number,
+  name: string,
+): { digest: string; envelope: Envelope } {
+  const named = bundle.entries[sequence]?.entry.data["envelopes"] as Record<string, string>;
+  const digest = named[name] as string;
+  return { digest, envelope: bundle.envelopes[digest] as Envelope };
+}
