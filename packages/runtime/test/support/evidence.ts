@@ -33,20 +33,21 @@ export class EvidenceWorld {
     this.world = world;
   }
 
-  static async create(mode: Mode = "sovereign", runId = RUN): Promise<EvidenceWorld> {
+  /** @param notes how many entries to add to the run that say nothing */
+  static async create(mode: Mode = "sovereign", runId = RUN, notes = 0): Promise<EvidenceWorld> {
     const made = new EvidenceWorld(await World.create());
-    await made.#run(mode, runId);
+    await made.#run(mode, runId, notes);
     return made;
   }
 
   /** Another run in the same tenant's log, so that indices are not the sequence numbers. */
-  async #run(mode: Mode, runId: string): Promise<void> {
+  async #run(mode: Mode, runId: string, notes: number): Promise<void> {
     const { world, store } = this;
     await world.keyLog.rotate(world.keystore, world.keyIdOf("role", "deployer"), "yearly");
     await world.keyLog.revoke(world.keystore, world.keyIdOf("approval", "intruder"), "left", false);
     await this.#copyKeyLog();
-    await this.#session("sovereign", `run_${"z".repeat(20)}`, false);
-    await this.#session(mode, runId, true);
+    await this.#session("sovereign", `run_${"z".repeat(20)}`, null);
+    await this.#session(mode, runId, notes);
     const signer = await world.authority.signer("checkpoint", null);
     store.sealCheckpoint("acme", logOrigin(INSTALLATION, "tenant/acme"), signer);
     store.sealCheckpoint(INSTALLATION_LOG, logOrigin(INSTALLATION, INSTALLATION_LOG), signer);
@@ -75,7 +76,7 @@ export class EvidenceWorld {
     world.keyLog.trustRoot = () => ({ ...trust(), key_log: { count: hashes.length, hashes } });
   }
 
-  async #session(mode: Mode, runId: string, whole: boolean): Promise<void> {
+  async #session(mode: Mode, runId: string, notes: number | null): Promise<void> {
     const { world, store } = this;
     const { clock, keyLog, authority } = world;
     const writer = new StreamWriter(store, "acme", runId, EMPTY_STREAM);
@@ -111,7 +112,10 @@ export class EvidenceWorld {
     const usage = { wall_ms: 1, output_bytes: 3 };
     world.result = { status: "completed", output: null, artifacts: [artifact], usage };
     await session.perform({ stepId: "train", role: "trainer", action: TRAIN });
-    if (!whole) return;
+    if (notes === null) return;
+    for (let note = 0; note < notes; note++) {
+      await session.note("bench.noted", "INFO", { note, text: "x".repeat(200) });
+    }
     world.result = { ...world.result, artifacts: [] };
     await session.perform({ stepId: "promote", role: "deployer", action: PROMOTE });
     await this.#vote(session, runId);
