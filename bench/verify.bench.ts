@@ -78,7 +78,7 @@ function writeLog(file: string): void {
       },
     });
     heads.set(stream, head);
-    lines.push(canonicalize({ index, hash, entry } as unknown as JsonValue));
+    lines.push(canonicalize({ index, hash, entry }));
   }
   writeFileSync(file, `${lines.join("\n")}\n`);
 }

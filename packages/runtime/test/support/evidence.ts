@@ -153,7 +153,7 @@ export class EvidenceWorld {
       runId,
       readArtifact: null,
     });
-    return parseCanonicalJson(bytes) as unknown as ComplianceBundle;
+    return parseCanonicalJson(bytes, { bytesMax: 2 ** 29 }) as unknown as ComplianceBundle;
   }
 
   trustRoot(): Uint8Array {
