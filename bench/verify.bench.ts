@@ -3,7 +3,7 @@ import { createReadStream, mkdtempSync, rmSync, statSync, writeFileSync } from "
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { canonicalize, type JsonValue } from "@sovereign/core";
+import { canonicalize } from "@sovereign/core";
 import { verifyAudit } from "@sovereign/verify";
 import { createEntry, EMPTY_STREAM } from "../packages/runtime/src/ledger/index.ts";
 import { type BenchReport, type BenchRow, round } from "./report.ts";

@@ -1,7 +1,8 @@
+import { spawn } from "node:child_process";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Installation } from "./cli.ts";
+import { endOf, Installation } from "./cli.ts";
 
 let installation: Installation;
 beforeAll(() => {
@@ -99,5 +100,23 @@ describe("the command line", () => {
     expect(status.documents[0]).toMatchObject({ home: installation.home });
     const doctor = await installation.json(["doctor"]);
     expect(["G3", "G2"]).toContain(doctor.documents[0]?.["level"]);
+  });
+});
+
+describe("the embedding example", () => {
+  it("shows one effect, and three refusals with their codes", async () => {
+    const child = spawn(process.execPath, ["examples/embed/embed.ts"], {
+      env: { PATH: process.env["PATH"], HOME: installation.home },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const { code, out } = await endOf(child);
+    expect(code).toBe(0);
+    expect(out.trim().split("\n")).toEqual([
+      "  effect: hello, world",
+      "with a permission: COMPLETED",
+      "with the same permission again: BLOCKED ERR_NONCE_REPLAYED",
+      "without a permission: BLOCKED ERR_BINDING_MISSING",
+      "another action: DENIED ERR_ACTION_UNKNOWN",
+    ]);
   });
 });
