@@ -5,7 +5,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   canonicalize,
-  type JsonValue,
   openCheckpoint,
   parseCanonicalJson,
   parsePublicKey,

@@ -111,7 +111,7 @@ describe("the embedding example", () => {
     });
     const { code, out } = await endOf(child);
     expect(code).toBe(0);
-    expect(out.trim().split("\n")).toEqual([
+    expect(out.trimEnd().split("\n")).toEqual([
       "  effect: hello, world",
       "with a permission: COMPLETED",
       "with the same permission again: BLOCKED ERR_NONCE_REPLAYED",

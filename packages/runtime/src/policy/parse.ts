@@ -6,6 +6,8 @@ import { type SandboxPolicy, sandboxPolicy } from "./document.ts";
 import { parseStepUp } from "./engine.ts";
 
 const BYTES_MAX = 1024 * 1024;
+/** The YAML reader's search for repeated keys takes the square of their number. */
+const YAML_BYTES_MAX = 64 * 1024;
 
 /**
  * Read and compile a policy file. What it is follows from its name: `.cedar`, `.json`, else YAML.
@@ -14,8 +16,10 @@ const BYTES_MAX = 1024 * 1024;
  * @throws ERR_POLICY_TOO_LARGE, ERR_POLICY_SYNTAX, ERR_POLICY_INVALID
  */
 export function parsePolicy(bytes: Uint8Array, path: string): CompiledPolicy {
-  if (bytes.length > BYTES_MAX) {
-    const text = `${path}: expected at most ${BYTES_MAX} bytes, found ${bytes.length}`;
+  const isYaml = !path.endsWith(".cedar") && !path.endsWith(".json");
+  const bytesMax = isYaml ? YAML_BYTES_MAX : BYTES_MAX;
+  if (bytes.length > bytesMax) {
+    const text = `${path}: expected at most ${bytesMax} bytes, found ${bytes.length}`;
     throw new SovereignError("ERR_POLICY_TOO_LARGE", text);
   }
   if (path.endsWith(".cedar")) return compileCedarFile(decode(bytes, path), path);
