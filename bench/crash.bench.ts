@@ -3,12 +3,7 @@ import { generateKeyPairSync, randomInt, sign } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  canonicalize,
-  openCheckpoint,
-  parseCanonicalJson,
-  parsePublicKey,
-} from "@sovereign/core";
+import { canonicalize, openCheckpoint, parseCanonicalJson, parsePublicKey } from "@sovereign/core";
 import { verifyAudit } from "@sovereign/verify";
 import { Store } from "../packages/runtime/src/store/index.ts";
 import type { BenchReport } from "./report.ts";

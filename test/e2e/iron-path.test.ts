@@ -83,14 +83,45 @@ describe("the Iron Path", () => {
     expect(ended).toMatchObject({ status: "pending", code: "ERR_APPROVAL_REQUIRED" });
     expect(code).toBe(3);
     const approve = (role: string) => installation.run(["run", "approve", ended.run, "--as", role]);
-    expect(await approve("auditor")).toMatchObject({ code: 3 });
+    expect((await approve("auditor")).err).toContain("ERR_APPROVER_REFUSED");
     expect(await approve("data_steward")).toMatchObject({ code: 0 });
     const still = await installation.json(["run", "resume", ended.run]);
     expect(runEnded(still.documents)).toMatchObject({ status: "pending" });
     expect(await approve("safety_officer")).toMatchObject({ code: 0 });
     const next = await installation.json(["run", "resume", ended.run, ...APPROVE]);
     expect(runEnded(next.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
-    expect(await installation.run(["run", "resume", ended.run])).toMatchObject({ code: 2 });
+    const again = await installation.run(["run", "resume", ended.run]);
+    expect(again.code).toBe(2);
+    expect(again.err).toContain("ERR_RUN_SEALED");
+    expect((await approve("data_steward")).err).toContain("ERR_NOTHING_PENDING");
+  });
+
+  it("does not go on with files that are not those of the plan", async () => {
+    const { documents } = await installation.json(["run", PIPELINE]);
+    const { run } = runEnded(documents);
+    const program = join(installation.home, "runs", run, "01_intent", "programs", "train.ts");
+    writeFileSync(program, `${readFileSync(program, "utf8")}\n// changed\n`);
+    const refused = await installation.run(["run", "resume", run, ...APPROVE]);
+    expect(refused.code).toBe(4);
+    expect(refused.err).toContain("ERR_RUN_DIVERGED");
+  });
+
+  it("survives the database being killed in the middle", async () => {
+    const child = installation.start(["run", PIPELINE, ...APPROVE, "--json"]);
+    const ended = endOf(child);
+    await new Promise<void>((resolve) => {
+      child.stdout?.on("data", (chunk) => {
+        if (String(chunk).includes('"stage":"model_training"')) resolve();
+      });
+    });
+    const pidFile = join(installation.home, "postgres", "data", "postmaster.pid");
+    process.kill(Number(readFileSync(pidFile, "utf8").split("\n")[0]), "SIGKILL");
+    const { code, out } = await ended;
+    const run = /run_[a-z2-7]{20}/.exec(out)?.[0] ?? "";
+    expect(code).toBe(1);
+    expect(out).toContain("ERR_STORE_UNAVAILABLE");
+    const { documents } = await installation.json(["run", "resume", run, ...APPROVE]);
+    expect(runEnded(documents)).toMatchObject({ status: "completed", verdict: "VALID" });
   });
 
   it.each(["SIGINT", "SIGKILL"] as const)("goes on after %s from the last step", async (signal) => {

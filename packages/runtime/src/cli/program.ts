@@ -61,8 +61,9 @@ export async function runCli(
 function everywhere(command: Command, apply: (command: Command) => void): void {
   apply(command);
   for (const child of command.commands) {
-    // `--json` may stand anywhere on the line.
+    // These may stand anywhere on the line.
     child.option("--json", "print results as JSON, one document a line");
+    child.option("--verbose", "say which data folder and database are used");
     everywhere(child, apply);
   }
 }

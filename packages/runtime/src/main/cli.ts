@@ -12,8 +12,9 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
 });
-process.exitCode = await runCli(
-  process.argv.slice(2),
-  createServices(process.env),
-  controller.signal,
-);
+const words = process.argv.slice(2);
+const services = createServices(process.env, ({ folder, store }) => {
+  if (!words.includes("--verbose")) return;
+  process.stderr.write(`data folder: ${folder.root}\ndatabase: ${store.location}\n`);
+});
+process.exitCode = await runCli(words, services, controller.signal);

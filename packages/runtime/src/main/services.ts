@@ -28,11 +28,20 @@ const VERSION = "0.1.0";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The command line's services over the real parts, configured from the environment. */
-export function createServices(environment: Environment): Services {
+/**
+ * The command line's services over the real parts, configured from the environment.
+ * @param onOpen told where the data are, each time an installation is opened
+ */
+export function createServices(
+  environment: Environment,
+  onOpen: (installation: Installation) => void = () => undefined,
+): Services {
   const home = locateDataFolder(environment);
   const opened = <T>(work: (installation: Installation) => Promise<T>): Promise<T> =>
-    withInstallation(home, environment, work);
+    withInstallation(home, environment, (installation) => {
+      onOpen(installation);
+      return work(installation);
+    });
   return {
     version: VERSION,
     home,

@@ -1,43 +1,8 @@
-/** A host path seen at another path inside a sandbox. Both absolute. */
-export interface Mount {
-  readonly source: string;
-  readonly target: string;
-}
+import type { Sandbox, SandboxResult } from "../sandbox/index.ts";
 
-export interface ProgramLimits {
-  readonly wallMs: number;
-  readonly cpuSeconds: number;
-  readonly memoryBytes: number;
-  readonly processes: number;
-  readonly outputBytes: number;
-  readonly fileBytes: number;
-}
-
-/** One program to be run where it can do no harm. */
-export interface ProgramRun {
-  readonly argv: readonly string[];
-  readonly cwd: string;
-  readonly readOnly: readonly Mount[];
-  readonly writable: readonly Mount[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly stdin: Uint8Array;
-  readonly limits: ProgramLimits;
-}
-
-export interface ProgramEnd {
-  /** `exited` and `signalled` are the program's own ends; every other one is a limit's or a kill. */
-  readonly ended: string;
-  readonly exitCode: number | null;
-  readonly signal: string | null;
-  readonly stdout: Uint8Array;
-  readonly stderr: Uint8Array;
-  readonly wallMs: number;
-}
-
-/** What a pipeline asks of a sandbox. */
-export interface ProgramSandbox {
-  run(request: ProgramRun, signal: AbortSignal): Promise<ProgramEnd>;
-}
+/** What a pipeline asks of a sandbox, and how a program in it ended. */
+export type ProgramSandbox = Sandbox;
+export type ProgramEnd = SandboxResult;
 
 /** Told as a run goes on, for people who watch. */
 export type Progress =

@@ -12,8 +12,9 @@ import {
 import { z } from "zod";
 import type { Effect, EffectResult, Invocation } from "../kernel/index.ts";
 import { type ArtifactStore, readHarvest } from "../runs/index.ts";
+import type { Mount } from "../sandbox/index.ts";
 import { digestTree } from "./frozen.ts";
-import type { Mount, ProgramEnd, ProgramSandbox } from "./ports.ts";
+import type { ProgramEnd, ProgramSandbox } from "./ports.ts";
 import { checkProgramOutput } from "./program-output.ts";
 import type { ProgramRequest, ProgramTask } from "./program-task.ts";
 

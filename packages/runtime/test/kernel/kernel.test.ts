@@ -152,6 +152,16 @@ describe("the kernel", () => {
     expect(world.recorder.records.at(-2)?.data["envelopes"]).toEqual({});
   });
 
+  it("calls a thrown effect killed when it was cancelled", async () => {
+    const controller = new AbortController();
+    world.result = new Error("interrupted");
+    controller.abort();
+    const authorization = await world.permission(TRAIN, world.context());
+    const request = { action: TRAIN, context: world.context(), authorization, approvals: [] };
+    const outcome = await world.kernel().execute({ ...request, signal: controller.signal });
+    expect(outcome).toMatchObject({ status: "KILLED", code: "ERR_EFFECT_KILLED" });
+  });
+
   it("stops when another process has taken the run over", async () => {
     world.recorder.refusal = { status: "refused", reason: "fenced", detail: "epoch 2" };
     const outcome = await execute();
@@ -258,7 +268,25 @@ describe("a policy binding", () => {
     expectRefused(outcome, "BLOCKED", "ERR_BINDING_KEY_REVOKED", "execution.blocked");
   });
 
-  it("is refused for a revoked role key, and for a statement of another type", async () => {
+  it("is refused for a role signature of another action, and for a statement of another type", async () => {
+    const permission = await world.permission(TRAIN, world.context());
+    const other = { ...TRAIN, params: { trees: 9 } };
+    const role = await world.authority.issueRoleAssignment(other, world.context());
+    await blocked("ERR_ROLE_ACTION", { permission: { ...permission, role } });
+    const approval = {
+      approver: "x",
+      action_digest: GENESIS_HASH,
+      context_digest: GENESIS_HASH,
+      nonce: "0".repeat(32),
+      issued_at: "2026-01-01T00:00:00.000Z",
+      expires_at: "2026-01-01T00:00:00.000Z",
+    };
+    const subject = [{ name: "x", sha256: GENESIS_HASH }];
+    const binding = await world.authority.issue("approval", subject, approval, "binding", null);
+    await blocked("ERR_AUTHORITY_MALFORMED", { permission: { ...permission, binding } });
+  });
+
+  it("is refused for a revoked role key", async () => {
     const permission = await world.permission(TRAIN, world.context());
     const keyId = world.keyIdOf("role", "trainer");
     await world.keyLog.revoke(world.keystore, keyId, "left", false);
