@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { createEntry, EMPTY_STREAM, StreamWriter } from "../packages/runtime/src/ledger/index.ts";
@@ -67,7 +66,7 @@ async function writeLedger(store: Store, { inFlight, seconds }: WorkOrder): Prom
 /** The same bytes, batched as they come, into a table without chains, locks or checks. */
 async function insertRaw(folder: string, order: WorkOrder): Promise<WorkResult> {
   const id = createHash("sha256").update(join(folder, "pg")).digest("hex").slice(0, 16);
-  const host = join(tmpdir(), `sovereign-${id}`);
+  const host = join("/tmp", `sovereign-${id}`);
   const client = new pg.Client({ host, port: 5432, user: "sovereign", database: "postgres" });
   await client.connect();
   await client.query(

@@ -95,6 +95,12 @@ describe("the command line", () => {
     expect(err).not.toContain("secret");
   });
 
+  it("works when many start and stop the embedded database at once", async () => {
+    const several = Array.from({ length: 6 }, () => installation.run(["run", "list"]));
+    const codes = (await Promise.all(several)).map((end) => end.code);
+    expect(codes).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+
   it("names the data folder, the database and the sandbox level", async () => {
     const status = await installation.json(["status"]);
     expect(status.documents[0]).toMatchObject({ home: installation.home });

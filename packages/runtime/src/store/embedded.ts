@@ -10,7 +10,6 @@ import {
   rmSync,
   unlinkSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
@@ -121,10 +120,13 @@ export async function stopEmbedded(target: ConnectionTarget, folder: string): Pr
   });
 }
 
-/** A socket's path may have 107 bytes, so it does not lie in the data folder. */
+/**
+ * A socket's path may have 107 bytes, so it does not lie in the data folder; and it must be the
+ * same for every process, whatever its own folder for temporary files is.
+ */
 function socketFolder(folder: string): string {
   const id = createHash("sha256").update(folder).digest("hex").slice(0, 16);
-  const path = join(tmpdir(), `sovereign-${id}`);
+  const path = join("/tmp", `sovereign-${id}`);
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {

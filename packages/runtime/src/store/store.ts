@@ -29,6 +29,7 @@ import { growTree, proveSet, rootAt } from "./log-tree.ts";
 import { migrate } from "./migrate.ts";
 
 const PAGE = 1000;
+const OPEN_ATTEMPTS = 5;
 
 export interface StoreOptions {
   /** The data folder's `postgres/`; used where no URL is given. */
@@ -59,6 +60,18 @@ export class Store implements RunStore {
    * @throws ERR_POSTGRES_MISSING, ERR_POSTGRES_START, ERR_STORE_UNAVAILABLE, ERR_MIGRATION_CHANGED
    */
   static async open(options: StoreOptions): Promise<Store> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await Store.#openOnce(options);
+      } catch (error) {
+        // The last user of the embedded server may have stopped it just as we came.
+        const gone = error instanceof SovereignError && error.code === "ERR_STORE_UNAVAILABLE";
+        if (!gone || options.databaseUrl !== null || attempt === OPEN_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  static async #openOnce(options: StoreOptions): Promise<Store> {
     const target: ConnectionTarget =
       options.databaseUrl === null
         ? await startEmbedded(options.folder)
@@ -68,6 +81,10 @@ export class Store implements RunStore {
     try {
       await client.connect();
       await migrate(client);
+      const store = new Store(target, options);
+      // A connection of our own from here on: whoever leaves now sees that the server is used.
+      await store.#database.call("select 1", []);
+      return store;
     } catch (cause) {
       if (cause instanceof SovereignError) throw cause;
       const found = cause instanceof Error ? cause.message : "unknown";
@@ -76,7 +93,6 @@ export class Store implements RunStore {
     } finally {
       await client.end().catch(() => undefined);
     }
-    return new Store(target, options);
   }
 
   /** Where the data are, for people: never with a password. */
