@@ -10,7 +10,10 @@ create function sovereign.commit_batch(
   rows_written jsonb
 ) returns table (item int, first_index bigint, refusal text)
 language plpgsql volatile security definer
-set search_path = sovereign, pg_temp set plan_cache_mode = force_generic_plan set jit = off as $$
+set search_path = sovereign, pg_temp
+-- The planner cannot know how long the arrays are, and would join them by nested loops. Rows are
+-- looked up by scalar subqueries instead, which use the tables' indexes.
+set plan_cache_mode = force_generic_plan set enable_nestloop = off set jit = off as $$
 begin
   insert into logs (log_id) select distinct l from unnest(item_log) l on conflict do nothing;
   -- The lock on a log's head orders its commits. Locks are taken in order: no deadlocks. The
@@ -23,7 +26,7 @@ begin
   ),
   used_nonces as materialized (
     select distinct n.ord from unnest(nonce_item, nonce_value) n (ord, value)
-    join nonces u on u.nonce = n.value
+    where (select true from nonces u where u.nonce = n.value)
   ),
   items as materialized (
     select i.ord::int as ord, i.log_id, i.stream, i.count, i.head, i.key_epoch, i.fence_run,
@@ -35,19 +38,18 @@ begin
   ),
   judged as materialized (
     select items.*, case
-      when coalesce(s.count, 0) <> items.count
-        or coalesce(s.head_hash, repeat('0', 64)) <> items.head then 'stream_conflict'
-      when items.fence_run is not null and r.fence_epoch is distinct from items.fence_epoch
-        then 'fenced'
+      when not coalesce(
+        (select s.count = items.count and s.head_hash = items.head from streams s
+          where s.log_id = items.log_id and s.stream = items.stream),
+        items.count = 0 and items.head = repeat('0', 64)) then 'stream_conflict'
+      when items.fence_run is not null and items.fence_epoch is distinct from
+        (select r.fence_epoch from runs r where r.run_id = items.fence_run) then 'fenced'
       when items.key_epoch is not null and items.key_epoch <> coalesce(
         (select k.count from streams k where k.log_id = 'installation' and k.stream = 'keys'), 0)
         then 'key_epoch'
       when u.ord is not null then 'nonce_used'
       end as refusal
-    from items
-    left join streams s on s.log_id = items.log_id and s.stream = items.stream
-    left join runs r on r.run_id = items.fence_run
-    left join used_nonces u on u.ord = items.ord
+    from items left join used_nonces u on u.ord = items.ord
   ),
   placed as materialized (
     select j.*, l.size + coalesce(sum(j.entries) over (
