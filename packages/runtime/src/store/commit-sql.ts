@@ -1,16 +1,20 @@
-import { leafHash } from "@sovereign/core";
 import type { CommitItem, CommitRefusal, CommitVerdict } from "../ledger/index.ts";
 
 export const COMMIT_SQL = `select item, first_index, refusal from sovereign.commit_batch(
   $1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[],
-  $8::int[], $9::text[], $10::bytea[], $11::bytea[],
-  $12::int[], $13::text[], $14::bytea[],
-  $15::int[], $16::text[], $17::text[], $18::jsonb)`;
+  $8::int[], $9::text[], $10::int[], $11::int[], $12::bytea,
+  $13::int[], $14::text[], $15::bytea[],
+  $16::int[], $17::text[], $18::text[], $19::jsonb)`;
 
 /** The parameters of one call of `commit_batch`: columns, not rows. Items count from 1. */
 export function commitParameters(items: readonly CommitItem[]): unknown[] {
+  let start = 1;
   const entries = items.flatMap((item, at) =>
-    item.entries.map((entry) => ({ at: at + 1, ...entry, leaf: leafHash(entry.bytes) })),
+    item.entries.map((entry) => {
+      const placed = { at: at + 1, ...entry, start };
+      start += entry.bytes.length;
+      return placed;
+    }),
   );
   const envelopes = items.flatMap((item, at) =>
     (item.envelopes ?? []).map((envelope) => ({ at: at + 1, ...envelope })),
@@ -28,8 +32,9 @@ export function commitParameters(items: readonly CommitItem[]): unknown[] {
     items.map((item) => item.fence?.epoch ?? null),
     entries.map((entry) => entry.at),
     entries.map((entry) => entry.hash),
-    entries.map((entry) => hexBytes(entry.leaf)),
-    entries.map((entry) => hexBytes(entry.bytes)),
+    entries.map((entry) => entry.start),
+    entries.map((entry) => entry.bytes.length),
+    Buffer.concat(entries.map((entry) => entry.bytes)),
     envelopes.map((envelope) => envelope.at),
     envelopes.map((envelope) => envelope.digest),
     envelopes.map((envelope) => hexBytes(envelope.bytes)),

@@ -1,10 +1,11 @@
 -- The one way to write to the ledger. Items are judged and committed together, each with a verdict
 -- of its own: one bad item never harms another. No item of a batch shares a stream or a nonce with
--- another item of it; the caller sees to that, and unique indexes hold it.
+-- another item of it; the caller sees to that, and unique indexes hold it. All entries' bytes come
+-- as one value, from which each is cut by its start (from 1) and length.
 create function sovereign.commit_batch(
   item_log text[], item_stream text[], item_count bigint[], item_head text[],
   item_key_epoch bigint[], item_fence_run text[], item_fence_epoch bigint[],
-  entry_item int[], entry_hash text[], entry_leaf bytea[], entry_bytes bytea[],
+  entry_item int[], entry_hash text[], entry_start int[], entry_length int[], entry_bytes bytea,
   envelope_item int[], envelope_digest text[], envelope_bytes bytea[],
   nonce_item int[], nonce_value text[], nonce_expires text[],
   rows_written jsonb
@@ -58,15 +59,18 @@ begin
     from judged j join logs l using (log_id) where j.refusal is null
   ),
   new_entries as materialized (
-    select p.log_id, p.stream, p.ord, e.hash, e.leaf, e.bytes,
+    select p.log_id, p.stream, p.ord, e.hash,
+           substring(entry_bytes from e.start for e.length) as bytes,
            row_number() over (partition by p.ord order by e.pos) - 1 as at, p.start, p.count
-    from unnest(entry_item, entry_hash, entry_leaf, entry_bytes)
-      with ordinality as e (ord, hash, leaf, bytes, pos)
+    from unnest(entry_item, entry_hash, entry_start, entry_length)
+      with ordinality as e (ord, hash, start, length, pos)
     join placed p on p.ord = e.ord
   ),
   write_entries as (
     insert into entries (log_id, index, stream, sequence, hash, leaf, bytes)
-    select n.log_id, n.start + n.at, n.stream, n.count + n.at, n.hash, n.leaf, n.bytes
+    -- The Merkle leaf (RFC 6962 §2.1).
+    select n.log_id, n.start + n.at, n.stream, n.count + n.at, n.hash,
+           sha256('\x00'::bytea || n.bytes), n.bytes
     from new_entries n
   ),
   write_streams as (
