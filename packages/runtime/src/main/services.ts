@@ -62,16 +62,30 @@ async function withInstallation<T>(
 ): Promise<T> {
   const url = environment["DATABASE_URL"];
   const passphraseFile = environment["SOVEREIGN_PASSPHRASE_FILE"];
-  const installation = await openInstallation({
-    home,
-    databaseUrl: url === undefined || url === "" ? null : url,
-    passphrase: passphraseFile === undefined ? null : readPassphrase(passphraseFile),
-  });
   try {
-    return await work(installation);
-  } finally {
-    await installation.close();
+    const installation = await openInstallation({
+      home,
+      databaseUrl: url === undefined || url === "" ? null : url,
+      passphrase: passphraseFile === undefined ? null : readPassphrase(passphraseFile),
+    });
+    try {
+      return await work(installation);
+    } finally {
+      await installation.close();
+    }
+  } catch (error) {
+    throw describeDiskFailure(home, error);
   }
+}
+
+const DISK_FAILURES = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE"]);
+
+/** A disk that is full, read-only or broken is no surprise: it has a code, and a way on. */
+function describeDiskFailure(home: string, error: unknown): unknown {
+  const { code = "", message = "" } = error as { code?: string; message?: string };
+  if (error instanceof SovereignError || !DISK_FAILURES.has(code)) return error;
+  const text = `The data folder ${home} cannot be written: ${message}. What was acknowledged is safe; make room or set SOVEREIGN_HOME, then resume the run or try again.`;
+  return new SovereignError("ERR_DATA_FOLDER", text, { home, code }, error);
 }
 
 function readPassphrase(file: string): string {
