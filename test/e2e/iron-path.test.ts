@@ -1,5 +1,5 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { endOf, Installation, runEnded } from "./cli.ts";
@@ -109,9 +109,9 @@ describe("the Iron Path", () => {
   it("survives the database being killed in the middle", async () => {
     const child = installation.start(["run", PIPELINE, ...APPROVE, "--json"]);
     const ended = endOf(child);
-    await new Promise<void>((resolve) => {
+    await new Promise<void>((next) => {
       child.stdout?.on("data", (chunk) => {
-        if (String(chunk).includes('"stage":"model_training"')) resolve();
+        if (String(chunk).includes('"stage":"model_training"')) next();
       });
     });
     const pidFile = join(installation.home, "postgres", "data", "postmaster.pid");
@@ -128,10 +128,10 @@ describe("the Iron Path", () => {
     const child = installation.start(["run", PIPELINE, ...APPROVE, "--json"]);
     const ended = endOf(child);
     let run = "";
-    await new Promise<void>((resolve) => {
+    await new Promise<void>((next) => {
       child.stdout?.on("data", (chunk) => {
         run = /run_[a-z2-7]{20}/.exec(String(chunk))?.[0] ?? run;
-        if (String(chunk).includes('"stage":"model_training"')) resolve();
+        if (String(chunk).includes('"stage":"model_training"')) next();
       });
     });
     child.kill(signal);
@@ -159,6 +159,30 @@ describe("the Iron Path", () => {
       code: "ERR_KEY_NOT_FOUND",
     });
     expect(await installation.run(["keys", "add", "--role", "trainer"])).toMatchObject({ code: 0 });
+  });
+
+  it("is denied what its policy does not name; observes it instead; and learns the rule", async () => {
+    const copy = join(installation.home, "copy");
+    cpSync("examples/iron-path", copy, { recursive: true });
+    symlinkSync(resolve("node_modules"), join(copy, "node_modules"));
+    const policy = join(copy, "policy.yaml");
+    const strict = readFileSync(policy, "utf8").replace("  - model.train\n", "");
+    writeFileSync(policy, strict);
+    const pipeline = join(copy, "pipeline.yaml");
+    const denied = await installation.json(["run", pipeline, ...APPROVE]);
+    expect(denied.code).toBe(3);
+    expect(runEnded(denied.documents)).toMatchObject({
+      status: "failed",
+      code: "ERR_POLICY_DENIED",
+    });
+    const { run } = runEnded(denied.documents);
+    const fromDenial = await installation.json(["policy", "learn", run]);
+    expect(fromDenial.documents[0]).toMatchObject({ operations: ["model.train"] });
+    writeFileSync(policy, strict.replace("schema_version", "mode: observe\nschema_version"));
+    const observed = await installation.json(["run", pipeline, ...APPROVE]);
+    expect(runEnded(observed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    const learned = await installation.json(["policy", "learn", runEnded(observed.documents).run]);
+    expect(learned.documents[0]).toMatchObject({ operations: ["model.train"] });
   });
 
   it("does nothing once the kill switch is tripped", async () => {
