@@ -1,10 +1,12 @@
 import {
   type Action,
   type ActionContext,
-  digestOf,
+  canonicalize,
   isSovereignError,
   type PolicyDecision,
   SovereignError,
+  sha256Hex,
+  utf8Encode,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
 import { type CompiledPolicy, isFileType, type Pattern } from "./compile.ts";
@@ -23,7 +25,7 @@ export interface Explanation {
 
 /**
  * Decides under one policy. Pure: the same request always gets the same answer, so answers are
- * kept by the digest of the request.
+ * kept by the canonical form of the request, which its digest is over.
  */
 export class PolicyEngine {
   readonly policy: CompiledPolicy;
@@ -39,16 +41,16 @@ export class PolicyEngine {
 
   decide(action: Action, context: ActionContext): PolicyDecision {
     const { tenant_id, role, mode } = context;
-    const digest = digestOf({ action, tenant_id, role, mode });
-    const known = this.#cache.get(digest);
+    const request = canonicalize({ action, tenant_id, role, mode });
+    const known = this.#cache.get(request);
     if (known !== undefined) return known;
-    const decision = this.#decide(action, context, digest);
+    const decision = this.#decide(action, context, sha256Hex(utf8Encode(request)));
     if (this.#cache.size >= CACHE_MAX) {
       // The oldest goes: a Map keeps the order of insertion.
       const oldest = this.#cache.keys().next().value;
       if (oldest !== undefined) this.#cache.delete(oldest);
     }
-    this.#cache.set(digest, decision);
+    this.#cache.set(request, decision);
     return decision;
   }
 
