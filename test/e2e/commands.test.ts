@@ -38,6 +38,10 @@ describe("the command line", () => {
     expect(await installation.run(args)).toMatchObject({ code });
   });
 
+  it("says which words it did not understand", async () => {
+    expect((await installation.run(["verify"])).err).toContain("ERR_USAGE");
+  });
+
   it("says where a pipeline is wrong", async () => {
     const path = file("bad.yaml", "name: x\nstages: [\n");
     const { code, err } = await installation.run(["run", path]);

@@ -46,6 +46,20 @@ describe("the error catalogue", () => {
   });
 });
 
+/** A process that SIGKILL does not end cannot be made in a test. */
+const UNTESTABLE = ["ERR_SANDBOX_SURVIVOR"];
+
+describe("the tests", () => {
+  it("name every code", () => {
+    const named = tests
+      .filter((path) => !path.startsWith("test/tidy/"))
+      .map(read)
+      .join("\n");
+    const unnamed = Object.keys(errorCatalogue).filter((code) => !named.includes(code));
+    expect(unnamed).toEqual(UNTESTABLE);
+  });
+});
+
 describe("the dependencies", () => {
   const manifests = listFiles(/(^|\/)package\.json$/).filter((path) => !path.includes("/bin/"));
   const all = manifests.flatMap((path) => {

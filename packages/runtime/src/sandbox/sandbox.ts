@@ -45,14 +45,15 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   return {
     run: async (request, signal) => {
       const checked = checkRequest(request);
-      if (!bubblewrapInstalled() && options.minimumLevel !== "G0") throw missing();
-      return new SandboxedPath(checked, options, !bubblewrapInstalled()).run(signal);
+      const bare = !bubblewrapInstalled(options.searchPath);
+      if (bare && options.minimumLevel !== "G0") throw missing();
+      return new SandboxedPath(checked, options, bare).run(signal);
     },
   };
 }
 
-export function bubblewrapInstalled(): boolean {
-  return PATH.split(":").some((folder) => existsSync(`${folder}/bwrap`));
+export function bubblewrapInstalled(searchPath = PATH): boolean {
+  return searchPath.split(":").some((folder) => existsSync(`${folder}/bwrap`));
 }
 
 /** One command on its way: launched, let go, ended, verified dead. */

@@ -65,6 +65,8 @@ export interface StartedPath {
 export interface SandboxOptions {
   /** The lowest level that is accepted. `G0` is unsafe: untrusted code then runs unconfined. */
   readonly minimumLevel?: SandboxLevel;
+  /** Where system programs are looked for, as in `PATH`. */
+  readonly searchPath?: string;
   /** Asked before the payload's first instruction; a rejection means that it never runs. */
   readonly onStarted?: (path: StartedPath) => Promise<void>;
 }

