@@ -42,6 +42,13 @@ describe("the command line", () => {
     expect((await installation.run(["verify"])).err).toContain("ERR_USAGE");
   });
 
+  it.each(["../outside", "installation", "A B"])("refuses the tenant %j", async (tenant) => {
+    const args = ["--tenant", tenant, "run", "examples/iron-path/pipeline.yaml"];
+    const { code, err } = await installation.run(args);
+    expect(code).toBe(2);
+    expect(err).toContain("ERR_TENANT_INVALID");
+  });
+
   it("says where a pipeline is wrong", async () => {
     const path = file("bad.yaml", "name: x\nstages: [\n");
     const { code, err } = await installation.run(["run", path]);

@@ -5,6 +5,7 @@ import {
   type ArtifactRef,
   digestOf,
   type Envelope,
+  fields,
   INSTALLATION_LOG,
   isSovereignError,
   type JsonObject,
@@ -71,6 +72,7 @@ export interface RunResult {
 /** Submit a pipeline and run it to its end, or until it waits for people. */
 export async function submitPipeline(options: SubmitOptions): Promise<RunResult> {
   const { installation, pipeline, mode, faults } = options;
+  checkTenant(options.tenantId);
   const runId = newId("run_", systemEntropy);
   const folder = installation.folder.run(runId);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -80,6 +82,15 @@ export async function submitPipeline(options: SubmitOptions): Promise<RunResult>
   const { name, stages } = frozen.pipeline;
   options.onProgress({ event: "run.started", run: runId, name, stages: stages.length });
   return finish(options, frozen, context);
+}
+
+/** A tenant's name becomes its log's name, an origin and a file's: the installation's is taken. */
+function checkTenant(tenantId: string): void {
+  if (fields.name.safeParse(tenantId).success && tenantId !== INSTALLATION_LOG) return;
+  throw new SovereignError(
+    "ERR_TENANT_INVALID",
+    `The tenant ${JSON.stringify(tenantId.slice(0, 80))}: expected 1 to 63 of a-z 0-9 _ . -, starting with a letter, and not "${INSTALLATION_LOG}".`,
+  );
 }
 
 export type ResumeOptions = Omit<SubmitOptions, "pipeline" | "mode" | "faults">;

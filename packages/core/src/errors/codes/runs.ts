@@ -21,6 +21,7 @@ export const runsCodes = {
   },
   ERR_REGISTRY_CORRUPT: row.integrity("What the model registry holds has been changed."),
   ERR_REGISTRY_UNAVAILABLE: row.transient("The model registry's folder does not work now."),
+  ERR_TENANT_INVALID: row.input("The tenant's name cannot be used."),
   ERR_DATA_FOLDER: row.fatal("The data folder can not be used."),
   ERR_RUN_DIVERGED: row.integrity("A resumed run is asked for something else than before."),
   ERR_RUN_NOT_FOUND: row.input("No such run."),
