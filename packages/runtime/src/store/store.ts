@@ -21,7 +21,13 @@ import type {
 import { EMPTY_STREAM } from "../ledger/index.ts";
 import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
-import { COMMIT_SQL, commitParameters, type VerdictRow, verdictsOf } from "./commit-sql.ts";
+import {
+  COMMIT_SQL,
+  type CommitAnswer,
+  commitParameters,
+  logsOf,
+  verdictsOf,
+} from "./commit-sql.ts";
 import { Database, isConnectionLoss } from "./database.ts";
 import { type ConnectionTarget, ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
@@ -114,8 +120,15 @@ export class Store implements RunStore {
 
   async #commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
     try {
-      const rows = await this.#database.call<VerdictRow>(COMMIT_SQL, commitParameters(items));
-      return verdictsOf(rows, items.length);
+      const parameters = commitParameters(items);
+      let [answer] = await this.#database.call<CommitAnswer>(COMMIT_SQL, parameters);
+      if (answer === undefined) {
+        // A log's first commit: it is opened by a transaction of its own.
+        await this.#database.call("select sovereign.open_logs($1)", [logsOf(items)]);
+        [answer] = await this.#database.call<CommitAnswer>(COMMIT_SQL, parameters);
+      }
+      if (answer === undefined) throw new Error("a log that was opened is not there");
+      return verdictsOf(answer, items);
     } catch (error) {
       if (!(error instanceof SovereignError)) throw error;
       return await this.#resolve(items, error);
@@ -132,7 +145,7 @@ export class Store implements RunStore {
       const index = await this.#database.read(item.log, async (client) => {
         await client.query("select sovereign.settle_log($1)", [item.log]);
         const found = await client.query<{ index: string; hash: string }>(
-          "select index, hash from sovereign.entries where log_id = $1 and stream = $2 and sequence = $3",
+          "select index, encode(hash, 'hex') as hash from sovereign.entries where log_id = $1 and stream = $2 and sequence = $3",
           [item.log, item.stream, item.expectedHead.count],
         );
         const row = found.rows[0];
@@ -187,12 +200,12 @@ export class Store implements RunStore {
 
   async streamHead(log: string, stream: string): Promise<StreamHead> {
     return this.#database.read(log, async (client) => {
-      const found = await client.query<{ count: string; head_hash: string }>(
-        "select count, head_hash from sovereign.streams where log_id = $1 and stream = $2",
+      const found = await client.query<{ count: string; hash: string }>(
+        "select sequence + 1 as count, encode(hash, 'hex') as hash from sovereign.entries where log_id = $1 and stream = $2 order by sequence desc limit 1",
         [log, stream],
       );
       const row = found.rows[0];
-      return row === undefined ? EMPTY_STREAM : { count: Number(row.count), hash: row.head_hash };
+      return row === undefined ? EMPTY_STREAM : { count: Number(row.count), hash: row.hash };
     });
   }
 
@@ -223,7 +236,7 @@ export class Store implements RunStore {
   #entries(log: string, where: string, values: unknown[]): Promise<StoredEntry[]> {
     return this.#database.read(log, async (client) => {
       const found = await client.query<{ index: string; hash: string; bytes: Uint8Array }>(
-        `select index, hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
+        `select index, encode(hash, 'hex') as hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
         [log, ...values],
       );
       return found.rows.map((row) => ({ ...row, index: Number(row.index) }));
@@ -300,7 +313,7 @@ export class Store implements RunStore {
 
 async function logSize(client: pg.ClientBase, log: string): Promise<number> {
   const found = await client.query<{ size: string }>(
-    "select size from sovereign.logs where log_id = $1",
+    "select index + 1 as size from sovereign.entries where log_id = $1 order by index desc limit 1",
     [log],
   );
   return Number(found.rows[0]?.size ?? 0);
