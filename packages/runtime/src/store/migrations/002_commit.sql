@@ -53,7 +53,8 @@ begin
     ) i
     left join lateral (
       select e.sequence + 1 as count, e.hash from entries e
-      where e.log_id = i.log_id and e.stream = i.stream order by e.sequence desc limit 1
+      where e.log_id = i.log_id and e.stream = i.stream and e.sequence >= i.count - 1
+      order by e.sequence desc limit 1
     ) e on true
     where i.count <> coalesce(e.count, 0) or i.head <> coalesce(e.hash, decode(repeat('00', 32), 'hex'))
   loop refused[at] := 1; end loop;
