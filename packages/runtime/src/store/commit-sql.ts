@@ -1,21 +1,26 @@
 import type { CommitItem, CommitRefusal, CommitVerdict } from "../ledger/index.ts";
 import { bigintArray, bytesArray, intArray, textArray } from "./binary-arrays.ts";
+import type { Call } from "./database.ts";
 
-export const COMMIT_SQL = `select sizes, refusals from sovereign.commit_batch(
-  $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[],
-  $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::bytea[],
-  $12::int[], $13::text[], $14::bigint[], $15::int[], $16::bigint[],
-  $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::jsonb)`;
+export const COMMIT: Call = {
+  name: "commit_batch",
+  text: `select sizes, refusals from sovereign.commit_batch(
+    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[],
+    $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::bytea[],
+    $12::int[], $13::text[], $14::bigint[], $15::int[], $16::bigint[],
+    $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::jsonb)`,
+};
 
 /** The parameters of one call of `commit_batch`: columns, not rows. Items count from 1. */
 export function commitParameters(items: readonly CommitItem[]): unknown[] {
+  const logs = logsOf(items);
   return [
-    textArray(logsOf(items)),
+    textArray(logs),
     textArray(items.map((item) => item.log)),
     textArray(items.map((item) => item.stream)),
     bigintArray(items.map((item) => item.expectedHead.count)),
     bytesArray(items.map((item) => Buffer.from(item.expectedHead.hash, "hex"))),
-    ...entryColumns(items),
+    ...entryColumns(items, logs),
     ...fenceColumns(items),
     ...keyColumns(items),
     ...nonceColumns(items),
@@ -29,23 +34,35 @@ export function logsOf(items: readonly CommitItem[]): string[] {
   return [...new Set(items.map((item) => item.log))];
 }
 
-function entryColumns(items: readonly CommitItem[]): Buffer[] {
-  const numbers = new Map(logsOf(items).map((log, at) => [log, at + 1]));
-  const counts = new Map<string, number>();
-  const rows = items.flatMap((item, at) =>
-    item.entries.map(({ bytes }, within) => {
-      const place = counts.get(item.log) ?? 0;
-      counts.set(item.log, place + 1);
-      return { item, bytes, place, at: at + 1, sequence: item.expectedHead.count + within };
-    }),
-  );
+function entryColumns(items: readonly CommitItem[], logs: readonly string[]): Buffer[] {
+  const counts = logs.map(() => 0);
+  const numbers = new Map(logs.map((log, at) => [log, at]));
+  const item: number[] = [];
+  const log: number[] = [];
+  const place: number[] = [];
+  const sequence: number[] = [];
+  const stream: string[] = [];
+  const bytes: Uint8Array[] = [];
+  for (const [at, one] of items.entries()) {
+    const number = numbers.get(one.log) ?? 0;
+    let next = counts[number] ?? 0;
+    for (const [within, entry] of one.entries.entries()) {
+      item.push(at + 1);
+      log.push(number + 1);
+      place.push(next++);
+      sequence.push(one.expectedHead.count + within);
+      stream.push(one.stream);
+      bytes.push(entry.bytes);
+    }
+    counts[number] = next;
+  }
   return [
-    intArray(rows.map((row) => row.at)),
-    intArray(rows.map((row) => numbers.get(row.item.log) ?? 0)),
-    bigintArray(rows.map((row) => row.place)),
-    bigintArray(rows.map((row) => row.sequence)),
-    textArray(rows.map((row) => row.item.stream)),
-    bytesArray(rows.map((row) => row.bytes)),
+    intArray(item),
+    intArray(log),
+    bigintArray(place),
+    bigintArray(sequence),
+    textArray(stream),
+    bytesArray(bytes),
   ];
 }
 

@@ -5,15 +5,24 @@ import { type ConnectionTarget, ownerConfig } from "./embedded.ts";
 /** How long a lost connection is tried again before the database counts as gone. */
 const RECONNECT_MS = 10_000;
 
+/** A call of a function of ours, and the name under which a connection keeps it prepared. */
+export interface Call {
+  readonly name: string;
+  readonly text: string;
+}
+
 /**
  * Connections that act as the application role, which owns nothing and reads one tenant at a time.
  * Nothing is kept in a session, so a pooler in transaction mode may stand between.
  */
 export class Database {
   readonly #pool: pg.Pool;
+  /** A pooler may stand before a server that is given by URL: there nothing is kept prepared. */
+  readonly #prepares: boolean;
 
   constructor(target: ConnectionTarget, connectionsMax = 8) {
     const config = ownerConfig(target);
+    this.#prepares = target.kind === "embedded";
     const user = target.kind === "embedded" ? { user: "sovereign_app" } : {};
     this.#pool = new pg.Pool({
       ...config,
@@ -53,9 +62,10 @@ export class Database {
    * One call of one of our functions: a transaction of its own in one round trip. The function
    * acts as its owner and checks for itself, so no tenant is set.
    */
-  async call<R extends pg.QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
+  async call<R extends pg.QueryResultRow>(call: Call, values: unknown[]): Promise<R[]> {
     try {
-      return (await this.#pool.query<R>(sql, values)).rows;
+      const query = this.#prepares ? { ...call, values } : { text: call.text, values };
+      return (await this.#pool.query<R>(query)).rows;
     } catch (error) {
       throw isConnectionLoss(error) ? unavailable(error) : error;
     }

@@ -21,13 +21,7 @@ import type {
 import { EMPTY_STREAM } from "../ledger/index.ts";
 import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
-import {
-  COMMIT_SQL,
-  type CommitAnswer,
-  commitParameters,
-  logsOf,
-  verdictsOf,
-} from "./commit-sql.ts";
+import { COMMIT, type CommitAnswer, commitParameters, logsOf, verdictsOf } from "./commit-sql.ts";
 import { Database, isConnectionLoss } from "./database.ts";
 import { type ConnectionTarget, ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
@@ -36,6 +30,8 @@ import { migrate } from "./migrate.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
+const OPEN_LOGS = { name: "open_logs", text: "select sovereign.open_logs($1)" };
+const CLAIM_RUN = { name: "claim_run", text: "select sovereign.claim_run($1) as epoch" };
 
 export interface StoreOptions {
   /** The data folder's `postgres/`; used where no URL is given. */
@@ -89,7 +85,7 @@ export class Store implements RunStore {
       await migrate(client);
       const store = new Store(target, options);
       // A connection of our own from here on: whoever leaves now sees that the server is used.
-      await store.#database.call("select 1", []);
+      await store.#database.call({ name: "arrive", text: "select 1" }, []);
       return store;
     } catch (cause) {
       if (cause instanceof SovereignError) throw cause;
@@ -121,11 +117,11 @@ export class Store implements RunStore {
   async #commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
     try {
       const parameters = commitParameters(items);
-      let [answer] = await this.#database.call<CommitAnswer>(COMMIT_SQL, parameters);
+      let [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters);
       if (answer === undefined) {
         // A log's first commit: it is opened by a transaction of its own.
-        await this.#database.call("select sovereign.open_logs($1)", [logsOf(items)]);
-        [answer] = await this.#database.call<CommitAnswer>(COMMIT_SQL, parameters);
+        await this.#database.call(OPEN_LOGS, [logsOf(items)]);
+        [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters);
       }
       if (answer === undefined) throw new Error("a log that was opened is not there");
       return verdictsOf(answer, items);
@@ -159,8 +155,7 @@ export class Store implements RunStore {
   }
 
   async claimRun(runId: string): Promise<number> {
-    const sql = "select sovereign.claim_run($1) as epoch";
-    const rows = await this.#database.call<{ epoch: string | null }>(sql, [runId]);
+    const rows = await this.#database.call<{ epoch: string | null }>(CLAIM_RUN, [runId]);
     const epoch = rows[0]?.epoch ?? null;
     if (epoch !== null) return Number(epoch);
     throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
