@@ -8,11 +8,12 @@ export const COMMIT: Call = {
     $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[],
     $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::bytea[],
     $12::int[], $13::text[], $14::bigint[], $15::int[], $16::bigint[],
-    $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::jsonb)`,
+    $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::jsonb,
+    $24::text)`,
 };
 
 /** The parameters of one call of `commit_batch`: columns, not rows. Items count from 1. */
-export function commitParameters(items: readonly CommitItem[]): unknown[] {
+export function commitParameters(batch: string, items: readonly CommitItem[]): unknown[] {
   const logs = logsOf(items);
   return [
     textArray(logs),
@@ -26,6 +27,7 @@ export function commitParameters(items: readonly CommitItem[]): unknown[] {
     ...nonceColumns(items),
     ...envelopeColumns(items),
     rowsWritten(items),
+    batch,
   ];
 }
 
@@ -154,13 +156,20 @@ export function verdictsOf(answer: CommitAnswer, items: readonly CommitItem[]): 
   const sizes = new Map(logsOf(items).map((log, at) => [log, Number(answer.sizes[at])]));
   return items.map((item, at): CommitVerdict => {
     const refusal = REFUSALS[answer.refusals?.[at] ?? 0];
-    if (refusal !== undefined) {
-      return { status: "refused", reason: refusal, detail: DETAILS[refusal] };
-    }
+    if (refusal !== undefined) return refused(refusal, DETAILS[refusal]);
     const firstIndex = sizes.get(item.log) ?? Number.NaN;
     sizes.set(item.log, firstIndex + item.entries.length);
     return { status: "committed", firstIndex };
   });
+}
+
+/** The verdict on an item that can not be committed whatever the ledger holds. */
+export function invalid(found: string): CommitVerdict {
+  return refused("invalid", `${DETAILS.invalid}: ${found}`);
+}
+
+function refused(reason: CommitRefusal, detail: string): CommitVerdict {
+  return { status: "refused", reason, detail };
 }
 
 const REFUSALS: readonly (CommitRefusal | undefined)[] = [

@@ -18,10 +18,12 @@ import type {
   StoredEntry,
   StreamHead,
 } from "../ledger/index.ts";
+import { type Entropy, systemEntropy } from "../kernel/index.ts";
 import { EMPTY_STREAM } from "../ledger/index.ts";
 import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
-import { COMMIT, type CommitAnswer, commitParameters, logsOf, verdictsOf } from "./commit-sql.ts";
+import { invalid } from "./commit-sql.ts";
+import { Committer } from "./committer.ts";
 import { Database, isConnectionLoss } from "./database.ts";
 import { type ConnectionTarget, ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
@@ -30,7 +32,6 @@ import { migrate } from "./migrate.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
-const OPEN_LOGS = { name: "open_logs", text: "select sovereign.open_logs($1)" };
 const CLAIM_RUN = { name: "claim_run", text: "select sovereign.claim_run($1) as epoch" };
 
 export interface StoreOptions {
@@ -40,6 +41,9 @@ export interface StoreOptions {
   readonly headsFolder: string;
   /** A PostgreSQL connection URL, which means: no embedded server. */
   readonly databaseUrl: string | null;
+  /** How long the server may take to answer before it counts as gone. */
+  readonly answerMs?: number;
+  readonly entropy?: Entropy;
 }
 
 /** The one importer of the database driver: ledger, runs and steps over PostgreSQL. */
@@ -52,8 +56,9 @@ export class Store implements RunStore {
   private constructor(target: ConnectionTarget, options: StoreOptions) {
     this.#target = target;
     this.#options = options;
-    this.#database = new Database(target);
-    this.#batcher = new Batcher((items) => this.#commitBatch(items));
+    this.#database = new Database(target, options.answerMs);
+    const committer = new Committer(this.#database, options.entropy ?? systemEntropy);
+    this.#batcher = new Batcher((items) => committer.commitBatch(items));
   }
 
   /**
@@ -85,7 +90,7 @@ export class Store implements RunStore {
       await migrate(client);
       const store = new Store(target, options);
       // A connection of our own from here on: whoever leaves now sees that the server is used.
-      await store.#database.call({ name: "arrive", text: "select 1" }, []);
+      await store.#database.transaction("", () => Promise.resolve());
       return store;
     } catch (cause) {
       if (cause instanceof SovereignError) throw cause;
@@ -111,51 +116,13 @@ export class Store implements RunStore {
   }
 
   commit(item: CommitItem): Promise<CommitVerdict> {
+    if (item.entries.length === 0) return Promise.resolve(invalid("it has no entry"));
     return this.#batcher.commit(item);
   }
 
-  async #commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
-    try {
-      const parameters = commitParameters(items);
-      let [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters);
-      if (answer === undefined) {
-        // A log's first commit: it is opened by a transaction of its own.
-        await this.#database.call(OPEN_LOGS, [logsOf(items)]);
-        [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters);
-      }
-      if (answer === undefined) throw new Error("a log that was opened is not there");
-      return verdictsOf(answer, items);
-    } catch (error) {
-      if (!(error instanceof SovereignError)) throw error;
-      return await this.#resolve(items, error);
-    }
-  }
-
-  /**
-   * The connection was lost on the way: the batch is either wholly there or not at all. One look
-   * tells, once no commit of these logs is under way any more.
-   */
-  async #resolve(items: readonly CommitItem[], lost: SovereignError): Promise<CommitVerdict[]> {
-    const verdicts: CommitVerdict[] = [];
-    for (const item of items) {
-      const index = await this.#database.read(item.log, async (client) => {
-        await client.query("select sovereign.settle_log($1)", [item.log]);
-        const found = await client.query<{ index: string; hash: string }>(
-          "select index, encode(hash, 'hex') as hash from sovereign.entries where log_id = $1 and stream = $2 and sequence = $3",
-          [item.log, item.stream, item.expectedHead.count],
-        );
-        const row = found.rows[0];
-        return row !== undefined && row.hash === item.entries[0]?.hash ? Number(row.index) : null;
-      });
-      // Nothing of a batch that was lost is there: then no item of it is.
-      if (index === null) throw lost;
-      verdicts.push({ status: "committed", firstIndex: index });
-    }
-    return verdicts;
-  }
-
   async claimRun(runId: string): Promise<number> {
-    const rows = await this.#database.call<{ epoch: string | null }>(CLAIM_RUN, [runId]);
+    // Claimed twice is claimed: the epoch that is told is the last one.
+    const rows = await this.#database.repeat<{ epoch: string | null }>(CLAIM_RUN, [runId]);
     const epoch = rows[0]?.epoch ?? null;
     if (epoch !== null) return Number(epoch);
     throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });

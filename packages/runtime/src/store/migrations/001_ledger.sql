@@ -69,6 +69,11 @@ create table sovereign.steps (
   primary key (run_id, step_id)
 );
 
+-- Batches whose answer was lost before they were found: they are refused, should they still come.
+create table sovereign.abandoned (
+  batch text collate "C" primary key
+);
+
 create function sovereign.refuse_change() returns trigger language plpgsql as $$
 begin
   raise exception 'evidence is append-only: % on % is refused', tg_op, tg_table_name
@@ -110,5 +115,6 @@ begin
     execute format('grant select on sovereign.%I to sovereign_app', name);
   end loop;
 end $$;
+alter table sovereign.abandoned owner to sovereign_owner;
 alter schema sovereign owner to sovereign_owner;
 grant usage on schema sovereign to sovereign_app;

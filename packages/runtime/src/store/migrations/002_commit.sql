@@ -7,7 +7,7 @@
 -- batch's entries of that log. The others name the item that they belong to; null means none.
 --
 -- Gives the logs' sizes before, and each item's refusal (0 for none), or null where all were
--- committed. Gives no row, and does nothing, where a log is not open yet.
+-- committed. Gives no row, and does nothing, where a log is not open yet or the batch was abandoned.
 create function sovereign.commit_batch(
   logs text[],
   item_log text[], item_stream text[], item_count bigint[], item_head bytea[],
@@ -17,7 +17,7 @@ create function sovereign.commit_batch(
   key_item int[], key_epoch bigint[],
   nonce_item int[], nonce_value text[], nonce_expires text[],
   envelope_item int[], envelope_digest text[], envelope_bytes bytea[],
-  rows_written jsonb
+  rows_written jsonb, batch text
 ) returns table (sizes bigint[], refusals int[])
 language plpgsql volatile security definer
 set search_path = sovereign, pg_temp
@@ -39,6 +39,7 @@ begin
   perform 1 from logs l where l.log_id = any (commit_batch.logs) order by l.log_id for update;
   get diagnostics locked = row_count;
   if locked < cardinality(commit_batch.logs) then return; end if;
+  if (select true from abandoned a where a.batch = commit_batch.batch) then return; end if;
 
   select array_agg(coalesce(
       (select e.index + 1 from entries e where e.log_id = l.log_id order by e.index desc limit 1), 0)
@@ -162,11 +163,13 @@ language sql volatile security definer set search_path = sovereign, pg_temp as $
   where run_id = claimed returning fence_epoch
 $$;
 
--- Wait until no commit to the log is under way, so that what is then read is final.
-create function sovereign.settle_log(settled text) returns void
+-- Give up a batch whose answer was lost: when this returns, it is there or it will never be.
+create function sovereign.abandon_batch(lost text, lost_logs text[]) returns void
 language plpgsql volatile security definer set search_path = sovereign, pg_temp as $$
 begin
-  perform 1 from logs where log_id = settled for update;
+  perform open_logs(lost_logs);
+  perform 1 from logs where log_id = any (lost_logs) order by log_id for update;
+  insert into abandoned (batch) values (lost) on conflict do nothing;
 end $$;
 
 create function sovereign.save_checkpoint(
@@ -184,7 +187,7 @@ do $$
 declare f text;
 begin
   foreach f in array array[
-    'commit_batch', 'open_logs', 'claim_run', 'settle_log', 'save_checkpoint'
+    'commit_batch', 'open_logs', 'claim_run', 'abandon_batch', 'save_checkpoint'
   ] loop
     execute format('alter function sovereign.%I owner to sovereign_owner', f);
     execute format('revoke all on function sovereign.%I from public', f);
