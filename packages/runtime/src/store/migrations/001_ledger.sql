@@ -1,5 +1,5 @@
 -- The ledger, runs and steps. Evidence is append-only: by privilege, and by trigger against owners.
-create schema sovereign;
+create schema sovereign authorization sovereign_owner;
 -- A log's row is its lock. How long a log or a stream is, and where it stands, the entries say.
 -- Keys compare by bytes: no server's locale, nor a change of it, touches their order.
 create table sovereign.logs (
@@ -116,5 +116,4 @@ begin
   end loop;
 end $$;
 alter table sovereign.abandoned owner to sovereign_owner;
-alter schema sovereign owner to sovereign_owner;
 grant usage on schema sovereign to sovereign_app;
