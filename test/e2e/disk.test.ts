@@ -1,7 +1,7 @@
 import { chmodSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { verifyBundle } from "@sovereign/verify";
-import { afterAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SmallDisk } from "../../packages/runtime/test/support/small-disk.ts";
 import { type CliEnd, Installation, runEnded } from "./cli.ts";
 
@@ -11,6 +11,8 @@ const KILOBYTE = 1024;
 
 const installation = new Installation();
 const disk = SmallDisk.mount(256);
+const home = disk?.path ?? installation.home;
+beforeAll(() => expectGoodRun());
 afterAll(() => {
   disk?.unmount();
   installation.dispose();
@@ -24,7 +26,7 @@ function expectRefusal(end: CliEnd): void {
   expect(end.out).not.toContain(" completed");
 }
 
-async function expectGoodRun(home: string): Promise<void> {
+async function expectGoodRun(): Promise<void> {
   const { code, out, err } = await installation.run([...RUN, "--json"], { SOVEREIGN_HOME: home });
   const lines = out.split("\n").filter((line) => line !== "");
   const ended = runEnded(lines.map((line) => JSON.parse(line) as Record<string, unknown>));
@@ -33,7 +35,7 @@ async function expectGoodRun(home: string): Promise<void> {
 }
 
 /** Every bundle that was ever written is whole, and VALID. */
-function expectEvidence(home: string): void {
+function expectEvidence(): void {
   for (const run of readdirSync(join(home, "runs"))) {
     const folder = join(home, "runs", run);
     if (!readdirSync(folder).includes("compliance_bundle.json")) continue;
@@ -44,25 +46,20 @@ function expectEvidence(home: string): void {
 }
 
 describe.skipIf(disk === null)("a full disk (needs root, to mount a small one)", () => {
-  it.each([0, 32, 128])(
-    "with %i KB left ends a run plainly; the next one is fine",
-    async (left) => {
-      const home = disk?.path ?? "";
-      await expectGoodRun(home);
-      disk?.fill(left * KILOBYTE);
-      expectRefusal(await installation.run(RUN, { SOVEREIGN_HOME: home }));
-      disk?.empty();
-      await expectGoodRun(home);
-      expectEvidence(home);
-    },
-  );
+  it.each([0, 128])("with %i KB left ends a run plainly; the next one is fine", async (left) => {
+    const home = disk?.path ?? "";
+    await expectGoodRun();
+    disk?.fill(left * KILOBYTE);
+    expectRefusal(await installation.run(RUN, { SOVEREIGN_HOME: home }));
+    disk?.empty();
+    await expectGoodRun();
+    expectEvidence();
+  });
 });
 
 describe("a data folder that is read-only", () => {
   it("refuses plainly, and is used again once it may be written", async () => {
-    const home = disk?.path ?? installation.home;
-    await expectGoodRun(home);
-    setReadOnly(home, true);
+    setReadOnly(true);
     try {
       for (const args of [RUN, ["status"]]) {
         const end = await installation.run(args, { SOVEREIGN_HOME: home });
@@ -70,15 +67,15 @@ describe("a data folder that is read-only", () => {
         expect(end.err).toContain("ERR_DATA_FOLDER");
       }
     } finally {
-      setReadOnly(home, false);
+      setReadOnly(false);
     }
-    await expectGoodRun(home);
-    expectEvidence(home);
+    await expectGoodRun();
+    expectEvidence();
   });
 });
 
 /** Root may write wherever the disk can be written, so for root it is the disk that may not. */
-function setReadOnly(home: string, readOnly: boolean): void {
+function setReadOnly(readOnly: boolean): void {
   if (disk !== null) {
     disk.setReadOnly(readOnly);
     return;
