@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { sha256Hex } from "@sovereign/core";
 import fc from "fast-check";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CommitItem, CommitVerdict } from "../../src/ledger/index.ts";
 import { bigintArray, bytesArray, intArray, textArray } from "../../src/store/binary-arrays.ts";
+import { COMMIT, commitParameters } from "../../src/store/commit-sql.ts";
 import { ownerConfig, startEmbedded } from "../../src/store/embedded.ts";
 import { Store } from "../../src/store/index.ts";
 import { itemFor, newStream } from "../support/entries.ts";
@@ -98,6 +100,27 @@ describe("a batch", () => {
       );
       expect(verdicts.map(nameOf).sort()).toEqual(["committed", "nonce_used", "nonce_used"]);
     }
+  });
+
+  it("that was judged by the key log is durable before that grows, or not at all", async () => {
+    const judged = { ...itemFor(newStream(), "judged"), keyEpoch: 0 };
+    const other = { ...itemFor(newStream(), "judged"), keyEpoch: 0 };
+    await stores[0]!.commit(itemFor(newStream(), "judged"));
+    await owner.query("begin");
+    await owner.query(COMMIT.text, commitParameters("judged", [judged]));
+    let grown = false;
+    const growing = stores[1]!.commit(itemFor("keys", "installation")).then((verdict) => {
+      grown = true;
+      return nameOf(verdict);
+    });
+    await sleep(300);
+    expect(grown).toBe(false);
+    await owner.query("commit");
+    expect(await growing).toBe("committed");
+    expect(await stores[0]!.commit(other)).toMatchObject({ reason: "key_epoch" });
+    expect(await stores[0]!.commit({ ...other, keyEpoch: 1 })).toMatchObject({
+      status: "committed",
+    });
   });
 
   it("of many logs never blocks another process's of the same logs", async () => {

@@ -34,6 +34,11 @@ declare
   keys bigint;
   at int;
 begin
+  -- While the key log grows, nothing is committed that was judged by it as it was: who writes to
+  -- it waits for those who are judged by it, and they for it.
+  if 'keys' = any (item_stream) then perform pg_advisory_xact_lock(5306814);
+  elsif key_item is not null then perform pg_advisory_xact_lock_shared(5306814); end if;
+
   -- The lock on a log orders its commits. Locks are taken in order: no deadlocks. The statements
   -- after this one have new snapshots, so they see what the last holder committed.
   perform 1 from logs l where l.log_id = any (commit_batch.logs) order by l.log_id for update;
