@@ -41,6 +41,7 @@ import { connectSandbox } from "../sandbox/index.ts";
 import type { ScramLink, WorkOwner } from "../scram/index.ts";
 import type { Installation } from "./installation.ts";
 import { readApprovals } from "./approvals.ts";
+import { writeWhole } from "./write-whole.ts";
 
 export interface SubmitOptions {
   readonly installation: Installation;
@@ -333,14 +334,12 @@ async function end(
     runId,
     readArtifact: null,
   });
-  writeFileSync(bundle, bytes, { mode: 0o600 });
   const trustRoot = join(folder, "trust-root.json");
-  writeFileSync(trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2), {
-    mode: 0o600,
-  });
+  writeWhole(trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
+  writeWhole(bundle, bytes);
   const result = { ...resultOf(context, status, reason, outcome, code), bundle, trustRoot };
   const summary = join(folder, "execution_summary.json");
-  writeFileSync(summary, JSON.stringify(summaryOf(context, result), null, 2), { mode: 0o600 });
+  writeWhole(summary, JSON.stringify(summaryOf(context, result), null, 2));
   return result;
 }
 
