@@ -9,11 +9,16 @@ const imported = new Map<string, KeyObject>();
 const IMPORTED_MAX = 256;
 
 export const platform: Platform = {
-  sha256: (bytes) => hash("sha256", bytes, "buffer"),
+  sha256: (bytes) => plain(hash("sha256", bytes, "buffer")),
   sha256Hex: (bytes) => hash("sha256", bytes, "hex"),
   verifyEd25519: (rawKey, message, signature) =>
     verify(null, message, importKey(rawKey), signature),
 };
+
+/** Without Node's Buffer, whose `slice` shares memory where that of plain bytes copies. */
+function plain(buffer: Buffer): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+}
 
 function importKey(rawKey: Uint8Array): KeyObject {
   const id = Buffer.from(rawKey).toString("latin1");
