@@ -34,5 +34,6 @@ function nonceOf(rawKey: Uint8Array, message: Uint8Array, signature: Uint8Array)
 }
 
 function littleEndian(bytes: Uint8Array): bigint {
-  return BigInt(`0x${bytesToHex(bytes.slice().reverse())}`);
+  // A copy: `slice` of a Buffer would share the caller's memory, and turn the signature around.
+  return BigInt(`0x${bytesToHex(Uint8Array.from(bytes).reverse())}`);
 }

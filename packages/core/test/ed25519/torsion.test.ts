@@ -101,6 +101,16 @@ describe("both platforms", () => {
     );
   });
 
+  it("leave the caller's bytes alone, also where they are a Buffer's", () => {
+    const message = utf8Encode("message");
+    const signature = sign(null, message, privateKey);
+    const before = signature.toString("hex");
+    for (const platform of [node, portable]) {
+      expect(platform.verifyEd25519(key, message, signature)).toBe(true);
+      expect(signature.toString("hex")).toBe(before);
+    }
+  });
+
   it("hash alike, into plain bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
