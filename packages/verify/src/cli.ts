@@ -1,5 +1,4 @@
 import { createReadStream, readFileSync, writeFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import {
   isSovereignError,
@@ -118,8 +117,7 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
   await opened.catch((cause: unknown) => {
     throw unreadable(file, cause);
   });
-  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
-  const report = await verifyAudit(lines, { checkpoint });
+  const report = await verifyAudit(input, { checkpoint });
   if (flags.output !== undefined) {
     writeFileSync(flags.output, `${JSON.stringify(report, null, 2)}\n`);
   }
