@@ -9,6 +9,7 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parseStrictJson } from "@sovereign/core";
+import { buildPage } from "./build-page.ts";
 import { asObject, publishedManifest } from "./published-manifest.ts";
 
 /**
@@ -20,6 +21,8 @@ import { asObject, publishedManifest } from "./published-manifest.ts";
 const root = resolve(import.meta.dirname, "..");
 
 for (const name of ["core", "verify", "runtime"]) stagePackage(name);
+mkdirSync(join(root, "dist/verify/page"));
+writeFileSync(join(root, "dist/verify/page/sovereign-verify.html"), await buildPage());
 
 function stagePackage(name: string): void {
   const from = join(root, "packages", name);
