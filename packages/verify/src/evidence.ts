@@ -32,6 +32,9 @@ export interface Authority {
   readonly role: string | null;
 }
 
+/** How many signatures may be tried with keys that their hints do not name. */
+const TRIES_SPARE = 10_000;
+
 /** A bundle while it is being verified: nothing in it is believed before it was checked. */
 export class Evidence {
   readonly bundle: ComplianceBundle;
@@ -40,11 +43,15 @@ export class Evidence {
   readonly distrusted: ReadonlySet<string>;
   readonly #tallies = new Map<string, Tally>();
   readonly #used = new Set<string>();
+  /** Without a bound, envelopes with wrong hints would cost their number times that of the keys. */
+  #tries: number;
 
   constructor(bundle: ComplianceBundle, keys: KeyTable, distrusted: ReadonlySet<string>) {
     this.bundle = bundle;
     this.keys = keys;
     this.distrusted = distrusted;
+    // Each is opened by two steps, and is by one key, which its hint names.
+    this.#tries = TRIES_SPARE + 8 * Object.keys(bundle.envelopes).length;
   }
 
   get tallies(): readonly Tally[] {
@@ -103,7 +110,9 @@ export class Evidence {
   #signed(digest: string): { body: Uint8Array; tally: Tally } {
     const envelope = this.envelope(digest);
     const hinted = envelope.signatures.flatMap(({ keyid }) => this.keys.get(keyid) ?? []);
-    for (const window of [...hinted, ...this.keys.windows]) {
+    for (const window of new Set([...hinted, ...this.keys.windows])) {
+      this.#tries -= envelope.signatures.length;
+      if (this.#tries < 0) throw wrong("Too many signatures whose keyid is not their key.");
       const body = bodyIfSigned(envelope, window);
       if (body !== null) return { body, tally: this.#tally(window, digest) };
     }
