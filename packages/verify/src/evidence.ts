@@ -109,8 +109,7 @@ export class Evidence {
   /** `keyid` is a hint for where to look first; the signature decides which key it was. */
   #signed(digest: string): { body: Uint8Array; tally: Tally } {
     const envelope = this.envelope(digest);
-    const hinted = envelope.signatures.flatMap(({ keyid }) => this.keys.get(keyid) ?? []);
-    for (const window of new Set([...hinted, ...this.keys.windows])) {
+    for (const window of this.#candidates(envelope)) {
       this.#tries -= envelope.signatures.length;
       if (this.#tries < 0) throw wrong("Too many signatures whose keyid is not their key.");
       const body = bodyIfSigned(envelope, window);
@@ -120,6 +119,15 @@ export class Evidence {
       "ERR_ENVELOPE_SIGNATURE",
       `No key of the key log made the signature of the envelope ${digest}.`,
     );
+  }
+
+  /** The keys that the hints name, and all keys only when none of those did it. */
+  *#candidates({ signatures }: Envelope): Generator<KeyWindow> {
+    for (const keyid of new Set(signatures.map((one) => one.keyid))) {
+      const window = this.keys.get(keyid);
+      if (window !== undefined) yield window;
+    }
+    yield* this.keys.windows;
   }
 
   /** Later steps open the same envelopes again: each is counted once. */
