@@ -1,12 +1,10 @@
 import {
   type ArtifactRef,
   base64Decode,
-  canonicalBytes,
   digestOf,
   Frontier,
   formats,
   hexEncode,
-  leafHash,
   type PlacedEntry,
   parseFormat,
   predicateType,
@@ -100,7 +98,7 @@ function verifySeal(
   const { plan_digest } = evidence.data(admitted, "run.admitted");
   expectEqual(proof.plan_digest, plan_digest, "The proof's plan");
   const frontier = new Frontier();
-  for (const { entry } of before) frontier.append(leafHash(canonicalBytes(entry)));
+  for (const placed of before) frontier.append(evidence.hashes.leaf(placed));
   expectEqual(proof.root, hexEncode(frontier.root()), "The proof's root");
   expectEqual(digestOf([...proof.artifacts]), digestOf([...artifacts]), "The proof's artifacts");
 }

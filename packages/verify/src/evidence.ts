@@ -17,6 +17,7 @@ import {
   SovereignError,
   verifyEnvelope,
 } from "@sovereign/core";
+import type { EntryHashes } from "./entry-hashes.ts";
 import { wrong } from "./step-recorder.ts";
 
 /** How often a key signed, and how often that could be verified. */
@@ -38,6 +39,7 @@ const TRIES_SPARE = 10_000;
 /** A bundle while it is being verified: nothing in it is believed before it was checked. */
 export class Evidence {
   readonly bundle: ComplianceBundle;
+  readonly hashes: EntryHashes;
   readonly keys: KeyTable;
   /** Keys that the trust root calls distrusted by now. */
   readonly distrusted: ReadonlySet<string>;
@@ -46,8 +48,14 @@ export class Evidence {
   /** Without a bound, envelopes with wrong hints would cost their number times that of the keys. */
   #tries: number;
 
-  constructor(bundle: ComplianceBundle, keys: KeyTable, distrusted: ReadonlySet<string>) {
+  constructor(
+    bundle: ComplianceBundle,
+    hashes: EntryHashes,
+    keys: KeyTable,
+    distrusted: ReadonlySet<string>,
+  ) {
     this.bundle = bundle;
+    this.hashes = hashes;
     this.keys = keys;
     this.distrusted = distrusted;
     // Each is opened by two steps, and is by one key, which its hint names.

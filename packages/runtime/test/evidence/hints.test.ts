@@ -10,6 +10,7 @@ import {
 } from "@sovereign/core";
 import { parseTrustRoot, verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EntryHashes } from "../../../verify/src/entry-hashes.ts";
 import { Evidence } from "../../../verify/src/evidence.ts";
 import { replayKeyLog } from "../../../verify/src/key-log.ts";
 import { StepRecorder } from "../../../verify/src/step-recorder.ts";
@@ -65,7 +66,7 @@ describe("a key id beside a signature", () => {
     });
     const digests = forged.map((envelope) => digestOf(envelope as unknown as JsonValue));
     bundle.envelopes = Object.fromEntries(forged.map((one, index) => [digests[index]!, one]));
-    const evidence = new Evidence(bundle, keys, new Set());
+    const evidence = new Evidence(bundle, new EntryHashes(), keys, new Set());
     const told = digests.map((digest) => {
       try {
         evidence.open(digest, "vote", entry, () => ({ purpose: "role", role: "x" }));
