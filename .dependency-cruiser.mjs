@@ -9,7 +9,7 @@ export const LAYERS = [
   ["ledger"],
   ["kernel"],
   ["sandbox", "scram", "runs"],
-  ["store", "pipeline"],
+  ["store", "pipeline", "executor"],
   ["cli"],
   ["main"],
 ];
