@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { policyDecision } from "./action.ts";
+import { gateReceipt } from "./exec-evidence.ts";
 import {
   artifactRef,
   count,
@@ -186,6 +187,7 @@ export const predicates = {
   vote,
   "run-proof": runProof,
   "rollback-proof": rollbackProof,
+  "gate-receipt": gateReceipt,
 } as const;
 
 export type PredicateName = keyof typeof predicates;

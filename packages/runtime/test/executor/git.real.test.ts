@@ -85,7 +85,11 @@ describe("the private repository", () => {
         ["new.bin", "added", 4],
         ["src/app.ts", "modified", 22],
       ]);
-      const made = await commitTree(git, id, "step_01: 1 operation\n", 1_700_000_000);
+      const made = await commitTree(
+        git,
+        { tree: id, parent: head.commit, message: "step_01: 1 operation\n" },
+        1_700_000_000,
+      );
       expect(made.parent).toBe(head.commit);
       expect(made.tree).toBe(id);
       expect(repo.state()).toEqual(before);
@@ -96,9 +100,13 @@ describe("the private repository", () => {
     const repo = make();
     const made: string[] = [];
     for (const content of ["a\n", "a\n"]) {
-      const { git, tree } = await workOn(repo);
+      const { git, tree, head } = await workOn(repo);
       writeFileSync(join(tree, "a.txt"), content);
-      const step = await commitTree(git, await stageAll(git, []), "step_01: x\n", 1_700_000_000);
+      const step = await commitTree(
+        git,
+        { tree: await stageAll(git, []), parent: head.commit, message: "step_01: x\n" },
+        1_700_000_000,
+      );
       made.push(step.commit + Buffer.from(step.patch).toString("utf8"));
       rmSync(repo.private, { recursive: true });
     }
@@ -116,7 +124,7 @@ describe("the private repository", () => {
     writeFileSync(join(tree, "a.txt"), "b\n");
     const id = await stageAll(git, []);
     await readChanges(git, head.tree, id);
-    await commitTree(git, id, "step_01: x\n", 1);
+    await commitTree(git, { tree: id, parent: head.commit, message: "step_01: x\n" }, 1);
     await readHead(user);
     expect(existsSync(mark)).toBe(false);
   });
@@ -413,9 +421,13 @@ describe("the user's repository", () => {
     repo.git("clone", "-q", "--depth=1", `file://${repo.root}`, clone);
     rmSync(repo.root, { recursive: true });
     execFileSync("mv", [clone, repo.root]);
-    const { git, tree } = await workOn(repo);
+    const { git, tree, head } = await workOn(repo);
     writeFileSync(join(tree, "x"), "x");
-    const made = await commitTree(git, await stageAll(git, []), "step_01: x\n", 1);
+    const made = await commitTree(
+      git,
+      { tree: await stageAll(git, []), parent: head.commit, message: "step_01: x\n" },
+      1,
+    );
     expect(Buffer.from(made.patch).toString("utf8")).toContain("Subject: step_01: x");
   });
 });

@@ -32,16 +32,18 @@ function exists(git: Git, path: string): boolean {
   return lstatSync(join(workTree, path), { throwIfNoEntry: false }) !== undefined;
 }
 
-/** Commit a tree on the private HEAD and write it as a patch. No hook, no editor, no signature. */
+/**
+ * Commit a tree on a parent and write it as a patch. No hook, no editor, no signature; the same
+ * again gives the same commit.
+ */
 export async function commitTree(
   git: Git,
-  tree: string,
-  message: string,
+  step: { readonly tree: string; readonly parent: string; readonly message: string },
   at: number,
 ): Promise<StepCommit> {
-  const parent = await git.text(["rev-parse", "--verify", "HEAD^{commit}"]);
+  const { tree, parent, message } = step;
   const commit = await git.text(["commit-tree", tree, "-p", parent], { input: message, at });
-  await git.bytes(["update-ref", "--no-deref", "HEAD", commit, parent]);
+  await git.bytes(["update-ref", "--no-deref", "HEAD", commit]);
   return { parent, commit, tree, patch: await formatPatch(git, commit) };
 }
 

@@ -24,7 +24,10 @@ export async function judgeSteps(
     edit(tree);
     const stepId = `step_0${index + 1}`;
     const text = { stepId, operations: 1, requestId: "exec_req_tests1", requestDigest: "0", note };
-    const made = await commitTree(git, await stageAll(git, []), commitMessage(text), 1_700_000_000);
+    const parent = patches.at(-1)?.commit ?? head.commit;
+    const next = await stageAll(git, []);
+    const message = commitMessage(text);
+    const made = await commitTree(git, { tree: next, parent, message }, 1_700_000_000);
     const { patch, commit, tree: id } = made;
     patches.push({ stepId, patch, sha256: sha256Hex(patch), commit, tree: id });
   }
