@@ -1,2 +1,9 @@
 export { runCli } from "./program.ts";
-export type { RunInput, RunReport, Services } from "./services.ts";
+export type {
+  ExecFiles,
+  ExecInput,
+  ExecPlanReport,
+  RunInput,
+  RunReport,
+  Services,
+} from "./services.ts";

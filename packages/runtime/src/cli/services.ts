@@ -1,10 +1,18 @@
-import type { KeyRecord, Mode, TrustRoot, VerificationReport } from "@sovereign/core";
+import type {
+  AnswerPack,
+  GateReceipt,
+  KeyRecord,
+  Mode,
+  TrustRoot,
+  VerificationReport,
+} from "@sovereign/core";
 import type { KeySlot } from "../authority/index.ts";
 import type { KeyTable } from "@sovereign/core";
 import type { Progress } from "../pipeline/index.ts";
 import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import type { SandboxReport } from "../sandbox/index.ts";
+import type { ExecProgress } from "../executor/index.ts";
 import type { ScramStatus } from "../scram/index.ts";
 
 /** How a run ended, for the command line. */
@@ -23,6 +31,54 @@ export interface RunInput {
   readonly approvers: readonly string[];
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress) => void;
+}
+
+export interface ExecInput extends Omit<RunInput, "onProgress"> {
+  /** How long to wait for another run on the same repository, in milliseconds. */
+  readonly waitMs: number;
+  readonly onProgress: (progress: Progress | ExecProgress) => void;
+}
+
+/** The files of an execution: a request, a policy, and a folder of the repository. */
+export interface ExecFiles {
+  readonly request: string;
+  readonly policy: string;
+  readonly repository: string;
+}
+
+/** What one operation of a request would meet. */
+export interface PlannedDecision {
+  readonly step: string;
+  readonly operation: string;
+  readonly type: string;
+  readonly resource: string;
+  readonly effect: "allow" | "deny" | "step_up";
+  readonly why: string;
+}
+
+export interface ExecPlanReport {
+  readonly request: string;
+  readonly digest: string;
+  readonly repository: string;
+  readonly base: string;
+  readonly limits: {
+    readonly files: number;
+    readonly file_bytes: number;
+    readonly timeout_ms: number;
+  };
+  readonly decisions: readonly PlannedDecision[];
+}
+
+export interface ExecStatusReport {
+  readonly runId: string;
+  readonly status: string;
+  readonly reason: string | null;
+  readonly repository: string;
+  readonly base: string;
+  readonly broughtTo: string | null;
+  readonly head: string;
+  readonly recovery: string;
+  readonly place: string;
 }
 
 /** What the command line can do. `main/` implements it over the real parts. */
@@ -58,6 +114,14 @@ export interface Services {
     params: string,
   ): Promise<Explanation>;
   learnPolicy(tenantId: string, runId: string): Promise<SandboxPolicy>;
+  planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
+  runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
+  resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  requestStatus(runId: string, input: ExecInput): Promise<ExecStatusReport>;
+  rollbackRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
+  answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
+  applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
   scramStatus(): ScramStatus;
   scramTrip(reason: string): ScramStatus;
   probeSandbox(): Promise<SandboxReport>;

@@ -72,9 +72,9 @@ export class Workspace {
     limits: WorkLimits,
   ): Promise<Workspace> {
     const space = new Workspace(folder, policy, limits);
+    mkdirSync(space.root, { recursive: true, mode: 0o700 });
     const ready = join(folder, "ready");
     if (!existsSync(ready)) {
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
       await createPrivateRepository(space.git.place.gitDir, repository, base.commit);
       writeFileSync(ready, "");
     }
