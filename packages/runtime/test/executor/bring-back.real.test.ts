@@ -12,6 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import { stagePatches } from "../../src/executor/bring-back.ts";
 import { inspectRepository } from "../../src/executor/git/index.ts";
@@ -416,7 +417,7 @@ describe("a switch that is killed", () => {
       ]);
       repo.write("mine.txt", "mine\n");
       const before = repo.state();
-      const child = join(import.meta.dirname, "support/switch-child.ts");
+      const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
       const args = JSON.stringify({
         root: repo.root,
         folder: join(repo.private, "bring-back"),
