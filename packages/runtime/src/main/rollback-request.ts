@@ -115,8 +115,8 @@ export async function rollbackRequest(options: ExecOptions, ofRun: string): Prom
   checkTenant(options.tenantId);
   const { frozen, row, status } = await find(options, ofRun);
   const { base, broughtTo: head, repository: root } = status;
-  if (head === null || head === base) {
-    const text = `Run ${ofRun} brought nothing back: ${root} is ${status.place}.`;
+  if (head === null || head === base || status.place === "at base") {
+    const text = `There is nothing of run ${ofRun} to roll back: ${root} is ${status.place}.`;
     throw new SovereignError("ERR_ROLLBACK_NOTHING", text, { runId: ofRun });
   }
   const { installation } = options;

@@ -170,7 +170,7 @@ describe("a command", () => {
     ["links a file of the system", "ln /usr/bin/env twin"],
     ["links a file of the user's", "ln $OLDPWD/README.md twin"],
     ["sees the user's repository", "test -e @ROOT@/README.md"],
-    ["sees our private repository", "test -e @RUN@/work/git/HEAD"],
+    ["sees our private repository", "test -e @GIT@"],
     ["writes the evidence", "echo evil >> @RUN@/audit/run_tape.jsonl"],
     [
       "writes a patch",
@@ -182,7 +182,10 @@ describe("a command", () => {
     ],
   ])("that %s fails", async (_, script) => {
     const run = join(repo.folder, "run");
-    const real = script.replaceAll("@ROOT@", repo.root).replaceAll("@RUN@", run);
+    const real = script
+      .replaceAll("@GIT@", join(run, "work", "git", "HEAD"))
+      .replaceAll("@ROOT@", repo.root)
+      .replaceAll("@RUN@", run);
     expect(await attack([sh(real)])).toMatchObject({ code: "ERR_COMMAND_FAILED" });
     expect(existsSync(join(run, "patches"))).toBe(false);
     expect(readFileSync(join(run, "audit/run_tape.jsonl"), "utf8")).not.toContain("evil");
