@@ -25,8 +25,10 @@ export interface BringBackOptions {
   /** Where the run began. */
   readonly base: Head;
   readonly patches: readonly JudgedPatch[];
-  /** A folder of the run; `staging` and `switch` in it are ours. */
+  /** Where the patches become commits again: `staging` in it is emptied first. */
   readonly folder: string;
+  /** Where the journal of the branch's move is; the same for every attempt of a run. */
+  readonly switchFolder: string;
   /** Seconds since 1970, for the reflog. */
   readonly at: number;
   readonly onStep?: (step: SwitchStep) => void;
@@ -50,7 +52,7 @@ export interface BroughtBack {
  * @throws as {@link switchTree}, with both sides untouched
  */
 export async function bringBack(options: BringBackOptions): Promise<BroughtBack> {
-  const { repository, base, patches, folder } = options;
+  const { repository, base, patches } = options;
   const { git, commits } = await stagePatches(options);
   const head = commits.at(-1) ?? base.commit;
   const tree = patches.at(-1)?.tree ?? base.tree;
@@ -63,7 +65,7 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
       from: base,
       to: { commit: head, tree },
       changes,
-      folder: join(folder, "switch"),
+      folder: options.switchFolder,
       reason: `bring back ${patches.length} commits`,
       at: options.at,
       ...(options.onStep === undefined ? {} : { onStep: options.onStep }),
@@ -78,7 +80,7 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
  * @throws ERR_BRING_BACK_MISMATCH
  */
 export async function stagePatches(
-  options: Omit<BringBackOptions, "onStep" | "at">,
+  options: Omit<BringBackOptions, "onStep" | "at" | "switchFolder">,
 ): Promise<{ git: Git; commits: readonly string[] }> {
   const { repository, base, patches, folder } = options;
   const staging = join(folder, "staging");

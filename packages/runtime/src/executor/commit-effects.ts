@@ -72,7 +72,7 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
         return { stepId: step_id, patch, sha256, commit, tree };
       }),
     );
-    const recovered = await recoverSwitch(join(folder, "switch"));
+    const recovered = await recoverSwitch(join(folder, "switch"), repository);
     const look = (at: string): Promise<string> =>
       statusDigest(workspace.git, repository, at, folder);
     const status_before = recovered === "done" ? null : await look(base.commit);
@@ -83,7 +83,8 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
             repository,
             base,
             patches: judged,
-            folder,
+            folder: workspace.folder,
+            switchFolder: join(folder, "switch"),
             at: Math.floor(options.clock.now().getTime() / 1000),
           });
     const status_after = await look(brought.head);

@@ -34,7 +34,7 @@ export function createRollbackEffect(options: RollbackEffectOptions): Effect {
   const { repository, artifacts, folder, clock } = options;
   return async ({ action, context }) => {
     const { of_run, ref, base, head } = parseFormat(params, action.params, "rollback");
-    await recoverSwitch(join(folder, "switch"));
+    await recoverSwitch(join(folder, "switch"), repository);
     const at = Math.floor(clock.now().getTime() / 1000);
     const back = await rollBack({ repository, base, head, ref, folder, at });
     const proof = rollbackProofOf(context.run_id, of_run, back, clock);

@@ -1,7 +1,6 @@
 import {
   closeSync,
   existsSync,
-  fstatSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
@@ -10,7 +9,6 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -22,14 +20,8 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import {
-  type Change,
-  Git,
-  type Head,
-  inspectRepository,
-  readHead,
-  type UserRepository,
-} from "./git/index.ts";
+import { type Change, Git, type Head, readHead, type UserRepository } from "./git/index.ts";
+import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import {
   ABSENT,
@@ -67,11 +59,9 @@ const content = z.strictObject({
 const journalFormat = z.strictObject({
   state: z.enum(["applying", "done", "undone"]),
   root: z.string(),
-  index: z.string(),
   ref: z.string().nullable(),
   from: z.string(),
   to: z.string(),
-  lock_inode: z.number(),
   paths: z.array(z.strictObject({ path: z.string(), before: content, after: content })),
 });
 type Journal = z.infer<typeof journalFormat>;
@@ -90,12 +80,12 @@ export async function switchTree(options: SwitchOptions): Promise<void> {
   const { folder, repository, changes } = options;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const lock = lockIndex(repository);
+  const lock = lockIndex(repository, folder);
   try {
     await requireHead(options);
     await checkOutSides(options);
     await requireClean(options);
-    const journal = journalOf(options, lock);
+    const journal = journalOf(options);
     writeJournal(folder, journal);
     options.onStep?.("journalled");
     try {
@@ -116,7 +106,7 @@ export async function switchTree(options: SwitchOptions): Promise<void> {
       changes.map((one) => one.path),
       PREFIX,
     );
-    unlock(lock);
+    unlockIndex(lock);
   }
 }
 
@@ -129,49 +119,25 @@ export type Recovery = "none" | "done" | "undone";
  * @throws ERR_REPOSITORY_DIRTY when a file is neither as it was before nor as it would have become;
  *   nothing of the user's is overwritten then
  */
-export async function recoverSwitch(folder: string): Promise<Recovery> {
+export async function recoverSwitch(folder: string, repository: UserRepository): Promise<Recovery> {
   const path = join(folder, "journal.json");
+  // No switch of this folder lives: its run is ours alone.
+  breakIndexLock(repository, folder);
   if (!existsSync(path)) return "none";
   const journal = parseFormat(journalFormat, parseStrictJson(readFileSync(path)), path);
   if (journal.state !== "applying") return journal.state;
-  unlock({ path: `${journal.index}.lock`, inode: journal.lock_inode });
-  const repository = await inspectRepository(journal.root);
   const head = await readHead(repository);
   if (head.commit === journal.to && head.ref === journal.ref) {
     writeJournal(folder, { ...journal, state: "done" });
     return "done";
   }
-  const lock = lockIndex(repository);
+  const lock = lockIndex(repository, folder);
   try {
     undo(repository, folder, journal);
   } finally {
-    unlock(lock);
+    unlockIndex(lock);
   }
   return "undone";
-}
-
-interface IndexLock {
-  readonly path: string;
-  readonly inode: number;
-}
-
-function lockIndex({ index, root }: UserRepository): IndexLock {
-  const path = `${index}.lock`;
-  try {
-    const fd = openSync(path, "wx", 0o644);
-    const inode = fstatSync(fd).ino;
-    closeSync(fd);
-    return { path, inode };
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
-    const text = `git is at work in ${root} (${path} is there). Wait for it, or remove the file when no git runs.`;
-    throw new SovereignError("ERR_REPOSITORY_BUSY", text, { root }, cause);
-  }
-}
-
-/** Only our own: the same name may be another's lock by now. */
-function unlock({ path, inode }: IndexLock): void {
-  if (lstatSync(path, { throwIfNoEntry: false })?.ino === inode) unlinkSync(path);
 }
 
 async function requireHead({ repository, from }: SwitchOptions): Promise<void> {
@@ -279,18 +245,13 @@ async function checkOutSides({ git, from, to, changes, folder }: SwitchOptions):
 }
 
 /** From the journal on, every instant can be undone. */
-function journalOf(
-  { repository, from, to, changes, folder }: SwitchOptions,
-  lock: IndexLock,
-): Journal {
+function journalOf({ repository, from, to, changes, folder }: SwitchOptions): Journal {
   return {
     state: "applying",
     root: repository.root,
-    index: repository.index,
     ref: from.ref,
     from: from.commit,
     to: to.commit,
-    lock_inode: lock.inode,
     paths: changes.map(({ path }) => ({
       path,
       before: fileOnly(contentAt(join(folder, "before"), path)),
@@ -367,6 +328,8 @@ async function moveBranch({ repository, from, to, reason, at }: SwitchOptions): 
     const logged = ["-c", "core.logAllRefUpdates=true"];
     await user.bytes([...logged, "update-ref", ...log, ...name, to.commit, from.commit], { at });
   } catch (cause) {
+    // What failed may be the answer alone.
+    if ((await readHead(repository)).commit === to.commit) return;
     throw new SovereignError(
       "ERR_REPOSITORY_MOVED",
       `${from.ref ?? "HEAD"} moved away from ${from.commit} meanwhile. Everything is as it was before.`,
@@ -393,7 +356,9 @@ function undo(repository: UserRepository, folder: string, journal: Journal): voi
     else foreign.push(path);
   }
   const saved = join(folder, "index.before");
-  if (existsSync(saved) && !readFileSync(saved).equals(readFileSync(repository.index))) {
+  const next = join(folder, "index.next");
+  // An index that is neither is the user's by now.
+  if (existsSync(next) && readFileSync(next).equals(readFileSync(repository.index))) {
     installIndex(repository, saved);
   }
   if (foreign.length > 0) {

@@ -1,12 +1,4 @@
-import {
-  chmodSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type Action, type ActionContext, SovereignError } from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
@@ -51,19 +43,25 @@ export function workLimits(policy: CompiledPolicy): WorkLimits {
 export class Workspace {
   readonly git: Git;
   readonly root: string;
+  /** Where all of it lies; a scratch folder of this process alone. */
+  readonly folder: string;
   readonly #policy: PolicyDecider;
   readonly limits: WorkLimits;
   /** The tree id that the files stand for; null until they were written. */
   #at: string | null = null;
 
   private constructor(folder: string, policy: PolicyDecider, limits: WorkLimits) {
+    this.folder = folder;
     this.root = join(folder, "tree");
     this.git = new Git({ gitDir: join(folder, "git"), workTree: this.root });
     this.#policy = policy;
     this.limits = limits;
   }
 
-  /** Make it, or open what an earlier process of the same run made. */
+  /**
+   * Make it. What an earlier process of the same run left may still be written to by a git that
+   * outlived it: its objects are borrowed, and nothing else of it is used again.
+   */
   static async open(
     folder: string,
     repository: UserRepository,
@@ -71,13 +69,15 @@ export class Workspace {
     policy: PolicyDecider,
     limits: WorkLimits,
   ): Promise<Workspace> {
-    const space = new Workspace(folder, policy, limits);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const earlier = readdirSync(folder).filter((name) => /^attempt-\d+$/.test(name));
+    const own = join(folder, `attempt-${earlier.length + 1}`);
+    const space = new Workspace(own, policy, limits);
     mkdirSync(space.root, { recursive: true, mode: 0o700 });
-    const ready = join(folder, "ready");
-    if (!existsSync(ready)) {
-      await createPrivateRepository(space.git.place.gitDir, repository, base.commit);
-      writeFileSync(ready, "");
-    }
+    const lenders = earlier
+      .map((name) => join(folder, name, "git", "objects"))
+      .filter((objects) => existsSync(objects));
+    await createPrivateRepository(space.git.place.gitDir, repository, base.commit, lenders);
     return space;
   }
 

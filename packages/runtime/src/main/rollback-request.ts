@@ -67,7 +67,7 @@ async function find(options: ExecOptions, runId: string): Promise<Found> {
   const repository = await inspectRepository(root);
   const lock = await lockRepository(repository, runId, options.waitMs);
   try {
-    const recovery = await recoverSwitch(join(folder, "work", "switch"));
+    const recovery = await recoverSwitch(join(folder, "work", "switch"), repository);
     const { commit: head } = await readHead(repository);
     const recorded = await broughtTo(installation.store, tenantId, runId);
     const result = recorded ?? (recovery === "done" ? head : null);

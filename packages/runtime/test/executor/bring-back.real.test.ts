@@ -430,7 +430,10 @@ describe("a switch that is killed", () => {
       await new Promise((end) =>
         spawn(process.execPath, [child, args], { stdio: "inherit" }).on("close", end),
       );
-      const recovered = await recoverSwitch(join(repo.private, "bring-back", "switch"));
+      const folder = join(repo.private, "bring-back", "switch");
+      const user = await inspectRepository(repo.root);
+      const recover = () => recoverSwitch(folder, user);
+      const recovered = await recover();
       if (at === "moved") {
         expect(recovered).toBe("done");
         expect(repo.git("rev-parse", "HEAD^{tree}")).toBe(judged.patches.at(-1)?.tree);
@@ -440,7 +443,7 @@ describe("a switch that is killed", () => {
         expect(repo.state()).toEqual(before);
         await judged.bring();
       }
-      expect(await recoverSwitch(join(repo.private, "bring-back", "switch"))).toBe("done");
+      expect(await recover()).toBe("done");
       expect(existsSync(join(repo.root, ".git/index.lock"))).toBe(false);
     },
   );

@@ -183,7 +183,7 @@ describe("a command", () => {
   ])("that %s fails", async (_, script) => {
     const run = join(repo.folder, "run");
     const real = script
-      .replaceAll("@GIT@", join(run, "work", "git", "HEAD"))
+      .replaceAll("@GIT@", join(run, "work", "attempt-1", "git", "HEAD"))
       .replaceAll("@ROOT@", repo.root)
       .replaceAll("@RUN@", run);
     expect(await attack([sh(real)])).toMatchObject({ code: "ERR_COMMAND_FAILED" });

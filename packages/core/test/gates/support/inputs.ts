@@ -47,7 +47,7 @@ export const PATCH = `From ${id("1")} Mon Sep 17 00:00:00 2001
 From: Sovereign Executor <executor@sovereign.invalid>
 Subject: step_01: 1 operation
 
-Sovereign-Request: exec_req_tests_01 ${digestOf(REQUEST as JsonValue)}
+Sovereign-Request: exec_req_tests_01 ${digestOf(REQUEST)}
 Sovereign-Step: step_01
 ---
 diff --git a/x b/x
@@ -91,7 +91,7 @@ export function good(): Writable<GateInputs> {
   const { commit, tree } = step;
   const inputs = readGateInputs(
     new Map<string, Uint8Array>([
-      ["02_dryrun/exec_request.json", canonicalBytes(REQUEST as JsonValue)],
+      ["02_dryrun/exec_request.json", canonicalBytes(REQUEST)],
       ["patches/step_01.patch", utf8Encode(PATCH)],
     ]),
     [],
@@ -123,7 +123,7 @@ export function good(): Writable<GateInputs> {
       status: "success",
       code: null,
       reason: null,
-      request_digest: digestOf(REQUEST as JsonValue),
+      request_digest: digestOf(REQUEST),
       policy_digest: sha("5"),
       base_commit: id("0"),
       base_tree: id("9"),
@@ -181,7 +181,7 @@ export const asked = (status: "BLOCKED" | "RESUMED", answers: object | null): Ed
   return (inputs) => {
     const read = readGateInputs(
       new Map([
-        ["01_intent/question_pack.json", canonicalBytes(QUESTIONS as JsonValue)],
+        ["01_intent/question_pack.json", canonicalBytes(QUESTIONS)],
         ...(answers === null
           ? []
           : [["01_intent/answer_pack.json", canonicalBytes(answers as JsonValue)] as const]),

@@ -8,11 +8,14 @@ import type { UserRepository } from "./user-repository.ts";
  * A bare repository of our own that borrows the user's objects. Its configuration is ours, so a
  * filter or a hook that the user's repository names does not exist here; nothing that is done in it
  * can leave a lock, a ref or a half-written object in the user's repository.
+ *
+ * @param lenders object folders of ours to borrow from as well
  */
 export async function createPrivateRepository(
   folder: string,
   user: UserRepository,
   head: string,
+  lenders: readonly string[] = [],
 ): Promise<Git> {
   if (/[\n"]/.test(user.objects)) {
     throw new SovereignError(
@@ -26,7 +29,10 @@ export async function createPrivateRepository(
   const format = `--object-format=${user.objectFormat}`;
   await git.bytes(["init", "--quiet", "--bare", "--template=", format, folder]);
   mkdirSync(join(folder, "objects", "info"), { recursive: true });
-  writeFileSync(join(folder, "objects", "info", "alternates"), `${user.objects}\n`);
+  writeFileSync(
+    join(folder, "objects", "info", "alternates"),
+    [user.objects, ...lenders, ""].join("\n"),
+  );
   // Without it, history that a shallow clone does not have would be looked for.
   const shallow = join(user.commonDir, "shallow");
   if (existsSync(shallow)) copyFileSync(shallow, join(folder, "shallow"));

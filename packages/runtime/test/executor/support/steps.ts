@@ -41,6 +41,7 @@ export async function judgeSteps(
         base: head,
         patches,
         folder,
+        switchFolder: join(folder, "switch"),
         at: 1_800_000_000,
         ...(onStep === undefined ? {} : { onStep }),
       }),

@@ -15,6 +15,7 @@ await bringBack({
   base: await readHead(repository),
   patches: task.patches.map((one) => ({ ...one, patch: Buffer.from(one.patch, "base64") })),
   folder: task.folder,
+  switchFolder: `${task.folder}/switch`,
   at: 1_800_000_000,
   onStep: (step) => {
     if (step === task.at) process.kill(process.pid, "SIGKILL");
