@@ -13,8 +13,9 @@ const FILES = [
 ];
 /** More by hand: EXEC_CRASH_TRIALS=100 vitest run --project real test/e2e/exec-crash.test.ts */
 const TRIALS = Number(process.env["EXEC_CRASH_TRIALS"] ?? 4);
-/** The longest that a run takes before it is left to end by itself. */
-const LONGEST_MS = 4500;
+/** Before it, nothing is admitted yet; after it, a run has ended by itself. */
+const EARLIEST_MS = 700;
+const LATEST_MS = 4500;
 
 let installation: Installation;
 beforeAll(() => {
@@ -52,7 +53,8 @@ describe("an execution that is killed", () => {
     const child = installation.start(["exec", "run", ...FILES, "--repo", root]);
     const ended = endOf(child);
     // Spread evenly, with chance in each share, so that every part of a run is met.
-    await sleep(((index + Math.random()) / TRIALS) * LONGEST_MS);
+    const share = (index + Math.random()) / TRIALS;
+    await sleep(EARLIEST_MS + share * (LATEST_MS - EARLIEST_MS));
     child.kill("SIGKILL");
     const { code } = await ended;
 

@@ -30,13 +30,12 @@ export interface RunInput {
   readonly tenantId: string;
   readonly approvers: readonly string[];
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: Progress | ExecProgress) => void;
 }
 
-export interface ExecInput extends Omit<RunInput, "onProgress"> {
+export interface ExecInput extends RunInput {
   /** How long to wait for another run on the same repository, in milliseconds. */
   readonly waitMs: number;
-  readonly onProgress: (progress: Progress | ExecProgress) => void;
 }
 
 /** The files of an execution: a request, a policy, and a folder of the repository. */

@@ -14,6 +14,7 @@ import {
   readChanges,
   scanTree,
   stageAll,
+  stageNamed,
   type UserRepository,
 } from "./git/index.ts";
 
@@ -110,8 +111,10 @@ export class Workspace {
   ): Promise<{ tree: string; changes: readonly Change[] }> {
     // From here to the end the files stand for nothing that could be gone on with.
     this.#at = null;
-    const ignoreFiles = named === null ? scanTree(this.root) : [];
-    const tree = await stageAll(this.git, [...ignoreFiles, ...(named ?? [])]);
+    const tree =
+      named === null
+        ? await stageAll(this.git, scanTree(this.root))
+        : await stageNamed(this.git, named);
     const changes = await readChanges(this.git, before, tree);
     judgeChanges(changes, this.limits);
     for (const change of changes) {

@@ -131,6 +131,11 @@ export async function openFrozenExec(folder: string, row: RunRow): Promise<Froze
   return { planned, policy, plan, request };
 }
 
+/** True for the run of a request, by its plan. */
+export function isExecution(row: RunRow): boolean {
+  return (parseCanonicalJson(row.plan) as JsonObject)["kind"] === "exec_request";
+}
+
 /** One run while this process works on it. */
 export interface ExecContext {
   readonly runId: string;

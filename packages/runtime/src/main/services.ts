@@ -24,6 +24,8 @@ import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
 import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
+import { isExecution } from "./exec-context.ts";
+import { resumeRequest } from "./run-request.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
 
 const VERSION = "0.1.0";
@@ -119,9 +121,14 @@ function runServices(
         return reportOf(await submitPipeline({ ...options, mode, faults }));
       }),
     resume: (runId, input) =>
-      opened(async (installation) =>
-        reportOf(await resumePipeline(submit(installation, input), runId)),
-      ),
+      opened(async (installation) => {
+        const options = submit(installation, input);
+        const row = await installation.store.findRun(input.tenantId, runId);
+        if (row !== null && isExecution(row)) {
+          return reportOf(await resumeRequest({ ...options, waitMs: 0 }, runId));
+        }
+        return reportOf(await resumePipeline(options, runId));
+      }),
     approve: (tenantId, runId, role) =>
       opened((installation) => approveRun(installation, tenantId, runId, role)),
     listRuns: (tenantId) => opened((installation) => installation.store.listRuns(tenantId, 50)),

@@ -7,6 +7,7 @@ export {
   formatPatch,
   scanTree,
   stageAll,
+  stageNamed,
   type StepCommit,
 } from "./step-commit.ts";
 export {

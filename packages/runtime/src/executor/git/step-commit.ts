@@ -27,6 +27,24 @@ export async function stageAll(git: Git, always: readonly string[]): Promise<str
   return git.text(["write-tree"]);
 }
 
+/**
+ * Put these paths alone into the index, as they are now: there, changed or gone. For operations of
+ * ours, which change nothing else.
+ *
+ * @returns the id of the tree
+ */
+export async function stageNamed(git: Git, paths: readonly string[]): Promise<string> {
+  const { workTree = "/" } = git.place;
+  const files = paths.filter(
+    (path) => lstatSync(join(workTree, path), { throwIfNoEntry: false })?.isDirectory() !== true,
+  );
+  if (files.length > 0) {
+    const args = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"];
+    await git.bytes(args, { input: files.join("\0") });
+  }
+  return git.text(["write-tree"]);
+}
+
 function exists(git: Git, path: string): boolean {
   const { workTree = "/" } = git.place;
   return lstatSync(join(workTree, path), { throwIfNoEntry: false }) !== undefined;

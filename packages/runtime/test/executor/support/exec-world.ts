@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type JsonObject, utf8Encode } from "@sovereign/core";
 import {
   createExecutorEffects,
+  type ExecProgress,
   ExecutorRun,
   type Head,
   inspectRepository,
@@ -75,11 +76,18 @@ export interface End {
   readonly artifacts: ArtifactStore;
 }
 
+export interface ExecuteOptions {
+  readonly policy?: JsonObject;
+  readonly sandbox?: Sandbox;
+  readonly folder?: string;
+  readonly onProgress?: (progress: ExecProgress) => void;
+}
+
 /** Executes requests through a real kernel and a real sandbox, over a store in memory. */
 export async function execute(
   repository: TestRepository,
   request: string,
-  options: { policy?: JsonObject; sandbox?: Sandbox; folder?: string } = {},
+  options: ExecuteOptions = {},
 ): Promise<End> {
   const world = await World.create();
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), "sov-exec-"));
@@ -143,7 +151,13 @@ export async function execute(
     steps: [],
   });
   const tape = new RunTape(join(folder, "audit/run_tape.jsonl"), RUN, world.clock);
-  const run = new ExecutorRun({ session, planned, base: head, tape, onProgress: () => undefined });
+  const run = new ExecutorRun({
+    session,
+    planned,
+    base: head,
+    tape,
+    onProgress: options.onProgress ?? (() => undefined),
+  });
   const end = { run, tape, head, artifacts };
   try {
     await run.run();
