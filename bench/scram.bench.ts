@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DrillRig } from "../packages/runtime/src/main/index.ts";
 import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
+import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
 
 const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
@@ -109,12 +110,11 @@ async function entered(paths: number): Promise<BenchRow> {
 
 /** When the last path was verified dead, by the sentinel's record: start of the stop and duration. */
 function deathAt(home: string): number {
-  const lines = readFileSync(join(home, "scram/journal.jsonl"), "utf8").trim().split("\n");
-  const done = lines.map((line) => JSON.parse(line)).find((one) => one.event === "scram.executed");
-  const begun = lines
-    .map((line) => JSON.parse(line))
-    .find((one) => one.event === "scram.activated");
-  return Date.parse(begun.at) + done.data.event.termination_latency_ms;
+  const { lines } = Journal.open(join(home, "scram/journal.jsonl"));
+  const begun = lines.find(({ event }) => event === "scram.activated");
+  const [event] = openEvents(lines);
+  if (begun === undefined || event === undefined) throw new Error("no stop is recorded");
+  return Date.parse(begun.at) + (event.termination_latency_ms ?? Number.POSITIVE_INFINITY);
 }
 
 const NAIVE = `trap '' TERM INT HUP; (setsid sleep 7654321.5 &); sleep 7654321.5 & while :; do sleep 1; done`;
