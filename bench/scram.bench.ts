@@ -206,6 +206,7 @@ async function deaths(): Promise<BenchRow[]> {
       if (victim !== "dead-man") {
         while (rig.survivors() > 0 && performance.now() - start < 5000) await sleep(2);
         took.push(performance.now() - start);
+        await sleep(50);
         survivors += rig.survivors();
       }
       await rig.close();
@@ -228,7 +229,7 @@ function stateAfter(rig: DrillRig): Promise<string> {
   return Promise.resolve(rig.tripped ? "tripped" : "clean");
 }
 
-/** Orders 0 to 50 ms after starts: payloads that ran after the latch was there. */
+/** Orders 0 to 50, and 0 to 200, ms after starts: payloads that ran after the latch was there. */
 async function races(): Promise<BenchRow> {
   let late = 0;
   let ran = 0;
@@ -244,7 +245,7 @@ async function races(): Promise<BenchRow> {
         .run(rig.payload(`: > /out/${index}; sleep 60`, out), controller.signal)
         .catch(() => 0),
     );
-    await sleep((race * 50) / RACES);
+    await sleep((race * (race % 2 === 0 ? 50 : 200)) / RACES);
     await rig.stop();
     const latched = statSync(join(rig.home, "scram/LATCH")).mtimeMs;
     controller.abort();

@@ -32,6 +32,7 @@ import {
   systemEntropy,
   timestampOf,
 } from "../kernel/index.ts";
+import { identify, isAlive, type ProcessIdentity } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { connectSandbox, type SandboxRequest } from "../sandbox/index.ts";
 import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
@@ -41,6 +42,7 @@ import { connectScram } from "./sentinel-process.ts";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const READY_MS = 180_000;
+const END_MS = 3000;
 const ORDER_TTL_MS = 60_000;
 const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
 
@@ -207,12 +209,27 @@ export class DrillRig {
     }).length;
   }
 
+  /** End everything of the rig, its sentinel too, and remove its folder. */
   async close(): Promise<void> {
     this.#ended.abort();
     await Promise.all(this.#running);
+    const sentinel = await this.#sentinel();
     this.link.close();
+    if (sentinel !== null) {
+      process.kill(sentinel.pid, "SIGTERM");
+      for (let waited = 0; waited < END_MS && isAlive(sentinel); waited += 10) await sleep(10);
+    }
     this.#tripped = !new ScramLatch(join(this.home, "scram")).preflight().armed;
-    rmSync(this.home, { recursive: true, force: true });
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
+  }
+
+  async #sentinel(): Promise<ProcessIdentity | null> {
+    try {
+      const { pid } = (await this.link.request({ t: "status" })) as { pid: number };
+      return identify(pid);
+    } catch {
+      return null;
+    }
   }
 
   /** A request whose payload carries the mark, and writes to `out` as /out. */
