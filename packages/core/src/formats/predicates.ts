@@ -15,6 +15,7 @@ import {
   runId,
   timestamp,
 } from "./common.ts";
+import { killReceipt, scramOrder, scramReset } from "./scram.ts";
 
 export const keyPurpose = z.enum([
   "root",
@@ -25,10 +26,16 @@ export const keyPurpose = z.enum([
   "attestation",
   "role",
   "approval",
+  "operator",
+  "architect",
+  "sentinel",
 ]);
 export type KeyPurpose = z.infer<typeof keyPurpose>;
 
-/** One enrolled key. `role` is set for the purposes `role` and `approval`, else null. */
+/** Purposes whose keys belong to somebody: the key's `role` says to whom. */
+export const NAMED_PURPOSES: readonly KeyPurpose[] = ["role", "approval", "operator", "architect"];
+
+/** One enrolled key. `role` is set for the {@link NAMED_PURPOSES}, else null. */
 export const keyRecord = z.strictObject({
   key_id: keyId,
   /** Standard base64 of the 32 raw bytes. */
@@ -188,6 +195,9 @@ export const predicates = {
   "run-proof": runProof,
   "rollback-proof": rollbackProof,
   "gate-receipt": gateReceipt,
+  "scram-order": scramOrder,
+  "scram-reset": scramReset,
+  "kill-receipt": killReceipt,
 } as const;
 
 export type PredicateName = keyof typeof predicates;

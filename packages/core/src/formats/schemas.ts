@@ -30,6 +30,7 @@ import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
+import { scramEvent, scramEventId, scramReason, scramScope } from "./scram.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -51,6 +52,7 @@ export const fields = {
   nonce,
   runId,
   schemaVersion,
+  scramEventId,
   severity,
   streamName,
   timestamp,
@@ -61,6 +63,10 @@ export const fields = {
 
 /** The definitions of the documents that we exchange. */
 export const formats = {
+  metadata: jsonObject,
+  scramEvent,
+  scramReason,
+  scramScope,
   action,
   actionContext,
   policyDecision,
@@ -105,4 +111,5 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "sandbox-proof": sandboxProof,
   "repository-rollback-proof": repositoryRollbackProof,
   "intent-status": intentStatus,
+  "scram-event": scramEvent,
 };

@@ -38,7 +38,7 @@ import {
   type RunRow,
   RunSession,
 } from "../runs/index.ts";
-import { createSandbox } from "../sandbox/index.ts";
+import { connectSandbox, type Sandbox } from "../sandbox/index.ts";
 import type { Installation } from "./installation.ts";
 import { gatherApprovals, stoppable } from "./run-pipeline.ts";
 
@@ -155,14 +155,16 @@ export interface SessionParts {
   readonly plan: JsonObject;
   readonly config: JsonObject;
   readonly row: RunRow | null;
-  effects(artifacts: ArtifactStore): EffectRegistry;
+  effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
 }
 
 /** Everything between a run and the kernel, for an execution or a rollback. */
 export async function openSession(options: ExecOptions, parts: SessionParts): Promise<ExecContext> {
   const { installation, tenantId } = options;
-  const { store, keyLog, keystore, clock, scram } = installation;
+  const { store, keyLog, keystore, clock } = installation;
+  const scram = await installation.guard();
   const { runId, row } = parts;
+  const owner = { tenant_id: tenantId, run_id: runId };
   const folder = installation.folder.run(runId);
   const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));
   const epoch = row === null ? null : await store.claimRun(runId);
@@ -182,11 +184,11 @@ export async function openSession(options: ExecOptions, parts: SessionParts): Pr
     policy,
     keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
     recorder,
-    effects: parts.effects(artifacts),
+    effects: parts.effects(artifacts, connectSandbox(scram, owner)),
     clock,
     allowCompatible: options.allowCompatible,
   });
-  const { signal, stopWatching } = stoppable(options.signal, installation);
+  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
   const plan: RunPlan = {
     runId,
     tenantId,
@@ -234,6 +236,7 @@ export function executionEffects(
     readonly planned: PlannedRequest;
     readonly folder: string;
     readonly artifacts: ArtifactStore;
+    readonly sandbox: Sandbox;
   },
 ): EffectRegistry {
   const contents = new Map<string, Uint8Array>();
@@ -246,7 +249,6 @@ export function executionEffects(
   return createExecutorEffects({
     ...parts,
     folder: join(parts.folder, "work"),
-    sandbox: createSandbox(),
     contents: (sha256) => contents.get(sha256) ?? null,
     modules: join(parts.repository.root, "node_modules"),
     clock: installation.clock,

@@ -134,7 +134,7 @@ async function openWork(
     policy,
     plan: plan as JsonObject,
     config: { requires_review: planned.request.requires_review, mode: run.mode },
-    effects: (artifacts) =>
+    effects: (artifacts, sandbox) =>
       executionEffects(installation, {
         workspace,
         repository: run.repository,
@@ -142,6 +142,7 @@ async function openWork(
         planned,
         folder,
         artifacts,
+        sandbox,
       }),
   });
   const startedAt = run.row?.createdAt ?? timestampOf(installation.clock);

@@ -1,9 +1,9 @@
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ArtifactRef, INSTALLATION_LOG } from "@sovereign/core";
 import type { Authority } from "../authority/index.ts";
 import { exportBundle, type RunSession } from "../runs/index.ts";
 import type { Installation } from "./installation.ts";
+import { writeWhole } from "./write-whole.ts";
 
 /**
  * Seal a run, sign the logs' heads, and write bundle and trust root into the run's folder.
@@ -32,9 +32,8 @@ export async function sealRun(
     runId,
     readArtifact,
   });
-  writeFileSync(bundle, bytes, { mode: 0o600 });
   const trustRoot = join(folder, "trust-root.json");
-  const root = JSON.stringify(installation.keyLog.trustRoot(), null, 2);
-  writeFileSync(trustRoot, root, { mode: 0o600 });
+  writeWhole(trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
+  writeWhole(bundle, bytes);
   return { bundle, trustRoot, folder };
 }
