@@ -194,10 +194,10 @@ export const predicates = {
   vote,
   "run-proof": runProof,
   "rollback-proof": rollbackProof,
+  "gate-receipt": gateReceipt,
   "scram-order": scramOrder,
   "scram-reset": scramReset,
   "kill-receipt": killReceipt,
-  "gate-receipt": gateReceipt,
 } as const;
 
 export type PredicateName = keyof typeof predicates;

@@ -102,7 +102,6 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "trust-root": trustRoot,
   "compliance-bundle": complianceBundle,
   "verification-report": verificationReport,
-  "scram-event": scramEvent,
   "exec-request": execRequest,
   "question-pack": questionPack,
   "answer-pack": answerPack,
@@ -112,4 +111,5 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "sandbox-proof": sandboxProof,
   "repository-rollback-proof": repositoryRollbackProof,
   "intent-status": intentStatus,
+  "scram-event": scramEvent,
 };

@@ -1,5 +1,7 @@
 import type {
+  AnswerPack,
   Envelope,
+  GateReceipt,
   JsonObject,
   KeyRecord,
   KeyTable,
@@ -10,8 +12,6 @@ import type {
   ScramReason,
   ScramScope,
   ScramState,
-  AnswerPack,
-  GateReceipt,
   TrustRoot,
   VerificationReport,
 } from "@sovereign/core";
@@ -20,8 +20,8 @@ import type { Progress } from "../pipeline/index.ts";
 import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import type { SandboxReport } from "../sandbox/index.ts";
-import type { JournalLine, LatchedStop } from "../scram/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
+import type { JournalLine, LatchedStop } from "../scram/index.ts";
 
 /** How a run ended, for the command line. */
 export interface RunReport {
@@ -160,6 +160,14 @@ export interface Services {
     params: string,
   ): Promise<Explanation>;
   learnPolicy(tenantId: string, runId: string): Promise<SandboxPolicy>;
+  planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
+  runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
+  resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  requestStatus(runId: string, input: ExecInput): Promise<ExecStatusReport>;
+  rollbackRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
+  answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
+  applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
   scramStatus(): Promise<ScramReport>;
   /** Stop, with both keys, or with the prepared order in a file. Needs no database. */
   scramActivate(
@@ -187,13 +195,5 @@ export interface Services {
   scramKeys(): Promise<readonly KeyWindow[]>;
   scramLog(): Promise<readonly JournalLine[]>;
   scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
-  planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
-  runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
-  resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;
-  requestStatus(runId: string, input: ExecInput): Promise<ExecStatusReport>;
-  rollbackRequest(runId: string, input: ExecInput): Promise<RunReport>;
-  judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
-  answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
-  applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
   probeSandbox(): Promise<SandboxReport>;
 }

@@ -20,12 +20,12 @@ import { ArtifactStore, exportBundle, locateDataFolder } from "../runs/index.ts"
 import { probeSandbox } from "../sandbox/index.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
-import { createScramServices } from "./scram-services.ts";
 import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
 import { isExecution } from "./exec-context.ts";
 import { resumeRequest } from "./run-request.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
+import { createScramServices } from "./scram-services.ts";
 
 const VERSION = "0.1.0";
 
