@@ -1,7 +1,12 @@
 import { base64Decode } from "../bytes/index.ts";
 import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
 import { SovereignError } from "../errors/index.ts";
-import type { KeyEvent, KeyPurpose, KeyRecord } from "../formats/index.ts";
+import {
+  type KeyEvent,
+  type KeyPurpose,
+  type KeyRecord,
+  NAMED_PURPOSES,
+} from "../formats/index.ts";
 
 /** A key with its window in the key log, by the sequence numbers of the events that bound it. */
 export interface KeyWindow {
@@ -97,9 +102,8 @@ export class KeyTable {
     if (this.#windows.has(record.key_id)) throw invalid(`key ${record.key_id} is enrolled twice`);
     const key = parsePublicKey(base64Decode(record.public_key));
     if (key.keyId !== record.key_id) throw invalid(`key ${record.key_id} has another key's bytes`);
-    const needsRole = record.purpose === "role" || record.purpose === "approval";
-    if (needsRole !== (record.role !== null)) {
-      throw invalid(`key ${record.key_id}: a role is for the purposes role and approval alone`);
+    if (NAMED_PURPOSES.includes(record.purpose) !== (record.role !== null)) {
+      throw invalid(`key ${record.key_id}: ${record.purpose} keys need a role, or must have none`);
     }
     if (record.purpose === "root") {
       if (this.#roots.size >= ROOTS_MAX) throw invalid(`more than ${ROOTS_MAX} root keys at once`);

@@ -1,56 +1,118 @@
 import type { CommitItem, CommitRefusal, CommitVerdict } from "../ledger/index.ts";
+import { bigintArray, bytesArray, intArray, textArray } from "./binary-arrays.ts";
+import type { Call } from "./database.ts";
 
-export const COMMIT_SQL = `select item, first_index, refusal from sovereign.commit_batch(
-  $1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::bigint[],
-  $8::int[], $9::text[], $10::int[], $11::int[], $12::bytea,
-  $13::int[], $14::text[], $15::bytea[],
-  $16::int[], $17::text[], $18::text[], $19::jsonb)`;
+export const COMMIT: Call = {
+  name: "commit_batch",
+  text: `select sizes, refusals from sovereign.commit_batch(
+    $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[],
+    $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::bytea[],
+    $12::int[], $13::text[], $14::bigint[], $15::int[], $16::bigint[],
+    $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::jsonb,
+    $24::text)`,
+};
 
 /** The parameters of one call of `commit_batch`: columns, not rows. Items count from 1. */
-export function commitParameters(items: readonly CommitItem[]): unknown[] {
-  let start = 1;
-  const entries = items.flatMap((item, at) =>
-    item.entries.map((entry) => {
-      const placed = { at: at + 1, ...entry, start };
-      start += entry.bytes.length;
-      return placed;
-    }),
-  );
-  const envelopes = items.flatMap((item, at) =>
-    (item.envelopes ?? []).map((envelope) => ({ at: at + 1, ...envelope })),
-  );
-  const nonces = items.flatMap((item, at) =>
-    (item.nonces ?? []).map((nonce) => ({ at: at + 1, ...nonce })),
-  );
+export function commitParameters(batch: string, items: readonly CommitItem[]): unknown[] {
+  const logs = logsOf(items);
   return [
-    items.map((item) => item.log),
-    items.map((item) => item.stream),
-    items.map((item) => item.expectedHead.count),
-    items.map((item) => item.expectedHead.hash),
-    items.map((item) => item.keyEpoch ?? null),
-    items.map((item) => item.fence?.runId ?? null),
-    items.map((item) => item.fence?.epoch ?? null),
-    entries.map((entry) => entry.at),
-    entries.map((entry) => entry.hash),
-    entries.map((entry) => entry.start),
-    entries.map((entry) => entry.bytes.length),
-    Buffer.concat(entries.map((entry) => entry.bytes)),
-    envelopes.map((envelope) => envelope.at),
-    envelopes.map((envelope) => envelope.digest),
-    envelopes.map((envelope) => hexBytes(envelope.bytes)),
-    nonces.map((nonce) => nonce.at),
-    nonces.map((nonce) => nonce.nonce),
-    nonces.map((nonce) => nonce.expiresAt),
-    JSON.stringify(rowsWritten(items)),
+    textArray(logs),
+    textArray(items.map((item) => item.log)),
+    textArray(items.map((item) => item.stream)),
+    bigintArray(items.map((item) => item.expectedHead.count)),
+    bytesArray(items.map((item) => Buffer.from(item.expectedHead.hash, "hex"))),
+    ...entryColumns(items, logs),
+    ...fenceColumns(items),
+    ...keyColumns(items),
+    ...nonceColumns(items),
+    ...envelopeColumns(items),
+    rowsWritten(items),
+    batch,
   ];
 }
 
-/** The text form of a bytea: cheaper than letting the driver escape each byte array. */
-function hexBytes(bytes: Uint8Array): string {
-  return `\\x${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("hex")}`;
+/** The logs of a batch, each once, in the order in which the call names them. */
+export function logsOf(items: readonly CommitItem[]): string[] {
+  return [...new Set(items.map((item) => item.log))];
 }
 
-function rowsWritten(items: readonly CommitItem[]): unknown {
+function entryColumns(items: readonly CommitItem[], logs: readonly string[]): Buffer[] {
+  const counts = logs.map(() => 0);
+  const numbers = new Map(logs.map((log, at) => [log, at]));
+  const item: number[] = [];
+  const log: number[] = [];
+  const place: number[] = [];
+  const sequence: number[] = [];
+  const stream: string[] = [];
+  const bytes: Uint8Array[] = [];
+  for (const [at, one] of items.entries()) {
+    const number = numbers.get(one.log) ?? 0;
+    let next = counts[number] ?? 0;
+    for (const [within, entry] of one.entries.entries()) {
+      item.push(at + 1);
+      log.push(number + 1);
+      place.push(next++);
+      sequence.push(one.expectedHead.count + within);
+      stream.push(one.stream);
+      bytes.push(entry.bytes);
+    }
+    counts[number] = next;
+  }
+  return [
+    intArray(item),
+    intArray(log),
+    bigintArray(place),
+    bigintArray(sequence),
+    textArray(stream),
+    bytesArray(bytes),
+  ];
+}
+
+function fenceColumns(items: readonly CommitItem[]): (Buffer | null)[] {
+  const rows = items.flatMap(({ fence }, at) =>
+    fence === undefined ? [] : [{ at: at + 1, ...fence }],
+  );
+  if (rows.length === 0) return [null, null, null];
+  return [
+    intArray(rows.map((row) => row.at)),
+    textArray(rows.map((row) => row.runId)),
+    bigintArray(rows.map((row) => row.epoch)),
+  ];
+}
+
+function keyColumns(items: readonly CommitItem[]): (Buffer | null)[] {
+  const rows = items.flatMap(({ keyEpoch }, at) =>
+    keyEpoch === undefined ? [] : [{ at: at + 1, keyEpoch }],
+  );
+  if (rows.length === 0) return [null, null];
+  return [intArray(rows.map((row) => row.at)), bigintArray(rows.map((row) => row.keyEpoch))];
+}
+
+function nonceColumns(items: readonly CommitItem[]): (Buffer | null)[] {
+  const rows = items.flatMap((item, at) =>
+    (item.nonces ?? []).map((nonce) => ({ at: at + 1, ...nonce })),
+  );
+  if (rows.length === 0) return [null, null, null];
+  return [
+    intArray(rows.map((row) => row.at)),
+    textArray(rows.map((row) => row.nonce)),
+    textArray(rows.map((row) => row.expiresAt)),
+  ];
+}
+
+function envelopeColumns(items: readonly CommitItem[]): (Buffer | null)[] {
+  const rows = items.flatMap((item, at) =>
+    (item.envelopes ?? []).map((envelope) => ({ at: at + 1, ...envelope })),
+  );
+  if (rows.length === 0) return [null, null, null];
+  return [
+    intArray(rows.map((row) => row.at)),
+    textArray(rows.map((row) => row.digest)),
+    bytesArray(rows.map((row) => row.bytes)),
+  ];
+}
+
+function rowsWritten(items: readonly CommitItem[]): string | null {
   const runs = items.flatMap(({ run }, at) =>
     run === undefined
       ? []
@@ -80,24 +142,43 @@ function rowsWritten(items: readonly CommitItem[]): unknown {
           output: step.output === null ? null : Buffer.from(step.output).toString("base64"),
         },
   );
-  return { runs, steps };
+  return runs.length + steps.length === 0 ? null : JSON.stringify({ runs, steps });
 }
 
-export interface VerdictRow {
-  readonly item: number;
-  readonly first_index: string | null;
-  readonly refusal: CommitRefusal | null;
+/** What `commit_batch` answers: the logs' sizes before, and a number for each item that is refused. */
+export interface CommitAnswer {
+  readonly sizes: readonly string[];
+  readonly refusals: readonly number[] | null;
 }
 
-export function verdictsOf(rows: readonly VerdictRow[], count: number): CommitVerdict[] {
-  const byItem = new Map(rows.map((row) => [row.item, row]));
-  return Array.from({ length: count }, (_, at): CommitVerdict => {
-    const row = byItem.get(at + 1);
-    if (row === undefined) throw new Error(`commit_batch gave no verdict for item ${at + 1}`);
-    if (row.refusal === null) return { status: "committed", firstIndex: Number(row.first_index) };
-    return { status: "refused", reason: row.refusal, detail: DETAILS[row.refusal] };
+/** Each item's verdict; the entries of those that were committed follow one another in their log. */
+export function verdictsOf(answer: CommitAnswer, items: readonly CommitItem[]): CommitVerdict[] {
+  const sizes = new Map(logsOf(items).map((log, at) => [log, Number(answer.sizes[at])]));
+  return items.map((item, at): CommitVerdict => {
+    const refusal = REFUSALS[answer.refusals?.[at] ?? 0];
+    if (refusal !== undefined) return refused(refusal, DETAILS[refusal]);
+    const firstIndex = sizes.get(item.log) ?? Number.NaN;
+    sizes.set(item.log, firstIndex + item.entries.length);
+    return { status: "committed", firstIndex };
   });
 }
+
+/** The verdict on an item that can not be committed whatever the ledger holds. */
+export function invalid(found: string): CommitVerdict {
+  return refused("invalid", `${DETAILS.invalid}: ${found}`);
+}
+
+function refused(reason: CommitRefusal, detail: string): CommitVerdict {
+  return { status: "refused", reason, detail };
+}
+
+const REFUSALS: readonly (CommitRefusal | undefined)[] = [
+  undefined,
+  "stream_conflict",
+  "fenced",
+  "key_epoch",
+  "nonce_used",
+];
 
 const DETAILS: Readonly<Record<CommitRefusal, string>> = {
   stream_conflict: "the stream does not stand where the writer thought",

@@ -4,6 +4,13 @@ import { type ConnectionTarget, ownerConfig } from "./embedded.ts";
 
 /** How long a lost connection is tried again before the database counts as gone. */
 const RECONNECT_MS = 10_000;
+const ANSWER_MS = 60_000;
+
+/** A call of a function of ours, and the name under which a connection keeps it prepared. */
+export interface Call {
+  readonly name: string;
+  readonly text: string;
+}
 
 /**
  * Connections that act as the application role, which owns nothing and reads one tenant at a time.
@@ -11,9 +18,13 @@ const RECONNECT_MS = 10_000;
  */
 export class Database {
   readonly #pool: pg.Pool;
+  /** A pooler may stand before a server that is given by URL: there nothing is kept prepared. */
+  readonly #prepares: boolean;
 
-  constructor(target: ConnectionTarget, connectionsMax = 8) {
+  /** @param answerMs how long an answer may take before the connection counts as lost */
+  constructor(target: ConnectionTarget, answerMs = ANSWER_MS, connectionsMax = 8) {
     const config = ownerConfig(target);
+    this.#prepares = target.kind === "embedded";
     const user = target.kind === "embedded" ? { user: "sovereign_app" } : {};
     this.#pool = new pg.Pool({
       ...config,
@@ -21,16 +32,17 @@ export class Database {
       max: connectionsMax,
       connectionTimeoutMillis: 5000,
       idleTimeoutMillis: 0,
+      query_timeout: answerMs,
+      keepAlive: true,
     });
-    // An idle connection that dies is replaced at the next use; the error itself says nothing.
+    // A connection that dies is replaced at the next use, and who uses it now is told by its query.
     this.#pool.on("error", () => undefined);
+    this.#pool.on("connect", (client) => client.on("error", () => undefined));
   }
 
   /** Run `work` in a transaction as the application role, seeing one tenant's rows or none. */
   async transaction<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-    const client = await this.#pool.connect().catch((cause: unknown) => {
-      throw unavailable(cause);
-    });
+    const client = await this.#connect();
     let broken = false;
     try {
       await client.query("begin");
@@ -43,7 +55,7 @@ export class Database {
     } catch (error) {
       broken = isConnectionLoss(error);
       if (!broken) await client.query("rollback").catch(() => (broken = true));
-      throw broken ? unavailable(error) : error;
+      throw broken || isRefusal(error) ? unavailable(error) : error;
     } finally {
       client.release(broken);
     }
@@ -52,21 +64,44 @@ export class Database {
   /**
    * One call of one of our functions: a transaction of its own in one round trip. The function
    * acts as its owner and checks for itself, so no tenant is set.
+   *
+   * @throws ERR_STORE_UNAVAILABLE where nothing was done
+   * @throws LostCall where it may have been done, or may yet be
    */
-  async call<R extends pg.QueryResultRow>(sql: string, values: unknown[]): Promise<R[]> {
+  async call<R extends pg.QueryResultRow>(call: Call, values: unknown[]): Promise<R[]> {
+    const client = await this.#connect();
+    let lost = false;
     try {
-      return (await this.#pool.query<R>(sql, values)).rows;
+      const query = this.#prepares ? { ...call, values } : { text: call.text, values };
+      return (await client.query<R>(query)).rows;
     } catch (error) {
-      throw isConnectionLoss(error) ? unavailable(error) : error;
+      lost = isConnectionLoss(error);
+      if (lost) throw new LostCall(unavailable(error));
+      throw isRefusal(error) ? unavailable(error) : error;
+    } finally {
+      client.release(lost);
     }
   }
 
   /** As {@link Database.transaction}, tried again for a while when the connection is lost. */
-  async read<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+  read<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+    return this.#persist(() => this.transaction(tenant, work));
+  }
+
+  /** As {@link Database.call}, tried again likewise: only for what may well be done twice. */
+  repeat<R extends pg.QueryResultRow>(call: Call, values: unknown[]): Promise<R[]> {
+    return this.#persist(() =>
+      this.call<R>(call, values).catch((error: unknown) => {
+        throw error instanceof LostCall ? error.reason : error;
+      }),
+    );
+  }
+
+  async #persist<T>(work: () => Promise<T>): Promise<T> {
     const deadline = performance.now() + RECONNECT_MS;
     for (;;) {
       try {
-        return await this.transaction(tenant, work);
+        return await work();
       } catch (error) {
         const lost = error instanceof SovereignError && error.code === "ERR_STORE_UNAVAILABLE";
         if (!lost || performance.now() > deadline) throw error;
@@ -75,26 +110,54 @@ export class Database {
     }
   }
 
+  async #connect(): Promise<pg.PoolClient> {
+    try {
+      return await this.#pool.connect();
+    } catch (cause) {
+      throw unavailable(cause);
+    }
+  }
+
   async close(): Promise<void> {
     await this.#pool.end();
   }
 }
 
-/** SQLSTATE classes that say: the connection or the server is gone, or going (08, 53, 57P0x). */
+/** A call whose answer never came. Whoever made it finds out what became of it. */
+export class LostCall extends Error {
+  readonly reason: SovereignError;
+
+  constructor(reason: SovereignError) {
+    super(reason.message, { cause: reason });
+    this.reason = reason;
+  }
+}
+
+/** Whether an error says that the connection or the server is gone, or going. */
 export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  const code = (error as { code?: string }).code ?? "";
   return (
-    /^(08...|57P0[0-9]|53...)$/.test(code) ||
-    /^E(PIPE|CONN|NOENT|TIMEDOUT|NOTFOUND)/.test(code) ||
-    /Connection terminated|connection timeout|not queryable|timeout exceeded/i.test(error.message)
+    /^(08...|57P0[0-9])$/.test(codeOf(error)) ||
+    /^E(PIPE|CONN|NOENT|TIMEDOUT|NOTFOUND)/.test(codeOf(error)) ||
+    /Connection terminated|not queryable|timeout/i.test(error.message)
   );
+}
+
+/** The server has no room, memory or connections: it did nothing, and says so (SQLSTATE 53). */
+function isRefusal(error: unknown): boolean {
+  return /^53...$/.test(codeOf(error));
+}
+
+/** The SQLSTATE or the system's code of an error; empty where it has none. */
+export function codeOf(error: unknown): string {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return typeof code === "string" ? code : "";
 }
 
 function unavailable(cause: unknown): SovereignError {
   if (cause instanceof SovereignError) return cause;
   // The cause's text may quote connection settings; only its code is passed on.
-  const code = (cause as { code?: string } | null)?.code ?? "connection lost";
+  const code = codeOf(cause) || "connection lost";
   return new SovereignError(
     "ERR_STORE_UNAVAILABLE",
     `The database does not answer (${code}). Nothing was acknowledged; try again.`,

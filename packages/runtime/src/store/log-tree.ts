@@ -23,7 +23,8 @@ async function hashesAt(
   const found =
     level === 0
       ? await client.query<{ hash: Uint8Array }>(
-          "select leaf as hash from sovereign.entries where log_id = $1 and index >= $2 and index < $3 order by index",
+          // The Merkle leaf (RFC 6962 §2.1).
+          "select sha256('\\x00'::bytea || bytes) as hash from sovereign.entries where log_id = $1 and index >= $2 and index < $3 order by index",
           [log, from, from + count],
         )
       : await client.query<{ hash: Uint8Array }>(

@@ -47,7 +47,10 @@ export async function migrate(client: pg.ClientBase): Promise<void> {
   }
 }
 
-/** The owner of the tables can not log in; the application role owns nothing. */
+/**
+ * The owner of the tables can not log in; the application role owns nothing. Who may not make
+ * roles finds them made, and is a member of both.
+ */
 const ROLES = `do $$ begin
   if not exists (select from pg_roles where rolname = 'sovereign_owner') then
     create role sovereign_owner nologin;
@@ -55,7 +58,9 @@ const ROLES = `do $$ begin
   if not exists (select from pg_roles where rolname = 'sovereign_app') then
     create role sovereign_app login;
   end if;
-  execute format('grant sovereign_owner, sovereign_app to %I', current_user);
+  if not (pg_has_role('sovereign_owner', 'usage') and pg_has_role('sovereign_app', 'usage')) then
+    execute format('grant sovereign_owner, sovereign_app to %I', current_user);
+  end if;
 end $$`;
 
 function readMigrations(): Migration[] {

@@ -18,10 +18,12 @@ import type {
   StoredEntry,
   StreamHead,
 } from "../ledger/index.ts";
+import { type Entropy, systemEntropy } from "../kernel/index.ts";
 import { EMPTY_STREAM } from "../ledger/index.ts";
 import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
-import { COMMIT_SQL, commitParameters, type VerdictRow, verdictsOf } from "./commit-sql.ts";
+import { invalid } from "./commit-sql.ts";
+import { Committer } from "./committer.ts";
 import { Database, isConnectionLoss } from "./database.ts";
 import { type ConnectionTarget, ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
@@ -30,6 +32,7 @@ import { migrate } from "./migrate.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
+const CLAIM_RUN = { name: "claim_run", text: "select sovereign.claim_run($1) as epoch" };
 
 export interface StoreOptions {
   /** The data folder's `postgres/`; used where no URL is given. */
@@ -38,6 +41,9 @@ export interface StoreOptions {
   readonly headsFolder: string;
   /** A PostgreSQL connection URL, which means: no embedded server. */
   readonly databaseUrl: string | null;
+  /** How long the server may take to answer before it counts as gone. */
+  readonly answerMs?: number;
+  readonly entropy?: Entropy;
 }
 
 /** The one importer of the database driver: ledger, runs and steps over PostgreSQL. */
@@ -50,8 +56,9 @@ export class Store implements RunStore {
   private constructor(target: ConnectionTarget, options: StoreOptions) {
     this.#target = target;
     this.#options = options;
-    this.#database = new Database(target);
-    this.#batcher = new Batcher((items) => this.#commitBatch(items));
+    this.#database = new Database(target, options.answerMs);
+    const committer = new Committer(this.#database, options.entropy ?? systemEntropy);
+    this.#batcher = new Batcher((items) => committer.commitBatch(items));
   }
 
   /**
@@ -83,7 +90,7 @@ export class Store implements RunStore {
       await migrate(client);
       const store = new Store(target, options);
       // A connection of our own from here on: whoever leaves now sees that the server is used.
-      await store.#database.call("select 1", []);
+      await store.#database.transaction("", () => Promise.resolve());
       return store;
     } catch (cause) {
       if (cause instanceof SovereignError) throw cause;
@@ -109,45 +116,13 @@ export class Store implements RunStore {
   }
 
   commit(item: CommitItem): Promise<CommitVerdict> {
+    if (item.entries.length === 0) return Promise.resolve(invalid("it has no entry"));
     return this.#batcher.commit(item);
   }
 
-  async #commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
-    try {
-      const rows = await this.#database.call<VerdictRow>(COMMIT_SQL, commitParameters(items));
-      return verdictsOf(rows, items.length);
-    } catch (error) {
-      if (!(error instanceof SovereignError)) throw error;
-      return await this.#resolve(items, error);
-    }
-  }
-
-  /**
-   * The connection was lost on the way: the batch is either wholly there or not at all. One look
-   * tells, once no commit of these logs is under way any more.
-   */
-  async #resolve(items: readonly CommitItem[], lost: SovereignError): Promise<CommitVerdict[]> {
-    const verdicts: CommitVerdict[] = [];
-    for (const item of items) {
-      const index = await this.#database.read(item.log, async (client) => {
-        await client.query("select sovereign.settle_log($1)", [item.log]);
-        const found = await client.query<{ index: string; hash: string }>(
-          "select index, hash from sovereign.entries where log_id = $1 and stream = $2 and sequence = $3",
-          [item.log, item.stream, item.expectedHead.count],
-        );
-        const row = found.rows[0];
-        return row !== undefined && row.hash === item.entries[0]?.hash ? Number(row.index) : null;
-      });
-      // Nothing of a batch that was lost is there: then no item of it is.
-      if (index === null) throw lost;
-      verdicts.push({ status: "committed", firstIndex: index });
-    }
-    return verdicts;
-  }
-
   async claimRun(runId: string): Promise<number> {
-    const sql = "select sovereign.claim_run($1) as epoch";
-    const rows = await this.#database.call<{ epoch: string | null }>(sql, [runId]);
+    // Claimed twice is claimed: the epoch that is told is the last one.
+    const rows = await this.#database.repeat<{ epoch: string | null }>(CLAIM_RUN, [runId]);
     const epoch = rows[0]?.epoch ?? null;
     if (epoch !== null) return Number(epoch);
     throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
@@ -187,12 +162,12 @@ export class Store implements RunStore {
 
   async streamHead(log: string, stream: string): Promise<StreamHead> {
     return this.#database.read(log, async (client) => {
-      const found = await client.query<{ count: string; head_hash: string }>(
-        "select count, head_hash from sovereign.streams where log_id = $1 and stream = $2",
+      const found = await client.query<{ count: string; hash: string }>(
+        "select sequence + 1 as count, encode(hash, 'hex') as hash from sovereign.entries where log_id = $1 and stream = $2 order by sequence desc limit 1",
         [log, stream],
       );
       const row = found.rows[0];
-      return row === undefined ? EMPTY_STREAM : { count: Number(row.count), hash: row.head_hash };
+      return row === undefined ? EMPTY_STREAM : { count: Number(row.count), hash: row.hash };
     });
   }
 
@@ -223,7 +198,7 @@ export class Store implements RunStore {
   #entries(log: string, where: string, values: unknown[]): Promise<StoredEntry[]> {
     return this.#database.read(log, async (client) => {
       const found = await client.query<{ index: string; hash: string; bytes: Uint8Array }>(
-        `select index, hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
+        `select index, encode(hash, 'hex') as hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
         [log, ...values],
       );
       return found.rows.map((row) => ({ ...row, index: Number(row.index) }));
@@ -300,7 +275,7 @@ export class Store implements RunStore {
 
 async function logSize(client: pg.ClientBase, log: string): Promise<number> {
   const found = await client.query<{ size: string }>(
-    "select size from sovereign.logs where log_id = $1",
+    "select index + 1 as size from sovereign.entries where log_id = $1 order by index desc limit 1",
     [log],
   );
   return Number(found.rows[0]?.size ?? 0);

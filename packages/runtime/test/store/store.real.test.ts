@@ -9,13 +9,9 @@ import {
   verifyInclusionSet,
 } from "@sovereign/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  type CommitItem,
-  createEntry,
-  EMPTY_STREAM,
-  StreamWriter,
-} from "../../src/ledger/index.ts";
+import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
 import { Store } from "../../src/store/index.ts";
+import { fieldsOf, itemFor, newStream } from "../support/entries.ts";
 import { testSigner } from "../support/keys.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sov-store-"));
@@ -33,29 +29,6 @@ afterAll(async () => {
   await store.close();
   rmSync(folder, { recursive: true, force: true });
 });
-
-let streams = 0;
-const newStream = (): string =>
-  `run_${String(streams++)
-    .padStart(20, "a")
-    .replaceAll(/\d/g, (d) => "bcdefghijk"[Number(d)] as string)}`;
-
-function fieldsOf(stream: string, note: string): Parameters<typeof createEntry>[1] {
-  return {
-    stream,
-    tenantId: "acme",
-    runId: stream,
-    timestamp: "2026-01-01T00:00:00.000Z",
-    eventType: "test.noted",
-    severity: "INFO",
-    data: { note },
-  };
-}
-
-function itemFor(stream: string, log = "acme"): CommitItem {
-  const { bytes, hash } = createEntry(EMPTY_STREAM, fieldsOf(stream, "first"));
-  return { log, stream, expectedHead: EMPTY_STREAM, entries: [{ bytes, hash }] };
-}
 
 describe("the store", () => {
   it("commits many streams at once and proves every entry under a signed head", async () => {

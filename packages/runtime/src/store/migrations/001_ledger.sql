@@ -1,57 +1,49 @@
 -- The ledger, runs and steps. Evidence is append-only: by privilege, and by trigger against owners.
-create schema sovereign;
+create schema sovereign authorization sovereign_owner;
+-- A log's row is its lock. How long a log or a stream is, and where it stands, the entries say.
+-- Keys compare by bytes: no server's locale, nor a change of it, touches their order.
 create table sovereign.logs (
-  log_id text primary key,
-  size bigint not null default 0 check (size >= 0)
-);
--- Only the functions write, and they make a log before its streams: no foreign key checks each row.
-create table sovereign.streams (
-  log_id text not null,
-  stream text not null,
-  count bigint not null,
-  head_hash text not null,
-  primary key (log_id, stream)
+  log_id text collate "C" primary key
 );
 create table sovereign.entries (
-  log_id text not null,
+  log_id text collate "C" not null,
   index bigint not null,
-  stream text not null,
+  stream text collate "C" not null,
   sequence bigint not null,
-  hash text not null,
-  leaf bytea not null,
+  hash bytea not null,
   bytes bytea not null,
   primary key (log_id, index),
   unique (log_id, stream, sequence)
 );
 create table sovereign.envelopes (
-  log_id text not null,
-  digest text not null,
+  log_id text collate "C" not null,
+  digest text collate "C" not null,
   bytes bytea not null,
   primary key (log_id, digest)
 );
 create table sovereign.nonces (
-  nonce text primary key,
-  log_id text not null,
+  nonce text collate "C" primary key,
+  log_id text collate "C" not null,
   expires_at text not null
 );
 -- Roots of complete subtrees of 2^level leaves, level 8, 16, 24 …
 create table sovereign.nodes (
-  log_id text not null,
+  log_id text collate "C" not null,
   level int not null,
   index bigint not null,
   hash bytea not null,
   primary key (log_id, level, index)
 );
 create table sovereign.checkpoints (
-  log_id text not null,
+  log_id text collate "C" not null,
   size bigint not null,
   note text not null,
   frontier bytea not null,
   primary key (log_id, size)
 );
 create table sovereign.runs (
-  run_id text primary key,
-  log_id text not null,
+  run_id text collate "C" primary key,
+  log_id text collate "C" not null,
   name text not null,
   mode text not null,
   status text not null,
@@ -66,15 +58,20 @@ create table sovereign.runs (
 );
 create index runs_by_log on sovereign.runs (log_id, created_at desc);
 create table sovereign.steps (
-  run_id text not null,
-  step_id text not null,
-  log_id text not null,
+  run_id text collate "C" not null,
+  step_id text collate "C" not null,
+  log_id text collate "C" not null,
   status text not null,
   attempt int not null,
   action_digest text not null,
   output bytea,
   updated_at timestamptz not null default now(),
   primary key (run_id, step_id)
+);
+
+-- Batches whose answer was lost before they were found: they are refused, should they still come.
+create table sovereign.abandoned (
+  batch text collate "C" primary key
 );
 
 create function sovereign.refuse_change() returns trigger language plpgsql as $$
@@ -86,7 +83,9 @@ end $$;
 do $$
 declare name text;
 begin
-  foreach name in array array['entries', 'envelopes', 'nonces', 'nodes', 'checkpoints'] loop
+  foreach name in array array[
+    'logs', 'entries', 'envelopes', 'nonces', 'nodes', 'checkpoints'
+  ] loop
     execute format(
       'create trigger append_only before update or delete on sovereign.%I
          for each row execute function sovereign.refuse_change()', name);
@@ -102,7 +101,7 @@ do $$
 declare name text;
 begin
   foreach name in array array[
-    'logs', 'streams', 'entries', 'envelopes', 'nonces', 'nodes', 'checkpoints', 'runs', 'steps'
+    'logs', 'entries', 'envelopes', 'nonces', 'nodes', 'checkpoints', 'runs', 'steps'
   ] loop
     execute format('alter table sovereign.%I enable row level security', name);
     execute format('alter table sovereign.%I force row level security', name);
@@ -116,5 +115,5 @@ begin
     execute format('grant select on sovereign.%I to sovereign_app', name);
   end loop;
 end $$;
-alter schema sovereign owner to sovereign_owner;
+alter table sovereign.abandoned owner to sovereign_owner;
 grant usage on schema sovereign to sovereign_app;

@@ -1,0 +1,142 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
+import { findBinaries, type ServerBinaries } from "../../src/store/binaries.ts";
+
+/** A server of somebody else's, as a URL names one: over TCP, with a password. */
+export interface PostgresServer {
+  readonly port: number;
+  readonly superuser: string;
+  /** The URL of an ordinary role that owns one database. */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+const SUPER_PASSWORD = "super secret";
+export const PASSWORD = "quite-secret";
+
+/** @param folder an empty folder, where the server's data go */
+export async function startPostgres(folder: string): Promise<PostgresServer> {
+  const binaries = findBinaries(join(folder, "links"));
+  const passwordFile = join(folder, "password");
+  writeFileSync(passwordFile, SUPER_PASSWORD, { mode: 0o600 });
+  const data = join(folder, "data");
+  const initial = ["-D", data, "-U", "root", "-A", "scram-sha-256", "--pwfile", passwordFile];
+  runOnce(binaries, binaries.initdb, [...initial, "-E", "UTF8", "--no-sync"], folder);
+  const port = await freePort();
+  const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories="];
+  const args = ["-D", data, ...settings.flatMap((setting) => ["-c", setting])];
+  const server = start(binaries.wrapper, binaries.postgres, args, binaries.env, folder);
+  const password = encodeURIComponent(SUPER_PASSWORD);
+  const superuser = `postgres://root:${password}@127.0.0.1:${port}/postgres`;
+  await answers(superuser, () => readFileSync(join(folder, "log"), "utf8"));
+  await query(superuser, `create role app login createrole password '${PASSWORD}'`);
+  await query(superuser, "create database app owner app");
+  const url = `postgres://app:${PASSWORD}@127.0.0.1:${port}/app`;
+  return { port, superuser, url, stop: () => stop(server, "SIGINT") };
+}
+
+/**
+ * PgBouncer in transaction mode before a server.
+ * @returns its URL and how to stop it, or null where it is not installed
+ */
+export async function startPooler(
+  folder: string,
+  server: PostgresServer,
+): Promise<{ readonly url: string; stop(): Promise<void> } | null> {
+  const program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].find(
+    (path) => spawnSync(path, ["--version"]).status === 0,
+  );
+  if (program === undefined) return null;
+  const port = await freePort();
+  writeFileSync(join(folder, "users.txt"), `"app" "${PASSWORD}"\n`, { mode: 0o600 });
+  const lines = [
+    "[databases]",
+    `app = host=127.0.0.1 port=${server.port} dbname=app`,
+    "[pgbouncer]",
+    "listen_addr = 127.0.0.1",
+    `listen_port = ${port}`,
+    "unix_socket_dir =",
+    "auth_type = scram-sha-256",
+    `auth_file = ${join(folder, "users.txt")}`,
+    "pool_mode = transaction",
+    "default_pool_size = 3",
+  ];
+  writeFileSync(join(folder, "pgbouncer.ini"), `${lines.join("\n")}\n`);
+  // It refuses root as PostgreSQL does, and is helped likewise.
+  const { wrapper, env } = findBinaries(join(folder, "links"));
+  const child = start(wrapper, program, ["-q", join(folder, "pgbouncer.ini")], env, folder);
+  const url = `postgres://app:${PASSWORD}@127.0.0.1:${port}/app`;
+  await answers(url, () => readFileSync(join(folder, "log"), "utf8"));
+  return { url, stop: () => stop(child, "SIGTERM") };
+}
+
+export async function query(url: string, sql: string): Promise<pg.QueryResult> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+  client.on("error", () => undefined);
+  try {
+    await client.connect();
+    return await client.query(sql);
+  } finally {
+    await client.end();
+  }
+}
+
+function runOnce(
+  { wrapper, env }: ServerBinaries,
+  command: string,
+  args: readonly string[],
+  cwd: string,
+): void {
+  const [program = "", ...rest] = [...wrapper, command, ...args];
+  const end = spawnSync(program, rest, { env, cwd, encoding: "utf8" });
+  if (end.status !== 0) throw new Error(`${command} failed: ${end.stderr}`);
+}
+
+function start(
+  wrapper: readonly string[],
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  folder: string,
+): ChildProcess {
+  const log = openSync(join(folder, "log"), "a");
+  const [program = "", ...rest] = [...wrapper, command, ...args];
+  return spawn(program, rest, { env, cwd: folder, stdio: ["ignore", log, log] });
+}
+
+function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  return new Promise((ended) => {
+    child.on("exit", () => {
+      ended();
+    });
+    if (child.exitCode !== null || !child.kill(signal)) ended();
+  });
+}
+
+async function answers(url: string, log: () => string): Promise<void> {
+  for (let waited = 0; waited < 60_000; waited += 50) {
+    try {
+      await query(url, "select 1");
+      return;
+    } catch {
+      await sleep(50);
+    }
+  }
+  throw new Error(`no answer: ${log()}`);
+}
+
+function freePort(): Promise<number> {
+  return new Promise((found) => {
+    const server = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo;
+      server.close(() => {
+        found(port);
+      });
+    });
+  });
+}

@@ -1,0 +1,57 @@
+import { spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const BLOCK = Buffer.alloc(64 * 1024, 1);
+
+/** A disk of its own in memory, that can be filled and made read-only. Only root may have one. */
+export class SmallDisk {
+  readonly path: string;
+  readonly #ballast: string;
+
+  private constructor(path: string) {
+    this.path = path;
+    this.#ballast = join(path, "ballast");
+  }
+
+  /** @returns null where this user may not mount one */
+  static mount(megabytes: number): SmallDisk | null {
+    if (process.getuid?.() !== 0) return null;
+    const path = mkdtempSync(join(tmpdir(), "sov-disk-"));
+    const options = `size=${megabytes}m,mode=0700`;
+    const end = spawnSync("mount", ["-t", "tmpfs", "-o", options, "none", path]);
+    if (end.status === 0) return new SmallDisk(path);
+    rmSync(path, { recursive: true });
+    return null;
+  }
+
+  /** Fill it until so many bytes are left. */
+  fill(bytesLeft: number): void {
+    this.empty();
+    const { bavail, bsize } = statfsSync(this.path);
+    const file = openSync(this.#ballast, "w");
+    try {
+      for (let left = bavail * bsize - bytesLeft; left > 0; left -= BLOCK.length) {
+        writeSync(file, BLOCK, 0, Math.min(left, BLOCK.length));
+      }
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  /** Make room again. */
+  empty(): void {
+    rmSync(this.#ballast, { force: true });
+  }
+
+  setReadOnly(readOnly: boolean): void {
+    const end = spawnSync("mount", ["-o", `remount,${readOnly ? "ro" : "rw"}`, this.path]);
+    if (end.status !== 0) throw new Error(`remount failed: ${String(end.stderr)}`);
+  }
+
+  unmount(): void {
+    spawnSync("umount", ["--lazy", this.path]);
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
