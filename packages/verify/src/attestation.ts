@@ -14,6 +14,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import type { Evidence } from "./evidence.ts";
+import { verifyGateReceipt } from "./gate-receipt.ts";
 import { envelopesOf } from "./signatures.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
@@ -60,10 +61,9 @@ export function verifyAttestations(evidence: Evidence, step: StepRecorder): void
 function declaredArtifacts(evidence: Evidence, step: StepRecorder): ArtifactRef[] {
   const artifacts: ArtifactRef[] = [];
   for (const [sequence, entry] of evidence.bundle.entries.entries()) {
-    if (entry.entry.event_type !== "execution.completed") continue;
-    const data = step.check(`entries[${sequence}]`, () =>
-      evidence.data(entry, "execution.completed"),
-    );
+    const { event_type: event } = entry.entry;
+    if (event !== "execution.completed" && event !== "evidence.recorded") continue;
+    const data = step.check(`entries[${sequence}]`, () => evidence.data(entry, event));
     for (const artifact of data?.artifacts ?? []) artifacts.push(artifact);
   }
   return artifacts;
@@ -128,6 +128,8 @@ function verifyStatement(
       for (const subject of statement.subject) {
         if (!known.has(subject.digest.sha256)) throw wrong(`${subject.name} is no artifact.`);
       }
+    } else if (type === predicateType("gate-receipt")) {
+      verifyGateReceipt(evidence, digest, entry);
     } else if (type === predicateType("rollback-proof")) {
       const { predicate } = evidence.open(digest, "rollback-proof", entry, () => attestation);
       expectEqual(predicate.run_id, entry.entry.run_id, "The rollback's run");

@@ -92,6 +92,8 @@ function verifyAttestation(evidence: Evidence, entry: PlacedEntry, digest: strin
     expectEqual(predicate.run_id, entry.entry.run_id, "The vote's run");
   } else if (type === predicateType("rollback-proof")) {
     evidence.open(digest, "rollback-proof", entry, () => attestation);
+  } else if (type === predicateType("gate-receipt")) {
+    evidence.open(digest, "gate-receipt", entry, () => attestation);
   } else if (type === SLSA_PROVENANCE_TYPE) evidence.openAny(digest, type, entry, attestation);
   else throw wrong(`Attestations of type ${type} are not known.`);
 }

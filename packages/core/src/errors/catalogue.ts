@@ -1,5 +1,6 @@
 import { authorityCodes } from "./codes/authority.ts";
 import { coreCodes } from "./codes/core.ts";
+import { executorCodes } from "./codes/executor.ts";
 import { kernelCodes } from "./codes/kernel.ts";
 import { policyCodes } from "./codes/policy.ts";
 import { runsCodes } from "./codes/runs.ts";
@@ -19,6 +20,7 @@ export const errorCatalogue = {
   ...sandboxCodes,
   ...scramCodes,
   ...runsCodes,
+  ...executorCodes,
 } as const;
 
 export type ErrorCode = keyof typeof errorCatalogue;

@@ -96,6 +96,8 @@ export const entryData = {
     usage,
     output: json,
   }),
+  /** Files of evidence that are no action's own output. */
+  "evidence.recorded": z.strictObject({ artifacts: z.array(artifactRef) }),
   "execution.denied": refusal,
   "execution.pending": refusal,
   "execution.blocked": refusal,

@@ -18,6 +18,25 @@ export {
   type PlacedEntry,
   type Severity,
 } from "./entry.ts";
+export type {
+  Checksums,
+  ExecutionResult,
+  FileChecksum,
+  GateReceipt,
+  GateResult,
+  IntentStatus,
+  RepositoryRollbackProof,
+  SandboxProof,
+  StepResult,
+  TapeEvent,
+} from "./exec-evidence.ts";
+export {
+  type AnswerPack,
+  type ExecRequest,
+  isKnownOperation,
+  operationType,
+  type QuestionPack,
+} from "./exec-request.ts";
 export { parseFormat } from "./parse.ts";
 export {
   type Approval,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { policyDecision } from "./action.ts";
+import { gateReceipt } from "./exec-evidence.ts";
 import {
   artifactRef,
   count,
@@ -196,6 +197,7 @@ export const predicates = {
   "scram-order": scramOrder,
   "scram-reset": scramReset,
   "kill-receipt": killReceipt,
+  "gate-receipt": gateReceipt,
 } as const;
 
 export type PredicateName = keyof typeof predicates;

@@ -17,6 +17,16 @@ import {
   streamName,
   timestamp,
 } from "./common.ts";
+import {
+  checksums,
+  executionResult,
+  gitId,
+  intentStatus,
+  repositoryRollbackProof,
+  sandboxProof,
+  tapeEvent,
+} from "./exec-evidence.ts";
+import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
@@ -30,6 +40,7 @@ export const fields = {
   count,
   digest,
   eventType,
+  gitId,
   installationId,
   json,
   jsonObject,
@@ -67,6 +78,15 @@ export const formats = {
   trustRoot,
   complianceBundle,
   verificationReport,
+  execRequest,
+  questionPack,
+  answerPack,
+  tapeEvent,
+  checksums,
+  executionResult,
+  sandboxProof,
+  repositoryRollbackProof,
+  intentStatus,
 } as const;
 
 /** Every format that is published as a JSON Schema, by its name. */
@@ -83,4 +103,13 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "compliance-bundle": complianceBundle,
   "verification-report": verificationReport,
   "scram-event": scramEvent,
+  "exec-request": execRequest,
+  "question-pack": questionPack,
+  "answer-pack": answerPack,
+  "run-tape-event": tapeEvent,
+  checksums,
+  "execution-result": executionResult,
+  "sandbox-proof": sandboxProof,
+  "repository-rollback-proof": repositoryRollbackProof,
+  "intent-status": intentStatus,
 };

@@ -1,6 +1,9 @@
 export { runCli } from "./program.ts";
 export type {
   DrillReport,
+  ExecFiles,
+  ExecInput,
+  ExecPlanReport,
   RunInput,
   RunReport,
   ScramOutcome,

@@ -1,6 +1,8 @@
 import { Command, CommanderError } from "commander";
 import { bundleCommands } from "./commands/bundle.ts";
 import { doctorCommand } from "./commands/doctor.ts";
+import { execCommands } from "./commands/exec.ts";
+import { gatesCommands } from "./commands/gates.ts";
 import { keysCommands } from "./commands/keys.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { runCommands } from "./commands/run.ts";
@@ -37,6 +39,8 @@ export async function runCli(
     .showHelpAfterError("(add --help for what is expected)");
   for (const add of [
     runCommands,
+    execCommands,
+    gatesCommands,
     keysCommands,
     policyCommands,
     bundleCommands,

@@ -1,8 +1,9 @@
+import type { ExecProgress } from "../executor/index.ts";
 import type { Progress } from "../pipeline/index.ts";
 import type { Output } from "./output.ts";
 
 /** Plain lines as a run goes on; with `--json`, one event a line on standard output. */
-export function showProgress(output: Output): (progress: Progress) => void {
+export function showProgress(output: Output): (progress: Progress | ExecProgress) => void {
   if (output.json) {
     return (progress) => {
       output.printJson(progress);
@@ -28,6 +29,20 @@ export function showProgress(output: Output): (progress: Progress) => void {
         return;
       case "agent.faulty":
         output.note(`     ${paint(31, "faulty")} ${progress.role}: ${progress.detail}`);
+        return;
+      case "exec.started":
+        output.note(`${progress.steps} steps, run ${progress.run}`);
+        return;
+      case "step.started":
+        output.note(`  ${progress.step}: ${progress.operations} operations`);
+        return;
+      case "step.completed":
+        output.note(
+          `     ${paint(32, "committed")} ${progress.commit.slice(0, 12)}: ${progress.files} files`,
+        );
+        return;
+      case "exec.brought_back":
+        output.note(`  ${progress.commits} commits brought back: ${progress.head.slice(0, 12)}`);
         return;
       case "approval.needed":
         output.note(`     ${progress.reason}`);

@@ -10,6 +10,8 @@ import type {
   ScramReason,
   ScramScope,
   ScramState,
+  AnswerPack,
+  GateReceipt,
   TrustRoot,
   VerificationReport,
 } from "@sovereign/core";
@@ -19,6 +21,7 @@ import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index
 import type { RunRow } from "../runs/index.ts";
 import type { SandboxReport } from "../sandbox/index.ts";
 import type { JournalLine, LatchedStop } from "../scram/index.ts";
+import type { ExecProgress } from "../executor/index.ts";
 
 /** How a run ended, for the command line. */
 export interface RunReport {
@@ -35,7 +38,54 @@ export interface RunInput {
   readonly tenantId: string;
   readonly approvers: readonly string[];
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress) => void;
+  readonly onProgress: (progress: Progress | ExecProgress) => void;
+}
+
+export interface ExecInput extends RunInput {
+  /** How long to wait for another run on the same repository, in milliseconds. */
+  readonly waitMs: number;
+}
+
+/** The files of an execution: a request, a policy, and a folder of the repository. */
+export interface ExecFiles {
+  readonly request: string;
+  readonly policy: string;
+  readonly repository: string;
+}
+
+/** What one operation of a request would meet. */
+export interface PlannedDecision {
+  readonly step: string;
+  readonly operation: string;
+  readonly type: string;
+  readonly resource: string;
+  readonly effect: "allow" | "deny" | "step_up";
+  readonly why: string;
+}
+
+export interface ExecPlanReport {
+  readonly request: string;
+  readonly digest: string;
+  readonly repository: string;
+  readonly base: string;
+  readonly limits: {
+    readonly files: number;
+    readonly file_bytes: number;
+    readonly timeout_ms: number;
+  };
+  readonly decisions: readonly PlannedDecision[];
+}
+
+export interface ExecStatusReport {
+  readonly runId: string;
+  readonly status: string;
+  readonly reason: string | null;
+  readonly repository: string;
+  readonly base: string;
+  readonly broughtTo: string | null;
+  readonly head: string;
+  readonly recovery: string;
+  readonly place: string;
 }
 
 /** What an order says. */
@@ -137,5 +187,13 @@ export interface Services {
   scramKeys(): Promise<readonly KeyWindow[]>;
   scramLog(): Promise<readonly JournalLine[]>;
   scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
+  planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
+  runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
+  resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  requestStatus(runId: string, input: ExecInput): Promise<ExecStatusReport>;
+  rollbackRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
+  answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
+  applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
   probeSandbox(): Promise<SandboxReport>;
 }

@@ -30,7 +30,6 @@ import {
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
 import {
   ArtifactStore,
-  exportBundle,
   type RunPlan,
   type RunRow,
   RunRecorder,
@@ -40,6 +39,7 @@ import {
 import { connectSandbox } from "../sandbox/index.ts";
 import type { ScramLink, WorkOwner } from "../scram/index.ts";
 import type { Installation } from "./installation.ts";
+import { sealRun } from "./seal-run.ts";
 import { readApprovals } from "./approvals.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -87,7 +87,7 @@ export async function submitPipeline(options: SubmitOptions): Promise<RunResult>
 }
 
 /** A tenant's name becomes its log's name, an origin and a file's: the installation's is taken. */
-function checkTenant(tenantId: string): void {
+export function checkTenant(tenantId: string): void {
   if (fields.name.safeParse(tenantId).success && tenantId !== INSTALLATION_LOG) return;
   throw new SovereignError(
     "ERR_TENANT_INVALID",
@@ -223,7 +223,7 @@ function configOf(frozen: FrozenPipeline, mode: Mode): JsonObject {
 }
 
 /** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */
-function stoppable(
+export function stoppable(
   outer: AbortSignal,
   scram: ScramLink,
   owner: WorkOwner,
@@ -239,8 +239,8 @@ function stoppable(
 }
 
 /** Approvals that were given before, and those that the caller gives now with keys held here. */
-async function gatherApprovals(
-  options: SubmitOptions,
+export async function gatherApprovals(
+  options: Pick<SubmitOptions, "installation" | "tenantId" | "approvers" | "onProgress">,
   authority: Authority,
   runId: string,
   pending: Pending,
@@ -317,26 +317,7 @@ async function end(
   outcome: Outcome | null,
   code: string | null,
 ): Promise<RunResult> {
-  const { installation, tenantId } = options;
-  const { session, authority } = context;
-  await session.seal(status, reason);
-  const signer = await authority.signer("checkpoint", null);
-  for (const log of [tenantId, INSTALLATION_LOG]) {
-    await installation.store.sealCheckpoint(log, installation.origin(log), signer);
-  }
-  const { runId } = session.plan;
-  const folder = installation.folder.run(runId);
-  const bundle = join(folder, "compliance_bundle.json");
-  const bytes = await exportBundle({
-    ledger: installation.store,
-    installationId: installation.id,
-    tenantId,
-    runId,
-    readArtifact: null,
-  });
-  const trustRoot = join(folder, "trust-root.json");
-  writeWhole(trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
-  writeWhole(bundle, bytes);
+  const { bundle, trustRoot, folder } = await sealRun(options, context, status, reason, null);
   const result = { ...resultOf(context, status, reason, outcome, code), bundle, trustRoot };
   const summary = join(folder, "execution_summary.json");
   writeWhole(summary, JSON.stringify(summaryOf(context, result), null, 2));

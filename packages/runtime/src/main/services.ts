@@ -1,19 +1,19 @@
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import {
   canonicalBytes,
   type EntryData,
   formats,
+  GATE_DOCUMENTS,
   type JsonObject,
   type KeyRecord,
   parseFormat,
   parseStrictJson,
   SovereignError,
   utf8Encode,
-  type VerificationReport,
 } from "@sovereign/core";
-import { verifyBundle } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
-import type { RunInput, RunReport, Services } from "../cli/index.ts";
+import type { RunInput, Services } from "../cli/index.ts";
 import { type Pipeline, parsePipeline } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy, proposePolicy } from "../policy/index.ts";
 import { ArtifactStore, exportBundle, locateDataFolder } from "../runs/index.ts";
@@ -21,7 +21,11 @@ import { probeSandbox } from "../sandbox/index.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
 import { createScramServices } from "./scram-services.ts";
-import { type RunResult, resumePipeline, submitPipeline } from "./run-pipeline.ts";
+import { execServices } from "./exec-services.ts";
+import { type Opened, reportOf } from "./run-report.ts";
+import { isExecution } from "./exec-context.ts";
+import { resumeRequest } from "./run-request.ts";
+import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
 
 const VERSION = "0.1.0";
 
@@ -48,13 +52,12 @@ export function createServices(
     ...runServices(environment, opened),
     ...keyServices(opened),
     ...policyServices(opened),
+    ...execServices(environment, opened),
     ...evidenceServices(opened),
     ...scram,
     ...stateServices(home, opened, scram),
   };
 }
-
-type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
 
 async function withInstallation<T>(
   home: string,
@@ -125,9 +128,14 @@ function runServices(
         return reportOf(await submitPipeline({ ...options, mode, faults }));
       }),
     resume: (runId, input) =>
-      opened(async (installation) =>
-        reportOf(await resumePipeline(submit(installation, input), runId)),
-      ),
+      opened(async (installation) => {
+        const options = submit(installation, input);
+        const row = await installation.store.findRun(input.tenantId, runId);
+        if (row !== null && isExecution(row)) {
+          return reportOf(await resumeRequest({ ...options, waitMs: 0 }, runId));
+        }
+        return reportOf(await resumePipeline(options, runId));
+      }),
     approve: (tenantId, runId, role) =>
       opened((installation) => approveRun(installation, tenantId, runId, role)),
     listRuns: (tenantId) => opened((installation) => installation.store.listRuns(tenantId, 50)),
@@ -148,16 +156,6 @@ async function ensureKeys(installation: Installation, pipeline: Pipeline): Promi
     ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
     ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
   ]);
-}
-
-function reportOf(result: RunResult): RunReport {
-  const { runId, status, reason, code, bundle, trustRoot } = result;
-  let verdict: VerificationReport["verdict"] | null = null;
-  if (bundle !== null && trustRoot !== null) {
-    const root = readFileSync(trustRoot);
-    verdict = verifyBundle(readFileSync(bundle), { trustRoot: root }).verdict;
-  }
-  return { runId, status, reason, code, bundle, trustRoot, verdict };
 }
 
 function keyServices(
@@ -236,7 +234,10 @@ function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "expo
   return {
     exportBundle: (tenantId, runId, withArtifacts) =>
       opened((installation) => {
-        const artifacts = new ArtifactStore(`${installation.folder.run(runId)}/artifacts`);
+        const folder = installation.folder.run(runId);
+        // An execution's artifacts stand in its folder under the names that the seed gives them.
+        const own = existsSync(join(folder, GATE_DOCUMENTS.request));
+        const artifacts = new ArtifactStore(own ? folder : join(folder, "artifacts"));
         return exportBundle({
           ledger: installation.store,
           installationId: installation.id,

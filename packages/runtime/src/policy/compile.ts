@@ -45,8 +45,7 @@ export function compileSandboxPolicy(policy: SandboxPolicy, path: string): Compi
   };
   for (const type of policy.operations) permit(`operation:${type}`, type, null);
   for (const name of policy.allowed_git_operations) {
-    const type = GIT_OPERATIONS[name] as string;
-    permit(`operation:${type}`, type, null);
+    for (const type of GIT_OPERATIONS[name] ?? []) permit(`operation:${type}`, type, null);
   }
   for (const name of policy.allowlist.file_operations) {
     const type = FILE_OPERATIONS[name] as string;

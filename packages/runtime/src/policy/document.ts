@@ -24,12 +24,13 @@ export const FILE_OPERATIONS: Readonly<Record<string, string>> = {
   delete_file: "file.delete",
   mkdir: "file.mkdir",
 };
-export const GIT_OPERATIONS: Readonly<Record<string, string>> = {
-  git_add: "git.add",
-  git_commit: "git.commit",
+/** A commit on our side is worth nothing without its way to the user's branch, and back. */
+export const GIT_OPERATIONS: Readonly<Record<string, readonly string[]>> = {
+  git_add: ["git.add"],
+  git_commit: ["git.commit", "git.bring_back", "git.rollback"],
 };
 
-const keysOf = (names: Readonly<Record<string, string>>): [string, ...string[]] =>
+const keysOf = (names: Readonly<Record<string, unknown>>): [string, ...string[]] =>
   Object.keys(names) as [string, ...string[]];
 
 /**

@@ -24,3 +24,4 @@ export {
   type ToolOptions,
   type TrustedTool,
 } from "./trusted-tool.ts";
+export { startToolRun, type ToolLimits, type ToolRun } from "./tool-run.ts";

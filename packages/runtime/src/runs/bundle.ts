@@ -176,13 +176,15 @@ export function logOrigin(installationId: string, log: string): string {
   return `sovereign/${installationId}/${log}`;
 }
 
+const NAMING_ARTIFACTS: ReadonlySet<string> = new Set(["execution.completed", "evidence.recorded"]);
+
 async function artifactsOf(
   request: BundleRequest,
   entries: readonly PlacedEntry[],
 ): Promise<ComplianceBundle["artifacts"]> {
-  const completed = entries.filter(({ entry }) => entry.event_type === "execution.completed");
-  const refs = completed.flatMap(
-    ({ entry }) => (entry.data as EntryData<"execution.completed">).artifacts,
+  const naming = entries.filter(({ entry }) => NAMING_ARTIFACTS.has(entry.event_type));
+  const refs = naming.flatMap(
+    ({ entry }) => (entry.data as EntryData<"evidence.recorded">).artifacts,
   );
   return Promise.all(refs.map((ref) => withContent(request, ref)));
 }

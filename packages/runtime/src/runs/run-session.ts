@@ -4,12 +4,14 @@ import {
   type ArtifactRef,
   canonicalBytes,
   digestOf,
+  type EntryData,
   type Envelope,
   type ErrorCode,
   Frontier,
   fields,
   type JsonObject,
   type JsonValue,
+  type LedgerEntry,
   leafHash,
   type Mode,
   parseCanonicalJson,
@@ -171,6 +173,13 @@ export class RunSession {
     return this.#record(event, severity, data, [], null);
   }
 
+  /** Record files of evidence that are no step's own output. */
+  async recordEvidence(artifacts: readonly ArtifactRef[]): Promise<void> {
+    const data = { artifacts: artifacts.map((one) => ({ ...one })) };
+    await this.#record("evidence.recorded", "INFO", data, [], null);
+    this.#artifacts.push(...artifacts);
+  }
+
   /** Record signed statements. Their names are unique within the entry. */
   async attest(
     predicateType: string,
@@ -203,6 +212,7 @@ export class RunSession {
     const { runId, tenantId, mode } = plan;
     await keyLog.refresh();
     const head = await store.streamHead(tenantId, runId);
+    const { root, artifacts } = await this.#recorded();
     const proof: RunProof = {
       tenant_id: tenantId,
       run_id: runId,
@@ -211,10 +221,10 @@ export class RunSession {
       reason: reason?.slice(0, 2000) ?? null,
       count: head.count,
       head: head.hash,
-      root: await this.#rootOfStream(),
+      root,
       plan_digest: this.planDigest,
       key_log: { ...keyLog.head() },
-      artifacts: [...this.#artifacts],
+      artifacts,
       sealed_at: clock.now().toISOString(),
     };
     const subjects: Subject[] = [{ name: runId, sha256: head.hash }];
@@ -233,13 +243,19 @@ export class RunSession {
     return proof;
   }
 
-  async #rootOfStream(): Promise<string> {
+  /** What stands in the ledger, of this and earlier processes: the stream's root, its artifacts. */
+  async #recorded(): Promise<{ root: string; artifacts: ArtifactRef[] }> {
     const { store, plan } = this.#options;
     const frontier = new Frontier();
-    for await (const entry of store.readStream(plan.tenantId, plan.runId)) {
-      frontier.append(leafHash(entry.bytes));
+    const artifacts: ArtifactRef[] = [];
+    for await (const { bytes } of store.readStream(plan.tenantId, plan.runId)) {
+      frontier.append(leafHash(bytes));
+      const { event_type: event, data } = parseCanonicalJson(bytes) as unknown as LedgerEntry;
+      if (event === "execution.completed" || event === "evidence.recorded") {
+        artifacts.push(...(data as EntryData<"evidence.recorded">).artifacts);
+      }
     }
-    return Buffer.from(frontier.root()).toString("hex");
+    return { root: Buffer.from(frontier.root()).toString("hex"), artifacts };
   }
 
   async #execute(action: Action, context: ActionContext): Promise<Outcome> {

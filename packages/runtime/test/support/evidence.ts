@@ -17,25 +17,41 @@ import {
 } from "@sovereign/core";
 import { type VerifyOptions, verifyBundle } from "@sovereign/verify";
 import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
-import { exportBundle, logOrigin, RunRecorder, RunSession } from "../../src/runs/index.ts";
+import {
+  type BundleRequest,
+  exportBundle,
+  logOrigin,
+  RunRecorder,
+  RunSession,
+} from "../../src/runs/index.ts";
 import { MemoryStore, rootOf } from "./memory-store.ts";
 import { PROMOTE, TRAIN, World } from "./world.ts";
 
 const INSTALLATION = `ins_${"a".repeat(20)}`;
 export const RUN = `run_${"a".repeat(20)}`;
 
+/** What a test adds to a run before it is sealed. */
+export type MoreOfARun = (session: RunSession, world: World, store: MemoryStore) => Promise<void>;
+
 /** A run on real keys and a real kernel, over a store in memory, with its evidence. */
 export class EvidenceWorld {
   readonly world: World;
   readonly store = new MemoryStore();
+  #more: MoreOfARun = () => Promise.resolve();
 
   private constructor(world: World) {
     this.world = world;
   }
 
   /** @param notes how many entries to add to the run that say nothing */
-  static async create(mode: Mode = "sovereign", runId = RUN, notes = 0): Promise<EvidenceWorld> {
+  static async create(
+    mode: Mode = "sovereign",
+    runId = RUN,
+    notes = 0,
+    more: MoreOfARun = () => Promise.resolve(),
+  ): Promise<EvidenceWorld> {
     const made = new EvidenceWorld(await World.create());
+    made.#more = more;
     await made.#run(mode, runId, notes);
     return made;
   }
@@ -119,6 +135,7 @@ export class EvidenceWorld {
     world.result = { ...world.result, artifacts: [] };
     await session.perform({ stepId: "promote", role: "deployer", action: PROMOTE });
     await this.#vote(session, runId);
+    await this.#more(session, world, store);
     await session.seal("completed", null);
   }
 
@@ -145,13 +162,16 @@ export class EvidenceWorld {
     });
   }
 
-  async bundle(runId = RUN): Promise<ComplianceBundle> {
+  async bundle(
+    runId = RUN,
+    readArtifact: BundleRequest["readArtifact"] = null,
+  ): Promise<ComplianceBundle> {
     const bytes = await exportBundle({
       ledger: this.store,
       installationId: INSTALLATION,
       tenantId: "acme",
       runId,
-      readArtifact: null,
+      readArtifact,
     });
     return parseCanonicalJson(bytes, { bytesMax: 2 ** 29 }) as unknown as ComplianceBundle;
   }

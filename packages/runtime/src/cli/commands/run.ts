@@ -10,7 +10,7 @@ interface RunFlags {
   mode: string;
 }
 
-const many = (value: string, before: string[]): string[] => [...before, value];
+export const many = (value: string, before: string[]): string[] => [...before, value];
 
 export function runCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -105,7 +105,7 @@ function addList(run: Command, { services, output }: CommandContext, tenant: () 
 }
 
 /** The last lines name the run, the verdict and the files. */
-function report(output: Output, result: RunReport): number {
+export function report(output: Output, result: RunReport, next = "run resume"): number {
   const { runId, status, reason, code, bundle, trustRoot, verdict } = result;
   if (output.json) {
     const files = { bundle, trust_root: trustRoot };
@@ -115,7 +115,7 @@ function report(output: Output, result: RunReport): number {
     if (verdict !== null) output.print(`verdict: ${verdict}`);
     if (bundle !== null) output.print(`bundle: ${bundle}`);
     if (trustRoot !== null) output.print(`trust root: ${trustRoot}`);
-    if (status === "pending") output.print(`next: sovereign run resume ${runId}`);
+    if (status === "pending") output.print(`next: sovereign ${next} ${runId}`);
   }
   return status === "completed" ? 0 : exitOf(code);
 }

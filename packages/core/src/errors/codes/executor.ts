@@ -1,0 +1,36 @@
+import { type ErrorRow, row } from "../kinds.ts";
+
+/** Codes thrown by the executor. */
+export const executorCodes = {
+  ERR_GIT_MISSING: row.fatal("There is no git to start."),
+  ERR_GIT_FAILED: row.fatal("A git command of ours failed."),
+  ERR_GIT_LIMIT: row.fatal("A git command of ours took longer, or said more, than it may."),
+  ERR_REPOSITORY_REFUSED: row.input("The repository is not one that we can work on now."),
+  ERR_REPOSITORY_BUSY: {
+    ...row.transient("Another run or git itself holds the repository."),
+    http: 409,
+  },
+  ERR_REPOSITORY_MOVED: {
+    ...row.input("The branch is not where it was when the run began."),
+    http: 409,
+  },
+  ERR_REPOSITORY_DIRTY: {
+    ...row.input("An edit of the user's own is in the way of the run's changes."),
+    http: 409,
+  },
+  ERR_CHANGE_REFUSED: row.denied("A step changed what no step may change."),
+  ERR_CHANGE_LIMIT: row.denied("A step changed more than the policy's limits allow."),
+  ERR_BRING_BACK_MISMATCH: row.integrity("The patches do not give the tree that was judged."),
+  ERR_REQUEST_INVALID: row.input("The request does not match its schema, or cannot be run."),
+  ERR_REQUEST_MODE: row.denied("The request's mode may not change a repository."),
+  ERR_REQUEST_BLOCKED: row.denied("The request has questions that nobody answered."),
+  ERR_ANSWERS_INVALID: row.input("The answers do not answer the run's questions."),
+  ERR_OPERATION_REFUSED: row.denied("The request does not allow this operation to its steps."),
+  ERR_COMMAND_FAILED: row.fatal("A command ended with a failure."),
+  ERR_COMMAND_TIMEOUT: row.denied("A command took longer than the policy allows."),
+  ERR_COMMAND_CPU: row.denied("A command used more processor time than it may."),
+  ERR_COMMAND_MEMORY: row.denied("A command used more memory, or more processes, than it may."),
+  ERR_COMMAND_OUTPUT: row.denied("A command said more than it may."),
+  ERR_COMMAND_FILE_SIZE: row.denied("A command wrote a larger file than the policy allows."),
+  ERR_ROLLBACK_NOTHING: row.input("The run left nothing to roll back."),
+} as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,180 @@
+import { z } from "zod";
+import {
+  artifactRef,
+  count,
+  digest,
+  jsonObject,
+  mode,
+  runId,
+  schemaVersion,
+  timestamp,
+} from "./common.ts";
+
+/** Git's id of an object: SHA-1 or SHA-256, in lower-case hex. */
+export const gitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, "expected a git object id");
+
+const stepId = z.string().regex(/^step_\d{2,3}$/);
+
+/** The events of a run tape, in the seed's words. */
+export const tapeEvents = [
+  "run_start",
+  "spec_frozen",
+  "blocked",
+  "resume_applied",
+  "repo_locked",
+  "worktree_created",
+  "rollback_point",
+  "step_start",
+  "operation_start",
+  "operation_end",
+  "operation_refused",
+  "step_end",
+  "step_failed",
+  "bring_back_start",
+  "bring_back_end",
+  "run_end",
+] as const;
+
+/** One line of `audit/run_tape.jsonl`. */
+export const tapeEvent = z.strictObject({
+  seq: count,
+  timestamp,
+  run_id: runId,
+  event: z.enum(tapeEvents),
+  step_id: stepId.nullable(),
+  details: jsonObject,
+});
+export type TapeEvent = z.infer<typeof tapeEvent>;
+
+const fileChange = z.strictObject({
+  path: z.string().max(1024),
+  status: z.enum(["added", "modified", "deleted"]),
+  /** SHA-256 of the bytes in git; null where there are none. */
+  before: digest.nullable(),
+  after: digest.nullable(),
+});
+export type FileChecksum = z.infer<typeof fileChange>;
+
+/** `audit/checksums.json`: every file that a step changed, and every file of the evidence. */
+export const checksums = z.strictObject({
+  schema_version: schemaVersion,
+  run_id: runId,
+  base_commit: gitId,
+  steps: z.array(z.strictObject({ step_id: stepId, files: z.array(fileChange) })),
+  evidence: z.array(artifactRef.pick({ name: true, sha256: true, bytes: true })),
+});
+export type Checksums = z.infer<typeof checksums>;
+
+const stepResult = z.strictObject({
+  step_id: stepId,
+  commit: gitId,
+  parent: gitId,
+  tree: gitId,
+  patch_sha256: digest,
+  files_changed: count,
+  operations: count,
+});
+export type StepResult = z.infer<typeof stepResult>;
+
+/** `execution_result.json`: how a request ended. */
+export const executionResult = z.strictObject({
+  schema_version: schemaVersion,
+  exec_request_id: z.string(),
+  run_id: runId,
+  mode,
+  status: z.enum(["success", "denied", "blocked", "failed"]),
+  code: z.string().nullable(),
+  reason: z.string().max(2000).nullable(),
+  request_digest: digest,
+  policy_digest: digest,
+  base_commit: gitId,
+  base_tree: gitId,
+  /** Where the user's branch is after it: the base, unless the status is `success`. */
+  head_commit: gitId,
+  head_tree: gitId,
+  steps_planned: count,
+  steps: z.array(stepResult),
+  started_at: timestamp,
+  ended_at: timestamp,
+});
+export type ExecutionResult = z.infer<typeof executionResult>;
+
+/** `03_executor/sandbox_proof.json`: the work was done apart, and this is what came back. */
+export const sandboxProof = z.strictObject({
+  schema_version: schemaVersion,
+  run_id: runId,
+  is_worktree: z.boolean(),
+  worktree_path: z.string(),
+  /** Commands ran in a sandbox of this level; null where no command ran. */
+  sandbox_level: z.enum(["G3", "G2", "G1", "G0"]).nullable(),
+  base_commit: gitId,
+  worktree_head_sha: gitId,
+  main_repo_head_before: gitId,
+  main_repo_head_sha: gitId,
+  /** True when anything of the user's changed but by the commits that were brought back. */
+  main_repo_modified: z.boolean(),
+  /** SHA-256 over `git status` of the user's tree, before the run and after it. */
+  main_repo_status_before: digest,
+  main_repo_status_after: digest,
+  patch_count: count,
+  patch_files: z.array(z.string()),
+  patch_sha256: z.record(z.string(), digest),
+  worktree_commits: z.array(gitId),
+  commits_brought_back: z.array(gitId),
+  main_repo_commits_after_am: z.array(gitId),
+  expected_tree: gitId,
+  resulting_tree: gitId,
+  brought_back_at: timestamp,
+});
+export type SandboxProof = z.infer<typeof sandboxProof>;
+
+/** `03_executor/rollback_proof.json`: the repository is where the run began. Both seed shapes. */
+export const repositoryRollbackProof = z.strictObject({
+  schema_version: schemaVersion,
+  run_id: runId,
+  /** The run that is undone. */
+  of_run: runId,
+  before_head: gitId,
+  after_head: gitId,
+  base_commit: gitId,
+  tree: gitId,
+  files_changed_count: count,
+  checksums_verified: count,
+  checksums_match: z.boolean(),
+  success: z.boolean(),
+  status_before: digest,
+  status_after: digest,
+  details: z.array(z.strictObject({ path: z.string(), sha256: digest.nullable() })),
+  proved_at: timestamp,
+});
+export type RepositoryRollbackProof = z.infer<typeof repositoryRollbackProof>;
+
+/** `01_intent/status.json` */
+export const intentStatus = z.strictObject({
+  schema_version: schemaVersion,
+  run_id: runId,
+  status: z.enum(["READY", "BLOCKED", "RESUMED"]),
+  open_questions: z.array(z.string()),
+});
+export type IntentStatus = z.infer<typeof intentStatus>;
+
+/** What one gate found. */
+export const gateResult = z.strictObject({
+  gate: z.string().max(40),
+  verdict: z.enum(["pass", "fail", "not_applicable"]),
+  message: z.string().max(1000),
+  /** The names of the artifacts and entries that it rests on. */
+  evidence: z.array(z.string().max(300)).max(300),
+});
+export type GateResult = z.infer<typeof gateResult>;
+
+/** The gates' findings on one run. Signed by the key of purpose `attestation`. */
+export const gateReceipt = z.strictObject({
+  run_id: runId,
+  status: z.enum(["PASS", "FAIL"]),
+  results: z.array(gateResult).min(1).max(100),
+  /** The artifacts that were judged, by name: SHA-256. */
+  inputs: z.record(z.string(), digest),
+  evaluated_at: timestamp,
+});
+export type GateReceipt = z.infer<typeof gateReceipt>;

@@ -1,0 +1,191 @@
+import { digestOf } from "../digest/index.ts";
+import type { TapeEvent } from "../formats/index.ts";
+import { isKnownOperation } from "../formats/index.ts";
+import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
+import type { GateInputs } from "./inputs.ts";
+
+const NO_RESULT = "no request was executed";
+
+/** Step 2: what the executor did. */
+export const EXECUTOR_GATES: readonly Gate[] = [
+  {
+    id: "EX-A",
+    title: "allowlist only",
+    asks: "Every operation that ended is of a known type, and the ledger has its authorisation under the policy.",
+    reads: ["tape"],
+    judge: ({ tape, actions, result }) => {
+      if (tape === null || result === null) return notApplicable(NO_RESULT);
+      const ended = tape.filter((line) => line.event === "operation_end");
+      const authorised = new Set(
+        actions.filter((one) => one.completed && one.effect !== "deny").map((one) => one.stepId),
+      );
+      const checks = ended.flatMap((line): [boolean, string][] => {
+        const type = textOf(line.details["type"]);
+        const place = placeOf(line);
+        return [
+          [isKnownOperation(type), `${place} is of the type ${type}`],
+          [authorised.has(place), `${place} has no authorisation in the ledger`],
+        ];
+      });
+      return judged(`${ended.length} operations, each authorised`, checks);
+    },
+  },
+  {
+    id: "EX-B",
+    title: "no subprocess",
+    asks: "No source of ours starts a process outside the one module that is made for it.",
+    reads: ["sources"],
+    judge: ({ sources }) => {
+      if (sources === null) return notApplicable("it is judged for each release, over the sources");
+      const wrong = sources.filter(
+        ({ path, imports }) =>
+          !path.startsWith("packages/runtime/src/process/") &&
+          imports.some((one) => /^(node:)?(child_process|cluster)$/.test(one)),
+      );
+      const checks = wrong.map(({ path }): [boolean, string] => [
+        false,
+        `${path} starts processes`,
+      ]);
+      return judged(`${sources.length} sources, none of which starts a process`, checks);
+    },
+  },
+  {
+    id: "EX-C",
+    title: "sandbox proof",
+    asks: "The work was done in a work tree apart, and the user's branch moved by nothing else.",
+    reads: ["sandboxProof"],
+    judge: (inputs) =>
+      whenSuccessful(inputs, ({ sandboxProof }) =>
+        judged("the work was done apart", [
+          [sandboxProof !== null, "there is no sandbox proof"],
+          [sandboxProof?.is_worktree === true, "the work was not done in a work tree"],
+          [sandboxProof?.main_repo_modified === false, "the user's branch was modified"],
+        ]),
+      ),
+  },
+  {
+    id: "EX-D",
+    title: "bring-back proof",
+    asks: "As many commits came back as steps were committed.",
+    reads: ["sandboxProof"],
+    judge: (inputs) =>
+      whenSuccessful(inputs, ({ sandboxProof, actions }) => {
+        const made = actions.filter((one) => one.type === "git.commit" && one.completed).length;
+        const back = sandboxProof?.commits_brought_back.length ?? 0;
+        return judged(`${back} commits came back`, [
+          [back === made, `${back} commits came back of ${made}`],
+        ]);
+      }),
+  },
+  {
+    id: "EX-E",
+    title: "audit completeness",
+    asks: "Every step that started on the tape ended on it with checksums, unless the run ended with it.",
+    reads: ["tape"],
+    judge: ({ tape, result }) => {
+      if (tape === null || result === null) return notApplicable(NO_RESULT);
+      const last = lastOfEachStep(tape);
+      const checks = [...last].map(([step, line]): [boolean, string] => {
+        if (line.event === "step_failed") {
+          return [result.status !== "success", `${step} failed in a run that succeeded`];
+        }
+        const checksums = line.details["checksums"];
+        const has = typeof checksums === "object" && checksums !== null;
+        return [
+          line.event === "step_end" && has && Object.keys(checksums).length > 0,
+          `${step} did not end with checksums`,
+        ];
+      });
+      return judged(`${last.size} steps, each with its end`, [
+        [last.size > 0 || result.steps_planned === 0, "no step is on the tape"],
+        ...checks,
+      ]);
+    },
+  },
+  {
+    id: "EX-F",
+    title: "rollback proof",
+    asks: "Where a run was rolled back, the branch is at its base and every file has its checksum again.",
+    reads: ["rollbackProof"],
+    judge: ({ rollbackProof: proof }) => {
+      if (proof === null) return notApplicable("nothing was rolled back");
+      const { checksums_verified: verified, files_changed_count: changed } = proof;
+      return judged(`${verified} files are as they were`, [
+        [proof.success, "the rollback did not succeed"],
+        [proof.checksums_match, "checksums do not match"],
+        [verified === changed, `${verified} of ${changed} files were verified`],
+        [proof.after_head === proof.base_commit, "the branch is not at its base"],
+        [proof.status_before === proof.status_after, "edits elsewhere were changed"],
+      ]);
+    },
+  },
+  {
+    id: "EX-G",
+    title: "review gate",
+    asks: "A request that requires review came back only with approvals over exactly its bytes.",
+    reads: ["request"],
+    judge: ({ request, actions }) => {
+      if (request?.requires_review !== true) return notApplicable("no review is required");
+      const back = actions.filter((one) => one.type === "git.bring_back");
+      const checks = back.map((one): [boolean, string] => [
+        one.effect === "step_up" && one.approvals >= Math.max(1, one.approvalsRequired),
+        `${one.approvals} approvals of ${Math.max(1, one.approvalsRequired)}`,
+      ]);
+      return judged("nothing came back without its approvals", checks);
+    },
+  },
+  {
+    id: "EX-H",
+    title: "determinism baseline",
+    asks: "Everything that a repetition is compared by is there: request, policy, base, tree ids and patch digests.",
+    reads: ["request", "result", "tape", "checksums"],
+    judge: ({ request, requestValue, result, tape, checksums, artifacts }) => {
+      if (result === null) return notApplicable(NO_RESULT);
+      const patches = result.steps.map((step): [boolean, string] => [
+        artifacts.get(`patches/${step.step_id}.patch`) === step.patch_sha256,
+        `the patch of ${step.step_id} is not the one that the result names`,
+      ]);
+      return judged("the baseline is complete", [
+        [
+          request !== null && digestOf(requestValue) === result.request_digest,
+          "the request is not the one that ran",
+        ],
+        [tape !== null && checksums !== null, "the tape or the checksums are missing"],
+        [
+          result.status !== "success" || result.steps.length === result.steps_planned,
+          "steps are missing",
+        ],
+        ...patches,
+      ]);
+    },
+  },
+];
+
+export function whenSuccessful(
+  inputs: GateInputs,
+  judge: (inputs: GateInputs) => Finding,
+): Finding {
+  if (inputs.result === null) return notApplicable(NO_RESULT);
+  if (inputs.result.status !== "success") return notApplicable("nothing came back");
+  return judge(inputs);
+}
+
+/** The ledger's name for what a line of the tape is about. */
+function placeOf(line: TapeEvent): string {
+  const operation = textOf(line.details["op_id"]);
+  return line.step_id === null ? operation : `${line.step_id}.${operation}`;
+}
+
+function textOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
+
+/** A run that was resumed has a step's start more than once; its last line counts. */
+function lastOfEachStep(tape: readonly TapeEvent[]): Map<string, TapeEvent> {
+  const last = new Map<string, TapeEvent>();
+  for (const line of tape) {
+    const about = ["step_start", "step_end", "step_failed"].includes(line.event);
+    if (about && line.step_id !== null) last.set(line.step_id, line);
+  }
+  return last;
+}

@@ -1,0 +1,12 @@
+export { evaluateGates, GATES } from "./evaluate.ts";
+export type { Gate } from "./finding.ts";
+export {
+  GATE_DOCUMENTS,
+  gateInputDigests,
+  type GateInputs,
+  isGateInput,
+  type LedgerAction,
+  type LedgerRefusal,
+  readGateInputs,
+  type SourceImports,
+} from "./inputs.ts";

@@ -1,0 +1,260 @@
+import { describe, expect, it } from "vitest";
+import {
+  evaluateGates,
+  GATES,
+  gateInputDigests,
+  isGateInput,
+  readGateInputs,
+  utf8Encode,
+} from "@sovereign/core";
+import {
+  ANSWERS,
+  asked,
+  both,
+  denied,
+  type Edit,
+  good,
+  id,
+  none,
+  nothingRan,
+  PATCH,
+  proof,
+  result,
+  reviewed,
+  rolledBack,
+  sha,
+  source,
+  unknown,
+} from "./support/inputs.ts";
+
+function verdictOf(gate: string, edit: Edit): string {
+  const inputs = good();
+  edit(inputs);
+  const found = evaluateGates(inputs).results.find((one) => one.gate === gate);
+  return found?.verdict ?? "missing";
+}
+
+describe("the gates", () => {
+  const cases: [string, string, Edit, string][] = [
+    ["A1", "pass", both(asked("BLOCKED", null), nothingRan), "blocked and nothing ran"],
+    ["A1", "fail", asked("BLOCKED", null), "blocked and it ran"],
+    ["A2", "pass", asked("RESUMED", ANSWERS), "resumed with its answers"],
+    ["A2", "fail", asked("RESUMED", null), "resumed without answers"],
+    ["A3", "pass", asked("RESUMED", ANSWERS), "every blocking question answered"],
+    ["A3", "fail", asked("RESUMED", { ...ANSWERS, answers: [] }), "a question open"],
+    [
+      "A3",
+      "fail",
+      asked("RESUMED", { ...ANSWERS, answers: [{ ...ANSWERS.answers[0], evidence_refs: [] }] }),
+      "an answer without references",
+    ],
+    ["EX-A", "pass", none, "every operation authorised"],
+    [
+      "EX-A",
+      "fail",
+      (i) => {
+        i.actions = i.actions.slice(1);
+      },
+      "an operation that the ledger does not have",
+    ],
+    [
+      "EX-A",
+      "fail",
+      (i) => {
+        i.tape = i.tape!.map((one) => ({ ...one, details: { ...one.details, type: "unknown.x" } }));
+      },
+      "an operation of no type",
+    ],
+    [
+      "EX-B",
+      "pass",
+      source("packages/runtime/src/process/raw-launch.ts"),
+      "processes started where they may be",
+    ],
+    ["EX-B", "fail", source("packages/runtime/src/executor/run.ts"), "processes started elsewhere"],
+    ["EX-C", "pass", none, "work apart"],
+    ["EX-C", "fail", proof({ is_worktree: false }), "no work tree"],
+    ["EX-C", "fail", proof({ main_repo_modified: true }), "the branch modified"],
+    [
+      "EX-C",
+      "fail",
+      (i) => {
+        i.sandboxProof = null;
+      },
+      "no proof",
+    ],
+    ["EX-D", "pass", none, "all commits back"],
+    ["EX-D", "fail", proof({ commits_brought_back: [] }), "a commit missing"],
+    ["EX-E", "pass", none, "each start with its end"],
+    [
+      "EX-E",
+      "fail",
+      (i) => {
+        i.tape = i.tape!.filter((one) => one.event !== "step_end");
+      },
+      "a start without an end",
+    ],
+    [
+      "EX-E",
+      "fail",
+      (i) => {
+        i.tape = i.tape!.map((one) => ({ ...one, details: {} }));
+      },
+      "an end without checksums",
+    ],
+    ["EX-F", "pass", rolledBack({}), "everything restored"],
+    ["EX-F", "fail", rolledBack({ checksums_match: false }), "checksums differ"],
+    ["EX-F", "fail", rolledBack({ checksums_verified: 1 }), "a file unverified"],
+    ["EX-F", "fail", rolledBack({ after_head: id("1") }), "the branch elsewhere"],
+    ["EX-G", "pass", reviewed("step_up", 1), "approved"],
+    ["EX-G", "fail", reviewed("allow", 0), "never asked"],
+    ["EX-G", "fail", reviewed("step_up", 0), "nobody approved"],
+    ["EX-H", "pass", none, "the baseline complete"],
+    ["EX-H", "fail", result({ request_digest: sha("0") }), "another request"],
+    [
+      "EX-H",
+      "fail",
+      (i) => {
+        i.artifacts = new Map();
+      },
+      "a patch missing",
+    ],
+    ["EX-H", "fail", result({ steps_planned: 2 }), "a step missing"],
+    ["R1", "pass", denied, "denied, recorded, stopped"],
+    [
+      "R1",
+      "fail",
+      both(denied, (i) => {
+        i.refusals = [];
+      }),
+      "a denial that the ledger does not have",
+    ],
+    [
+      "R1",
+      "fail",
+      both(denied, (i) => {
+        i.actions = good().actions;
+      }),
+      "commits although denied",
+    ],
+    ["R2", "pass", none, "a line from the base"],
+    [
+      "R2",
+      "fail",
+      (i) => {
+        i.tape = i.tape!.filter((one) => one.event !== "worktree_created");
+      },
+      "no work tree on the tape",
+    ],
+    ["R2", "fail", result({ head_commit: id("7") }), "the branch at another commit"],
+    ["R3", "pass", none, "every file with its digest"],
+    [
+      "R3",
+      "fail",
+      (i) => {
+        i.artifacts = new Map([["execution_result.json", sha("0")]]);
+      },
+      "a file with another digest",
+    ],
+    [
+      "R3",
+      "fail",
+      (i) => {
+        i.tape = null;
+      },
+      "no tape",
+    ],
+    ["R4", "pass", none, "an unbroken custody"],
+    [
+      "R4",
+      "fail",
+      (i) => {
+        i.actions = i.actions.map((one) =>
+          one.type === "git.commit" ? { ...one, output: { commit: id("8") } } : one,
+        );
+      },
+      "another commit in the ledger",
+    ],
+    [
+      "R4",
+      "fail",
+      (i) => {
+        i.actions = i.actions.slice(0, 2);
+      },
+      "no bring-back in the ledger",
+    ],
+    ["P0-N1", "pass", unknown(false), "unknown and denied"],
+    ["P0-N1", "fail", unknown(true), "unknown and done"],
+    ["P0-N2", "pass", none, "commits that name their request"],
+    [
+      "P0-N2",
+      "fail",
+      (i) => {
+        i.patches = new Map([
+          ["patches/step_01.patch", PATCH.replace("Sovereign-Step: step_01", "Other")],
+        ]);
+      },
+      "a commit that does not",
+    ],
+    [
+      "P0-N2",
+      "fail",
+      (i) => {
+        i.patches = new Map([
+          [
+            "patches/step_01.patch",
+            PATCH.replace("Sovereign-Request", "x").replace(
+              "diff --git",
+              "---\ndiff --git x\n+Sovereign-Request",
+            ),
+          ],
+        ]);
+      },
+      "a name in the diff alone",
+    ],
+    ["P-G", "pass", none, "the user's own as it was"],
+    ["P-G", "fail", proof({ main_repo_status_after: sha("7") }), "the user's own changed"],
+  ];
+  it.each(cases)("%s: %s with %s", (gate, verdict, edit) => {
+    expect(verdictOf(gate, edit)).toBe(verdict);
+  });
+
+  it("each have a case that passes and one that fails", () => {
+    const having = (verdict: string): Set<string> =>
+      new Set(cases.filter((one) => one[1] === verdict).map(([gate]) => gate));
+    const all = new Set(GATES.map((gate) => gate.id));
+    expect(having("pass")).toEqual(all);
+    expect(having("fail")).toEqual(all);
+  });
+
+  it("say which documents they rest on, and fail together when one fails", () => {
+    const { status, results } = evaluateGates(good());
+    expect(status).toBe("PASS");
+    expect(results.find((one) => one.gate === "EX-H")?.evidence).toContain("execution_result.json");
+    const broken = { ...good(), tape: null };
+    expect(evaluateGates(broken).status).toBe("FAIL");
+  });
+
+  it("judge nothing where nothing was executed", () => {
+    const { status, results } = evaluateGates(readGateInputs(new Map(), []));
+    expect(status).toBe("PASS");
+    expect(new Set(results.map((one) => one.verdict))).toEqual(new Set(["not_applicable"]));
+  });
+
+  it("refuse a document that is not of its format", () => {
+    const bytes = utf8Encode('{"status":"READY"}');
+    expect(() => readGateInputs(new Map([["01_intent/status.json", bytes]]), [])).toThrow(
+      /01_intent\/status.json/,
+    );
+  });
+
+  it("take the digests of what they read, and of nothing else", () => {
+    const contents = new Map([
+      ["audit/run_tape.jsonl", utf8Encode("")],
+      ["03_executor/logs/x.log", utf8Encode("x")],
+    ]);
+    expect(Object.keys(gateInputDigests(contents))).toEqual(["audit/run_tape.jsonl"]);
+    expect(isGateInput("patches/step_01.patch")).toBe(true);
+    expect(isGateInput("patches/../step_01.patch")).toBe(false);
+  });
+});

@@ -1,0 +1,150 @@
+import { writeFileSync } from "node:fs";
+import type { Command } from "commander";
+import type { CommandContext } from "../context.ts";
+import { type Output, table } from "../output.ts";
+import { showProgress } from "../progress.ts";
+import type { ExecInput, RunReport } from "../services.ts";
+import { many, report } from "./run.ts";
+
+interface ExecFlags {
+  approve: string[];
+  wait: string;
+}
+interface FileFlags extends ExecFlags {
+  policy: string;
+  request: string;
+  repo: string;
+  mode: string;
+}
+
+export function execCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  const exec = program.command("exec").description("execute a request on a repository, or undo it");
+  const tenant = (): string => program.opts<{ tenant: string }>().tenant;
+  const inputOf = (flags: ExecFlags): ExecInput => ({
+    tenantId: tenant(),
+    approvers: flags.approve,
+    signal: context.signal,
+    waitMs: Math.max(0, Number(flags.wait) || 0) * 1000,
+    onProgress: showProgress(output),
+  });
+  const filesOf = ({ request, policy, repo: repository }: FileFlags) => ({
+    request,
+    policy,
+    repository,
+  });
+
+  withFiles(exec.command("plan"))
+    .description("show each operation, the rule that decides it, and the limits; run nothing")
+    .action(async (flags: FileFlags) => {
+      const plan = await services.planRequest(filesOf(flags), tenant());
+      if (output.json) output.printJson(plan);
+      else {
+        const { files, file_bytes, timeout_ms } = plan.limits;
+        output.print(`${plan.request} on ${plan.repository} at ${plan.base.slice(0, 12)}`);
+        output.print(`limits: ${files} files, ${file_bytes} bytes each, ${timeout_ms / 1000} s`);
+        const rows = plan.decisions.map((one) => [
+          `${one.step}.${one.operation}`,
+          one.effect,
+          one.type,
+          one.resource,
+          one.why,
+        ]);
+        output.print(table([["OPERATION", "DECISION", "TYPE", "ON", "BECAUSE"], ...rows]));
+      }
+      context.exit = plan.decisions.some((one) => one.effect === "deny") ? 3 : 0;
+    });
+
+  withRun(withFiles(exec.command("run")))
+    .description("carry the request out: one commit a step, brought back to the current branch")
+    .option("--mode <mode>", "sovereign, or compatible if configured", "sovereign")
+    .action(async (flags: FileFlags) => {
+      const mode = flags.mode === "compatible" ? "compatible" : "sovereign";
+      if (flags.mode !== mode)
+        program.error(`--mode ${flags.mode}: expected sovereign or compatible`);
+      const input = { ...inputOf(flags), mode } as const;
+      context.exit = reportExec(output, await services.runRequest(filesOf(flags), input));
+    });
+
+  withRun(exec.command("resume <run>"))
+    .description("go on after a kill, for approvals or for answers")
+    .action(async (runId: string, flags: ExecFlags) => {
+      context.exit = reportExec(output, await services.resumeRequest(runId, inputOf(flags)));
+    });
+
+  withRun(exec.command("rollback <run>"))
+    .description("bring the repository back to where the run began, and prove it")
+    .action(async (runId: string, flags: ExecFlags) => {
+      context.exit = reportExec(output, await services.rollbackRequest(runId, inputOf(flags)));
+    });
+
+  withRun(exec.command("status <run>"))
+    .description("say where the repository stands; end what a kill left halfway")
+    .action(async (runId: string, flags: ExecFlags) => {
+      const found = await services.requestStatus(runId, inputOf(flags));
+      if (output.json) output.printJson(found);
+      else {
+        const { status, reason, repository, place, head, recovery } = found;
+        output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
+        output.print(`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
+        if (recovery !== "none") output.print(`recovery: ${recovery}`);
+      }
+    });
+
+  addAnswers(program, context, tenant);
+}
+
+function withFiles(command: Command): Command {
+  return command
+    .requiredOption("--policy <file>", "what the request may do; without one nothing runs")
+    .requiredOption("--request <file>", "the request, JSON")
+    .option("--repo <folder>", "a folder in the repository", ".");
+}
+
+function withRun(command: Command): Command {
+  return command
+    .option(
+      "--approve <role>",
+      "consent with this role's key where it is asked; repeatable",
+      many,
+      [],
+    )
+    .option("--wait <seconds>", "wait for another run on the same repository", "0");
+}
+
+/** Whoever reads standard error alone hears that it was policy. */
+function reportExec(output: Output, result: RunReport): number {
+  if (result.code === "ERR_POLICY_DENIED" || result.code === "ERR_ACTION_UNKNOWN") {
+    output.note(`sovereign: policy violation: ${result.reason ?? ""}`);
+  }
+  return report(output, result, "exec resume");
+}
+
+function addAnswers(
+  program: Command,
+  { services, output }: CommandContext,
+  tenant: () => string,
+): void {
+  const answers = program.command("answers").description("answer what a blocked request asks");
+  answers
+    .command("create <run>")
+    .description("write an answer pack to be filled in")
+    .option("--out <file>", "where to", "answer_pack.json")
+    .action(async (runId: string, flags: { out: string }) => {
+      const pack = await services.answerTemplate(tenant(), runId);
+      writeFileSync(flags.out, `${JSON.stringify(pack, null, 2)}\n`, { flag: "wx" });
+      if (output.json) output.printJson({ answers: flags.out });
+      else
+        output.print(
+          `${flags.out}: fill it in, then: sovereign answers apply ${runId} ${flags.out}`,
+        );
+    });
+  answers
+    .command("apply <run> <file>")
+    .description("take the answers, if they leave nothing open")
+    .action(async (runId: string, file: string) => {
+      await services.applyAnswers(tenant(), runId, file);
+      if (output.json) output.printJson({ run: runId, answered: true });
+      else output.print(`answered. Next: sovereign exec resume ${runId}`);
+    });
+}

@@ -1,0 +1,154 @@
+import { existsSync, mkdirSync, realpathSync } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { type ErrorCode, fields, parseFormat, SovereignError } from "@sovereign/core";
+import { z } from "zod";
+import type { Effect, EffectResult } from "../kernel/index.ts";
+import { resolveOnDisk } from "../policy/index.ts";
+import type { ArtifactStore } from "../runs/index.ts";
+import type {
+  Mount,
+  Sandbox,
+  SandboxEnding,
+  SandboxRequest,
+  SandboxResult,
+} from "../sandbox/index.ts";
+import { gitId, treeOutput } from "./effect-output.ts";
+import { diskProbe } from "./file-effects.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface CommandEffectOptions {
+  readonly workspace: Workspace;
+  readonly sandbox: Sandbox;
+  readonly artifacts: ArtifactStore;
+  /** The user's installed libraries, seen read-only at `/node_modules`; null for none. */
+  readonly modules: string | null;
+}
+
+const params = z.strictObject({
+  before: gitId,
+  argv: z.array(z.string()),
+  cwd: z.string(),
+  kind: z.string(),
+  timeout_seconds: fields.count.optional(),
+});
+
+const MEBIBYTE = 1024 * 1024;
+const OUTPUT_BYTES_MAX = 4 * MEBIBYTE;
+const LOG_CHARS = 500;
+const WATCH_MS = 50;
+
+/** Run a command on the run's tree, in the sandbox; then judge what it changed. */
+export function createCommandEffect(options: CommandEffectOptions): Effect {
+  const { workspace, artifacts } = options;
+  return async (invocation) => {
+    const { action, context } = invocation;
+    const wanted = parseFormat(params, action.params, "command action");
+    await workspace.require(wanted.before);
+    const request = requestOf(options, action.resource, wanted);
+    const end = await runWatched(options, request, invocation.signal);
+    const failure = failureOf(end);
+    if (failure !== null) return failure;
+    const harvest = await workspace.harvest(wanted.before, null, context);
+    const log = Buffer.concat([end.stdout, end.stderr]);
+    const kept = await artifacts.put(`03_executor/logs/${context.step_id}.log`, log, "text/plain");
+    const found = { exit_code: end.exitCode, sandbox_level: end.level };
+    return treeOutput(harvest, found, [kept], end.wallMs);
+  };
+}
+
+function requestOf(
+  { workspace, modules }: CommandEffectOptions,
+  executable: string,
+  wanted: z.infer<typeof params>,
+): SandboxRequest {
+  const { limits, root } = workspace;
+  const node = { source: realpathSync(process.execPath), target: "/runtime/node" };
+  const libraries: Mount[] =
+    modules !== null && existsSync(modules) ? [{ source: modules, target: "/node_modules" }] : [];
+  const seconds = Math.min(wanted.timeout_seconds ?? Infinity, limits.timeoutMs / 1000);
+  return {
+    argv: [executable, ...wanted.argv],
+    cwd: wanted.cwd === "" ? "/workspace" : `/workspace/${folderBelow(root, wanted.cwd)}`,
+    readOnly: [node, ...libraries],
+    writable: [{ source: root, target: "/workspace" }],
+    env: { PATH: "/runtime:/usr/bin:/bin" },
+    limits: {
+      wallMs: seconds * 1000,
+      cpuSeconds: Math.max(1, Math.ceil(seconds)),
+      memoryBytes: 2048 * MEBIBYTE,
+      processes: 256,
+      outputBytes: OUTPUT_BYTES_MAX,
+      fileBytes: limits.fileBytesMax,
+    },
+  };
+}
+
+function folderBelow(root: string, cwd: string): string {
+  const path = resolveOnDisk(root, cwd, diskProbe);
+  mkdirSync(join(root, path), { recursive: true });
+  return path;
+}
+
+/**
+ * Each file's size is limited by the kernel; how much a command writes altogether is watched as
+ * free space that goes away.
+ */
+async function runWatched(
+  { workspace, sandbox }: CommandEffectOptions,
+  request: SandboxRequest,
+  signal: AbortSignal,
+): Promise<SandboxResult> {
+  const full = new AbortController();
+  const free = async (): Promise<number> => {
+    const { bavail, bsize } = await statfs(workspace.root);
+    return bavail * bsize;
+  };
+  const start = await free();
+  const watch = setInterval(() => {
+    void free().then((now) => {
+      if (start - now > workspace.limits.totalBytesMax + 256 * MEBIBYTE) full.abort();
+    });
+  }, WATCH_MS);
+  try {
+    const end = await sandbox.run(request, AbortSignal.any([signal, full.signal]));
+    if (!full.signal.aborted) return end;
+  } finally {
+    clearInterval(watch);
+  }
+  const text = `The command wrote more than ${workspace.limits.totalBytesMax} bytes altogether, and was killed.`;
+  throw new SovereignError("ERR_CHANGE_LIMIT", text);
+}
+
+const LIMIT_CODES: Readonly<Partial<Record<SandboxEnding, ErrorCode>>> = {
+  wall_clock: "ERR_COMMAND_TIMEOUT",
+  cpu_limit: "ERR_COMMAND_CPU",
+  memory_limit: "ERR_COMMAND_MEMORY",
+  output_limit: "ERR_COMMAND_OUTPUT",
+};
+
+function failureOf(end: SandboxResult): EffectResult | null {
+  if (end.ended === "exited" && end.exitCode === 0) return null;
+  const log = `${lastOf(end.stderr)} ${lastOf(end.stdout)}`.trim();
+  const code = LIMIT_CODES[end.ended];
+  const after = `after ${Math.round(end.wallMs)} ms: ${log}`;
+  if (code !== undefined) return { status: "killed", code, reason: `${end.ended} ${after}` };
+  if (end.signal === "SIGXFSZ") {
+    return { status: "killed", code: "ERR_COMMAND_FILE_SIZE", reason: `file size limit ${after}` };
+  }
+  if (end.ended === "exited") {
+    const reason = `exit ${String(end.exitCode)} ${after}`;
+    return { status: "failed", code: "ERR_COMMAND_FAILED", reason };
+  }
+  const reason = `${end.ended} ${end.signal ?? ""} ${after}`;
+  return { status: "killed", code: "ERR_EFFECT_KILLED", reason };
+}
+
+/** The end of a hostile log, as one printable line. */
+function lastOf(bytes: Uint8Array): string {
+  const text = Buffer.from(bytes.subarray(-4 * LOG_CHARS)).toString("utf8");
+  return text
+    .replaceAll(/[^\x20-\x7e]+/g, " ")
+    .trim()
+    .slice(-LOG_CHARS);
+}

@@ -1,0 +1,118 @@
+import { join } from "node:path";
+import { fields, parseFormat, SovereignError } from "@sovereign/core";
+import { z } from "zod";
+import type { Clock, Effect } from "../kernel/index.ts";
+import type { ArtifactStore } from "../runs/index.ts";
+import { bringBack, type BroughtBack, type JudgedPatch } from "./bring-back.ts";
+import { type BringBackOutput, completed, gitId } from "./effect-output.ts";
+import { commitTree, type Head, readHead, type UserRepository } from "./git/index.ts";
+import { statusDigest } from "./rollback.ts";
+import { recoverSwitch } from "./tree-switch.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface CommitEffectOptions {
+  readonly workspace: Workspace;
+  readonly repository: UserRepository;
+  readonly base: Head;
+  readonly artifacts: ArtifactStore;
+  /** The run's folder for what is between the two sides. */
+  readonly folder: string;
+  readonly clock: Clock;
+}
+
+const commitParams = z.strictObject({
+  tree: gitId,
+  parent: gitId,
+  message: z.string().max(20_000),
+  /** Seconds since 1970. */
+  at: z.int(),
+});
+
+const bringBackParams = z.strictObject({
+  request_digest: fields.digest,
+  review: z.boolean(),
+  base: gitId,
+  patches: z.array(
+    z.strictObject({
+      step_id: z.string(),
+      sha256: fields.digest,
+      bytes: fields.count,
+      commit: gitId,
+      tree: gitId,
+    }),
+  ),
+});
+export type BringBackParams = z.infer<typeof bringBackParams>;
+
+/** The artifact that a step's patch is. */
+export function patchName(stepId: string): string {
+  return `patches/${stepId}.patch`;
+}
+
+/** Commit what a step's operations left, on our side, as a commit and as a patch. */
+export function createCommitEffect(options: CommitEffectOptions): Effect {
+  const { workspace, artifacts } = options;
+  return async ({ action }) => {
+    const { tree, parent, message, at } = parseFormat(commitParams, action.params, "commit");
+    const made = await commitTree(workspace.git, { tree, parent, message }, at);
+    const name = patchName(action.resource);
+    const patch = await artifacts.put(name, made.patch, "text/x-patch");
+    return completed({ commit: made.commit, parent, tree, patch_sha256: patch.sha256 }, [patch]);
+  };
+}
+
+/** Bring the patches back to the user's branch. A repeat after a kill ends what was begun. */
+export function createBringBackEffect(options: CommitEffectOptions): Effect {
+  const { repository, base, artifacts, folder, workspace } = options;
+  return async ({ action }) => {
+    const { patches } = parseFormat(bringBackParams, action.params, "bring back");
+    const judged = await Promise.all(
+      patches.map(async ({ step_id, sha256, commit, tree }): Promise<JudgedPatch> => {
+        const patch = await artifacts.get({ name: patchName(step_id), sha256 });
+        return { stepId: step_id, patch, sha256, commit, tree };
+      }),
+    );
+    const recovered = await recoverSwitch(join(folder, "switch"), repository);
+    const look = (at: string): Promise<string> =>
+      statusDigest(workspace.git, repository, at, folder);
+    const status_before = recovered === "done" ? null : await look(base.commit);
+    const brought =
+      recovered === "done"
+        ? await already(options, judged)
+        : await bringBack({
+            repository,
+            base,
+            patches: judged,
+            folder: workspace.folder,
+            switchFolder: join(folder, "switch"),
+            at: Math.floor(options.clock.now().getTime() / 1000),
+          });
+    const status_after = await look(brought.head);
+    const output: BringBackOutput = {
+      base: brought.base,
+      head: brought.head,
+      tree: brought.tree,
+      commits: [...brought.commits],
+      status_before: status_before ?? status_after,
+      status_after,
+    };
+    return completed(output);
+  };
+}
+
+/** An earlier attempt moved the branch and could not say so. */
+async function already(
+  { repository, base }: CommitEffectOptions,
+  patches: readonly JudgedPatch[],
+): Promise<Omit<BroughtBack, "changes">> {
+  const head = await readHead(repository);
+  const last = patches.at(-1);
+  if (last === undefined || head.tree !== last.tree) {
+    throw new SovereignError(
+      "ERR_REPOSITORY_MOVED",
+      `The branch was brought to ${last?.commit ?? base.commit}, and is at ${head.commit} now.`,
+    );
+  }
+  const commits = patches.map((one) => one.commit);
+  return { base: base.commit, head: head.commit, tree: head.tree, commits };
+}

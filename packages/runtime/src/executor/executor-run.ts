@@ -1,0 +1,193 @@
+import {
+  type Action,
+  formats,
+  type JsonObject,
+  type JsonValue,
+  parseFormat,
+  type StepResult,
+} from "@sovereign/core";
+import type { Completed } from "../kernel/index.ts";
+import { type RunSession, RunStopped } from "../runs/index.ts";
+import {
+  type BringBackOutput,
+  bringBackOutput,
+  type CommitOutput,
+  commitOutput,
+  operationOutput,
+} from "./effect-output.ts";
+import { type BringBackParams, patchName } from "./commit-effects.ts";
+import { commitMessage, type Head } from "./git/index.ts";
+import {
+  type PlannedOperation,
+  type PlannedRequest,
+  type PlannedStep,
+  requestSeconds,
+} from "./request.ts";
+import type { RunTape } from "./run-tape.ts";
+
+/** Told as a run goes on, for people who watch. */
+export type ExecProgress =
+  | { readonly event: "exec.started"; readonly run: string; readonly steps: number }
+  | { readonly event: "step.started"; readonly step: string; readonly operations: number }
+  | {
+      readonly event: "step.completed";
+      readonly step: string;
+      readonly commit: string;
+      readonly files: number;
+    }
+  | { readonly event: "exec.brought_back"; readonly head: string; readonly commits: number };
+
+export interface ExecutorRunOptions {
+  readonly session: RunSession;
+  readonly planned: PlannedRequest;
+  readonly base: Head;
+  readonly tape: RunTape;
+  readonly onProgress: (progress: ExecProgress) => void;
+}
+
+/** What the steps came to, as far as they came. */
+export interface StepsDone {
+  readonly steps: StepResult[];
+  readonly sandboxLevels: string[];
+  broughtBack: BringBackOutput | null;
+}
+
+/**
+ * Walk a request's steps: each operation an action through the kernel, each step one commit on our
+ * side, and at the end all of them brought back to the user's branch in one move. What an earlier
+ * process completed is recalled.
+ */
+export class ExecutorRun {
+  readonly #options: ExecutorRunOptions;
+  readonly done: StepsDone = { steps: [], sandboxLevels: [], broughtBack: null };
+  #tree: string;
+  #parent: string;
+
+  constructor(options: ExecutorRunOptions) {
+    this.#options = options;
+    this.#tree = options.base.tree;
+    this.#parent = options.base.commit;
+  }
+
+  /** @throws RunStopped where the kernel refused or an effect failed */
+  async run(): Promise<void> {
+    for (const step of this.#options.planned.steps) await this.#step(step);
+    await this.#bringBack();
+  }
+
+  async #step(step: PlannedStep): Promise<void> {
+    const { tape, onProgress } = this.#options;
+    const { stepId } = step;
+    tape.add("step_start", stepId, { operations: step.operations.length });
+    onProgress({ event: "step.started", step: stepId, operations: step.operations.length });
+    let files = 0;
+    try {
+      for (const operation of step.operations) files += await this.#operation(stepId, operation);
+      const made = await this.#commit(step);
+      this.done.steps.push({
+        step_id: stepId,
+        commit: made.commit,
+        parent: made.parent,
+        tree: made.tree,
+        patch_sha256: made.patch_sha256,
+        files_changed: files,
+        operations: step.operations.length,
+      });
+      const checksums = { [patchName(stepId)]: made.patch_sha256 };
+      tape.add("step_end", stepId, { commit: made.commit, tree: made.tree, checksums });
+      onProgress({ event: "step.completed", step: stepId, commit: made.commit, files });
+    } catch (error) {
+      tape.add("step_failed", stepId, { reason: reasonOf(error) });
+      throw error;
+    }
+  }
+
+  /** @returns how many files it changed */
+  async #operation(stepId: string, operation: PlannedOperation): Promise<number> {
+    const { tape } = this.#options;
+    const { type, resource, params } = operation.action;
+    const about = { op_id: operation.opId, type, resource };
+    tape.add("operation_start", stepId, about);
+    const action = { type, resource, params: { ...params, before: this.#tree } };
+    const done = await this.#perform(`${stepId}.${operation.opId}`, stepId, about, action);
+    const output = parseFormat(operationOutput, done.output, `${stepId}.${operation.opId}`);
+    const level = output["sandbox_level"];
+    if (typeof level === "string") this.done.sandboxLevels.push(level);
+    tape.add("operation_end", stepId, { ...about, tree: output.tree, files: output.files_changed });
+    this.#tree = output.tree;
+    return output.files_changed;
+  }
+
+  async #commit(step: PlannedStep): Promise<CommitOutput> {
+    const { planned } = this.#options;
+    const message = commitMessage({
+      stepId: step.stepId,
+      operations: step.operations.length,
+      requestId: planned.request.exec_request_id,
+      requestDigest: planned.digest,
+      note: step.note,
+    });
+    const at = requestSeconds(planned);
+    const params = { tree: this.#tree, parent: this.#parent, message, at };
+    const action = { type: "git.commit", resource: step.stepId, params };
+    const about = { op_id: "commit", type: action.type, resource: step.stepId };
+    const done = await this.#perform(`${step.stepId}.commit`, step.stepId, about, action);
+    const output = parseFormat(commitOutput, done.output, `${step.stepId}.commit`);
+    this.#parent = output.commit;
+    return output;
+  }
+
+  async #bringBack(): Promise<void> {
+    const { planned, base, tape, session, onProgress } = this.#options;
+    const patches = this.done.steps.map((one) => ({
+      step_id: one.step_id,
+      sha256: one.patch_sha256,
+      bytes: session.artifacts.find((ref) => ref.name === patchName(one.step_id))?.bytes ?? 0,
+      commit: one.commit,
+      tree: one.tree,
+    }));
+    const params: BringBackParams = {
+      request_digest: planned.digest,
+      review: planned.request.requires_review,
+      base: base.commit,
+      patches,
+    };
+    const resource = base.ref ?? "HEAD";
+    tape.add("bring_back_start", null, { base: base.commit, patches: patches.length });
+    const action = { type: "git.bring_back", resource, params: params as JsonObject };
+    const about = { op_id: "bring_back", type: action.type, resource };
+    const done = await this.#perform("bring_back", null, about, action);
+    const output = parseFormat(bringBackOutput, done.output, "bring back");
+    this.done.broughtBack = output;
+    tape.add("bring_back_end", null, {
+      head: output.head,
+      tree: output.tree,
+      commits: output.commits,
+    });
+    onProgress({ event: "exec.brought_back", head: output.head, commits: output.commits.length });
+  }
+
+  async #perform(
+    stepId: string,
+    step: string | null,
+    about: JsonObject,
+    action: Action,
+  ): Promise<Completed> {
+    const { session, planned, tape } = this.#options;
+    const checked = parseFormat(formats.action, action, stepId);
+    try {
+      return await session.perform({ stepId, role: planned.request.role, action: checked });
+    } catch (error) {
+      if (error instanceof RunStopped) {
+        const { status, code, reason } = error.outcome;
+        const why: { [key: string]: JsonValue } = { status, code, reason: reason.slice(0, 1000) };
+        tape.add("operation_refused", step, { ...about, ...why });
+      }
+      throw error;
+    }
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return (error instanceof Error ? error.message : "unknown").slice(0, 1000);
+}

@@ -1,0 +1,141 @@
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
+import { type JsonObject, parseFormat, fields, SovereignError, sha256Hex } from "@sovereign/core";
+import { z } from "zod";
+import type { Effect, Invocation } from "../kernel/index.ts";
+import { type PathProbe, resolveOnDisk } from "../policy/index.ts";
+import { gitId, treeOutput } from "./effect-output.ts";
+import { removeContent } from "./tree-content.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** The bytes of a request's contents, by their digest. */
+export type ContentSource = (sha256: string) => Uint8Array | null;
+
+const before = { before: gitId };
+const writeParams = z.strictObject({
+  ...before,
+  sha256: fields.digest,
+  bytes: fields.count,
+  executable: z.boolean(),
+});
+const patchParams = z.strictObject({ ...before, sha256: fields.digest, bytes: fields.count });
+const bareParams = z.strictObject(before);
+
+/** What the file operations do: in the run's own tree, on paths that are plainly below its root. */
+export function createFileEffects(
+  workspace: Workspace,
+  contents: ContentSource,
+): Readonly<Record<string, Effect>> {
+  const change =
+    (work: (path: string, params: JsonObject) => Promise<void> | void): Effect =>
+    async ({ action, context }: Invocation) => {
+      const { before: tree } = parseFormat(z.looseObject(before), action.params, "file action");
+      await workspace.require(tree);
+      const path = resolveOnDisk(workspace.root, action.resource, diskProbe);
+      await work(path, action.params);
+      return treeOutput(await workspace.harvest(tree, [path], context));
+    };
+  const write = (path: string, params: JsonObject, mustExist: boolean): void => {
+    const { sha256, executable } = parseFormat(writeParams, params, "file action");
+    requireFile(workspace.root, path, mustExist);
+    const bytes = contentOf(contents, sha256);
+    requireSize(path, bytes, workspace.limits.fileBytesMax);
+    writePlain(join(workspace.root, path), bytes, executable);
+  };
+  return {
+    "file.write": change((path, params) => {
+      write(path, params, false);
+    }),
+    "file.update": change((path, params) => {
+      write(path, params, true);
+    }),
+    "file.patch": change((path, params) => patch(workspace, contents, path, params)),
+    "file.delete": change((path, params) => {
+      parseFormat(bareParams, params, "file action");
+      requireFile(workspace.root, path, true);
+      removeContent(workspace.root, path);
+    }),
+    "file.mkdir": change((path, params) => {
+      parseFormat(bareParams, params, "file action");
+      mkdirSync(join(workspace.root, path), { recursive: true });
+    }),
+  };
+}
+
+/** The real file system, without following a last link. */
+export const diskProbe: PathProbe = {
+  lstat: (path) => {
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found === undefined) return null;
+    const { nlink: links } = found;
+    if (found.isSymbolicLink()) return { kind: "link", links };
+    if (found.isDirectory()) return { kind: "folder", links };
+    return { kind: found.isFile() ? "file" : "other", links };
+  },
+};
+
+function requireFile(root: string, path: string, mustExist: boolean): void {
+  const found = lstatSync(join(root, path), { throwIfNoEntry: false });
+  if (found === undefined ? !mustExist : found.isFile()) return;
+  const what = found === undefined ? "is not there" : "is a folder";
+  const text = `The path ${JSON.stringify(path)} is refused: expected a file, and it ${what}.`;
+  throw new SovereignError("ERR_PATH_REFUSED", text);
+}
+
+function contentOf(contents: ContentSource, sha256: string): Uint8Array {
+  const bytes = contents(sha256);
+  if (bytes !== null && sha256Hex(bytes) === sha256) return bytes;
+  const text = `The request's content with SHA-256 ${sha256} is not there.`;
+  throw new SovereignError("ERR_REQUEST_INVALID", text);
+}
+
+function requireSize(path: string, bytes: Uint8Array, most: number): void {
+  if (bytes.length <= most) return;
+  const text = `Too much: ${JSON.stringify(path)} would have ${bytes.length} bytes; allowed ${most}.`;
+  throw new SovereignError("ERR_CHANGE_LIMIT", text);
+}
+
+function writePlain(path: string, bytes: Uint8Array, executable: boolean): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants;
+  const fd = openSync(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o644);
+  try {
+    writeFileSync(fd, bytes);
+  } finally {
+    closeSync(fd);
+  }
+  if (executable || found === undefined) chmodSync(path, executable ? 0o755 : 0o644);
+}
+
+/** A unified diff of one file. What else it would touch is refused before it is applied. */
+async function patch(
+  workspace: Workspace,
+  contents: ContentSource,
+  path: string,
+  params: JsonObject,
+): Promise<void> {
+  const { sha256 } = parseFormat(patchParams, params, "file action");
+  const input = contentOf(contents, sha256);
+  const { git } = workspace;
+  try {
+    const said = await git.text(["apply", "--numstat", "-z"], { input });
+    const touched = said.split("\0").flatMap((row) => row.split("\t")[2] ?? []);
+    if (touched.length !== 1 || touched[0] !== path) {
+      throw new Error(`it touches ${JSON.stringify(touched).slice(0, 200)}`);
+    }
+    await git.bytes(["apply", "--whitespace=nowarn"], { input });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    const text = `The patch of ${JSON.stringify(path)} is refused: ${why}.`;
+    throw new SovereignError("ERR_CHANGE_REFUSED", text, {}, cause);
+  }
+}

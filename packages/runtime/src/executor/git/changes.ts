@@ -1,0 +1,198 @@
+import { isSovereignError, SovereignError } from "@sovereign/core";
+import { resolvePath } from "../../policy/index.ts";
+import type { Git } from "./git.ts";
+
+/** The kinds of entry that a git tree can hold. */
+export type EntryKind = "file" | "executable" | "link" | "gitlink";
+
+/** One path that differs between two trees, as git says; renames are a removal and an addition. */
+export interface Change {
+  readonly path: string;
+  readonly status: "added" | "modified" | "deleted";
+  readonly before: EntryKind | null;
+  readonly after: EntryKind | null;
+  /** Git's ids of the contents; null where there is none. */
+  readonly beforeBlob: string | null;
+  readonly afterBlob: string | null;
+  /** Of the content after; 0 where it is deleted. */
+  readonly bytes: number;
+  /** Where a link points, as written; null for everything else. */
+  readonly target: string | null;
+}
+
+export interface ChangeLimits {
+  readonly filesMax: number;
+  readonly fileBytesMax: number;
+  readonly totalBytesMax: number;
+}
+
+const LINK_BYTES_MAX = 4096;
+
+/**
+ * What differs between two trees.
+ * @throws ERR_CHANGE_REFUSED for a name that is not UTF-8: policy could not speak of it
+ */
+export async function readChanges(git: Git, before: string, after: string): Promise<Change[]> {
+  const raw = await git.bytes([
+    "diff-tree",
+    ...["-r", "-z", "--raw", "--no-renames", "--full-index", "--no-ext-diff", "--no-textconv"],
+    before,
+    after,
+  ]);
+  const changes = parseRaw(raw);
+  const blobs = changes.flatMap((one) =>
+    one.afterBlob === null || one.after === "gitlink" ? [] : [one.afterBlob],
+  );
+  const sizes = await sizesOf(git, blobs);
+  const sized: Change[] = [];
+  for (const change of changes) {
+    const bytes = change.afterBlob === null ? 0 : (sizes.get(change.afterBlob) ?? 0);
+    const target = change.after === "link" ? await readLink(git, change, bytes) : null;
+    sized.push({ ...change, bytes, target });
+  }
+  return sized;
+}
+
+/** `:oldmode newmode oldid newid status\0path\0`, repeated. */
+function parseRaw(raw: Uint8Array): Change[] {
+  const fields = splitZero(Buffer.from(raw));
+  const changes: Change[] = [];
+  for (let at = 0; at + 1 < fields.length; at += 2) {
+    const words = (fields[at] as Buffer).toString("latin1").slice(1).split(" ");
+    const [oldMode = "", newMode = "", oldId = "", newId = ""] = words;
+    const before = kindOf(oldMode);
+    const after = kindOf(newMode);
+    changes.push({
+      path: decodePath(fields[at + 1] as Buffer),
+      status: before === null ? "added" : after === null ? "deleted" : "modified",
+      before,
+      after,
+      beforeBlob: before === null ? null : oldId,
+      afterBlob: after === null ? null : newId,
+      bytes: 0,
+      target: null,
+    });
+  }
+  return changes;
+}
+
+function splitZero(bytes: Buffer): Buffer[] {
+  const parts: Buffer[] = [];
+  for (let from = 0; from < bytes.length; ) {
+    const end = bytes.indexOf(0, from);
+    const to = end < 0 ? bytes.length : end;
+    parts.push(bytes.subarray(from, to));
+    from = to + 1;
+  }
+  return parts;
+}
+
+function decodePath(bytes: Buffer): string {
+  const text = bytes.toString("utf8");
+  if (Buffer.from(text, "utf8").equals(bytes)) return text;
+  throw refused(bytes.toString("latin1"), "its name is not UTF-8");
+}
+
+const KINDS: Readonly<Record<string, EntryKind | null>> = {
+  "000000": null,
+  "100644": "file",
+  "100755": "executable",
+  "120000": "link",
+  "160000": "gitlink",
+};
+
+function kindOf(mode: string): EntryKind | null {
+  const kind = KINDS[mode];
+  if (kind === undefined) throw refused(mode, "git speaks of a mode that we do not know");
+  return kind;
+}
+
+async function sizesOf(git: Git, blobs: readonly string[]): Promise<Map<string, number>> {
+  if (blobs.length === 0) return new Map();
+  const format = "--batch-check=%(objectname) %(objectsize)";
+  const said = await git.text(["cat-file", format], { input: `${blobs.join("\n")}\n` });
+  const rows = said.split("\n").map((line) => line.split(" "));
+  return new Map(rows.map(([id = "", size = ""]) => [id, Number(size)]));
+}
+
+async function readLink(git: Git, change: Change, bytes: number): Promise<string> {
+  if (bytes > LINK_BYTES_MAX) throw refused(change.path, "the link's target is too long");
+  const blob = await git.bytes(["cat-file", "blob", change.afterBlob ?? ""]);
+  return decodePath(Buffer.from(blob));
+}
+
+/**
+ * Refuse what no step may change, whatever the policy says, and what is above the limits.
+ *
+ * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_LIMIT
+ */
+export function judgeChanges(changes: readonly Change[], limits: ChangeLimits): void {
+  if (changes.length > limits.filesMax) {
+    throw over(`${changes.length} files changed; the policy allows ${limits.filesMax}`);
+  }
+  let total = 0;
+  for (const change of changes) {
+    judgeEntry(change);
+    total += change.bytes;
+    if (change.bytes > limits.fileBytesMax) {
+      throw over(`${shown(change.path)} has ${change.bytes} bytes; allowed ${limits.fileBytesMax}`);
+    }
+  }
+  if (total > limits.totalBytesMax) {
+    throw over(`the changes have ${total} bytes; allowed ${limits.totalBytesMax}`);
+  }
+}
+
+function judgeEntry(change: Change): void {
+  const { path, target } = change;
+  try {
+    resolvePath(path);
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_PATH_REFUSED")) throw error;
+    throw refused(path, error.message);
+  }
+  if (change.before === "gitlink" || change.after === "gitlink") {
+    throw refused(path, "it is a repository inside the repository");
+  }
+  if (isGitControl(path)) throw refused(path, "files that steer git are not a step's to change");
+  if (target !== null && !staysInside(path, target)) {
+    throw refused(path, `it is a link that leaves the work tree: ${shown(target)}`);
+  }
+}
+
+/** Names that git itself obeys: attributes run filters, modules fetch, ignore rules hide files. */
+function isGitControl(path: string): boolean {
+  return path.split("/").some((name) => {
+    const folded = name.normalize("NFKC").toLowerCase();
+    return folded.startsWith(".git") && !HARMLESS.has(folded);
+  });
+}
+
+const HARMLESS: ReadonlySet<string> = new Set([".gitkeep", ".github", ".gitlab-ci.yml"]);
+
+/**
+ * True when a link leads below the work tree's root. `..` may stand at its beginning alone: behind a
+ * name it would climb out of wherever that name, which may be a link too, leads.
+ */
+function staysInside(path: string, target: string): boolean {
+  if (target === "" || target.startsWith("/") || /[\u0000-\u001f\\]/.test(target)) return false;
+  const names = target.split("/");
+  const climbs = names.findIndex((name) => name !== "..");
+  const rest = climbs < 0 ? [] : names.slice(climbs);
+  const depth = path.split("/").length - 1;
+  if ((climbs < 0 ? names.length : climbs) > depth) return false;
+  return !rest.includes("..") && !rest.some((name) => name.toLowerCase() === ".git");
+}
+
+function refused(path: string, why: string): SovereignError {
+  const text = `The change of ${shown(path)} is refused: ${why}.`;
+  return new SovereignError("ERR_CHANGE_REFUSED", text, { path: path.slice(0, 200) });
+}
+
+function over(found: string): SovereignError {
+  return new SovereignError("ERR_CHANGE_LIMIT", `Too much: ${found}.`);
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.slice(0, 200));
+}

@@ -1,0 +1,163 @@
+import { SovereignError } from "@sovereign/core";
+import { startToolRun } from "../../process/index.ts";
+
+/**
+ * Where one git command works. Never found by git itself: a repository that lies in a work tree
+ * would be found first, and its configuration runs programs.
+ */
+export interface GitPlace {
+  readonly gitDir: string;
+  readonly workTree?: string;
+  readonly indexFile?: string;
+  /** Where new objects go, when not into `gitDir`. */
+  readonly objectDirectory?: string;
+}
+
+export interface GitCall {
+  readonly input?: Uint8Array | string;
+  readonly stdoutBytesMax?: number;
+  readonly timeoutMs?: number;
+  /** Seconds since 1970 for author and committer. */
+  readonly at?: number;
+  /** Exit codes, besides 0, that are an answer and no failure. */
+  readonly answers?: readonly number[];
+}
+
+const PATH = "/usr/local/bin:/usr/bin:/bin";
+const STDOUT_BYTES_MAX = 256 * 1024 * 1024;
+const TIMEOUT_MS = 10 * 60 * 1000;
+
+/** Who makes our commits, so that they are the same wherever a request runs. */
+export const COMMITTER = {
+  name: "Sovereign Executor",
+  email: "executor@sovereign.invalid",
+} as const;
+
+/**
+ * What makes a git command run a program, or read what somebody else wrote, is off. Given on the
+ * command line, these win over every configuration file.
+ */
+const CONFIG = [
+  "core.hooksPath=/dev/null",
+  "core.fsmonitor=false",
+  "core.untrackedCache=false",
+  "core.attributesFile=/dev/null",
+  "core.excludesFile=/dev/null",
+  "core.autocrlf=false",
+  "core.safecrlf=false",
+  "core.quotePath=true",
+  "core.precomposeUnicode=false",
+  "core.logAllRefUpdates=false",
+  "core.pager=cat",
+  "protocol.allow=never",
+  "submodule.recurse=false",
+  "diff.ignoreSubmodules=all",
+  "diff.external=",
+  "safe.bareRepository=explicit",
+  "gc.auto=0",
+  "maintenance.auto=false",
+  "commit.gpgSign=false",
+  "i18n.commitEncoding=UTF-8",
+  "i18n.logOutputEncoding=UTF-8",
+  "am.threeWay=false",
+  "apply.whitespace=nowarn",
+  "format.signature=",
+].flatMap((setting) => ["-c", setting]);
+
+/** Runs git, hardened, in one place. */
+export class Git {
+  readonly place: GitPlace;
+
+  constructor(place: GitPlace) {
+    this.place = place;
+  }
+
+  /** The same with another index, work tree or object folder. */
+  at(more: Partial<GitPlace>): Git {
+    return new Git({ ...this.place, ...more });
+  }
+
+  /**
+   * @returns standard output
+   * @throws ERR_GIT_MISSING, ERR_GIT_LIMIT, ERR_GIT_FAILED
+   */
+  async bytes(args: readonly string[], call: GitCall = {}): Promise<Uint8Array> {
+    return (await this.#run(args, call)).stdout;
+  }
+
+  /** @returns standard output as text, without the last line's end */
+  async text(args: readonly string[], call: GitCall = {}): Promise<string> {
+    const bytes = await this.bytes(args, call);
+    return Buffer.from(bytes).toString("utf8").replace(/\n$/, "");
+  }
+
+  /** @returns the exit code, of those that are answers */
+  async status(args: readonly string[], call: GitCall): Promise<number> {
+    return (await this.#run(args, call)).status;
+  }
+
+  async #run(
+    args: readonly string[],
+    call: GitCall,
+  ): Promise<{ status: number; stdout: Uint8Array }> {
+    const { input } = call;
+    const end = await startToolRun("git", "git", [...CONFIG, ...args], {
+      env: environmentOf(this.place, call.at ?? 0),
+      cwd: this.place.workTree ?? "/",
+      ...(input === undefined ? {} : { input: Buffer.from(input as string) }),
+      stdoutBytesMax: call.stdoutBytesMax ?? STDOUT_BYTES_MAX,
+      timeoutMs: call.timeoutMs ?? TIMEOUT_MS,
+    });
+    const status = end.status ?? -1;
+    if (end.ended === "exited" && [0, ...(call.answers ?? [])].includes(status)) {
+      return { status, stdout: end.stdout };
+    }
+    throw failure(args[0] ?? "", end.ended, status, end.stderr);
+  }
+}
+
+function environmentOf(place: GitPlace, at: number): Record<string, string> {
+  return {
+    PATH,
+    HOME: "/nonexistent",
+    LC_ALL: "C",
+    TZ: "UTC",
+    GIT_CONFIG_NOSYSTEM: "1",
+    GIT_CONFIG_GLOBAL: "/dev/null",
+    GIT_ATTR_NOSYSTEM: "1",
+    GIT_TERMINAL_PROMPT: "0",
+    GIT_OPTIONAL_LOCKS: "0",
+    GIT_NO_REPLACE_OBJECTS: "1",
+    GIT_NO_LAZY_FETCH: "1",
+    GIT_LITERAL_PATHSPECS: "1",
+    GIT_EDITOR: "false",
+    GIT_PAGER: "cat",
+    GIT_AUTHOR_NAME: COMMITTER.name,
+    GIT_AUTHOR_EMAIL: COMMITTER.email,
+    GIT_AUTHOR_DATE: `@${at} +0000`,
+    GIT_COMMITTER_NAME: COMMITTER.name,
+    GIT_COMMITTER_EMAIL: COMMITTER.email,
+    GIT_COMMITTER_DATE: `@${at} +0000`,
+    GIT_DIR: place.gitDir,
+    ...(place.workTree === undefined ? {} : { GIT_WORK_TREE: place.workTree }),
+    ...(place.indexFile === undefined ? {} : { GIT_INDEX_FILE: place.indexFile }),
+    ...(place.objectDirectory === undefined ? {} : { GIT_OBJECT_DIRECTORY: place.objectDirectory }),
+  };
+}
+
+function failure(command: string, ended: string, status: number, stderr: string): SovereignError {
+  if (ended === "not_started") {
+    return new SovereignError(
+      "ERR_GIT_MISSING",
+      `git does not start: ${stderr}. On Debian or Ubuntu type: sudo apt-get install git`,
+    );
+  }
+  // What git says may quote what a hostile repository holds: one printable line of it.
+  const said = stderr
+    .replaceAll(/[^\x20-\x7e]+/g, " ")
+    .trim()
+    .slice(-500);
+  const code = ended === "timeout" || ended === "output_limit" ? "ERR_GIT_LIMIT" : "ERR_GIT_FAILED";
+  const text = `git ${command} ended with ${ended === "exited" ? `exit ${status}` : ended}: ${said}`;
+  return new SovereignError(code, text, { command, status });
+}

@@ -1,0 +1,18 @@
+export { type Change, type ChangeLimits, judgeChanges, readChanges } from "./changes.ts";
+export { type CommitText, commitMessage } from "./commit-message.ts";
+export { COMMITTER, Git } from "./git.ts";
+export { checkOut, createPrivateRepository } from "./private-repository.ts";
+export {
+  commitTree,
+  formatPatch,
+  scanTree,
+  stageAll,
+  stageNamed,
+  type StepCommit,
+} from "./step-commit.ts";
+export {
+  type Head,
+  inspectRepository,
+  readHead,
+  type UserRepository,
+} from "./user-repository.ts";

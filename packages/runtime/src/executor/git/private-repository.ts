@@ -1,0 +1,49 @@
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { SovereignError } from "@sovereign/core";
+import { Git } from "./git.ts";
+import type { UserRepository } from "./user-repository.ts";
+
+/**
+ * A bare repository of our own that borrows the user's objects. Its configuration is ours, so a
+ * filter or a hook that the user's repository names does not exist here; nothing that is done in it
+ * can leave a lock, a ref or a half-written object in the user's repository.
+ *
+ * @param lenders object folders of ours to borrow from as well
+ */
+export async function createPrivateRepository(
+  folder: string,
+  user: UserRepository,
+  head: string,
+  lenders: readonly string[] = [],
+): Promise<Git> {
+  if (/[\n"]/.test(user.objects)) {
+    throw new SovereignError(
+      "ERR_REPOSITORY_REFUSED",
+      `Cannot work on ${JSON.stringify(user.root)}: its path has a quote or a line end.`,
+    );
+  }
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const git = new Git({ gitDir: folder });
+  const format = `--object-format=${user.objectFormat}`;
+  await git.bytes(["init", "--quiet", "--bare", "--template=", format, folder]);
+  mkdirSync(join(folder, "objects", "info"), { recursive: true });
+  writeFileSync(
+    join(folder, "objects", "info", "alternates"),
+    [user.objects, ...lenders, ""].join("\n"),
+  );
+  // Without it, history that a shallow clone does not have would be looked for.
+  const shallow = join(user.commonDir, "shallow");
+  if (existsSync(shallow)) copyFileSync(shallow, join(folder, "shallow"));
+  await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
+  return git;
+}
+
+/** Write the tree of a commit into an empty folder, through an index of its own. */
+export async function checkOut(git: Git, commit: string): Promise<void> {
+  await git.bytes(["read-tree", commit]);
+  await git.bytes(["checkout-index", "--all", "--quiet"]);
+  // What was just written is clean: without this the next `add` would read every file again.
+  await git.status(["update-index", "-q", "--refresh"], { answers: [1] });
+}

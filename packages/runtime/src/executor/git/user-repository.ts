@@ -1,0 +1,141 @@
+import { type Stats, existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { SovereignError } from "@sovereign/core";
+import { Git } from "./git.ts";
+
+/** What we know of the user's repository, read without running anything that is configured in it. */
+export interface UserRepository {
+  /** The work tree's root, without links. */
+  readonly root: string;
+  readonly gitDir: string;
+  /** Where refs and objects are; another folder than `gitDir` in a linked work tree. */
+  readonly commonDir: string;
+  readonly objects: string;
+  readonly objectFormat: "sha1" | "sha256";
+  readonly index: string;
+}
+
+/** Where the user's branch is. */
+export interface Head {
+  /** The full name of the branch; null where HEAD is detached. */
+  readonly ref: string | null;
+  readonly commit: string;
+  readonly tree: string;
+}
+
+/**
+ * Find and inspect the repository that a folder belongs to.
+ *
+ * @param folder a folder in the work tree
+ * @throws ERR_REPOSITORY_REFUSED with what to do about it
+ */
+export async function inspectRepository(folder: string): Promise<UserRepository> {
+  const root = findRoot(folder);
+  const dotGit = join(root, ".git");
+  const gitDir = statSync(dotGit).isDirectory() ? dotGit : readGitFile(dotGit);
+  requireOwner(gitDir);
+  const git = new Git({ gitDir });
+  const [bare, format, common] = (
+    await git.text([
+      "rev-parse",
+      "--is-bare-repository",
+      "--show-object-format",
+      "--git-common-dir",
+    ])
+  ).split("\n");
+  if (bare === "true") throw refused(root, "it is bare: it has no work tree");
+  const commonDir = resolve("/", common ?? gitDir);
+  const repository: UserRepository = {
+    root,
+    gitDir: realpathSync(gitDir),
+    commonDir: realpathSync(commonDir),
+    objects: realpathSync(join(commonDir, "objects")),
+    objectFormat: format === "sha256" ? "sha256" : "sha1",
+    index: join(realpathSync(gitDir), "index"),
+  };
+  refuseUnfinished(repository);
+  await refuseOddIndex(repository);
+  return repository;
+}
+
+/** Where the branch is now. @throws ERR_REPOSITORY_REFUSED where there is no commit yet */
+export async function readHead(repository: UserRepository): Promise<Head> {
+  const git = new Git({ gitDir: repository.gitDir });
+  const call = { answers: [1, 128] };
+  const ref = await git.text(["symbolic-ref", "-q", "HEAD"], call);
+  const found = await git.text(["rev-parse", "-q", "--verify", "HEAD^{commit}"], call);
+  if (found === "") {
+    throw refused(
+      repository.root,
+      "its branch has no commit yet: make a first one, then try again",
+    );
+  }
+  const tree = await git.text(["rev-parse", "--verify", `${found}^{tree}`]);
+  return { ref: ref === "" ? null : ref, commit: found, tree };
+}
+
+function findRoot(folder: string): string {
+  let at: string;
+  try {
+    at = realpathSync(folder);
+  } catch {
+    throw refused(folder, "there is no such folder");
+  }
+  for (;;) {
+    if (existsSync(join(at, ".git"))) return at;
+    if (dirname(at) === at) throw refused(folder, "it is in no git repository: try git init");
+    at = dirname(at);
+  }
+}
+
+/** A linked work tree and a submodule have a file that names their folder. */
+function readGitFile(path: string): string {
+  const found = lstatSync(path);
+  const text = found.isFile() && found.size < 8192 ? readFileSync(path, "utf8") : "";
+  const match = /^gitdir: (.+?)\n?$/.exec(text);
+  const folder = match?.[1] === undefined ? null : resolve(dirname(path), match[1]);
+  if (folder !== null && existsSync(folder)) return folder;
+  throw refused(path, "expected a folder, or a file with one line `gitdir: …` that names one");
+}
+
+/** Another user's repository may have been laid out for us to trip over. */
+function requireOwner(gitDir: string): void {
+  const owner: Stats = statSync(gitDir);
+  const uid = process.geteuid?.();
+  if (uid === undefined || owner.uid === uid) return;
+  throw refused(gitDir, `it belongs to user ${owner.uid}, and we run as user ${uid}`);
+}
+
+const UNFINISHED: Readonly<Record<string, string>> = {
+  MERGE_HEAD: "a merge",
+  CHERRY_PICK_HEAD: "a cherry-pick",
+  REVERT_HEAD: "a revert",
+  "rebase-merge": "a rebase",
+  "rebase-apply": "a rebase or git am",
+  BISECT_LOG: "a bisection",
+};
+
+function refuseUnfinished({ root, gitDir }: UserRepository): void {
+  for (const [name, what] of Object.entries(UNFINISHED)) {
+    if (existsSync(join(gitDir, name))) throw refused(root, `${what} is unfinished: finish it`);
+  }
+}
+
+/** Index features that keep part of the index elsewhere, or files out of the tree. */
+async function refuseOddIndex({ root, gitDir, index }: UserRepository): Promise<void> {
+  if (!existsSync(index)) return;
+  const git = new Git({ gitDir, workTree: root });
+  const flags = Buffer.from(await git.bytes(["ls-files", "-t", "-z"])).toString("latin1");
+  if (/(^|\0)S /.test(flags))
+    throw refused(root, "it is a sparse checkout: try git sparse-checkout disable");
+  if (/(^|\0)M /.test(flags)) throw refused(root, "its index has unmerged paths: resolve them");
+  if ((await git.text(["rev-parse", "--shared-index-path"])) !== "") {
+    throw refused(root, "its index is split: try git update-index --no-split-index");
+  }
+}
+
+function refused(where: string, why: string): SovereignError {
+  return new SovereignError("ERR_REPOSITORY_REFUSED", `Cannot work on ${where}: ${why}.`, {
+    where,
+  });
+}

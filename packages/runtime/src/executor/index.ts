@@ -1,0 +1,23 @@
+export { REVIEWER, ReviewedPolicy } from "./review.ts";
+export { writeEvidence, rollbackProofOf } from "./evidence.ts";
+export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
+export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";
+export {
+  type Head,
+  inspectRepository,
+  readHead,
+  type UserRepository,
+} from "./git/index.ts";
+export { gitId } from "./effect-output.ts";
+export { createRollbackEffect } from "./rollback-effect.ts";
+export { lockRepository, type RepositoryLock } from "./repository-lock.ts";
+export {
+  parseExecRequest,
+  planSummary,
+  type PlannedRequest,
+  requireRunnable,
+} from "./request.ts";
+export { statusDigest } from "./rollback.ts";
+export { RunTape } from "./run-tape.ts";
+export { recoverSwitch } from "./tree-switch.ts";
+export { removeHostile, workLimits, Workspace } from "./workspace.ts";

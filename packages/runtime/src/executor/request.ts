@@ -1,0 +1,198 @@
+import {
+  type Action,
+  base64Decode,
+  digestOf,
+  type ExecRequest,
+  formats,
+  isKnownOperation,
+  type JsonObject,
+  type JsonValue,
+  operationType,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+  sha256Hex,
+  utf8Encode,
+} from "@sovereign/core";
+import { z } from "zod";
+
+const BYTES_MAX = 64 * 1024 * 1024;
+
+/** An operation in our vocabulary: the action it becomes, and the bytes that it brings. */
+export interface PlannedOperation {
+  readonly opId: string;
+  /** As the request has it. */
+  readonly word: string;
+  readonly action: Action;
+  readonly content: Uint8Array | null;
+}
+
+export interface PlannedStep {
+  readonly stepId: string;
+  readonly note: string;
+  readonly operations: readonly PlannedOperation[];
+}
+
+/** A request that was read: frozen by its digest. */
+export interface PlannedRequest {
+  readonly request: ExecRequest;
+  /** SHA-256 of the request's canonical form, as it was written. */
+  readonly digest: string;
+  readonly steps: readonly PlannedStep[];
+}
+
+/**
+ * Read a request, in either of the seed's vocabularies or in ours.
+ *
+ * @param bytes untrusted JSON
+ * @throws ERR_REQUEST_INVALID
+ */
+export function parseExecRequest(bytes: Uint8Array, path: string): PlannedRequest {
+  const value = readJson(bytes, path);
+  const request = parseFormat(formats.execRequest, value, path, "ERR_REQUEST_INVALID");
+  const steps = request.patch_plan.steps.map((step) => ({
+    stepId: step.step_id,
+    note: noteOf(step),
+    operations: step.operations
+      .filter((one) => !isCommitWord(one.action))
+      .map((one) => planOperation(one, `${path}: ${step.step_id}.${one.op_id}`)),
+  }));
+  return { request, digest: digestOf(value), steps };
+}
+
+function readJson(bytes: Uint8Array, path: string): JsonValue {
+  try {
+    return parseStrictJson(bytes, { bytesMax: BYTES_MAX });
+  } catch (cause) {
+    const found = cause instanceof SovereignError ? cause.message : "not JSON";
+    throw new SovereignError("ERR_REQUEST_INVALID", `${path}: ${found}`, {}, cause);
+  }
+}
+
+type RequestStep = ExecRequest["patch_plan"]["steps"][number];
+type RequestOperation = RequestStep["operations"][number];
+
+/** Every step ends in one commit, whether the request says so or not. */
+function isCommitWord(action: string): boolean {
+  const type = operationType(action);
+  return type === "git.add" || type === "git.commit";
+}
+
+function noteOf(step: RequestStep): string {
+  const said = step.operations
+    .filter((one) => operationType(one.action) === "git.commit")
+    .map((one) => one.params["message"])
+    .filter((message) => typeof message === "string");
+  return [step.commit_message, ...said].filter((text) => text !== "").join("\n");
+}
+
+const path = z.string().min(1).max(1024);
+const fileParams = z.strictObject({
+  path,
+  content: z.string(),
+  encoding: z.enum(["utf8", "base64"]).default("utf8"),
+  executable: z.boolean().default(false),
+});
+const patchParams = z.strictObject({ path, patch: z.string() });
+const pathParams = z.strictObject({ path });
+const commandParams = z.strictObject({
+  argv: z.array(z.string().max(8000)).min(1).max(1000),
+  cwd: z.string().max(1024).default(""),
+  timeout_seconds: z.int().min(1).max(86_400).optional(),
+});
+
+function planOperation(operation: RequestOperation, where: string): PlannedOperation {
+  const type = operationType(operation.action);
+  const base = { opId: operation.op_id, word: operation.action };
+  const read = <T extends z.ZodType>(format: T): z.infer<T> =>
+    parseFormat(format, operation.params, where, "ERR_REQUEST_INVALID");
+  switch (type) {
+    case "file.write":
+    case "file.update": {
+      const { path: resource, content, encoding, executable } = read(fileParams);
+      const bytes = decode(content, encoding, where);
+      const params = { ...pin(bytes), executable };
+      return { ...base, action: { type, resource, params }, content: bytes };
+    }
+    case "file.patch": {
+      const { path: resource, patch } = read(patchParams);
+      const bytes = utf8Encode(patch);
+      return { ...base, action: { type, resource, params: pin(bytes) }, content: bytes };
+    }
+    case "file.delete":
+    case "file.mkdir":
+      return {
+        ...base,
+        action: { type, resource: read(pathParams).path, params: {} },
+        content: null,
+      };
+    case "command.run": {
+      const { argv, cwd, timeout_seconds } = read(commandParams);
+      const [executable = "", ...args] = argv;
+      const params: JsonObject = { argv: args, cwd, kind: operation.action };
+      if (timeout_seconds !== undefined) params["timeout_seconds"] = timeout_seconds;
+      return { ...base, action: { type, resource: executable, params }, content: null };
+    }
+    default:
+      // No effect is registered for it: the kernel refuses it by name, and records that.
+      return { ...base, action: { type, resource: operation.op_id, params: {} }, content: null };
+  }
+}
+
+function decode(content: string, encoding: "utf8" | "base64", where: string): Uint8Array {
+  try {
+    return encoding === "utf8" ? utf8Encode(content) : base64Decode(content);
+  } catch (cause) {
+    const text = `${where}: at content: expected ${encoding}`;
+    throw new SovereignError("ERR_REQUEST_INVALID", text, {}, cause);
+  }
+}
+
+/** Contents go by digest: the action names exactly these bytes, and stays small. */
+function pin(bytes: Uint8Array): { sha256: string; bytes: number } {
+  return { sha256: sha256Hex(bytes), bytes: bytes.length };
+}
+
+/**
+ * Hold a request to what it says of itself.
+ *
+ * @throws ERR_REQUEST_MODE when its mode may not commit
+ * @throws ERR_OPERATION_REFUSED when a step asks for what `allowed_operations` does not name
+ */
+export function requireRunnable({ request, steps }: PlannedRequest): void {
+  if (request.mode_id !== "implementation" || request.execution_mode === "dry_run_only") {
+    const found = `mode_id ${request.mode_id}, execution_mode ${request.execution_mode}`;
+    throw new SovereignError(
+      "ERR_REQUEST_MODE",
+      `${request.exec_request_id}: expected mode_id implementation and an execution_mode that runs, found ${found}. See what it would do with: sovereign exec plan`,
+    );
+  }
+  if (request.allowed_operations === undefined) return;
+  const allowed = new Set(request.allowed_operations.map(operationType));
+  for (const step of steps) {
+    const other = step.operations.find((one) => !allowed.has(one.action.type));
+    if (other === undefined || !isKnownOperation(other.action.type)) continue;
+    throw new SovereignError(
+      "ERR_OPERATION_REFUSED",
+      `${step.stepId}.${other.opId}: the request's own allowed_operations do not name ${other.word}.`,
+      { step: step.stepId },
+    );
+  }
+}
+
+/** What the plan says of a step: everything but the contents, which go by digest. */
+export function planSummary(planned: PlannedRequest): JsonObject[] {
+  return planned.steps.map((step) => ({
+    step_id: step.stepId,
+    note_sha256: sha256Hex(utf8Encode(step.note)),
+    operations_digest: digestOf(
+      step.operations.map((one) => ({ op_id: one.opId, action: one.action })),
+    ),
+    operations: step.operations.length,
+  }));
+}
+
+/** Seconds since 1970 of the request's own time: the date of its commits, wherever it runs. */
+export function requestSeconds({ request }: PlannedRequest): number {
+  return Math.floor(Date.parse(request.created_at) / 1000);
+}

@@ -1,0 +1,112 @@
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import {
+  createPrivateRepository,
+  type Git,
+  readChanges,
+  readHead,
+  type UserRepository,
+} from "./git/index.ts";
+import { copyIndex } from "./index-copy.ts";
+import { contentAt } from "./tree-content.ts";
+import { type SwitchStep, switchTree } from "./tree-switch.ts";
+
+export interface RollbackOptions {
+  readonly repository: UserRepository;
+  /** Where the run began, and where it brought the branch. */
+  readonly base: string;
+  readonly head: string;
+  readonly ref: string | null;
+  readonly folder: string;
+  /** Seconds since 1970, for the reflog. */
+  readonly at: number;
+  readonly onStep?: (step: SwitchStep) => void;
+}
+
+/** What was found after the way back, each part looked at again. */
+export interface RolledBack {
+  readonly before_head: string;
+  readonly after_head: string;
+  readonly base_commit: string;
+  readonly tree: string;
+  readonly files_changed_count: number;
+  /** Of the files that the run had changed: how many are again what the base says. */
+  readonly checksums_verified: number;
+  readonly checksums_match: boolean;
+  readonly success: boolean;
+  /** SHA-256 over `git status` before and after: edits elsewhere are as they were. */
+  readonly status_before: string;
+  readonly status_after: string;
+  readonly files: readonly { readonly path: string; readonly sha256: string | null }[];
+}
+
+/**
+ * Move the user's branch back to where the run began. Edits elsewhere stay; an edit in the way, or a
+ * commit on top, refuses all of it.
+ *
+ * @throws ERR_REPOSITORY_MOVED when the branch is not where the run brought it; as switchTree
+ */
+export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
+  const { repository, base, head, ref, folder } = options;
+  const git = await createPrivateRepository(join(folder, "git"), repository, head);
+  const [from = "", to = ""] = await Promise.all(
+    [head, base].map((commit) => git.text(["rev-parse", "--verify", `${commit}^{tree}`])),
+  );
+  const changes = await readChanges(git, from, to);
+  const status_before = await statusDigest(git, repository, head, folder);
+  await switchTree({
+    repository,
+    git,
+    from: { commit: head, tree: from, ref },
+    to: { commit: base, tree: to },
+    changes,
+    folder: join(folder, "switch"),
+    reason: `roll back to ${base.slice(0, 12)}`,
+    at: options.at,
+    ...(options.onStep === undefined ? {} : { onStep: options.onStep }),
+  });
+  const found = await readHead(repository);
+  const restored = changes.map(({ path, status }) => ({
+    path,
+    wanted: status === "deleted" ? null : contentAt(join(folder, "switch", "after"), path).sha256,
+    sha256: contentAt(repository.root, path).sha256,
+  }));
+  const matching = restored.filter((one) => one.wanted === one.sha256);
+  const checksums_match = matching.length === restored.length;
+  const status_after = await statusDigest(git, repository, base, folder);
+  return {
+    before_head: head,
+    after_head: found.commit,
+    base_commit: base,
+    tree: found.tree,
+    files_changed_count: changes.length,
+    checksums_verified: matching.length,
+    checksums_match,
+    success:
+      checksums_match &&
+      found.commit === base &&
+      found.tree === to &&
+      status_before === status_after,
+    status_before,
+    status_after,
+    files: restored.map(({ path, sha256 }) => ({ path, sha256 })),
+  };
+}
+
+/** What differs between the commit, the user's index and their files, untracked ones included. */
+export async function statusDigest(
+  git: Git,
+  repository: UserRepository,
+  head: string,
+  folder: string,
+): Promise<string> {
+  const indexFile = join(folder, "index.status");
+  copyIndex(repository, indexFile);
+  await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
+  const user = git.at({ workTree: repository.root, indexFile });
+  const said = await user.bytes([
+    "status",
+    ...["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all"],
+  ]);
+  return createHash("sha256").update(said).digest("hex");
+}

@@ -1,0 +1,373 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import {
+  canonicalBytes,
+  fields,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+} from "@sovereign/core";
+import { z } from "zod";
+import { type Change, Git, type Head, readHead, type UserRepository } from "./git/index.ts";
+import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
+import { copyIndex, copyKeepingTime } from "./index-copy.ts";
+import {
+  ABSENT,
+  type Content,
+  contentAt,
+  removeContent,
+  removeLeftovers,
+  replaceContent,
+  sameContent,
+} from "./tree-content.ts";
+
+export interface SwitchOptions {
+  readonly repository: UserRepository;
+  /** Ours: it knows both commits and has our configuration. */
+  readonly git: Git;
+  readonly from: Head;
+  readonly to: { readonly commit: string; readonly tree: string };
+  /** What differs from `from` to `to`. */
+  readonly changes: readonly Change[];
+  /** Where the journal and the copies go; emptied first. */
+  readonly folder: string;
+  /** For the reflog: why, and when in seconds since 1970. */
+  readonly reason: string;
+  readonly at: number;
+  /** For tests: called between the steps that change something. */
+  readonly onStep?: (step: SwitchStep) => void;
+}
+
+export type SwitchStep = "journalled" | "replaced" | "indexed" | "moved";
+
+const content = z.strictObject({
+  kind: z.enum(["absent", "file", "executable", "link", "folder", "other"]),
+  sha256: fields.digest.nullable(),
+});
+const journalFormat = z.strictObject({
+  state: z.enum(["applying", "done", "undone"]),
+  root: z.string(),
+  ref: z.string().nullable(),
+  from: z.string(),
+  to: z.string(),
+  paths: z.array(z.strictObject({ path: z.string(), before: content, after: content })),
+});
+type Journal = z.infer<typeof journalFormat>;
+
+const PREFIX = ".sovereign-switch-";
+
+/**
+ * Move the user's branch and work tree from one commit to another, as a fast-forward does: edits
+ * elsewhere stay, an edit in the way refuses all of it. The index is locked throughout, so the
+ * user's own git waits or refuses; every file changes in one step; what a kill leaves is undone by
+ * {@link recoverSwitch}.
+ *
+ * @throws ERR_REPOSITORY_BUSY, ERR_REPOSITORY_MOVED, ERR_REPOSITORY_DIRTY with both sides untouched
+ */
+export async function switchTree(options: SwitchOptions): Promise<void> {
+  const { folder, repository, changes } = options;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const lock = lockIndex(repository, folder);
+  try {
+    await requireHead(options);
+    await checkOutSides(options);
+    await requireClean(options);
+    const journal = journalOf(options);
+    writeJournal(folder, journal);
+    options.onStep?.("journalled");
+    try {
+      replaceAll(options, journal);
+      options.onStep?.("replaced");
+      await writeIndex(options);
+      options.onStep?.("indexed");
+      await moveBranch(options);
+      options.onStep?.("moved");
+    } catch (error) {
+      undo(options.repository, options.folder, journal);
+      throw error;
+    }
+    writeJournal(folder, { ...journal, state: "done" });
+  } finally {
+    removeLeftovers(
+      repository.root,
+      changes.map((one) => one.path),
+      PREFIX,
+    );
+    unlockIndex(lock);
+  }
+}
+
+/** What a switch left that was killed on its way. */
+export type Recovery = "none" | "done" | "undone";
+
+/**
+ * Bring a switch that was killed to an end: complete where the branch had moved, undone otherwise.
+ *
+ * @throws ERR_REPOSITORY_DIRTY when a file is neither as it was before nor as it would have become;
+ *   nothing of the user's is overwritten then
+ */
+export async function recoverSwitch(folder: string, repository: UserRepository): Promise<Recovery> {
+  const path = join(folder, "journal.json");
+  // No switch of this folder lives: its run is ours alone.
+  breakIndexLock(repository, folder);
+  if (!existsSync(path)) return "none";
+  const journal = parseFormat(journalFormat, parseStrictJson(readFileSync(path)), path);
+  if (journal.state !== "applying") return journal.state;
+  const head = await readHead(repository);
+  if (head.commit === journal.to && head.ref === journal.ref) {
+    writeJournal(folder, { ...journal, state: "done" });
+    return "done";
+  }
+  const lock = lockIndex(repository, folder);
+  try {
+    undo(repository, folder, journal);
+  } finally {
+    unlockIndex(lock);
+  }
+  return "undone";
+}
+
+async function requireHead({ repository, from }: SwitchOptions): Promise<void> {
+  const head = await readHead(repository);
+  if (head.commit === from.commit && head.ref === from.ref) return;
+  const where = head.ref ?? "a detached HEAD";
+  throw new SovereignError(
+    "ERR_REPOSITORY_MOVED",
+    `Expected ${from.ref ?? "a detached HEAD"} at ${from.commit}, found ${where} at ${head.commit}. Nothing was changed; run the request again from here.`,
+    { expected: from.commit, found: head.commit },
+  );
+}
+
+/** Refuse when an edit of the user's, staged or not, or a file of theirs is where we must write. */
+async function requireClean(options: SwitchOptions): Promise<void> {
+  const { repository, changes } = options;
+  const { root } = repository;
+  const staged = new Set(await stagedPaths(options));
+  const edited = await editedPaths(options);
+  const blocked = changes.filter(
+    (one) =>
+      staged.has(one.path) ||
+      (one.status === "added" ? isBlocked(root, one, changes) : edited.has(one.path)),
+  );
+  if (blocked.length === 0) return;
+  const names = blocked.slice(0, 5).map((one) => JSON.stringify(one.path));
+  throw new SovereignError(
+    "ERR_REPOSITORY_DIRTY",
+    `${blocked.length} files that are not as committed are in the way: ${names.join(", ")}. Nothing was changed; commit or move them, then try again.`,
+    { paths: blocked.length },
+  );
+}
+
+/**
+ * Paths whose bytes are not those of the commit. They are read, not what the index remembers of
+ * them, so that nobody's edit hides behind a flag. What only line ends tell apart is no edit: its
+ * bytes become the copy that an undo puts back.
+ */
+async function editedPaths(options: SwitchOptions): Promise<Set<string>> {
+  const { repository, git, changes, folder } = options;
+  const { root } = repository;
+  const before = join(folder, "before");
+  const edited = new Set<string>();
+  for (const { path, status, beforeBlob } of changes) {
+    const now = fileOnly(contentAt(root, path));
+    const committed = fileOnly(contentAt(before, path));
+    if (status === "added" || sameContent(now, committed)) continue;
+    edited.add(path);
+    if (now.kind !== committed.kind || now.kind === "link") continue;
+    const user = git.at({ workTree: root });
+    const blob = await user.text(["hash-object", "--stdin-paths"], { input: `${path}\n` });
+    if (blob !== beforeBlob) continue;
+    edited.delete(path);
+    writeFileSync(join(before, path), readFileSync(join(root, path)));
+  }
+  return edited;
+}
+
+/** Paths that the user staged. Their index is looked at in a copy, under our configuration. */
+async function stagedPaths({ repository, git, from, folder }: SwitchOptions): Promise<string[]> {
+  const copy = join(folder, "index.before");
+  copyIndex(repository, copy);
+  const user = git.at({ workTree: repository.root, indexFile: copy });
+  const args = ["-z", "--name-only", "--no-renames", "--ignore-submodules=all", "--no-ext-diff"];
+  const staged = await user.text(["diff-index", "--cached", ...args, from.commit]);
+  return staged.split("\0").filter((path) => path !== "");
+}
+
+/** Something untracked where a file must come, or a file where a folder must. */
+function isBlocked(root: string, change: Change, changes: readonly Change[]): boolean {
+  const goes = (path: string): boolean =>
+    changes.some((other) => other.status === "deleted" && other.path === path);
+  const names = change.path.split("/");
+  for (let depth = 1; depth < names.length; depth++) {
+    const parent = names.slice(0, depth).join("/");
+    const found = lstatSync(join(root, parent), { throwIfNoEntry: false });
+    if (found === undefined) return false;
+    if (!found.isDirectory()) return !goes(parent);
+  }
+  const { kind } = contentAt(root, change.path);
+  if (kind === "absent") return false;
+  return kind !== "folder" || !filesBelow(root, change.path).every(goes);
+}
+
+function filesBelow(root: string, folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory() ? filesBelow(root, path) : [path];
+  });
+}
+
+/** Both sides' files, as git writes them, before anything is touched. */
+async function checkOutSides({ git, from, to, changes, folder }: SwitchOptions): Promise<void> {
+  const sides = [
+    ["before", from.commit, changes.filter((one) => one.status !== "added")],
+    ["after", to.commit, changes.filter((one) => one.status !== "deleted")],
+  ] as const;
+  for (const [name, commit, wanted] of sides) {
+    mkdirSync(join(folder, name));
+    const side = git.at({ workTree: join(folder, name), indexFile: join(folder, `${name}.list`) });
+    await side.bytes(["read-tree", commit]);
+    const input = wanted.map((one) => one.path).join("\0");
+    await side.bytes(["checkout-index", "-z", "--stdin", "--quiet"], { input });
+  }
+}
+
+/** From the journal on, every instant can be undone. */
+function journalOf({ repository, from, to, changes, folder }: SwitchOptions): Journal {
+  return {
+    state: "applying",
+    root: repository.root,
+    ref: from.ref,
+    from: from.commit,
+    to: to.commit,
+    paths: changes.map(({ path }) => ({
+      path,
+      before: fileOnly(contentAt(join(folder, "before"), path)),
+      after: fileOnly(contentAt(join(folder, "after"), path)),
+    })),
+  };
+}
+
+/** A folder in a copy stands for other paths below it. */
+function fileOnly(found: Content): Content {
+  return found.kind === "folder" ? ABSENT : found;
+}
+
+function writeJournal(folder: string, journal: Journal): void {
+  const path = join(folder, "journal.json");
+  const fd = openSync(`${path}.partial`, "w", 0o600);
+  try {
+    writeFileSync(fd, canonicalBytes(journal));
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+  renameSync(`${path}.partial`, path);
+}
+
+/** Removals first: a folder may have to come where a file was. */
+function replaceAll({ repository: { root }, folder }: SwitchOptions, journal: Journal): void {
+  const ordered = [...journal.paths].sort((a, b) => rank(a.after) - rank(b.after));
+  for (const { path, before, after } of ordered) {
+    const now = fileOnly(contentAt(root, path));
+    if (!sameContent(now, before)) {
+      throw new SovereignError(
+        "ERR_REPOSITORY_DIRTY",
+        `${JSON.stringify(path)} was edited just now. Everything is as it was before; try again.`,
+        { path },
+      );
+    }
+    put(root, path, after, join(folder, "after"));
+  }
+}
+
+function rank(wanted: Content): number {
+  return wanted.kind === "absent" ? 0 : 1;
+}
+
+function put(root: string, path: string, wanted: Content, source: string): void {
+  if (wanted.kind !== "absent") replaceContent(join(source, path), root, path, PREFIX);
+  else if (contentAt(root, path).kind !== "absent") removeContent(root, path);
+}
+
+/** A two-way merge of the user's index: what they staged elsewhere stays staged. */
+async function writeIndex(options: SwitchOptions): Promise<void> {
+  const { repository, git, from, to, folder } = options;
+  const next = join(folder, "index.next");
+  copyIndex(repository, next);
+  const user = git.at({ workTree: repository.root, indexFile: next });
+  await user.bytes(["read-tree", "-i", "-m", from.commit, to.commit]);
+  await user.status(["update-index", "-q", "--refresh"], { answers: [1] });
+  installIndex(repository, next);
+}
+
+function installIndex({ index }: UserRepository, source: string): void {
+  const temporary = `${index}.sovereign`;
+  copyKeepingTime(source, temporary);
+  renameSync(temporary, index);
+}
+
+/** Compare and swap, with no hook; the reflog says who moved it. */
+async function moveBranch({ repository, from, to, reason, at }: SwitchOptions): Promise<void> {
+  const user = new Git({ gitDir: repository.gitDir });
+  const name = from.ref === null ? ["--no-deref", "HEAD"] : [from.ref];
+  const log = ["--create-reflog", "-m", `sovereign: ${reason}`];
+  try {
+    const logged = ["-c", "core.logAllRefUpdates=true"];
+    await user.bytes([...logged, "update-ref", ...log, ...name, to.commit, from.commit], { at });
+  } catch (cause) {
+    // What failed may be the answer alone.
+    if ((await readHead(repository)).commit === to.commit) return;
+    throw new SovereignError(
+      "ERR_REPOSITORY_MOVED",
+      `${from.ref ?? "HEAD"} moved away from ${from.commit} meanwhile. Everything is as it was before.`,
+      { expected: from.commit },
+      cause,
+    );
+  }
+}
+
+/** Put back what was before, unless it is neither: then it is the user's, and stays. */
+function undo(repository: UserRepository, folder: string, journal: Journal): void {
+  const { root } = repository;
+  removeLeftovers(
+    root,
+    journal.paths.map((one) => one.path),
+    PREFIX,
+  );
+  const ordered = [...journal.paths].sort((a, b) => rank(a.before) - rank(b.before));
+  const foreign: string[] = [];
+  for (const { path, before, after } of ordered) {
+    const now = fileOnly(contentAt(root, path));
+    if (sameContent(now, before)) continue;
+    if (sameContent(now, after)) put(root, path, before, join(folder, "before"));
+    else foreign.push(path);
+  }
+  const saved = join(folder, "index.before");
+  const next = join(folder, "index.next");
+  // An index that is neither is the user's by now.
+  if (existsSync(next) && readFileSync(next).equals(readFileSync(repository.index))) {
+    installIndex(repository, saved);
+  }
+  if (foreign.length > 0) {
+    const names = foreign.map((path) => JSON.stringify(path)).join(", ");
+    throw new SovereignError(
+      "ERR_REPOSITORY_DIRTY",
+      `You edited ${names} meanwhile: these stay as they are. What they were before is in ${join(folder, "before")}.`,
+      { paths: foreign.length },
+    );
+  }
+  writeJournal(folder, { ...journal, state: "undone" });
+}

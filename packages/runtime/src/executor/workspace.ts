@@ -1,0 +1,174 @@
+import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { type Action, type ActionContext, SovereignError } from "@sovereign/core";
+import type { PolicyDecider } from "../kernel/index.ts";
+import type { CompiledPolicy } from "../policy/index.ts";
+import {
+  type Change,
+  type ChangeLimits,
+  checkOut,
+  createPrivateRepository,
+  Git,
+  type Head,
+  judgeChanges,
+  readChanges,
+  scanTree,
+  stageAll,
+  stageNamed,
+  type UserRepository,
+} from "./git/index.ts";
+
+const MEBIBYTE = 1024 * 1024;
+const DEFAULT_LIMITS = { max_file_size_mb: 10, max_files: 100, timeout_seconds: 1800 };
+
+/** The policy's limits in the units of those who hold to them. */
+export interface WorkLimits extends ChangeLimits {
+  readonly timeoutMs: number;
+}
+
+export function workLimits(policy: CompiledPolicy): WorkLimits {
+  const limits = policy.limits ?? DEFAULT_LIMITS;
+  const fileBytesMax = limits.max_file_size_mb * MEBIBYTE;
+  return {
+    filesMax: limits.max_files,
+    fileBytesMax,
+    totalBytesMax: Math.min(limits.max_files * fileBytesMax, 1024 * MEBIBYTE),
+    timeoutMs: limits.timeout_seconds * 1000,
+  };
+}
+
+/**
+ * Where a run's steps work: a tree of its own, and a repository of ours beside it that the sandbox
+ * never sees.
+ */
+export class Workspace {
+  readonly git: Git;
+  readonly root: string;
+  /** Where all of it lies; a scratch folder of this process alone. */
+  readonly folder: string;
+  readonly #policy: PolicyDecider;
+  readonly limits: WorkLimits;
+  /** The tree id that the files stand for; null until they were written. */
+  #at: string | null = null;
+
+  private constructor(folder: string, policy: PolicyDecider, limits: WorkLimits) {
+    this.folder = folder;
+    this.root = join(folder, "tree");
+    this.git = new Git({ gitDir: join(folder, "git"), workTree: this.root });
+    this.#policy = policy;
+    this.limits = limits;
+  }
+
+  /**
+   * Make it. What an earlier process of the same run left may still be written to by a git that
+   * outlived it: its objects are borrowed, and nothing else of it is used again.
+   */
+  static async open(
+    folder: string,
+    repository: UserRepository,
+    base: Head,
+    policy: PolicyDecider,
+    limits: WorkLimits,
+  ): Promise<Workspace> {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const earlier = readdirSync(folder).filter((name) => /^attempt-\d+$/.test(name));
+    const own = join(folder, `attempt-${earlier.length + 1}`);
+    const space = new Workspace(own, policy, limits);
+    mkdirSync(space.root, { recursive: true, mode: 0o700 });
+    const lenders = earlier
+      .map((name) => join(folder, name, "git", "objects"))
+      .filter((objects) => existsSync(objects));
+    await createPrivateRepository(space.git.place.gitDir, repository, base.commit, lenders);
+    return space;
+  }
+
+  /**
+   * Have the files of exactly this tree: what a killed attempt left of an operation is gone. What
+   * ignore rules hide, such as build products, does not survive that.
+   */
+  async require(tree: string): Promise<void> {
+    if (this.#at === tree) return;
+    this.#at = null;
+    removeHostile(this.root);
+    mkdirSync(this.root, { recursive: true, mode: 0o700 });
+    await checkOut(this.git, tree);
+    this.#at = tree;
+  }
+
+  /**
+   * Take over what an operation did, when nothing of it runs any more: look at every name, ask git
+   * what changed, hold that to the limits and, path by path, to the policy.
+   *
+   * @param before the tree that the operation began with
+   * @param named the paths that the request itself named: taken although ignored, and the only
+   *   ones that may have changed; null for a command, whose changes policy judges
+   * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_LIMIT
+   */
+  async harvest(
+    before: string,
+    named: readonly string[] | null,
+    context: ActionContext,
+  ): Promise<{ tree: string; changes: readonly Change[] }> {
+    // From here to the end the files stand for nothing that could be gone on with.
+    this.#at = null;
+    const tree =
+      named === null
+        ? await stageAll(this.git, scanTree(this.root))
+        : await stageNamed(this.git, named);
+    const changes = await readChanges(this.git, before, tree);
+    judgeChanges(changes, this.limits);
+    for (const change of changes) {
+      if (named === null) this.#requireAllowed(change, context);
+      else if (!named.includes(change.path))
+        throw outside(change, "the operation does not name it");
+    }
+    this.#at = tree;
+    return { tree, changes };
+  }
+
+  /** Hold all of a run's changes together to the limits. */
+  async judgeWhole(base: string, tree: string): Promise<readonly Change[]> {
+    const changes = await readChanges(this.git, base, tree);
+    judgeChanges(changes, this.limits);
+    return changes;
+  }
+
+  /** A command changed it: the same is asked as if an operation wanted to. */
+  #requireAllowed(change: Change, context: ActionContext): void {
+    const types = {
+      added: ["file.write"],
+      modified: ["file.update", "file.write"],
+      deleted: ["file.delete"],
+    };
+    const allowed = types[change.status].some((type) => {
+      const action: Action = { type, resource: change.path, params: {} };
+      return this.#policy.decide(action, context).effect === "allow";
+    });
+    if (!allowed)
+      throw outside(change, `policy does not allow that a step has it ${change.status}`);
+  }
+}
+
+function outside(change: Change, why: string): SovereignError {
+  const shown = JSON.stringify(change.path.slice(0, 200));
+  const text = `The change of ${shown} is refused: ${why}.`;
+  return new SovereignError("ERR_CHANGE_REFUSED", text, { path: change.path.slice(0, 200) });
+}
+
+/** Remove a tree whose folders a command may have closed to us. Links are not followed. */
+export function removeHostile(root: string): void {
+  if (lstatSync(root, { throwIfNoEntry: false })?.isDirectory() !== true) return;
+  try {
+    rmSync(root, { recursive: true, force: true });
+  } catch {
+    openUp(root);
+    rmSync(root, { recursive: true, force: true });
+  }
+}
+
+function openUp(folder: string): void {
+  chmodSync(folder, 0o700);
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) openUp(join(folder, entry.name));
+  }
+}

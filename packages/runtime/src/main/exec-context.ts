@@ -1,0 +1,284 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import {
+  type ArtifactRef,
+  digestOf,
+  GATE_DOCUMENTS,
+  type JsonObject,
+  type Mode,
+  parseCanonicalJson,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
+import { z } from "zod";
+import { Authority } from "../authority/index.ts";
+import {
+  createExecutorEffects,
+  createRollbackEffect,
+  type ExecProgress,
+  gitId,
+  type Head,
+  parseExecRequest,
+  type PlannedRequest,
+  planSummary,
+  ReviewedPolicy,
+  RunTape,
+  type UserRepository,
+  workLimits,
+  Workspace,
+} from "../executor/index.ts";
+import { createKernel, type EffectRegistry, systemEntropy } from "../kernel/index.ts";
+import { EMPTY_STREAM, StreamWriter } from "../ledger/index.ts";
+import type { Progress } from "../pipeline/index.ts";
+import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../policy/index.ts";
+import {
+  ArtifactStore,
+  type RunPlan,
+  RunRecorder,
+  type RunRow,
+  RunSession,
+} from "../runs/index.ts";
+import { connectSandbox, type Sandbox } from "../sandbox/index.ts";
+import type { Installation } from "./installation.ts";
+import { gatherApprovals, stoppable } from "./run-pipeline.ts";
+
+/** What every run of the executor is given. */
+export interface ExecOptions {
+  readonly installation: Installation;
+  readonly tenantId: string;
+  readonly approvers: readonly string[];
+  readonly allowCompatible: boolean;
+  readonly signal: AbortSignal;
+  /** How long to wait for another run on the same repository. */
+  readonly waitMs: number;
+  readonly onProgress: (progress: Progress | ExecProgress) => void;
+}
+
+/** The plan of an execution, as it stands in the run's row. */
+const execPlan = z.strictObject({
+  kind: z.literal("exec_request"),
+  exec_request_id: z.string(),
+  request_digest: z.string(),
+  policy_file: z.string(),
+  repository: z.strictObject({
+    root: z.string(),
+    ref: z.string().nullable(),
+    commit: gitId,
+    tree: gitId,
+  }),
+  steps: z.array(z.record(z.string(), z.unknown())),
+});
+export type ExecPlan = z.infer<typeof execPlan>;
+
+/** A request with its policy, frozen in the run's folder. */
+export interface FrozenExec {
+  readonly planned: PlannedRequest;
+  readonly policy: CompiledPolicy;
+  readonly plan: ExecPlan;
+  readonly request: ArtifactRef;
+}
+
+/** Copy request and policy into the run's folder, so that later edits of them change nothing. */
+export async function freezeExec(
+  folder: string,
+  files: { readonly request: string; readonly policy: string },
+  repository: UserRepository,
+  base: Head,
+): Promise<FrozenExec> {
+  const bytes = readNamed(files.request);
+  const planned = parseExecRequest(bytes, files.request);
+  const policyBytes = readNamed(files.policy);
+  const policy = parsePolicy(policyBytes, files.policy);
+  const policy_file = `01_intent/policy${extname(files.policy)}`;
+  mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
+  writeFileSync(join(folder, policy_file), policyBytes, { mode: 0o600 });
+  const store = new ArtifactStore(folder);
+  const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
+  const { ref, commit, tree } = base;
+  const plan: ExecPlan = {
+    kind: "exec_request",
+    exec_request_id: planned.request.exec_request_id,
+    request_digest: planned.digest,
+    policy_file,
+    repository: { root: repository.root, ref, commit, tree },
+    steps: planSummary(planned),
+  };
+  return { planned, policy, plan, request };
+}
+
+/**
+ * Open what an earlier process froze.
+ * @throws ERR_RUN_DIVERGED when the files are not those that the plan names
+ */
+export async function openFrozenExec(folder: string, row: RunRow): Promise<FrozenExec> {
+  const value = parseCanonicalJson(row.plan) as JsonObject;
+  if (value["kind"] !== "exec_request") {
+    const text = `Run ${row.runId} is no execution of a request: try sovereign run resume ${row.runId}`;
+    throw new SovereignError("ERR_REQUEST_INVALID", text);
+  }
+  const plan = parseFormat(execPlan, value, "plan");
+  const path = join(folder, GATE_DOCUMENTS.request);
+  const planned = parseExecRequest(readFileSync(path), basename(path));
+  const policyPath = join(folder, plan.policy_file);
+  const policy = parsePolicy(readFileSync(policyPath), policyPath);
+  if (planned.digest !== plan.request_digest || digestOf(value) !== row.planDigest) {
+    const text = `The files of run ${row.runId} are not those that its plan names.`;
+    throw new SovereignError("ERR_RUN_DIVERGED", text, { runId: row.runId });
+  }
+  const bytes = readFileSync(path);
+  const store = new ArtifactStore(folder);
+  const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
+  return { planned, policy, plan, request };
+}
+
+/** True for the run of a request, by its plan. */
+export function isExecution(row: RunRow): boolean {
+  return (parseCanonicalJson(row.plan) as JsonObject)["kind"] === "exec_request";
+}
+
+/** One run while this process works on it. */
+export interface ExecContext {
+  readonly runId: string;
+  readonly folder: string;
+  readonly session: RunSession;
+  readonly authority: Authority;
+  readonly artifacts: ArtifactStore;
+  readonly tape: RunTape;
+  readonly stopWatching: () => void;
+}
+
+export interface SessionParts {
+  readonly runId: string;
+  readonly name: string;
+  readonly mode: Mode;
+  readonly policy: CompiledPolicy;
+  readonly plan: JsonObject;
+  readonly config: JsonObject;
+  readonly row: RunRow | null;
+  effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
+}
+
+/** Everything between a run and the kernel, for an execution or a rollback. */
+export async function openSession(options: ExecOptions, parts: SessionParts): Promise<ExecContext> {
+  const { installation, tenantId } = options;
+  const { store, keyLog, keystore, clock } = installation;
+  const { runId, row } = parts;
+  const scram = await installation.guard();
+  const owner = { tenant_id: tenantId, run_id: runId };
+  const folder = installation.folder.run(runId);
+  const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));
+  const epoch = row === null ? null : await store.claimRun(runId);
+  const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
+  const writer = new StreamWriter(store, tenantId, runId, head);
+  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
+  const artifacts = new ArtifactStore(folder);
+  const authority = new Authority({
+    keystore,
+    keys: () => keyLog.current(),
+    decide: (action, context) => policy.decide(action, context),
+    clock,
+    entropy: systemEntropy,
+  });
+  const kernel = createKernel({
+    scram,
+    policy,
+    keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
+    recorder,
+    effects: parts.effects(artifacts, connectSandbox(scram, owner)),
+    clock,
+    allowCompatible: options.allowCompatible,
+  });
+  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
+  const plan: RunPlan = {
+    runId,
+    tenantId,
+    name: parts.name,
+    mode: parts.mode,
+    installationId: installation.id,
+    plan: parts.plan,
+    config: parts.config,
+    policyDigest: policy.policyDigest,
+  };
+  const session = new RunSession({
+    plan,
+    store,
+    recorder,
+    kernel,
+    authority,
+    keyLog,
+    clock,
+    signal,
+    approvals: (pending) => gatherApprovals(options, authority, runId, pending),
+    steps: row === null ? [] : await store.listSteps(tenantId, runId),
+  });
+  const tape = new RunTape(join(folder, GATE_DOCUMENTS.tape), runId, clock);
+  return { runId, folder, session, authority, artifacts, tape, stopWatching };
+}
+
+/** The place where a run's steps work. */
+export function openWorkspace(
+  folder: string,
+  repository: UserRepository,
+  base: Head,
+  policy: CompiledPolicy,
+): Promise<Workspace> {
+  const decider = new ReviewedPolicy(new PolicyEngine(policy));
+  return Workspace.open(join(folder, "work"), repository, base, decider, workLimits(policy));
+}
+
+/** What the actions of an execution do. */
+export function executionEffects(
+  installation: Installation,
+  parts: {
+    readonly workspace: Workspace;
+    readonly repository: UserRepository;
+    readonly base: Head;
+    readonly planned: PlannedRequest;
+    readonly folder: string;
+    readonly artifacts: ArtifactStore;
+    readonly sandbox: Sandbox;
+  },
+): EffectRegistry {
+  const contents = new Map<string, Uint8Array>();
+  for (const step of parts.planned.steps) {
+    for (const { action, content } of step.operations) {
+      const { sha256 } = action.params;
+      if (content !== null && typeof sha256 === "string") contents.set(sha256, content);
+    }
+  }
+  return createExecutorEffects({
+    ...parts,
+    folder: join(parts.folder, "work"),
+    contents: (sha256) => contents.get(sha256) ?? null,
+    modules: join(parts.repository.root, "node_modules"),
+    clock: installation.clock,
+  });
+}
+
+/** What the one action of a rollback does. */
+export function rollbackEffects(
+  installation: Installation,
+  repository: UserRepository,
+  folder: string,
+  artifacts: ArtifactStore,
+): EffectRegistry {
+  const { clock } = installation;
+  const effect = createRollbackEffect({
+    repository,
+    artifacts,
+    folder: join(folder, "work"),
+    clock,
+  });
+  return { "git.rollback": effect };
+}
+
+/** @throws ERR_FILE_UNREADABLE */
+export function readNamed(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    const text = `Cannot read ${path}: ${why}.`;
+    throw new SovereignError("ERR_FILE_UNREADABLE", text, { file: path }, cause);
+  }
+}

@@ -1,0 +1,151 @@
+import { formats, parseFormat, SovereignError } from "@sovereign/core";
+import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
+import type { ExecFiles, ExecInput, ExecPlanReport, Services } from "../cli/index.ts";
+import {
+  inspectRepository,
+  parseExecRequest,
+  readHead,
+  REVIEWER,
+  ReviewedPolicy,
+  workLimits,
+} from "../executor/index.ts";
+import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../policy/index.ts";
+import { type ExecOptions, readNamed } from "./exec-context.ts";
+import { judgeRun } from "./exec-gates.ts";
+import { answerTemplate, applyAnswers } from "./exec-intent.ts";
+import type { Installation } from "./installation.ts";
+import { execStatus, openRequest, rollbackRequest } from "./rollback-request.ts";
+import { resumeRequest, submitRequest } from "./run-request.ts";
+import { type Opened, reportOf } from "./run-report.ts";
+
+type ExecServices = Pick<
+  Services,
+  | "planRequest"
+  | "runRequest"
+  | "resumeRequest"
+  | "requestStatus"
+  | "rollbackRequest"
+  | "judgeRun"
+  | "answerTemplate"
+  | "applyAnswers"
+>;
+
+/** The command line's services for executions. */
+export function execServices(
+  environment: Readonly<Record<string, string | undefined>>,
+  opened: Opened,
+): ExecServices {
+  const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+  const optionsOf = (installation: Installation, input: ExecInput): ExecOptions => ({
+    ...input,
+    installation,
+    allowCompatible,
+  });
+  return {
+    planRequest: (files, tenantId) => planRequest(files, tenantId),
+    runRequest: (files, input) =>
+      opened(async (installation) => {
+        await ensureKeys(installation, files);
+        const options = { ...optionsOf(installation, input), ...files, mode: input.mode };
+        return reportOf(await submitRequest(options));
+      }),
+    resumeRequest: (runId, input) =>
+      opened(async (installation) =>
+        reportOf(await resumeRequest(optionsOf(installation, input), runId)),
+      ),
+    requestStatus: (runId, input) =>
+      opened((installation) => execStatus(optionsOf(installation, input), runId)),
+    rollbackRequest: (runId, input) =>
+      opened(async (installation) =>
+        reportOf(await rollbackRequest(optionsOf(installation, input), runId)),
+      ),
+    judgeRun: (tenantId, runId) =>
+      opened((installation) => judgeRun(installation, tenantId, runId)),
+    answerTemplate: (tenantId, runId) =>
+      opened(async (installation) => {
+        const { frozen } = await openRequest(installation, tenantId, runId);
+        const pack = frozen.planned.request.question_pack;
+        if (pack === undefined) {
+          const text = `The request of run ${runId} asks no questions.`;
+          throw new SovereignError("ERR_ANSWERS_INVALID", text);
+        }
+        return answerTemplate(pack, installation.clock);
+      }),
+    applyAnswers: (tenantId, runId, file) =>
+      opened(async (installation) => {
+        const { row, frozen, folder } = await openRequest(installation, tenantId, runId);
+        if (row.sealed !== null) {
+          throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${row.status}.`);
+        }
+        const pack = frozen.planned.request.question_pack;
+        await applyAnswers(folder, pack, readNamed(file));
+      }),
+  };
+}
+
+/** What a request would do, and what policy says to each of it. Nothing is run or recorded. */
+async function planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport> {
+  const planned = parseExecRequest(readNamed(files.request), files.request);
+  const compiled = parsePolicy(readNamed(files.policy), files.policy);
+  const policy = new ReviewedPolicy(new PolicyEngine(compiled));
+  const repository = await inspectRepository(files.repository);
+  const base = await readHead(repository);
+  const context = {
+    tenant_id: tenantId,
+    run_id: `run_${"a".repeat(20)}`,
+    step_id: "plan",
+    attempt: 1,
+    role: planned.request.role,
+    mode: "sovereign",
+    config_digest: "0".repeat(64),
+    policy_digest: compiled.digest,
+  } as const;
+  const ask = (step: string, operation: string, value: object): ExecPlanReport["decisions"][0] => {
+    const action = parseFormat(formats.action, value, `${step}.${operation}`);
+    const { type, resource } = action;
+    const { effect, rules, reasons } = policy.decide(action, context);
+    return { step, operation, type, resource, effect, why: [...rules, ...reasons].join("; ") };
+  };
+  const decisions = planned.steps.flatMap((step) => [
+    ...step.operations.map((one) => ask(step.stepId, one.opId, one.action)),
+    ask(step.stepId, "commit", { type: "git.commit", resource: step.stepId, params: {} }),
+  ]);
+  const back = { review: planned.request.requires_review };
+  const last = { type: "git.bring_back", resource: base.ref ?? "HEAD", params: back };
+  const limits = workLimits(compiled);
+  return {
+    request: planned.request.exec_request_id,
+    digest: planned.digest,
+    repository: repository.root,
+    base: base.commit,
+    limits: {
+      files: limits.filesMax,
+      file_bytes: limits.fileBytesMax,
+      timeout_ms: limits.timeoutMs,
+    },
+    decisions: [...decisions, ask("end", "bring_back", last)],
+  };
+}
+
+/** A new installation gets its keys at its first run; an existing one is never widened silently. */
+async function ensureKeys(installation: Installation, files: ExecFiles): Promise<void> {
+  const { keyLog, keystore } = installation;
+  if (keyLog.head().count > 0) return;
+  const { request } = parseExecRequest(readNamed(files.request), files.request);
+  const policy = parsePolicy(readNamed(files.policy), files.policy);
+  const approvers = new Set(approvalRoles(policy));
+  if (request.requires_review) approvers.add(REVIEWER);
+  await keyLog.initialise(keystore, [
+    ...INSTALLATION_KEYS,
+    { purpose: "role", role: request.role },
+    ...[...approvers].map((role): KeySlot => ({ purpose: "approval", role })),
+  ]);
+}
+
+/** The roles that a policy's rules ask for: `2 of release_manager,safety_officer`. */
+function approvalRoles(policy: CompiledPolicy): string[] {
+  return Object.values(policy.rules).flatMap((rule) => {
+    const asked = rule.annotations?.["step_up"];
+    return asked?.split(" of ")[1]?.split(",") ?? [];
+  });
+}

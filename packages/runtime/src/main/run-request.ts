@@ -1,0 +1,306 @@
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type ExecutionResult,
+  GATE_DOCUMENTS,
+  isSovereignError,
+  type JsonObject,
+  type Mode,
+  SovereignError,
+} from "@sovereign/core";
+import {
+  ExecutorRun,
+  type Head,
+  inspectRepository,
+  lockRepository,
+  readHead,
+  removeHostile,
+  requireRunnable,
+  statusDigest,
+  type UserRepository,
+  type Workspace,
+  writeEvidence,
+} from "../executor/index.ts";
+import { newId, type Outcome, systemEntropy, timestampOf } from "../kernel/index.ts";
+import { RunStopped, type RunRow } from "../runs/index.ts";
+import {
+  type ExecContext,
+  type ExecOptions,
+  executionEffects,
+  freezeExec,
+  type FrozenExec,
+  openFrozenExec,
+  openSession,
+  openWorkspace,
+} from "./exec-context.ts";
+import { attestGates } from "./exec-gates.ts";
+import { intentOf, writeIntent } from "./exec-intent.ts";
+import { checkTenant, type RunResult } from "./run-pipeline.ts";
+import { sealRun } from "./seal-run.ts";
+
+export interface SubmitRequestOptions extends ExecOptions {
+  readonly request: string;
+  readonly policy: string;
+  /** A folder in the user's work tree. */
+  readonly repository: string;
+  readonly mode: Mode;
+}
+
+/** Execute a request on a repository, to its end or until it waits for people. */
+export async function submitRequest(options: SubmitRequestOptions): Promise<RunResult> {
+  checkTenant(options.tenantId);
+  const repository = await inspectRepository(options.repository);
+  const runId = newId("run_", systemEntropy);
+  const lock = await lockRepository(repository, runId, options.waitMs);
+  try {
+    const base = await readHead(repository);
+    const folder = options.installation.folder.run(runId);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const frozen = await freezeExec(folder, options, repository, base);
+    requireRunnable(frozen.planned);
+    const work = await openWork(options, frozen, {
+      runId,
+      mode: options.mode,
+      repository,
+      row: null,
+    });
+    await work.context.session.admit();
+    const { tape } = work.context;
+    tape.add("run_start", null, { request: frozen.plan.exec_request_id, root: repository.root });
+    const digests = { request: frozen.plan.request_digest, policy: frozen.policy.digest };
+    tape.add("spec_frozen", null, digests);
+    const { steps } = frozen.planned;
+    options.onProgress({ event: "exec.started", run: runId, steps: steps.length });
+    return await carryOut(options, work);
+  } finally {
+    lock.release();
+  }
+}
+
+/**
+ * Go on with an execution that stopped: after a kill, a Ctrl-C, for approvals or for answers.
+ *
+ * @throws ERR_RUN_NOT_FOUND, ERR_RUN_SEALED, ERR_RUN_DIVERGED
+ */
+export async function resumeRequest(options: ExecOptions, runId: string): Promise<RunResult> {
+  const { installation, tenantId } = options;
+  const row = await installation.store.findRun(tenantId, runId);
+  if (row === null) {
+    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
+  }
+  if (row.sealed !== null) {
+    throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${row.status}.`);
+  }
+  const frozen = await openFrozenExec(installation.folder.run(runId), row);
+  const repository = await inspectRepository(frozen.plan.repository.root);
+  const lock = await lockRepository(repository, runId, options.waitMs);
+  try {
+    const work = await openWork(options, frozen, { runId, mode: row.mode, repository, row });
+    await work.context.session.note("run.resumed", "INFO", { from: row.status });
+    return await carryOut(options, work);
+  } finally {
+    lock.release();
+  }
+}
+
+interface Work {
+  readonly frozen: FrozenExec;
+  readonly context: ExecContext;
+  readonly workspace: Workspace;
+  readonly repository: UserRepository;
+  readonly base: Head;
+  readonly startedAt: string;
+}
+
+async function openWork(
+  options: ExecOptions,
+  frozen: FrozenExec,
+  run: {
+    readonly runId: string;
+    readonly mode: Mode;
+    readonly repository: UserRepository;
+    readonly row: RunRow | null;
+  },
+): Promise<Work> {
+  const { installation } = options;
+  const { planned, policy, plan } = frozen;
+  const { ref, commit, tree } = plan.repository;
+  const base: Head = { ref, commit, tree };
+  const folder = installation.folder.run(run.runId);
+  const workspace = await openWorkspace(folder, run.repository, base, policy);
+  const context = await openSession(options, {
+    ...run,
+    name: plan.exec_request_id,
+    policy,
+    plan: plan as JsonObject,
+    config: { requires_review: planned.request.requires_review, mode: run.mode },
+    effects: (artifacts, sandbox) =>
+      executionEffects(installation, {
+        workspace,
+        repository: run.repository,
+        base,
+        planned,
+        folder,
+        artifacts,
+        sandbox,
+      }),
+  });
+  const startedAt = run.row?.createdAt ?? timestampOf(installation.clock);
+  return { frozen, context, workspace, repository: run.repository, base, startedAt };
+}
+
+async function carryOut(options: ExecOptions, work: Work): Promise<RunResult> {
+  const { context, frozen, base, repository, workspace } = work;
+  const { tape, session, folder } = context;
+  const run = new ExecutorRun({
+    session,
+    planned: frozen.planned,
+    base,
+    tape,
+    onProgress: options.onProgress,
+  });
+  try {
+    const intent = await gateIntent(work);
+    if (intent !== null) return intent;
+    tape.add("repo_locked", null, { root: repository.root });
+    tape.add("worktree_created", null, { base: base.commit });
+    const statusBefore = await statusDigest(workspace.git, repository, base.commit, folder);
+    tape.add("rollback_point", null, { head: base.commit, ref: base.ref, status: statusBefore });
+    await run.run();
+    return await end(options, work, run, "success", null, null);
+  } catch (error) {
+    return await stopped(options, work, run, error);
+  } finally {
+    context.stopWatching();
+  }
+}
+
+/** Open blocking questions stop the request before anything of it runs. */
+async function gateIntent({ context, frozen }: Work): Promise<RunResult | null> {
+  const { tape, session } = context;
+  const intent = intentOf(context, frozen);
+  await writeIntent(context, frozen, intent);
+  if (intent.status === "RESUMED" && !tape.events().some((one) => one.event === "resume_applied")) {
+    tape.add("resume_applied", null, { answers: GATE_DOCUMENTS.answers });
+  }
+  if (intent.status !== "BLOCKED") return null;
+  const open = intent.open_questions;
+  const reason = `${open.length} blocking questions are open: ${open.join(", ")}`;
+  tape.add("blocked", null, { questions: open });
+  await session.suspend(`BLOCKED: ${reason}`);
+  return pendingResult(context, reason, "ERR_REQUEST_BLOCKED", null);
+}
+
+/** A run that waits or was interrupted stays open; every other stop is its end. */
+async function stopped(
+  options: ExecOptions,
+  work: Work,
+  run: ExecutorRun,
+  error: unknown,
+): Promise<RunResult> {
+  const { context } = work;
+  if (isSovereignError(error)) {
+    // Without the ledger there is nothing to end the run with: it can be resumed.
+    if (error.code === "ERR_STORE_UNAVAILABLE" || error.code === "ERR_RUN_FENCED") throw error;
+    return end(options, work, run, "failed", error.message, error.code);
+  }
+  if (!(error instanceof RunStopped)) throw error;
+  const { outcome } = error;
+  const interrupted = outcome.status === "KILLED" && options.signal.aborted;
+  if (outcome.status === "PENDING" || interrupted) {
+    await context.session.suspend(error.message);
+    return pendingResult(context, error.message, outcome.code, outcome);
+  }
+  if (outcome.status === "UNAVAILABLE") {
+    throw new SovereignError("ERR_STORE_UNAVAILABLE", `${error.message} Resume the run later.`);
+  }
+  const status = outcome.status === "DENIED" ? "denied" : "failed";
+  return end(options, work, run, status, error.message, outcome.code);
+}
+
+function pendingResult(
+  { runId, session }: ExecContext,
+  reason: string,
+  code: string,
+  outcome: Outcome | null,
+): RunResult {
+  const artifacts = [...session.artifacts];
+  return {
+    runId,
+    status: "pending",
+    reason,
+    outcome,
+    code,
+    bundle: null,
+    trustRoot: null,
+    artifacts,
+  };
+}
+
+/** Write and record the evidence, judge it by the gates, seal the run. */
+async function end(
+  options: ExecOptions,
+  work: Work,
+  run: ExecutorRun,
+  status: ExecutionResult["status"],
+  reason: string | null,
+  code: string | null,
+): Promise<RunResult> {
+  const { context, frozen, workspace, base } = work;
+  const { session, artifacts, tape, folder, runId } = context;
+  const before = [
+    frozen.request,
+    ...(await writeIntent(context, frozen, intentOf(context, frozen))),
+  ];
+  const refs = await writeEvidence({
+    runId,
+    mode: session.plan.mode,
+    planned: frozen.planned,
+    policyDigest: frozen.policy.digest,
+    base,
+    done: run.done,
+    git: workspace.git,
+    worktree: workspace.root,
+    artifacts,
+    tape,
+    clock: options.installation.clock,
+    startedAt: work.startedAt,
+    before,
+    end: { status, code, reason },
+    found: await lookAgain(work, run),
+  });
+  await session.recordEvidence(refs);
+  await attestGates(options, context);
+  const sealed = await sealRun(
+    options,
+    context,
+    status === "success" ? "completed" : "failed",
+    reason,
+    (artifact) => artifacts.get(artifact),
+  );
+  // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
+  removeHostile(workspace.root);
+  rmSync(join(folder, "work"), { recursive: true, force: true });
+  const { bundle, trustRoot } = sealed;
+  const ended = status === "success" ? "completed" : "failed";
+  return {
+    runId,
+    status: ended,
+    reason,
+    outcome: null,
+    code,
+    bundle,
+    trustRoot,
+    artifacts: [...session.artifacts],
+  };
+}
+
+/** What really stands in the user's repository, whatever the effects said. */
+async function lookAgain(
+  { repository, workspace, context }: Work,
+  run: ExecutorRun,
+): Promise<{ head: string; status: string; statusBefore: string }> {
+  const { commit: head } = await readHead(repository);
+  const status = await statusDigest(workspace.git, repository, head, context.folder);
+  return { head, status, statusBefore: run.done.broughtBack?.status_before ?? status };
+}

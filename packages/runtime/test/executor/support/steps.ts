@@ -1,0 +1,49 @@
+import { join } from "node:path";
+import { sha256Hex } from "@sovereign/core";
+import { bringBack, type BroughtBack, type JudgedPatch } from "../../../src/executor/bring-back.ts";
+import { commitMessage, commitTree, type Head, stageAll } from "../../../src/executor/git/index.ts";
+import type { SwitchStep } from "../../../src/executor/tree-switch.ts";
+import { type TestRepository, workOn } from "./repository.ts";
+
+/** Steps that were judged, ready to be brought back. */
+export interface Judged {
+  readonly head: Head;
+  readonly patches: readonly JudgedPatch[];
+  bring(onStep?: (step: SwitchStep) => void): Promise<BroughtBack>;
+}
+
+/** One commit for each edit of the work tree. */
+export async function judgeSteps(
+  repository: TestRepository,
+  edits: readonly ((tree: string) => void)[],
+  note = "",
+): Promise<Judged> {
+  const { git, tree, head, user } = await workOn(repository);
+  const patches: JudgedPatch[] = [];
+  for (const [index, edit] of edits.entries()) {
+    edit(tree);
+    const stepId = `step_0${index + 1}`;
+    const text = { stepId, operations: 1, requestId: "exec_req_tests1", requestDigest: "0", note };
+    const parent = patches.at(-1)?.commit ?? head.commit;
+    const next = await stageAll(git, []);
+    const message = commitMessage(text);
+    const made = await commitTree(git, { tree: next, parent, message }, 1_700_000_000);
+    const { patch, commit, tree: id } = made;
+    patches.push({ stepId, patch, sha256: sha256Hex(patch), commit, tree: id });
+  }
+  const folder = join(repository.private, "bring-back");
+  return {
+    head,
+    patches,
+    bring: (onStep) =>
+      bringBack({
+        repository: user,
+        base: head,
+        patches,
+        folder,
+        switchFolder: join(folder, "switch"),
+        at: 1_800_000_000,
+        ...(onStep === undefined ? {} : { onStep }),
+      }),
+  };
+}

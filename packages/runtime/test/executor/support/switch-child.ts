@@ -1,0 +1,23 @@
+import { bringBack } from "../../../src/executor/bring-back.ts";
+import { inspectRepository, readHead } from "../../../src/executor/git/index.ts";
+
+// Brings back, and is killed after the step that it was told.
+interface Task {
+  root: string;
+  folder: string;
+  at: string;
+  patches: { stepId: string; patch: string; sha256: string; commit: string; tree: string }[];
+}
+const task = JSON.parse(process.argv[2] ?? "") as Task;
+const repository = await inspectRepository(task.root);
+await bringBack({
+  repository,
+  base: await readHead(repository),
+  patches: task.patches.map((one) => ({ ...one, patch: Buffer.from(one.patch, "base64") })),
+  folder: task.folder,
+  switchFolder: `${task.folder}/switch`,
+  at: 1_800_000_000,
+  onStep: (step) => {
+    if (step === task.at) process.kill(process.pid, "SIGKILL");
+  },
+});

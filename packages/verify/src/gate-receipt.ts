@@ -1,0 +1,45 @@
+import {
+  base64Decode,
+  digestOf,
+  evaluateGates,
+  gateInputDigests,
+  isGateInput,
+  type JsonValue,
+  type PlacedEntry,
+  readGateInputs,
+  sha256Hex,
+} from "@sovereign/core";
+import type { Evidence } from "./evidence.ts";
+import { expectEqual, wrong } from "./step-recorder.ts";
+
+/**
+ * A receipt of gates: signed, over artifacts that the ledger names, and, where the bundle has their
+ * bytes, judged again here. The verdicts that count are the ones found here.
+ */
+export function verifyGateReceipt(evidence: Evidence, digest: string, entry: PlacedEntry): void {
+  const attestation = { purpose: "attestation", role: null } as const;
+  const { predicate } = evidence.open(digest, "gate-receipt", entry, () => attestation);
+  expectEqual(predicate.run_id, entry.entry.run_id, "The receipt's run");
+  const { entries, artifacts } = evidence.bundle;
+  const named = new Map(artifacts.map((one) => [one.name, one]));
+  const contents = new Map<string, Uint8Array>();
+  for (const [name, sha256] of Object.entries(predicate.inputs)) {
+    const artifact = named.get(name);
+    if (artifact?.sha256 !== sha256) throw wrong(`${name} is not what the gates judged.`);
+    if (artifact.content === undefined) continue;
+    const bytes = base64Decode(artifact.content);
+    if (sha256Hex(bytes) !== sha256) throw wrong(`${name} has another digest.`);
+    contents.set(name, bytes);
+  }
+  // A document that was left out of the judgement could be the one that fails it.
+  const judged = artifacts.filter((one) => isGateInput(one.name)).map((one) => one.name);
+  const left = judged.find((name) => !Object.hasOwn(predicate.inputs, name));
+  if (left !== undefined) throw wrong(`${left} was left out of what the gates judged.`);
+  if (contents.size < Object.keys(predicate.inputs).length) return;
+  const before = entries.slice(0, entries.indexOf(entry));
+  const found = evaluateGates(readGateInputs(contents, before));
+  expectEqual(digestOf(gateInputDigests(contents)), digestOf(predicate.inputs), "The inputs");
+  expectEqual(predicate.status, found.status, "The gates' status");
+  const value = (results: unknown): string => digestOf(results as JsonValue);
+  expectEqual(value(predicate.results), value(found.results), "The gates' verdicts");
+}

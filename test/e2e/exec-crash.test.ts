@@ -1,0 +1,94 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { endOf, Installation, runEnded } from "./cli.ts";
+
+const FILES = [
+  "--policy",
+  resolve("examples/exec/policy.json"),
+  "--request",
+  resolve("examples/exec/request.json"),
+];
+/** More by hand: EXEC_CRASH_TRIALS=100 vitest run --project real test/e2e/exec-crash.test.ts */
+const TRIALS = Number(process.env["EXEC_CRASH_TRIALS"] ?? 4);
+/** Before it, nothing is admitted yet; after it, a run has ended by itself. */
+const EARLIEST_MS = 700;
+const LATEST_MS = 4500;
+
+let installation: Installation;
+beforeAll(() => {
+  installation = new Installation();
+});
+afterAll(() => {
+  installation.dispose();
+});
+
+function makeRepository(name: string): { root: string; git: (...args: string[]) => string } {
+  const root = join(installation.home, name);
+  mkdirSync(root);
+  const identity = ["-c", "user.name=User", "-c", "user.email=user@example.org"];
+  const git = (...args: string[]): string =>
+    execFileSync("git", [...identity, ...args], { cwd: root, encoding: "utf8" }).trimEnd();
+  git("init", "-q", "-b", "main");
+  writeFileSync(join(root, "README.md"), "# Mine\n");
+  git("add", "-A");
+  git("commit", "-q", "-m", "base");
+  writeFileSync(join(root, "mine.txt"), "not committed\n");
+  return { root, git };
+}
+
+async function newestRun(): Promise<{ run: string; status: string } | null> {
+  const { documents } = await installation.json(["run", "list"]);
+  return (documents[0] ?? null) as { run: string; status: string } | null;
+}
+
+describe("an execution that is killed", () => {
+  const trials = Array.from({ length: TRIALS }, (_, index) => index);
+  it.each(trials)("at a random instant leaves base or result, and goes on (%i)", async (index) => {
+    const { root, git } = makeRepository(`repo-${index}`);
+    const base = git("rev-parse", "HEAD");
+    const before = await newestRun();
+    const child = installation.start(["exec", "run", ...FILES, "--repo", root]);
+    const ended = endOf(child);
+    // Spread evenly, with chance in each share, so that every part of a run is met.
+    const share = (index + Math.random()) / TRIALS;
+    await sleep(EARLIEST_MS + share * (LATEST_MS - EARLIEST_MS));
+    child.kill("SIGKILL");
+    const { code } = await ended;
+
+    const found = await newestRun();
+    if (found === null || found.run === before?.run) {
+      // Killed before its first entry: nothing may have happened.
+      expect(git("rev-parse", "HEAD")).toBe(base);
+      expect(git("status", "--porcelain")).toBe("?? mine.txt");
+      return;
+    }
+    const status = await installation.json(["exec", "status", found.run]);
+    expect(status.documents[0]).toMatchObject({ repository: root });
+    const place = status.documents[0]?.["place"];
+    expect(["at base", "at result"]).toContain(place);
+    expect(git("rev-list", "--count", `${base}..HEAD`)).toBe(place === "at base" ? "0" : "6");
+    expect(git("status", "--porcelain")).toBe("?? mine.txt");
+    expect(existsSync(join(root, ".git/index.lock"))).toBe(false);
+
+    if (code === null || found.status === "running") {
+      const resumed = await installation.json(["exec", "resume", found.run]);
+      const last = resumed.documents.at(-1);
+      // It may have been sealed in its last moment.
+      if (JSON.stringify(last).includes("ERR_RUN_SEALED")) expect(place).toBe("at result");
+      else
+        expect(runEnded(resumed.documents)).toMatchObject({
+          status: "completed",
+          verdict: "VALID",
+        });
+    }
+    expect(git("rev-list", "--count", `${base}..HEAD`)).toBe("6");
+    const back = await installation.json(["exec", "rollback", found.run]);
+    expect(runEnded(back.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect(git("rev-parse", "HEAD")).toBe(base);
+    expect(git("status", "--porcelain")).toBe("?? mine.txt");
+    expect(git("fsck", "--strict")).not.toMatch(/error|missing/);
+  });
+});

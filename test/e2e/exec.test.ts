@@ -1,0 +1,228 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type CliEnd, Installation, type Json, runEnded } from "./cli.ts";
+
+const POLICY = resolve("examples/exec/policy.json");
+const DENY = resolve("examples/exec/policy_deny.json");
+const REQUEST = resolve("examples/exec/request.json");
+const GATES_OF_A_SUCCESS = [
+  "EX-A",
+  "EX-C",
+  "EX-D",
+  "EX-E",
+  "EX-H",
+  "R2",
+  "R3",
+  "R4",
+  "P0-N2",
+  "P-G",
+];
+
+let installation: Installation;
+let repo: string;
+let count = 0;
+beforeAll(() => {
+  installation = new Installation();
+});
+afterAll(() => {
+  installation.dispose();
+});
+beforeEach(() => {
+  count += 1;
+  repo = join(installation.home, `repo-${count}`);
+  mkdirSync(repo);
+  git("init", "-q", "-b", "main");
+  writeFileSync(join(repo, "README.md"), "# Mine\n");
+  git("add", "-A");
+  git("commit", "-q", "-m", "base");
+});
+
+function git(...args: string[]): string {
+  const identity = ["-c", "user.name=User", "-c", "user.email=user@example.org"];
+  return execFileSync("git", [...identity, ...args], { cwd: repo, encoding: "utf8" }).trimEnd();
+}
+
+/** The documents of an execution; the run's id and evidence are in the last. */
+async function exec(
+  request: string,
+  policy: string,
+  ...more: string[]
+): Promise<{ code: number | null; end: ReturnType<typeof runEnded> }> {
+  const args = ["exec", "run", "--policy", policy, "--request", request, "--repo", repo];
+  const { code, documents } = await installation.json([...args, ...more]);
+  return { code, end: runEnded(documents) };
+}
+
+async function gates(
+  run: string,
+): Promise<{ code: number | null; verdicts: Record<string, string> }> {
+  const { code, documents } = await installation.json(["gates", "run", run]);
+  const results = documents[0]?.["results"] as { gate: string; verdict: string }[];
+  return { code, verdicts: Object.fromEntries(results.map((one) => [one.gate, one.verdict])) };
+}
+
+function passing(verdicts: Record<string, string>): string[] {
+  return Object.keys(verdicts).filter((gate) => verdicts[gate] === "pass");
+}
+
+/** The example request with something else in it. */
+function variant(name: string, edit: (request: Json) => void): string {
+  const request = JSON.parse(readFileSync(REQUEST, "utf8")) as Json;
+  edit(request);
+  const path = join(installation.home, `${name}.json`);
+  writeFileSync(path, JSON.stringify(request));
+  return path;
+}
+
+describe("an execution", () => {
+  it("makes six commits with evidence that verifies, and goes back again", async () => {
+    writeFileSync(join(repo, "mine.txt"), "not committed\n");
+    const base = git("rev-parse", "HEAD");
+    const plan = await installation.run([
+      "exec",
+      "plan",
+      "--policy",
+      POLICY,
+      "--request",
+      REQUEST,
+      "--repo",
+      repo,
+    ]);
+    expect(plan).toMatchObject({ code: 0 });
+    expect(plan.out).toContain("command:test");
+    const { code, end } = await exec(REQUEST, POLICY);
+    expect(code).toBe(0);
+    expect(end).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect(git("log", "--format=%s", `${base}..HEAD`).split("\n")).toHaveLength(6);
+    expect(git("status", "--porcelain")).toBe("?? mine.txt");
+
+    const judged = await gates(end.run);
+    expect(judged.code).toBe(0);
+    expect(passing(judged.verdicts)).toEqual(GATES_OF_A_SUCCESS);
+
+    const status = await installation.json(["exec", "status", end.run]);
+    expect(status.documents[0]).toMatchObject({ place: "at result", recovery: "none" });
+    const back = await installation.json(["exec", "rollback", end.run]);
+    expect(back.code).toBe(0);
+    const undone = runEnded(back.documents);
+    expect(undone.verdict).toBe("VALID");
+    expect(git("rev-parse", "HEAD")).toBe(base);
+    expect(git("status", "--porcelain")).toBe("?? mine.txt");
+    expect(passing((await gates(undone.run)).verdicts)).toEqual(["EX-F"]);
+    const again = await installation.run(["exec", "rollback", end.run]);
+    expect(again.err).toContain("ERR_ROLLBACK_NOTHING");
+  });
+
+  it("that policy denies exits 3, says so, and leaves everything as it was", async () => {
+    const base = git("rev-parse", "HEAD");
+    const args = ["exec", "run", "--policy", DENY, "--request", REQUEST, "--repo", repo];
+    const ended: CliEnd = await installation.run(args);
+    expect(ended.code).toBe(3);
+    expect(ended.err).toContain("policy violation");
+    const run = /run_[a-z0-9]{20}/.exec(ended.out)?.[0] ?? "";
+    const tape = readFileSync(join(installation.home, "runs", run, "audit/run_tape.jsonl"), "utf8");
+    expect(tape).toContain('"event":"operation_refused"');
+    expect(passing((await gates(run)).verdicts)).toEqual(["EX-A", "EX-E", "EX-H", "R1", "R3"]);
+    expect(ended.out).toContain("verdict: VALID");
+    expect(git("rev-parse", "HEAD")).toBe(base);
+    expect(git("status", "--porcelain")).toBe("");
+    const back = await installation.run(["exec", "rollback", run]);
+    expect(back.err).toContain("ERR_ROLLBACK_NOTHING");
+  });
+
+  it("whose action nobody defined is denied, which gate P0-N1 sees", async () => {
+    const request = variant("unknown", (one) => {
+      const steps = (one["patch_plan"] as { steps: { operations: Json[] }[] }).steps;
+      steps[0]?.operations.unshift({ op_id: "launch", action: "launch_rocket", params: {} });
+    });
+    const { code, end } = await exec(request, POLICY);
+    expect({ code, reason: end.code }).toEqual({ code: 3, reason: "ERR_ACTION_UNKNOWN" });
+    expect((await gates(end.run)).verdicts).toMatchObject({ "P0-N1": "pass", R1: "pass" });
+  });
+
+  it("whose command fails brings nothing back", async () => {
+    const base = git("rev-parse", "HEAD");
+    const request = variant("failing", (one) => {
+      const text = JSON.stringify(one["patch_plan"]).replace("1, 2, 3]), 6", "1, 2, 3]), 7");
+      one["patch_plan"] = JSON.parse(text) as Json;
+    });
+    const { code, end } = await exec(request, POLICY);
+    expect({ code, reason: end.code }).toEqual({ code: 1, reason: "ERR_COMMAND_FAILED" });
+    expect(end.verdict).toBe("VALID");
+    expect(git("rev-parse", "HEAD")).toBe(base);
+    expect(git("status", "--porcelain")).toBe("");
+  });
+
+  it("that requires review waits for it, and then comes back", async () => {
+    const base = git("rev-parse", "HEAD");
+    const home = new Installation();
+    const request = variant("reviewed", (one) => {
+      one["requires_review"] = true;
+    });
+    const args = ["exec", "run", "--policy", POLICY, "--request", request, "--repo", repo];
+    const waits = await home.json(args);
+    expect(waits.code).toBe(3);
+    const { run, status } = runEnded(waits.documents);
+    expect(status).toBe("pending");
+    expect(git("rev-parse", "HEAD")).toBe(base);
+    expect(await home.run(["run", "approve", run, "--as", "reviewer"])).toMatchObject({ code: 0 });
+    const resumed = await home.json(["exec", "resume", run]);
+    expect(runEnded(resumed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect(git("rev-list", "--count", `${base}..HEAD`)).toBe("6");
+    const judged = await home.json(["gates", "run", run]);
+    const results = judged.documents[0]?.["results"] as Json[];
+    expect(results.find((one) => one["gate"] === "EX-G")).toMatchObject({ verdict: "pass" });
+    home.dispose();
+  });
+
+  it("with open questions is blocked, until they are answered with what they rest on", async () => {
+    const request = variant("asking", (one) => {
+      one["question_pack"] = {
+        question_pack_id: "qpack_one",
+        questions: [
+          { question_id: "q_one", type: "blocker", blocking_level: "blocking", question: "Which?" },
+        ],
+        policy_constraints: { execution_mode: "interactive", question_budget: 1 },
+      };
+    });
+    const { code, end } = await exec(request, POLICY);
+    expect({ code, reason: end.code }).toEqual({ code: 3, reason: "ERR_REQUEST_BLOCKED" });
+    expect((await gates(end.run)).verdicts).toMatchObject({ A1: "pass" });
+    const out = join(installation.home, "answers.json");
+    await installation.run(["answers", "create", end.run, "--out", out]);
+    const refused = await installation.run(["answers", "apply", end.run, out]);
+    expect(refused).toMatchObject({ code: 2 });
+    expect(refused.err).toContain("ERR_ANSWERS_INVALID");
+    const pack = JSON.parse(readFileSync(out, "utf8")) as { answers: Json[] };
+    pack.answers[0]!["evidence_refs"] = ["README.md"];
+    writeFileSync(out, JSON.stringify(pack));
+    expect(await installation.run(["answers", "apply", end.run, out])).toMatchObject({ code: 0 });
+    const resumed = await installation.json(["exec", "resume", end.run]);
+    expect(runEnded(resumed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect((await gates(end.run)).verdicts).toMatchObject({ A2: "pass", A3: "pass", R4: "pass" });
+  });
+
+  it.each([
+    [["exec", "run", "--request", REQUEST], 2],
+    [["exec", "run", "--policy", "none.json", "--request", REQUEST], 2],
+    [["exec", "run", "--policy", POLICY, "--request", REQUEST, "--repo", "/"], 2],
+    [["exec", "status", "run_x"], 2],
+    [["gates", "list"], 0],
+    [["gates", "explain", "ex-d"], 0],
+    [["gates", "explain", "EX-Z"], 2],
+  ])("answers %j with exit code %i", async (args, code) => {
+    expect(await installation.run(args)).toMatchObject({ code });
+  });
+
+  it("refuses a mode that may not commit", async () => {
+    const request = variant("planning", (one) => {
+      one["mode_id"] = "planning";
+    });
+    const args = ["exec", "run", "--policy", POLICY, "--request", request, "--repo", repo];
+    const { code, err } = await installation.run(args);
+    expect(code).toBe(3);
+    expect(err).toContain("ERR_REQUEST_MODE");
+  });
+});
