@@ -3,7 +3,13 @@ import { generateKeyPairSync, randomInt, sign } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { canonicalize, openCheckpoint, parseCanonicalJson, parsePublicKey } from "@sovereign/core";
+import {
+  canonicalize,
+  openCheckpoint,
+  parseCanonicalJson,
+  parsePublicKey,
+  utf8Encode,
+} from "@sovereign/core";
 import { verifyAudit } from "@sovereign/verify";
 import { Store } from "../packages/runtime/src/store/index.ts";
 import type { BenchReport } from "./report.ts";
@@ -110,8 +116,8 @@ async function inspect(
   }
 }
 
-async function* lines(store: Store): AsyncGenerator<string> {
+async function* lines(store: Store): AsyncGenerator<Uint8Array> {
   for await (const { index, hash, bytes } of store.readLog("crash")) {
-    yield canonicalize({ index, hash, entry: parseCanonicalJson(bytes) });
+    yield utf8Encode(`${canonicalize({ index, hash, entry: parseCanonicalJson(bytes) })}\n`);
   }
 }

@@ -23,8 +23,7 @@ export async function run(): Promise<BenchReport> {
       peak = Math.max(peak, process.memoryUsage.rss());
     }, 20);
     const start = performance.now();
-    const lines = createInterface({ input: createReadStream(file) });
-    const report = await verifyAudit(lines, { checkpoint: null });
+    const report = await verifyAudit(createReadStream(file), { checkpoint: null });
     const seconds = (performance.now() - start) / 1000;
     clearInterval(watch);
     if (report.verdict !== "VALID" || report.entries !== ENTRIES) throw new Error(report.verdict);

@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
  * As root on Debian or Ubuntu it installs what is missing; elsewhere it says what to type.
  */
 
-/** Program → the Debian package that brings it. */
+/** Program → the Debian package that brings it: what the product itself starts. */
 const NEEDED: Readonly<Record<string, string>> = {
   bwrap: "bubblewrap",
   prlimit: "util-linux",
@@ -14,14 +14,21 @@ const NEEDED: Readonly<Record<string, string>> = {
   bash: "bash",
   perl: "perl-base",
 };
+/** What only tests start, with `--tests`: without it the tests that need it fail, and say so. */
+const NEEDED_BY_TESTS: Readonly<Record<string, string>> = { chromium: "chromium" };
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-const missing = new Set(
-  Object.entries(NEEDED)
-    .filter(([program]) => !FOLDERS.some((folder) => existsSync(`${folder}/${program}`)))
-    .map(([, name]) => name),
-);
-if (missing.size > 0) process.exitCode = install([...missing]);
+const missing = missingOf(NEEDED);
+if (missing.length > 0) process.exitCode = install(missing);
+const missingForTests = process.argv.includes("--tests") ? missingOf(NEEDED_BY_TESTS) : [];
+if (missingForTests.length > 0) install(missingForTests);
+
+function missingOf(needed: Readonly<Record<string, string>>): string[] {
+  const absent = Object.entries(needed).filter(
+    ([program]) => !FOLDERS.some((folder) => existsSync(`${folder}/${program}`)),
+  );
+  return [...new Set(absent.map(([, name]) => name))];
+}
 
 function install(packages: readonly string[]): number {
   const command = `apt-get install -y --no-install-recommends ${packages.join(" ")}`;

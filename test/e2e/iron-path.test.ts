@@ -185,14 +185,24 @@ describe("the Iron Path", () => {
     expect(learned.documents[0]).toMatchObject({ operations: ["model.train"] });
   });
 
-  it("does nothing once the kill switch is tripped", async () => {
-    expect(await installation.run(["scram", "status"])).toMatchObject({ code: 0, out: "ARMED\n" });
-    await installation.run(["scram", "trip", "--reason", "drill"]);
-    expect(await installation.run(["scram", "status"])).toMatchObject({ code: 5 });
+  it("does nothing between a stop by two keys and a reset by two keys", async () => {
+    expect(await installation.run(["scram", "status"])).toMatchObject({ code: 0 });
+    await installation.run(["keys", "add", "--operator", "alice", "--architect", "bob"]);
+    const keys = ["--operator-key", "alice", "--architect-key", "bob"];
+    const stopped = await installation.json(["scram", "activate", ...keys]);
+    expect(stopped).toMatchObject({ code: 0, documents: [{ event: { scram_state: "COMPLETE" } }] });
+    expect(await installation.json(["scram", "status"])).toMatchObject({
+      code: 5,
+      documents: [{ state: "COMPLETE", readable: true }],
+    });
     const { code, documents } = await installation.json(["run", PIPELINE, ...APPROVE]);
     expect(code).toBe(5);
     const ended = runEnded(documents);
     expect(ended).toMatchObject({ status: "failed", code: "ERR_SCRAM_TRIPPED" });
     expect(verdictOf(ended)).toBe("VALID");
+    const reset = await installation.json(["scram", "reset", ...keys, "--reason", "all clear"]);
+    expect(reset).toMatchObject({ code: 0, documents: [{ state: "ARMED" }] });
+    const again = await installation.json(["run", PIPELINE, ...APPROVE]);
+    expect(runEnded(again.documents)).toMatchObject({ status: "completed" });
   });
 });

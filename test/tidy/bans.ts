@@ -47,7 +47,8 @@ export const BANS: readonly Ban[] = [
     pattern: /\bprocess\.env\b/,
     instead: "configuration passed in from main/",
     example: "const v = process.env.HOME;",
-    allowed: /runtime\/src\/main\/cli\.ts$|runtime\/src\/cli\/output\.ts$|^tools\/|^bench\//,
+    allowed:
+      /runtime\/src\/main\/(cli|sentinel)\.ts$|runtime\/src\/cli\/output\.ts$|^tools\/|^bench\//,
   },
   {
     name: "console",

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { BANS, findBans } from "./bans.ts";
 import { listFiles } from "./files.ts";
 
-const sources = listFiles(/^(packages\/[^/]+\/src|examples|bench|tools)\/.*\.ts$/);
+const sources = listFiles(/^(packages\/[^/]+\/(src|page)|examples|bench|tools)\/.*\.ts$/);
 const tests = listFiles(/(^|\/)test\/.*\.ts$/);
 const texts = listFiles(/\.(ts|md|json|yaml|mjs|js|sh|sql)$/).filter(
   (path) => !path.includes("package-lock") && !path.startsWith("test/tidy/"),

@@ -28,8 +28,14 @@ export {
   systemEntropy,
 } from "./kernel/index.ts";
 export { EMPTY_STREAM, StreamWriter } from "./ledger/index.ts";
-export { openInstallation, resumePipeline, submitPipeline } from "./main/index.ts";
+export { joinScram, openInstallation, resumePipeline, submitPipeline } from "./main/index.ts";
 export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
 export { RunRecorder } from "./runs/index.ts";
-export { createSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";
-export { ScramLatch } from "./scram/index.ts";
+export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";
+export {
+  ScramLatch,
+  ScramLink,
+  ScramMember,
+  type TerminationHandler,
+  type WorkOwner,
+} from "./scram/index.ts";

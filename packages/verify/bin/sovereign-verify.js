@@ -13,7 +13,8 @@ if (parts[0] < 22 || (parts[0] === 22 && parts[1] < 18)) {
 var fs = require("node:fs");
 var path = require("node:path");
 var root = path.join(__dirname, "..");
-var built = path.join(root, "dist", "bin.ts").replace(/\.ts$/, ".js");
+// In the repository the sources run as they are; a published package has what was built of them.
+var built = path.join(root, "dist/bin.js");
 var source = path.join(root, "src/bin.ts");
 import(require("node:url").pathToFileURL(fs.existsSync(source) ? source : built).href).catch(
   function (error) {

@@ -1,12 +1,10 @@
 import {
   type ArtifactRef,
   base64Decode,
-  canonicalBytes,
   digestOf,
   Frontier,
   formats,
   hexEncode,
-  leafHash,
   type PlacedEntry,
   parseFormat,
   predicateType,
@@ -31,12 +29,13 @@ const consensus = z.looseObject({
 export function verifyAttestations(evidence: Evidence, step: StepRecorder): void {
   const { entries } = evidence.bundle;
   const artifacts = declaredArtifacts(evidence, step);
+  const known = new Set(artifacts.map((artifact) => artifact.sha256));
   const votes = new Map<string, { vote: Vote; keyId: string }[]>();
   for (const [sequence, entry] of entries.entries()) {
     const { event_type: event } = entry.entry;
     if (event === "attestation.issued") {
       step.check(`entries[${sequence}]`, () => {
-        verifyStatement(evidence, entry, artifacts, votes);
+        verifyStatement(evidence, entry, known, votes);
       });
     }
     if (event === "consensus.reached" || event === "consensus.failed") {
@@ -65,7 +64,7 @@ function declaredArtifacts(evidence: Evidence, step: StepRecorder): ArtifactRef[
     const data = step.check(`entries[${sequence}]`, () =>
       evidence.data(entry, "execution.completed"),
     );
-    artifacts.push(...(data?.artifacts ?? []));
+    for (const artifact of data?.artifacts ?? []) artifacts.push(artifact);
   }
   return artifacts;
 }
@@ -99,7 +98,7 @@ function verifySeal(
   const { plan_digest } = evidence.data(admitted, "run.admitted");
   expectEqual(proof.plan_digest, plan_digest, "The proof's plan");
   const frontier = new Frontier();
-  for (const { entry } of before) frontier.append(leafHash(canonicalBytes(entry)));
+  for (const placed of before) frontier.append(evidence.hashes.leaf(placed));
   expectEqual(proof.root, hexEncode(frontier.root()), "The proof's root");
   expectEqual(digestOf([...proof.artifacts]), digestOf([...artifacts]), "The proof's artifacts");
 }
@@ -107,12 +106,11 @@ function verifySeal(
 function verifyStatement(
   evidence: Evidence,
   entry: PlacedEntry,
-  artifacts: readonly ArtifactRef[],
+  known: ReadonlySet<string>,
   votes: Map<string, { vote: Vote; keyId: string }[]>,
 ): void {
   const { predicate_type: type } = evidence.data(entry, "attestation.issued");
   const attestation = { purpose: "attestation", role: null } as const;
-  const known = new Set(artifacts.map((artifact) => artifact.sha256));
   for (const [, digest] of envelopesOf(entry)) {
     if (type === predicateType("vote")) {
       const authority = (vote: Vote): { purpose: "role"; role: string } => ({
@@ -121,7 +119,9 @@ function verifyStatement(
       });
       const { predicate: vote, keyId } = evidence.open(digest, "vote", entry, authority);
       if (!known.has(vote.output_digest)) throw wrong(`No artifact is the vote of ${vote.role}.`);
-      votes.set(vote.ballot, [...(votes.get(vote.ballot) ?? []), { vote, keyId }]);
+      const cast = votes.get(vote.ballot) ?? [];
+      cast.push({ vote, keyId });
+      votes.set(vote.ballot, cast);
     } else if (type === SLSA_PROVENANCE_TYPE) {
       const statement = evidence.openAny(digest, type, entry, attestation);
       parseFormat(formats.slsaProvenance, statement.predicate, "provenance", "ERR_VERIFY_INVALID");
@@ -151,7 +151,7 @@ function verifyConsensus(
     const claims = digestOf(vote.claims);
     byClaims.set(claims, (byClaims.get(claims) ?? new Set()).add(keyId));
   }
-  const most = Math.max(0, ...[...byClaims.values()].map((keys) => keys.size));
+  const most = [...byClaims.values()].reduce((best, keys) => Math.max(best, keys.size), 0);
   const reached = entry.entry.event_type === "consensus.reached";
   if (reached && most < quorum) {
     throw wrong(`Consensus is claimed; ${most} keys agree to approve, the quorum is ${quorum}.`);

@@ -6,18 +6,17 @@ import {
   parseFormat,
   SovereignError,
 } from "@sovereign/core";
-import { unzipSync, zipSync } from "fflate";
+import { ZipProblem } from "./inflate.ts";
+import { readZip, writeZip } from "./zip.ts";
 
 /** The one file of a zipped bundle. */
 const BUNDLE_NAME = "compliance_bundle.json";
-/** How large a bundle may be, unpacked. */
-export const BUNDLE_BYTES_MAX = 512 * 1024 * 1024;
-/** 1980-01-01, the earliest that a zip file can say: the same in every bundle. */
-const ZIP_TIME = new Date(1980, 0, 1);
+/** How large a bundle may be, unpacked: a little less than what one string can hold. */
+const BUNDLE_BYTES_MAX = 500 * 1024 * 1024;
 
 /** Zip a bundle: the same bytes each time. */
 export function writeBundleZip(bundle: Uint8Array): Uint8Array {
-  return zipSync({ [BUNDLE_NAME]: [bundle, { level: 6, mtime: ZIP_TIME, os: 3, attrs: 0 }] });
+  return writeZip(BUNDLE_NAME, bundle);
 }
 
 /**
@@ -41,22 +40,14 @@ function isZip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x50 && bytes[1] === 0x4b;
 }
 
-/** One entry of a bounded size is unpacked; anything beside it makes the file another thing. */
 function unzip(bytes: Uint8Array): Uint8Array {
-  const names: string[] = [];
   try {
-    const files = unzipSync(bytes, {
-      filter: ({ name, originalSize }) => {
-        names.push(name);
-        return name === BUNDLE_NAME && originalSize <= BUNDLE_BYTES_MAX && names.length === 1;
-      },
-    });
-    const bundle = files[BUNDLE_NAME];
-    if (bundle !== undefined && names.length === 1) return bundle;
+    return readZip(bytes, BUNDLE_NAME, BUNDLE_BYTES_MAX);
   } catch (cause) {
-    throw malformed("a zip file that cannot be read", cause);
+    if (!(cause instanceof ZipProblem)) throw cause;
+    const expected = `expected ${BUNDLE_NAME} alone, stored or deflated`;
+    throw malformed(`a zip file with ${cause.message}; ${expected}.`, cause);
   }
-  throw malformed(`a zip file of ${names.length} entries; expected ${BUNDLE_NAME} alone`);
 }
 
 function malformed(found: string, cause?: unknown): SovereignError {

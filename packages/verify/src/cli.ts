@@ -1,13 +1,13 @@
 import { createReadStream, readFileSync, writeFileSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import {
   isSovereignError,
   type Mode,
   SovereignError,
   type VerificationReport,
-  type VerificationStep,
 } from "@sovereign/core";
+import { printable } from "./printable.ts";
+import { STEP_TITLES } from "./step-titles.ts";
 import { verifyAudit } from "./verify-audit.ts";
 import { parseTrustRoot, VERIFIER, verifyBundle } from "./verify-bundle.ts";
 
@@ -28,14 +28,6 @@ Verdicts: VALID; UNTRUSTED_KEY (consistent, but not by keys that the trust root 
 INCOMPLETE (something is missing); INVALID (something contradicts).
 Exit codes: 0 VALID, 4 any other verdict, 2 usage or input that is no evidence.
 `;
-
-const STEPS: Readonly<Record<VerificationStep["name"], string>> = {
-  hash_chain: "Hash chain",
-  merkle_checkpoint: "Merkle tree and checkpoints",
-  signature_authority_map: "Signature authority map",
-  policy_resolution_trace: "Policy resolution trace",
-  attestation: "Attestation",
-};
 
 /**
  * The command line of the verifier.
@@ -118,8 +110,7 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
   await opened.catch((cause: unknown) => {
     throw unreadable(file, cause);
   });
-  const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY });
-  const report = await verifyAudit(lines, { checkpoint });
+  const report = await verifyAudit(input, { checkpoint });
   if (flags.output !== undefined) {
     writeFileSync(flags.output, `${JSON.stringify(report, null, 2)}\n`);
   }
@@ -127,7 +118,7 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
   else {
     print(`${report.verdict}: ${report.entries} entries in ${report.streams} streams\n`);
     const failure = report.first_failure;
-    if (failure !== null) print(`  ${failure.place}: ${failure.message} (${failure.code})\n`);
+    if (failure !== null) print(`  ${placeOf(failure)}\n`);
     if (report.root !== null) print(`  root: ${report.root}\n`);
     for (const part of report.not_checked) print(`  not checked: ${part}\n`);
   }
@@ -137,16 +128,18 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
 function renderReport(file: string, report: VerificationReport): string {
   const line = "=".repeat(72);
   const steps = report.steps.flatMap((step, index) => {
-    const details = Object.entries(step.details).map(([name, value]) => `${name} ${String(value)}`);
+    const details = Object.entries(step.details).map(
+      ([name, value]) => `${name} ${printable(String(value))}`,
+    );
     const failure = step.first_failure;
     return [
-      `${index + 1}. ${STEPS[step.name]}: ${step.status}`,
+      `${index + 1}. ${STEP_TITLES[step.name]}: ${step.status}`,
       `   checked ${step.passed} / ${step.checked}${details.length > 0 ? ` (${details.join(", ")})` : ""}`,
-      ...(failure === null ? [] : [`   at ${failure.place}: ${failure.message} (${failure.code})`]),
+      ...(failure === null ? [] : [`   at ${placeOf(failure)}`]),
     ];
   });
   const authorities = report.authorities.map(({ key_id, purpose, role, signatures, verified }) => {
-    const who = role === null ? purpose : `${purpose} ${role}`;
+    const who = printable(role === null ? purpose : `${purpose} ${role}`);
     return `   ${who}: ${verified} / ${signatures} verified, key ${key_id.slice(0, 16)}`;
   });
   const { run_id, run_status, tenant_id } = report.subject;
@@ -154,8 +147,8 @@ function renderReport(file: string, report: VerificationReport): string {
     line,
     "SOVEREIGN VERIFICATION",
     line,
-    `Bundle: ${file}`,
-    `Run: ${run_id ?? ""} (${run_status ?? "not ended"}), tenant ${tenant_id ?? ""}, level ${report.level ?? ""}`,
+    `Bundle: ${printable(file)}`,
+    `Run: ${run_id ?? ""} (${printable(run_status ?? "not ended")}), tenant ${tenant_id ?? ""}, level ${report.level ?? ""}`,
     "",
     ...steps,
     "",
@@ -168,6 +161,10 @@ function renderReport(file: string, report: VerificationReport): string {
     line,
     "",
   ].join("\n");
+}
+
+function placeOf(failure: { place: string; code: string; message: string }): string {
+  return `${printable(failure.place)}: ${printable(failure.message)} (${failure.code})`;
 }
 
 function read(file: string): Uint8Array {
@@ -194,7 +191,7 @@ function reportProblem(error: unknown, json: boolean): number {
   const code = ours ? error.code : "ERR_USAGE";
   const { message } = error;
   if (json) print(`${JSON.stringify({ error: { code, message, exit: 2 } })}\n`);
-  else process.stderr.write(`sovereign-verify: ${message} (${code})\n`);
+  else process.stderr.write(`sovereign-verify: ${printable(message)} (${code})\n`);
   return 2;
 }
 

@@ -17,6 +17,7 @@ import {
   SovereignError,
   verifyEnvelope,
 } from "@sovereign/core";
+import type { EntryHashes } from "./entry-hashes.ts";
 import { wrong } from "./step-recorder.ts";
 
 /** How often a key signed, and how often that could be verified. */
@@ -32,19 +33,33 @@ export interface Authority {
   readonly role: string | null;
 }
 
+/** How many signatures may be tried with keys that their hints do not name. */
+const TRIES_SPARE = 10_000;
+
 /** A bundle while it is being verified: nothing in it is believed before it was checked. */
 export class Evidence {
   readonly bundle: ComplianceBundle;
+  readonly hashes: EntryHashes;
   readonly keys: KeyTable;
   /** Keys that the trust root calls distrusted by now. */
   readonly distrusted: ReadonlySet<string>;
   readonly #tallies = new Map<string, Tally>();
   readonly #used = new Set<string>();
+  /** Without a bound, envelopes with wrong hints would cost their number times that of the keys. */
+  #tries: number;
 
-  constructor(bundle: ComplianceBundle, keys: KeyTable, distrusted: ReadonlySet<string>) {
+  constructor(
+    bundle: ComplianceBundle,
+    hashes: EntryHashes,
+    keys: KeyTable,
+    distrusted: ReadonlySet<string>,
+  ) {
     this.bundle = bundle;
+    this.hashes = hashes;
     this.keys = keys;
     this.distrusted = distrusted;
+    // Each is opened by two steps, and is by one key, which its hint names.
+    this.#tries = TRIES_SPARE + 8 * Object.keys(bundle.envelopes).length;
   }
 
   get tallies(): readonly Tally[] {
@@ -102,8 +117,9 @@ export class Evidence {
   /** `keyid` is a hint for where to look first; the signature decides which key it was. */
   #signed(digest: string): { body: Uint8Array; tally: Tally } {
     const envelope = this.envelope(digest);
-    const hinted = envelope.signatures.flatMap(({ keyid }) => this.keys.get(keyid) ?? []);
-    for (const window of [...hinted, ...this.keys.windows]) {
+    for (const window of this.#candidates(envelope)) {
+      this.#tries -= envelope.signatures.length;
+      if (this.#tries < 0) throw wrong("Too many signatures whose keyid is not their key.");
       const body = bodyIfSigned(envelope, window);
       if (body !== null) return { body, tally: this.#tally(window, digest) };
     }
@@ -111,6 +127,15 @@ export class Evidence {
       "ERR_ENVELOPE_SIGNATURE",
       `No key of the key log made the signature of the envelope ${digest}.`,
     );
+  }
+
+  /** The keys that the hints name, and all keys only when none of those did it. */
+  *#candidates({ signatures }: Envelope): Generator<KeyWindow> {
+    for (const keyid of new Set(signatures.map((one) => one.keyid))) {
+      const window = this.keys.get(keyid);
+      if (window !== undefined) yield window;
+    }
+    yield* this.keys.windows;
   }
 
   /** Later steps open the same envelopes again: each is counted once. */

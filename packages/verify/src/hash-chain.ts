@@ -1,24 +1,27 @@
 import {
-  canonicalBytes,
   type ComplianceBundle,
   digestOf,
   GENESIS_HASH,
   INSTALLATION_LOG,
   type JsonValue,
   type PlacedEntry,
-  sha256Hex,
   SovereignError,
 } from "@sovereign/core";
+import type { EntryHashes } from "./entry-hashes.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
 /** Step 1: every entry has its hash, and each follows the one before, without gaps. */
-export function verifyHashChain(bundle: ComplianceBundle, step: StepRecorder): void {
+export function verifyHashChain(
+  bundle: ComplianceBundle,
+  hashes: EntryHashes,
+  step: StepRecorder,
+): void {
   const { manifest } = bundle;
   verifyManifest(bundle, step);
   const run = { stream: manifest.run_id, tenant: manifest.tenant_id, run: manifest.run_id };
-  verifyStream(bundle.entries, run, "entries", step);
+  verifyStream(bundle.entries, { ...run, section: "entries" }, hashes, step);
   const keys = { stream: "keys", tenant: INSTALLATION_LOG, run: null };
-  verifyStream(bundle.key_log, keys, "key_log", step);
+  verifyStream(bundle.key_log, { ...keys, section: "key_log" }, hashes, step);
   step.check("entries", () => {
     const first = bundle.entries[0]?.entry.event_type;
     expectEqual(first, "run.admitted", "The first entry");
@@ -56,15 +59,16 @@ function verifyManifest(bundle: ComplianceBundle, step: StepRecorder): void {
 
 function verifyStream(
   entries: readonly PlacedEntry[],
-  of: { stream: string; tenant: string; run: string | null },
-  section: string,
+  of: { stream: string; tenant: string; run: string | null; section: string },
+  hashes: EntryHashes,
   step: StepRecorder,
 ): void {
   let previous = GENESIS_HASH;
   let lastIndex = -1;
-  for (const [sequence, { index, hash, entry }] of entries.entries()) {
-    step.check(`${section}[${sequence}]`, () => {
-      expectEqual(sha256Hex(canonicalBytes(entry)), hash, "The hash");
+  for (const [sequence, placed] of entries.entries()) {
+    const { index, hash, entry } = placed;
+    step.check(`${of.section}[${sequence}]`, () => {
+      expectEqual(hashes.hash(placed), hash, "The hash");
       expectEqual(entry.sequence, sequence, "The sequence number");
       expectEqual(entry.previous_hash, previous, "The previous hash");
       expectEqual(entry.stream, of.stream, "The stream");

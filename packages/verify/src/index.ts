@@ -1,4 +1,3 @@
 export { parseBundle, writeBundleZip } from "./bundle-file.ts";
-export { main } from "./cli.ts";
 export { type AuditOptions, type AuditReport, verifyAudit } from "./verify-audit.ts";
 export { parseTrustRoot, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";

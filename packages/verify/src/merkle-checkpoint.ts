@@ -1,8 +1,6 @@
 import {
-  canonicalBytes,
   type ComplianceBundle,
   hexDecode,
-  leafHash,
   openCheckpoint,
   type PlacedEntry,
   verifyInclusionSet,
@@ -44,7 +42,7 @@ function verifyLog(
   verifyInclusionSet(
     checkpoint.root,
     checkpoint.size,
-    entries.map(({ index, entry }) => ({ index, hash: leafHash(canonicalBytes(entry)) })),
+    entries.map((placed) => ({ index: placed.index, hash: evidence.hashes.leaf(placed) })),
     log.proof.map((hash) => hexDecode(hash)),
   );
 }

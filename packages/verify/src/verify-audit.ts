@@ -1,5 +1,8 @@
 import {
-  canonicalBytes,
+  base64Decode,
+  type Checkpoint,
+  type ErrorCode,
+  emptyRoot,
   Frontier,
   formats,
   GENESIS_HASH,
@@ -12,12 +15,12 @@ import {
   parseCanonicalJson,
   parseFormat,
   parsePublicKey,
-  base64Decode,
   SovereignError,
   sha256Hex,
   type TrustRoot,
-  utf8Encode,
+  type Verdict,
 } from "@sovereign/core";
+import { splitLines } from "./lines.ts";
 import { expectEqual } from "./step-recorder.ts";
 
 const LINE_BYTES_MAX = 128 * 1024;
@@ -28,7 +31,7 @@ export interface AuditOptions {
 }
 
 export interface AuditReport {
-  readonly verdict: "VALID" | "INVALID" | "INCOMPLETE";
+  readonly verdict: Verdict;
   readonly entries: number;
   readonly streams: number;
   /** The Merkle root where the file holds a whole log from its start. */
@@ -44,59 +47,76 @@ export interface AuditReport {
  * Verify an exported `immutable_audit.jsonl`: hashes, chains, order and, with a checkpoint, the
  * tree. One line is held at a time; memory grows with the number of streams alone.
  *
- * @param lines untrusted, without their newlines
+ * @param file untrusted: its bytes, in chunks of any sizes
+ * @returns the report; evidence that is wrong is a verdict, never an exception
+ * @throws ERR_NOTE_MALFORMED, ERR_CHECKPOINT_MALFORMED when the checkpoint is none at all
  */
 export async function verifyAudit(
-  lines: AsyncIterable<string>,
+  file: AsyncIterable<Uint8Array>,
   options: AuditOptions,
 ): Promise<AuditReport> {
-  const audit = new Audit(options);
+  const audit = new Audit();
+  let place = "checkpoint";
   let number = 0;
   try {
-    for await (const line of lines) {
-      number += 1;
+    if (options.checkpoint !== null) audit.hold(options.checkpoint);
+    place = "line 1";
+    for await (const line of splitLines(file, LINE_BYTES_MAX)) {
       audit.add(line);
+      number += 1;
+      place = `line ${number + 1}`;
     }
-    number = 0;
+    place = "checkpoint";
     audit.finish();
   } catch (error) {
-    if (!isSovereignError(error)) throw error;
-    const place = number === 0 ? "checkpoint" : `line ${number}`;
+    if (!isSovereignError(error) || NO_CHECKPOINT.has(error.code)) throw error;
     return audit.report({ place, code: error.code, message: error.message });
   }
   return audit.report(null);
 }
 
+/** What is no checkpoint says nothing of the log. */
+const NO_CHECKPOINT: ReadonlySet<ErrorCode> = new Set([
+  "ERR_NOTE_MALFORMED",
+  "ERR_CHECKPOINT_MALFORMED",
+]);
+
 class Audit {
   readonly #heads = new Map<string, { count: number; hash: string }>();
-  readonly #checkpoint: { size: number; root: Uint8Array } | null;
+  #checkpoint: Checkpoint | null = null;
+  #refused = false;
   #frontier: Frontier | null = new Frontier();
   #rootAtCheckpoint: Uint8Array | null = null;
   #entries = 0;
   #lastIndex = -1;
 
-  constructor({ checkpoint }: AuditOptions) {
-    this.#checkpoint = checkpoint === null ? null : openTrusted(checkpoint.note, checkpoint.trust);
+  /** Hold the log against a head of it. */
+  hold({ note, trust }: NonNullable<AuditOptions["checkpoint"]>): void {
+    this.#refused = true;
+    this.#checkpoint = openTrusted(note, trust);
+    this.#refused = false;
+    if (this.#checkpoint.size === 0) this.#rootAtCheckpoint = emptyRoot();
   }
 
-  add(line: string): void {
-    const value = parseCanonicalJson(utf8Encode(line), { bytesMax: LINE_BYTES_MAX });
+  add(line: Uint8Array): void {
+    const value = parseCanonicalJson(line);
     const placed = parseFormat(formats.placedEntry, value, "entry", "ERR_VERIFY_INVALID");
-    this.#follow(placed);
+    const bytes = entryBytesOf(line, placed);
+    this.#follow(placed, bytes);
     this.#entries += 1;
     if (this.#frontier === null) return;
     // A file that does not begin at 0, or leaves entries out, is a part: it has no root.
     if (placed.index !== this.#frontier.size) this.#frontier = null;
     else {
-      this.#frontier.append(leafHash(canonicalBytes(placed.entry)));
+      this.#frontier.append(leafHash(bytes));
       if (this.#frontier.size === this.#checkpoint?.size) {
         this.#rootAtCheckpoint = this.#frontier.root();
       }
     }
   }
 
-  #follow({ index, hash, entry }: PlacedEntry): void {
-    expectEqual(sha256Hex(canonicalBytes(entry)), hash, "The hash");
+  #follow({ index, hash, entry }: PlacedEntry, bytes: Uint8Array): void {
+    expectEqual(sha256Hex(bytes), hash, "The hash");
     if (index <= this.#lastIndex) {
       throw new SovereignError(
         "ERR_VERIFY_INVALID",
@@ -122,19 +142,26 @@ class Audit {
     expectEqual(found, hexEncode(this.#checkpoint.root), "The root at the checkpoint");
   }
 
+  /** Entries that no head covers: whoever keeps the file could have cut or added some. */
+  #unheld(): string[] {
+    if (this.#refused) return ["the file: the checkpoint was refused first"];
+    if (this.#checkpoint === null) return ["the end of the log: no --checkpoint was given"];
+    const { size } = this.#checkpoint;
+    const after = this.#lastIndex + 1 - size;
+    return after > 0 ? [`the last ${after} entries: the checkpoint is over ${size}`] : [];
+  }
+
   report(failure: AuditReport["first_failure"]): AuditReport {
-    const incomplete = failure?.code === "ERR_VERIFY_INCOMPLETE";
     const notChecked = [
-      ...(this.#checkpoint === null ? ["the end of the log: no --checkpoint was given"] : []),
+      ...this.#unheld(),
       ...(this.#frontier === null ? ["the Merkle root: the file is a part of a log"] : []),
       "signatures inside the entries: they are verified from a bundle",
     ];
-    const bad = incomplete ? "INCOMPLETE" : "INVALID";
     return {
-      verdict: failure === null ? "VALID" : bad,
+      verdict: failure === null ? "VALID" : (VERDICTS.get(failure.code) ?? "INVALID"),
       entries: this.#entries,
       streams: this.#heads.size,
-      root: this.#frontier === null ? null : hexEncode(this.#frontier.root()),
+      root: this.#frontier === null || this.#refused ? null : hexEncode(this.#frontier.root()),
       checkpoint_size: this.#checkpoint?.size ?? null,
       first_failure: failure,
       not_checked: notChecked,
@@ -142,16 +169,41 @@ class Audit {
   }
 }
 
+/**
+ * The hashed bytes of an entry. The line is canonical, and its names in their order are entry,
+ * hash, index: so they stand in it as they are, and need not be written again.
+ */
+function entryBytesOf(line: Uint8Array, { hash, index }: PlacedEntry): Uint8Array {
+  const behind = `,"hash":"${hash}","index":${index}}`;
+  return line.subarray('{"entry":'.length, line.length - behind.length);
+}
+
+const VERDICTS: ReadonlyMap<string, Verdict> = new Map([
+  ["ERR_VERIFY_INCOMPLETE", "INCOMPLETE"],
+  ["ERR_VERIFY_UNTRUSTED", "UNTRUSTED_KEY"],
+]);
+
 /** The checkpoint's own first line names its log; the trust root's checkpoint keys must sign it. */
-function openTrusted(note: string, trust: TrustRoot): { size: number; root: Uint8Array } {
+function openTrusted(note: string, trust: TrustRoot): Checkpoint {
   const origin = note.split("\n")[0] ?? "";
   const base = `sovereign/${trust.installation_id}/`;
-  if (!origin.startsWith(base) || !/^(installation|tenant\/.+)$/.test(origin.slice(base.length))) {
-    const text = `The checkpoint is of ${origin}; expected a log of ${trust.installation_id} (such as ${base}${INSTALLATION_LOG}).`;
-    throw new SovereignError("ERR_VERIFY_INVALID", text);
-  }
+  const ours =
+    origin.startsWith(base) && /^(installation|tenant\/.+)$/.test(origin.slice(base.length));
   const keys = trust.keys
-    .filter((key) => key.purpose === "checkpoint" && !key.distrust_all)
+    .filter((key) => ours && key.purpose === "checkpoint" && !key.distrust_all)
     .map((key) => parsePublicKey(base64Decode(key.public_key)));
-  return openCheckpoint(note, origin, keys).checkpoint;
+  try {
+    return openCheckpoint(note, origin, keys).checkpoint;
+  } catch (cause) {
+    // A signature that claims a key of ours is named, and is wrong; otherwise no key of ours signed.
+    if (!isSovereignError(cause, "ERR_NOTE_SIGNATURE") || cause.details["name"] !== undefined) {
+      throw cause;
+    }
+    if (ours) {
+      const text = "No checkpoint key that the trust root knows signed the checkpoint.";
+      throw new SovereignError("ERR_VERIFY_UNTRUSTED", text, {}, cause);
+    }
+    const text = `The checkpoint is of ${origin}; expected a log of ${trust.installation_id} (such as ${base}${INSTALLATION_LOG}).`;
+    throw new SovereignError("ERR_VERIFY_INVALID", text, {}, cause);
+  }
 }

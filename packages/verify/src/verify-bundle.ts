@@ -13,6 +13,7 @@ import {
 } from "@sovereign/core";
 import { verifyAttestations } from "./attestation.ts";
 import { parseBundle } from "./bundle-file.ts";
+import { EntryHashes } from "./entry-hashes.ts";
 import { Evidence } from "./evidence.ts";
 import { verifyHashChain } from "./hash-chain.ts";
 import { replayKeyLog } from "./key-log.ts";
@@ -47,12 +48,13 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
   const trace = new StepRecorder("policy_resolution_trace");
   const attestation = new StepRecorder("attestation");
 
-  verifyHashChain(bundle, chain);
+  const hashes = new EntryHashes();
+  verifyHashChain(bundle, hashes, chain);
   const keys = replayKeyLog(bundle, trust, signatures);
   const distrusted = new Set(
     (trust?.keys ?? []).filter((key) => key.distrust_all).map((key) => key.key_id),
   );
-  const evidence = new Evidence(bundle, keys, distrusted);
+  const evidence = new Evidence(bundle, hashes, keys, distrusted);
   verifyMerkle(evidence, merkle);
   verifySignatures(evidence, signatures);
   verifyPolicyTrace(evidence, trace);

@@ -34,14 +34,17 @@ const D = 3709570593466943934313808350875456518954211387984321901638878553308594
  * Read a public key that is about to be enrolled or used.
  *
  * @param bytes untrusted; 32 raw bytes or 44 bytes of SPKI
- * @throws ERR_KEY_MALFORMED for another length, a y that is not reduced, or a point of small order
+ * @throws ERR_KEY_MALFORMED for another length, a y that is not reduced, what is no point of the
+ *   curve, or a point of small order
  */
 export function parsePublicKey(bytes: Uint8Array): PublicKey {
-  const raw = bytes.length === 44 ? withoutPrefix(bytes) : bytes.slice();
+  // A copy: `slice` of a Buffer would share the caller's memory, which may change.
+  const raw = new Uint8Array(bytes.length === 44 ? withoutPrefix(bytes) : bytes);
   if (raw.length !== 32) throw malformed(`expected 32 or 44 bytes, found ${bytes.length}`);
   const y = littleEndian(raw) & (2n ** 255n - 1n);
   if (y >= P) throw malformed("y is not reduced");
   if (isSmallOrder(y)) throw malformed("the point has a small order");
+  if (!isOnCurve(y)) throw malformed("not a point of the curve");
   const spki = concatBytes(SPKI_PREFIX, raw);
   return { raw, spki, keyId: sha256Hex(spki) };
 }
@@ -73,6 +76,34 @@ function isSmallOrder(y: bigint): boolean {
   return (D * y2 * y2 + 2n * y2 - 1n) % P === 0n;
 }
 
+/**
+ * Whether the curve has a point with this y: x^2 = (y^2 - 1) / (d·y^2 + 1) must be a square, and a
+ * quotient is one exactly when the product is. Not called for y = 1 and -1, where x is 0.
+ */
+function isOnCurve(y: bigint): boolean {
+  const y2 = (y * y) % P;
+  const z = ((y2 - 1n + P) * (D * y2 + 1n)) % P;
+  // Euler's criterion: z^((p-1)/2) = 1, and (p-1)/2 = 2^254 - 10 = 16·(2^250 - 1) + 6.
+  const z6 = (z * z * z) ** 2n % P;
+  return (squared(allOnes(z, 250), 4) * z6) % P === 1n;
+}
+
+/** z^(2^bits - 1) mod p, by halves. */
+function allOnes(z: bigint, bits: number): bigint {
+  if (bits === 1) return z;
+  const half = Math.floor(bits / 2);
+  const low = allOnes(z, half);
+  const both = (squared(low, half) * low) % P;
+  return bits % 2 === 0 ? both : (((both * both) % P) * z) % P;
+}
+
+/** z^(2^times) mod p. */
+function squared(z: bigint, times: number): bigint {
+  let power = z;
+  for (let time = 0; time < times; time++) power = (power * power) % P;
+  return power;
+}
+
 /** Whether the 32 little-endian bytes at `at` are below the bound; `mask` is of the highest byte. */
 function isBelow(bytes: Uint8Array, at: number, bound: Uint8Array, mask: number): boolean {
   for (let index = 31; index >= 0; index--) {
@@ -85,7 +116,7 @@ function isBelow(bytes: Uint8Array, at: number, bound: Uint8Array, mask: number)
 
 function withoutPrefix(spki: Uint8Array): Uint8Array {
   if (!equalBytes(spki.subarray(0, 12), SPKI_PREFIX)) throw malformed("not an Ed25519 SPKI");
-  return spki.slice(12);
+  return spki.subarray(12);
 }
 
 function littleEndian(bytes: Uint8Array): bigint {

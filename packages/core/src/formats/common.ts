@@ -36,8 +36,8 @@ export const name = z
 
 export const runId = z.string().regex(/^run_[a-z0-9]{20}$/, "expected run_ and 20 of a-z 0-9");
 
-/** A run's stream is its id; the installation's log has `system` and `keys`. */
-export const streamName = z.union([runId, z.literal("system"), z.literal("keys")]);
+/** A run's stream is its id; the installation's log has `keys`, and `scram` for the kill switch. */
+export const streamName = z.union([runId, z.literal("keys"), z.literal("scram")]);
 
 /** A log is one tenant's, or the installation's own. */
 export const INSTALLATION_LOG = "installation";

@@ -25,6 +25,7 @@ export {
   type KeyEvent,
   type KeyPurpose,
   type KeyRecord,
+  NAMED_PURPOSES,
   type PolicyBinding,
   type Predicate,
   type PredicateName,
@@ -40,6 +41,17 @@ export {
   type Statement,
   type Vote,
 } from "./predicates.ts";
+export type {
+  KillReceipt,
+  ScramEvent,
+  ScramInvariant,
+  ScramOrder,
+  ScramReason,
+  ScramReset,
+  ScramScope,
+  ScramState,
+  ScramTrigger,
+} from "./scram.ts";
 export { fields, formatSchemas, formats } from "./schemas.ts";
 export type { TrustRoot } from "./trust-root.ts";
 export type {

@@ -14,6 +14,7 @@ import {
   runId,
   timestamp,
 } from "./common.ts";
+import { killReceipt, scramOrder, scramReset } from "./scram.ts";
 
 export const keyPurpose = z.enum([
   "root",
@@ -24,10 +25,16 @@ export const keyPurpose = z.enum([
   "attestation",
   "role",
   "approval",
+  "operator",
+  "architect",
+  "sentinel",
 ]);
 export type KeyPurpose = z.infer<typeof keyPurpose>;
 
-/** One enrolled key. `role` is set for the purposes `role` and `approval`, else null. */
+/** Purposes whose keys belong to somebody: the key's `role` says to whom. */
+export const NAMED_PURPOSES: readonly KeyPurpose[] = ["role", "approval", "operator", "architect"];
+
+/** One enrolled key. `role` is set for the {@link NAMED_PURPOSES}, else null. */
 export const keyRecord = z.strictObject({
   key_id: keyId,
   /** Standard base64 of the 32 raw bytes. */
@@ -186,6 +193,9 @@ export const predicates = {
   vote,
   "run-proof": runProof,
   "rollback-proof": rollbackProof,
+  "scram-order": scramOrder,
+  "scram-reset": scramReset,
+  "kill-receipt": killReceipt,
 } as const;
 
 export type PredicateName = keyof typeof predicates;

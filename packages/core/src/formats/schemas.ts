@@ -20,6 +20,7 @@ import {
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
+import { scramEvent, scramEventId, scramReason, scramScope } from "./scram.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -40,6 +41,7 @@ export const fields = {
   nonce,
   runId,
   schemaVersion,
+  scramEventId,
   severity,
   streamName,
   timestamp,
@@ -50,6 +52,10 @@ export const fields = {
 
 /** The definitions of the documents that we exchange. */
 export const formats = {
+  metadata: jsonObject,
+  scramEvent,
+  scramReason,
+  scramScope,
   action,
   actionContext,
   policyDecision,
@@ -76,4 +82,5 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "trust-root": trustRoot,
   "compliance-bundle": complianceBundle,
   "verification-report": verificationReport,
+  "scram-event": scramEvent,
 };

@@ -29,7 +29,7 @@ function write(value: unknown, depth: number): string {
     case "number":
       // RFC 8785 §3.2.2.3 is ECMAScript's own number format; -0 becomes 0.
       if (!Number.isFinite(value)) throw unsupported("a number that is not finite");
-      return JSON.stringify(value);
+      return String(value);
     case "boolean":
       return value ? "true" : "false";
     case "object":
@@ -43,7 +43,12 @@ function write(value: unknown, depth: number): string {
   }
 }
 
+/** Short strings of these characters need neither escapes nor a check, and are most of all. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+const PLAIN_LENGTH_MAX = 80;
+
 function writeString(text: string): string {
+  if (text.length <= PLAIN_LENGTH_MAX && PLAIN.test(text)) return `"${text}"`;
   if (!text.isWellFormed()) throw unsupported("a string with a lone surrogate");
   return JSON.stringify(text);
 }
@@ -61,8 +66,9 @@ function writeObject(object: object, depth: number): string {
   const prototype: unknown = Object.getPrototypeOf(object);
   if (prototype !== Object.prototype && prototype !== null)
     throw unsupported("an object of a class");
+  const keys = Object.keys(object);
   // The default sort compares UTF-16 code units, which is what RFC 8785 §3.2.3 asks for.
-  const keys = Object.keys(object).sort();
+  if (!isSorted(keys)) keys.sort();
   let text = "{";
   for (let at = 0; at < keys.length; at++) {
     const key = keys[at] as string;
@@ -70,6 +76,14 @@ function writeObject(object: object, depth: number): string {
     text += `${writeString(key)}:${write((object as Record<string, unknown>)[key], depth + 1)}`;
   }
   return `${text}}`;
+}
+
+/** What was read from canonical JSON mostly is, and to see that is cheaper than to sort. */
+function isSorted(keys: readonly string[]): boolean {
+  for (let at = 1; at < keys.length; at++) {
+    if ((keys[at - 1] as string) > (keys[at] as string)) return false;
+  }
+  return true;
 }
 
 function unsupported(what: string): SovereignError {

@@ -46,7 +46,7 @@ export class KeyLogReplay {
   /** Unverified content is read only to find the first root key, which then must verify it. */
   #rootsFor(envelope: Envelope, at: string): PublicKey[] {
     const { table } = this;
-    if (table.count > 0) return table.valid("root", null, table.count, at).map(({ key }) => key);
+    if (table.count > 0) return table.currentRoots(at).map(({ key }) => key);
     const first = parseStatement(base64Decode(envelope.payload), "key-event").predicate;
     return [parsePublicKey(base64Decode(first.key.public_key))];
   }

@@ -1,7 +1,12 @@
 import { base64Decode } from "../bytes/index.ts";
 import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
 import { SovereignError } from "../errors/index.ts";
-import type { KeyEvent, KeyPurpose, KeyRecord } from "../formats/index.ts";
+import {
+  type KeyEvent,
+  type KeyPurpose,
+  type KeyRecord,
+  NAMED_PURPOSES,
+} from "../formats/index.ts";
 
 /** A key with its window in the key log, by the sequence numbers of the events that bound it. */
 export interface KeyWindow {
@@ -12,6 +17,9 @@ export interface KeyWindow {
   readonly endedBy: "rotated" | "revoked" | null;
   readonly distrustAll: boolean;
 }
+
+/** As many as a trust root can pin. Each of them may be tried with each event of a key log. */
+const ROOTS_MAX = 16;
 
 /** Why a key may not be used at a place in the log. */
 export type KeyRefusal = "not_introduced" | "ended" | "distrusted" | "outside_time";
@@ -25,6 +33,8 @@ export type KeyRefusal = "not_introduced" | "ended" | "distrusted" | "outside_ti
  */
 export class KeyTable {
   readonly #windows = new Map<string, KeyWindow>();
+  /** Root keys that have not ended: kept apart, because each event asks for them. */
+  readonly #roots = new Set<string>();
   #count = 0;
 
   /** The number of events applied: the epoch of a signature made now. */
@@ -35,6 +45,13 @@ export class KeyTable {
   /** All keys, in the order of their introduction. */
   get windows(): readonly KeyWindow[] {
     return [...this.#windows.values()];
+  }
+
+  /** The root keys that may sign the next event, at this time. */
+  currentRoots(at: string): KeyWindow[] {
+    return [...this.#roots]
+      .flatMap((keyId) => this.#windows.get(keyId) ?? [])
+      .filter((window) => this.refusal(window, this.#count, at) === null);
   }
 
   get(keyId: string): KeyWindow | undefined {
@@ -85,9 +102,12 @@ export class KeyTable {
     if (this.#windows.has(record.key_id)) throw invalid(`key ${record.key_id} is enrolled twice`);
     const key = parsePublicKey(base64Decode(record.public_key));
     if (key.keyId !== record.key_id) throw invalid(`key ${record.key_id} has another key's bytes`);
-    const needsRole = record.purpose === "role" || record.purpose === "approval";
-    if (needsRole !== (record.role !== null)) {
-      throw invalid(`key ${record.key_id}: a role is for the purposes role and approval alone`);
+    if (NAMED_PURPOSES.includes(record.purpose) !== (record.role !== null)) {
+      throw invalid(`key ${record.key_id}: ${record.purpose} keys need a role, or must have none`);
+    }
+    if (record.purpose === "root") {
+      if (this.#roots.size >= ROOTS_MAX) throw invalid(`more than ${ROOTS_MAX} root keys at once`);
+      this.#roots.add(record.key_id);
     }
     this.#windows.set(record.key_id, {
       record,
@@ -115,6 +135,7 @@ export class KeyTable {
     if (window.ended !== null && !(endedBy === "revoked" && distrustAll)) {
       throw invalid(`key ${keyId} has already ended`);
     }
+    this.#roots.delete(keyId);
     this.#windows.set(keyId, {
       ...window,
       ended: window.ended ?? this.#count,

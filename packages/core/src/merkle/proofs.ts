@@ -1,6 +1,6 @@
 import { equalBytes } from "../bytes/index.ts";
 import { SovereignError } from "../errors/index.ts";
-import { emptyRoot, nodeHash, splitOf } from "./tree.ts";
+import { emptyRoot, HASH_BYTES, nodeHash, splitOf } from "./tree.ts";
 
 /**
  * The root hash of the leaves `from` … `to - 1`, where that range is a subtree of the tree.
@@ -50,7 +50,7 @@ export function verifyInclusion(
 ): void {
   checkSize(size);
   checkIndex(leaf.index, size);
-  checkHashes([leaf.hash, ...path]);
+  checkHashes([root, leaf.hash, ...path]);
   const proof = [...path];
   const computed = climb(0, size, leaf, proof);
   if (proof.length > 0) throw malformed("the path is too long");
@@ -112,6 +112,7 @@ export function verifyConsistency(
   if (size1 < 1 || size1 > size2) throw malformed(`sizes ${size1} and ${size2} are out of order`);
   if (size1 === size2) {
     if (path.length > 0) throw malformed("equal trees need no path");
+    // No hash is made, so that whatever the roots are, they are compared and no more.
     compare(root1, root2);
     return;
   }
@@ -192,7 +193,9 @@ export function verifyInclusionSet(
   checkSize(size);
   const indices = leaves.map((leaf) => leaf.index);
   checkOrder(indices, size);
+  checkHashes([root]);
   checkHashes(proof);
+  for (const leaf of leaves) checkHashes([leaf.hash]);
   let used = 0;
   const walk = (from: number, to: number, first: number, last: number): Uint8Array => {
     if (first === last) {
@@ -252,7 +255,7 @@ function checkOrder(indices: readonly number[], size: number): void {
 }
 
 function checkHashes(hashes: readonly Uint8Array[]): void {
-  if (hashes.some((hash) => hash.length !== 32)) throw malformed("a hash is not 32 bytes");
+  if (hashes.some((hash) => hash.length !== HASH_BYTES)) throw malformed("a hash is not 32 bytes");
 }
 
 function assertIndex(index: number, size: number): void {

@@ -1,8 +1,12 @@
 import { concatBytes } from "../bytes/index.ts";
 import { sha256 } from "../digest/index.ts";
 
-const LEAF = Uint8Array.of(0x00);
-const NODE = Uint8Array.of(0x01);
+/** The length of a hash in bytes. */
+export const HASH_BYTES = 32;
+
+// Hashing is synchronous, so that one buffer serves every call: to allocate one each time costs
+// more than the hash. It holds the prefix and the largest entry.
+const scratch = new Uint8Array(65_536);
 
 /** The root of the tree without leaves: SHA-256 of nothing (RFC 6962 §2.1). */
 export function emptyRoot(): Uint8Array {
@@ -11,12 +15,22 @@ export function emptyRoot(): Uint8Array {
 
 /** SHA-256(0x00 || data) (RFC 6962 §2.1). */
 export function leafHash(data: Uint8Array): Uint8Array {
-  return sha256(concatBytes(LEAF, data));
+  if (data.length >= scratch.length) return sha256(concatBytes(Uint8Array.of(0x00), data));
+  scratch[0] = 0x00;
+  scratch.set(data, 1);
+  return sha256(scratch.subarray(0, 1 + data.length));
 }
 
-/** SHA-256(0x01 || left || right) (RFC 6962 §2.1). */
+/**
+ * SHA-256(0x01 || left || right) (RFC 6962 §2.1).
+ * @param left,right 32 bytes each: with other lengths two pairs could have the same node
+ */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
-  return sha256(concatBytes(NODE, left, right));
+  if (left.length !== HASH_BYTES || right.length !== HASH_BYTES) throw notHash();
+  scratch[0] = 0x01;
+  scratch.set(left, 1);
+  scratch.set(right, 1 + HASH_BYTES);
+  return sha256(scratch.subarray(0, 1 + 2 * HASH_BYTES));
 }
 
 /** The largest power of two below `size`: where a tree of this size splits. `size` is above 1. */
@@ -36,7 +50,9 @@ export class Frontier {
 
   /** @param nodes of a tree of `size` leaves, as {@link Frontier.nodes} gave them */
   constructor(size = 0, nodes: readonly Uint8Array[] = []) {
+    if (!Number.isSafeInteger(size) || size < 0) throw new RangeError("a size is a count");
     if (nodes.length !== onesIn(size)) throw new RangeError("frontier nodes do not fit the size");
+    if (nodes.some((node) => node.length !== HASH_BYTES)) throw notHash();
     this.#size = size;
     this.#nodes = [...nodes];
   }
@@ -51,6 +67,7 @@ export class Frontier {
 
   /** Append the hash of the next leaf. */
   append(hash: Uint8Array): void {
+    if (hash.length !== HASH_BYTES) throw notHash();
     let node = hash;
     // Each full subtree of equal height joins with the one that stands left of it.
     for (let rest = this.#size; rest % 2 === 1; rest = (rest - 1) / 2) {
@@ -74,4 +91,8 @@ function onesIn(size: number): number {
   let ones = 0;
   for (let rest = size; rest > 0; rest = Math.floor(rest / 2)) ones += rest % 2;
   return ones;
+}
+
+function notHash(): RangeError {
+  return new RangeError(`a hash has ${HASH_BYTES} bytes`);
 }

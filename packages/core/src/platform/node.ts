@@ -9,11 +9,18 @@ const imported = new Map<string, KeyObject>();
 const IMPORTED_MAX = 256;
 
 export const platform: Platform = {
-  sha256: (bytes) => hash("sha256", bytes, "buffer"),
+  // A string of 32 characters comes out of OpenSSL twice as fast as a Buffer does.
+  sha256: (bytes) => fromBinary(hash("sha256", bytes, "binary")),
   sha256Hex: (bytes) => hash("sha256", bytes, "hex"),
   verifyEd25519: (rawKey, message, signature) =>
     verify(null, message, importKey(rawKey), signature),
 };
+
+function fromBinary(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let at = 0; at < bytes.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
 
 function importKey(rawKey: Uint8Array): KeyObject {
   const id = Buffer.from(rawKey).toString("latin1");

@@ -163,14 +163,14 @@ export function signStatement(
   subjects: readonly Subject[],
   type: string,
   predicate: JsonValue,
-  signer: Signer,
+  ...signers: readonly Signer[]
 ): Envelope {
   const statement = createStatement(
     subjects.map(({ name, sha256 }) => ({ name, digest: { sha256 } })),
     type,
     predicate,
   );
-  return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), [signer]);
+  return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), signers);
 }
 
 function digests(

@@ -1,4 +1,4 @@
-export { Authority, type AuthorityOptions, type Subject } from "./authority.ts";
+export { Authority, type AuthorityOptions, signStatement, type Subject } from "./authority.ts";
 export {
   INSTALLATION_KEYS,
   KeyLog,

@@ -37,6 +37,8 @@ export interface KeyLogStore {
 export interface KeySlot {
   readonly purpose: KeyPurpose;
   readonly role: string | null;
+  /** Until when it is good; null or absent for no end. */
+  readonly notAfter?: string | null;
 }
 
 /** The keys that every installation has. One key for one purpose and role. */
@@ -47,6 +49,7 @@ export const INSTALLATION_KEYS: readonly KeySlot[] = [
   { purpose: "binding", role: null },
   { purpose: "seal", role: null },
   { purpose: "attestation", role: null },
+  { purpose: "sentinel", role: null },
 ];
 
 /**
@@ -59,6 +62,7 @@ export class KeyLog {
   readonly #clock: { now(): Date };
   readonly #replay: KeyLogReplay;
   readonly #hashes: string[] = [];
+  readonly #events: KeyLogEntry[] = [];
 
   constructor(store: KeyLogStore, installationId: string, clock: { now(): Date }) {
     this.#store = store;
@@ -72,6 +76,11 @@ export class KeyLog {
     return this.#replay.table;
   }
 
+  /** All events as last read: whoever has them needs no ledger to know the keys. */
+  get events(): readonly KeyLogEntry[] {
+    return this.#events;
+  }
+
   /** Count and last hash of the log as last read: what a run's evidence names. */
   head(): KeyLogHead {
     return { count: this.#hashes.length, head: this.#hashes.at(-1) ?? GENESIS_HASH };
@@ -82,6 +91,7 @@ export class KeyLog {
     for (const entry of await this.#store.read(this.#hashes.length)) {
       this.#replay.apply(entry.envelope, entry.eventType, entry.timestamp);
       this.#hashes.push(entry.hash);
+      this.#events.push(entry);
     }
     return this.#replay.table;
   }
@@ -103,7 +113,10 @@ export class KeyLog {
 
   /** Make a key for a purpose (and role) and enrol it. */
   async introduce(keystore: Keystore, slot: KeySlot): Promise<KeyRecord> {
-    const key = await keystore.create(slot.purpose, slot.role, this.#window());
+    const key = await keystore.create(slot.purpose, slot.role, {
+      ...this.#window(),
+      notAfter: slot.notAfter ?? null,
+    });
     await this.#append(keystore, { event: "introduced", key, replaces: null, reason: null });
     return key;
   }

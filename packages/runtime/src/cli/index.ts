@@ -1,2 +1,9 @@
 export { runCli } from "./program.ts";
-export type { RunInput, RunReport, Services } from "./services.ts";
+export type {
+  DrillReport,
+  RunInput,
+  RunReport,
+  ScramOutcome,
+  ScramReport,
+  Services,
+} from "./services.ts";

@@ -1,11 +1,24 @@
-import type { KeyRecord, Mode, TrustRoot, VerificationReport } from "@sovereign/core";
+import type {
+  Envelope,
+  JsonObject,
+  KeyRecord,
+  KeyTable,
+  KeyWindow,
+  KillReceipt,
+  Mode,
+  ScramEvent,
+  ScramReason,
+  ScramScope,
+  ScramState,
+  TrustRoot,
+  VerificationReport,
+} from "@sovereign/core";
 import type { KeySlot } from "../authority/index.ts";
-import type { KeyTable } from "@sovereign/core";
 import type { Progress } from "../pipeline/index.ts";
 import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import type { SandboxReport } from "../sandbox/index.ts";
-import type { ScramStatus } from "../scram/index.ts";
+import type { JournalLine, LatchedStop } from "../scram/index.ts";
 
 /** How a run ended, for the command line. */
 export interface RunReport {
@@ -25,6 +38,45 @@ export interface RunInput {
   readonly onProgress: (progress: Progress) => void;
 }
 
+/** What an order says. */
+export interface ScramInput {
+  readonly scope: ScramScope;
+  readonly reason: ScramReason;
+  readonly statement: string | null;
+  readonly metadata: JsonObject;
+}
+
+/** An order was carried out, or waits for the other's signature. */
+export type ScramOutcome =
+  | { readonly kind: "pending"; readonly order_id: string; readonly missing: string }
+  | {
+      readonly kind: "stopped";
+      readonly event: ScramEvent;
+      readonly receipt: KillReceipt;
+      /** The signed receipt; null where the sentinel's key was locked or missing. */
+      readonly envelope: Envelope | null;
+    };
+
+export interface ScramReport {
+  readonly state: ScramState;
+  readonly stops: readonly LatchedStop[];
+  /** False when the latch is there and cannot be read: everything is stopped. */
+  readonly readable: boolean;
+  /** What the sentinel says of itself; null when none runs. */
+  readonly sentinel: JsonObject | null;
+}
+
+/** A rehearsal's outcome. Times are from the order's receipt to verified death. */
+export interface DrillReport {
+  readonly trials: number;
+  readonly paths: number;
+  readonly level: string;
+  readonly reaped_ms: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Processes of the paths that an independent look at the process table found afterwards. */
+  readonly survivors: number;
+  readonly over_bound: number;
+}
+
 /** What the command line can do. `main/` implements it over the real parts. */
 export interface Services {
   readonly version: string;
@@ -40,7 +92,7 @@ export interface Services {
     role: string,
   ): Promise<{ stepId: string; required: number }>;
   listRuns(tenantId: string): Promise<RunRow[]>;
-  status(): Promise<{ home: string; database: string; installation: string; scram: ScramStatus }>;
+  status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
   initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
   addKey(slot: KeySlot): Promise<KeyRecord>;
   listKeys(): Promise<KeyTable>;
@@ -58,7 +110,32 @@ export interface Services {
     params: string,
   ): Promise<Explanation>;
   learnPolicy(tenantId: string, runId: string): Promise<SandboxPolicy>;
-  scramStatus(): ScramStatus;
-  scramTrip(reason: string): ScramStatus;
+  scramStatus(): Promise<ScramReport>;
+  /** Stop, with both keys, or with the prepared order in a file. Needs no database. */
+  scramActivate(
+    input: ScramInput & {
+      readonly operatorKey: string;
+      readonly architectKey: string;
+      readonly order: string | null;
+    },
+  ): Promise<ScramOutcome>;
+  scramAuthorize(
+    input: ScramInput & { readonly as: "operator" | "architect"; readonly key: string },
+  ): Promise<ScramOutcome>;
+  scramPrepare(
+    input: ScramInput & {
+      readonly operatorKey: string;
+      readonly architectKey: string;
+      readonly validMs: number;
+    },
+  ): Promise<Envelope>;
+  scramReset(input: {
+    readonly operatorKey: string;
+    readonly architectKey: string;
+    readonly statement: string;
+  }): Promise<ScramReport>;
+  scramKeys(): Promise<readonly KeyWindow[]>;
+  scramLog(): Promise<readonly JournalLine[]>;
+  scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
   probeSandbox(): Promise<SandboxReport>;
 }

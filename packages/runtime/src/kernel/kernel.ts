@@ -133,7 +133,7 @@ class Execution {
   }
 
   async run(): Promise<Outcome> {
-    const gate = this.#timed("preflight", () => this.#options.scram.preflight());
+    const gate = this.#timed("preflight", () => this.#options.scram.preflight(this.#context));
     if (!gate.armed) return this.#refuse("SCRAM_ABORT", gate.code, gate.reason);
 
     const decision = this.#timed("policy", () => this.#decide());
@@ -272,6 +272,9 @@ class Execution {
     const effect = this.#options.effects[this.#action.type];
     const signal = this.#request.signal ?? new AbortController().signal;
     const { run_id, step_id } = this.#context;
+    // Authority took its time: what was stopped since the pre-flight does not begin.
+    const gate = this.#options.scram.preflight(this.#context);
+    if (!gate.armed) return { status: "killed", code: gate.code, reason: gate.reason };
     try {
       if (effect === undefined) throw new Error("the effect is gone");
       return await effect({

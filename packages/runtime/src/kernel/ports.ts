@@ -14,7 +14,10 @@ import type {
 
 /** Is work allowed at all? Read at the start of every action, so it must be cheap. */
 export interface ScramGate {
-  preflight(): { armed: true } | { armed: false; code: ErrorCode; reason: string };
+  /** @param owner whose work asks; null asks for everybody */
+  preflight(
+    owner: { readonly tenant_id: string; readonly run_id: string } | null,
+  ): { armed: true } | { armed: false; code: ErrorCode; reason: string };
 }
 
 /** Decides; never acts. Must be deterministic for one policy and request. */

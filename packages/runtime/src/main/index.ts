@@ -6,4 +6,6 @@ export {
   type SubmitOptions,
   submitPipeline,
 } from "./run-pipeline.ts";
+export { DrillRig } from "./drill.ts";
+export { connectScram, joinScram } from "./sentinel-process.ts";
 export { createServices } from "./services.ts";

@@ -19,8 +19,17 @@ import { KeyLog, type KeyLogEntry, type KeyLogStore, Keystore } from "../authori
 import { type Clock, newId, systemClock, systemEntropy, timestampOf } from "../kernel/index.ts";
 import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
 import { type DataFolder, logOrigin, openDataFolder } from "../runs/index.ts";
-import { ScramLatch } from "../scram/index.ts";
+import {
+  EnvelopeStore,
+  Journal,
+  ScramLatch,
+  type ScramLink,
+  writeKeyFile,
+} from "../scram/index.ts";
 import { Store } from "../store/index.ts";
+import { type Config, loadConfig } from "./config.ts";
+import { anchorJournal } from "./journal-anchor.ts";
+import { connectScram } from "./sentinel-process.ts";
 
 const installationFile = z.strictObject({
   installation_id: fields.installationId,
@@ -31,6 +40,8 @@ export interface InstallationOptions {
   readonly home: string;
   readonly databaseUrl: string | null;
   readonly passphrase: string | null;
+  /** What the sentinel is started with: `PATH`, and where the passphrase is. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /** One installation, opened: its folder, its store, its keys and its kill switch. */
@@ -42,6 +53,11 @@ export interface Installation {
   readonly keyLog: KeyLog;
   readonly scram: ScramLatch;
   readonly clock: Clock;
+  readonly config: Config;
+  /** The sentinel under which work runs, started where it does not run; one for each process. */
+  guard(): Promise<ScramLink>;
+  /** Let the sentinel know the keys as they are now. */
+  publishKeys(): void;
   /** The origin line of a tenant's log, or of the installation's. */
   origin(log: string): string;
   close(): Promise<void>;
@@ -54,11 +70,12 @@ export interface Installation {
  */
 export async function openInstallation(options: InstallationOptions): Promise<Installation> {
   const folder = openDataFolder(options.home);
+  const config = loadConfig(folder.root);
   const clock = systemClock;
   // The cheap refusals come first: a keystore that may not be used starts no database.
   const keystore = await Keystore.open({ folder: folder.keys, passphrase: options.passphrase });
   const scram = new ScramLatch(folder.scram);
-  const id = installationIdOf(folder.root, clock);
+  const id = installationIdOf(folder.root);
   const store = await Store.open({
     folder: folder.postgres,
     headsFolder: folder.ledger,
@@ -67,8 +84,20 @@ export async function openInstallation(options: InstallationOptions): Promise<In
   try {
     const keyLog = new KeyLog(new LedgerKeyLog(store, clock), id, clock);
     await keyLog.refresh();
-    return {
+    const publishKeys = (): void => {
+      writeKeyFile(folder.scram, id, keyLog.events);
+    };
+    publishKeys();
+    let link: Promise<ScramLink> | null = null;
+    const installation: Installation = {
       id,
+      config,
+      publishKeys,
+      guard: () => {
+        publishKeys();
+        link ??= connectScram(folder.root, options.environment ?? {}, true);
+        return link;
+      },
       folder,
       store,
       keystore,
@@ -76,18 +105,31 @@ export async function openInstallation(options: InstallationOptions): Promise<In
       scram,
       clock,
       origin: (log) => logOrigin(id, log === INSTALLATION_LOG ? INSTALLATION_LOG : `tenant/${log}`),
-      close: () => store.close(),
+      close: async () => {
+        if (link !== null) (await link).close();
+        await store.close();
+      },
     };
+    await anchorInstallation(installation);
+    return installation;
   } catch (error) {
     await store.close();
     throw error;
   }
 }
 
-function installationIdOf(root: string, clock: Clock): string {
+/** Take what the sentinel recorded into the ledger. */
+export async function anchorInstallation({ folder, store }: Installation): Promise<void> {
+  const journal = Journal.open(join(folder.scram, "journal.jsonl"));
+  await anchorJournal(store, journal, new EnvelopeStore(join(folder.scram, "envelopes")));
+}
+
+/** The installation's identifier, made where it is new. @throws ERR_DATA_FOLDER */
+export function installationIdOf(root: string): string {
   const path = join(root, "installation.json");
   if (!existsSync(path)) {
-    const made = { installation_id: newId("ins_", systemEntropy), created_at: timestampOf(clock) };
+    const installation_id = newId("ins_", systemEntropy);
+    const made = { installation_id, created_at: timestampOf(systemClock) };
     try {
       writeFileSync(path, canonicalBytes(made), { mode: 0o600, flag: "wx", flush: true });
     } catch (cause) {

@@ -37,7 +37,8 @@ import {
   RunSession,
   RunStopped,
 } from "../runs/index.ts";
-import { createSandbox } from "../sandbox/index.ts";
+import { connectSandbox } from "../sandbox/index.ts";
+import type { ScramLink, WorkOwner } from "../scram/index.ts";
 import type { Installation } from "./installation.ts";
 import { readApprovals } from "./approvals.ts";
 import { writeWhole } from "./write-whole.ts";
@@ -144,7 +145,9 @@ async function prepare(
   row: RunRow | null,
 ): Promise<RunContext> {
   const { installation, tenantId } = options;
-  const { store, keyLog, keystore, clock, scram, folder } = installation;
+  const { store, keyLog, keystore, clock, folder } = installation;
+  const scram = await installation.guard();
+  const owner = { tenant_id: tenantId, run_id: runId };
   const policy = new PolicyEngine(parsePolicy(frozen.policyBytes, frozen.policyPath));
   const epoch = row === null ? null : await store.claimRun(runId);
   const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
@@ -160,7 +163,7 @@ async function prepare(
     entropy: systemEntropy,
   });
   const effects = createPipelineEffects({
-    sandbox: createSandbox(),
+    sandbox: connectSandbox(scram, owner),
     artifacts,
     programs: join(frozen.folder, "programs"),
     modules,
@@ -177,7 +180,7 @@ async function prepare(
     clock,
     allowCompatible: options.allowCompatible,
   });
-  const { signal, stopWatching } = stoppable(options.signal, installation);
+  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
   const plan: RunPlan = {
     runId,
     tenantId,
@@ -222,14 +225,15 @@ function configOf(frozen: FrozenPipeline, mode: Mode): JsonObject {
 /** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */
 function stoppable(
   outer: AbortSignal,
-  installation: Installation,
+  scram: ScramLink,
+  owner: WorkOwner,
 ): { signal: AbortSignal; stopWatching: () => void } {
   const controller = new AbortController();
   outer.addEventListener("abort", () => {
     controller.abort(outer.reason);
   });
-  const stopWatching = installation.scram.watch((reason) => {
-    controller.abort(new SovereignError("ERR_SCRAM_TRIPPED", `The kill switch is ${reason}.`));
+  const stopWatching = scram.onStop(owner, ({ code, reason }) => {
+    controller.abort(new SovereignError(code, `The kill switch is ${reason}.`));
   });
   return { signal: controller.signal, stopWatching };
 }

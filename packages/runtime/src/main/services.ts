@@ -14,14 +14,13 @@ import {
 import { verifyBundle } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { RunInput, RunReport, Services } from "../cli/index.ts";
-import { systemClock, timestampOf } from "../kernel/index.ts";
 import { type Pipeline, parsePipeline } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy, proposePolicy } from "../policy/index.ts";
-import { ArtifactStore, exportBundle, locateDataFolder, openDataFolder } from "../runs/index.ts";
+import { ArtifactStore, exportBundle, locateDataFolder } from "../runs/index.ts";
 import { probeSandbox } from "../sandbox/index.ts";
-import { ScramLatch } from "../scram/index.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
+import { createScramServices } from "./scram-services.ts";
 import { type RunResult, resumePipeline, submitPipeline } from "./run-pipeline.ts";
 
 const VERSION = "0.1.0";
@@ -42,6 +41,7 @@ export function createServices(
       onOpen(installation);
       return work(installation);
     });
+  const scram = createScramServices(home, environment, () => passphraseOf(environment), opened);
   return {
     version: VERSION,
     home,
@@ -49,7 +49,8 @@ export function createServices(
     ...keyServices(opened),
     ...policyServices(opened),
     ...evidenceServices(opened),
-    ...stateServices(home, opened),
+    ...scram,
+    ...stateServices(home, opened, scram),
   };
 }
 
@@ -61,21 +62,27 @@ async function withInstallation<T>(
   work: (installation: Installation) => Promise<T>,
 ): Promise<T> {
   const url = environment["DATABASE_URL"];
-  const passphraseFile = environment["SOVEREIGN_PASSPHRASE_FILE"];
   try {
     const installation = await openInstallation({
       home,
       databaseUrl: url === undefined || url === "" ? null : url,
-      passphrase: passphraseFile === undefined ? null : readPassphrase(passphraseFile),
+      passphrase: passphraseOf(environment),
+      environment,
     });
     try {
       return await work(installation);
     } finally {
+      installation.publishKeys();
       await installation.close();
     }
   } catch (error) {
     throw describeDiskFailure(home, error);
   }
+}
+
+function passphraseOf(environment: Environment): string | null {
+  const file = environment["SOVEREIGN_PASSPHRASE_FILE"];
+  return file === undefined ? null : readPassphrase(file);
 }
 
 const DISK_FAILURES = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE"]);
@@ -254,20 +261,16 @@ function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "expo
 function stateServices(
   home: string,
   opened: Opened,
-): Pick<Services, "status" | "scramStatus" | "scramTrip" | "probeSandbox"> {
-  const latch = (): ScramLatch => new ScramLatch(openDataFolder(home).scram);
+  services: Pick<Services, "scramStatus">,
+): Pick<Services, "status" | "probeSandbox"> {
   return {
     status: () =>
-      opened((installation) =>
-        Promise.resolve({
-          home,
-          database: installation.store.location,
-          installation: installation.id,
-          scram: installation.scram.status(),
-        }),
-      ),
-    scramStatus: () => latch().status(),
-    scramTrip: (reason) => latch().trip(reason, timestampOf(systemClock)),
+      opened(async (installation) => ({
+        home,
+        database: installation.store.location,
+        installation: installation.id,
+        scram: (await services.scramStatus()).state,
+      })),
     probeSandbox,
   };
 }

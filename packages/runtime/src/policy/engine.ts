@@ -2,11 +2,10 @@ import {
   type Action,
   type ActionContext,
   canonicalize,
+  digestOf,
   isSovereignError,
   type PolicyDecision,
   SovereignError,
-  sha256Hex,
-  utf8Encode,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
 import { type CompiledPolicy, isFileType, type Pattern } from "./compile.ts";
@@ -25,7 +24,7 @@ export interface Explanation {
 
 /**
  * Decides under one policy. Pure: the same request always gets the same answer, so answers are
- * kept by the canonical form of the request, which its digest is over.
+ * kept by the text of the request.
  */
 export class PolicyEngine {
   readonly policy: CompiledPolicy;
@@ -40,11 +39,12 @@ export class PolicyEngine {
   }
 
   decide(action: Action, context: ActionContext): PolicyDecision {
-    const { tenant_id, role, mode } = context;
-    const request = canonicalize({ action, tenant_id, role, mode });
+    const request = requestText(action, context);
     const known = this.#cache.get(request);
     if (known !== undefined) return known;
-    const decision = this.#decide(action, context, sha256Hex(utf8Encode(request)));
+    const { tenant_id, role, mode } = context;
+    const digest = digestOf({ action: action, tenant_id, role, mode });
+    const decision = this.#decide(action, context, digest);
     if (this.#cache.size >= CACHE_MAX) {
       // The oldest goes: a Map keeps the order of insertion.
       const oldest = this.#cache.keys().next().value;
@@ -144,6 +144,15 @@ export class PolicyEngine {
       .filter((pattern) => matchesPattern(pattern, action, path))
       .map((pattern) => pattern.name);
   }
+}
+
+/**
+ * One text for each request. It is not what the digest is over, because it is made for every
+ * decision: lengths keep the parts apart at a smaller cost than their names and quotes.
+ */
+function requestText(action: Action, { tenant_id, role, mode }: ActionContext): string {
+  const who = `${tenant_id.length}:${tenant_id}${role.length}:${role}${mode.length}:${mode}`;
+  return who + canonicalize(action);
 }
 
 function matchesPattern(pattern: Pattern, action: Action, path: string | null): boolean {

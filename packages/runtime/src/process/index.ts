@@ -1,3 +1,22 @@
+export { ControlGroups, type GroupLimits, groupBelow } from "./control-groups.ts";
+export {
+  identify,
+  isAlive,
+  killPid,
+  killProcess,
+  type ProcessFacts,
+  type ProcessIdentity,
+  pidNamespaceOf,
+  startTimeOf,
+  stateOf,
+  sweepProcesses,
+} from "./process-table.ts";
+export { launchRaw, type RawLaunch } from "./raw-launch.ts";
+export {
+  type ServiceOptions,
+  startTrustedService,
+  type TrustedService,
+} from "./trusted-service.ts";
 export {
   runTrustedTool,
   startTrustedTool,
@@ -5,4 +24,3 @@ export {
   type ToolOptions,
   type TrustedTool,
 } from "./trusted-tool.ts";
-export { launchRaw, type RawLaunch } from "./raw-launch.ts";

@@ -8,6 +8,7 @@ import type { Mount, SandboxRequest } from "./types.ts";
 export const INFO_FD = 3;
 export const ARGS_FD = 4;
 export const GATE_FD = 5;
+export const SECCOMP_FD = 6;
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
@@ -98,11 +99,20 @@ function systemMounts(): string[] {
  */
 export const LAUNCH_SCRIPT = `groups=$1; files=$2; gate=$3; shift 3
 for path in /proc/self/fd/*; do
-  fd=\${path##*/}; [ "$fd" -le ${GATE_FD} ] || eval "exec $fd<&-"
+  fd=\${path##*/}; [ "$fd" -le ${SECCOMP_FD} ] || eval "exec $fd<&-"
 done
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
-exec prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \
-  bwrap --args ${ARGS_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
+exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \
+  bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
+
+/** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */
+export const BARE_SCRIPT = `groups=$1; shift
+for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
+IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
+for path in /proc/self/fd/*; do
+  fd=\${path##*/}; [ "$fd" -le 2 ] || eval "exec $fd<&-"
+done
+exec "$@"`;
 
 /** Waits for the word; end of file means that nobody will say it, and the payload never runs. */
 export function gateScript(limits: SandboxRequest["limits"], perUserProcesses: boolean): string {

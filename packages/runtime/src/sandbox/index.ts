@@ -1,5 +1,8 @@
 export { probeSandbox, type SandboxCheck, type SandboxReport } from "./probe.ts";
+export { connectSandbox } from "./client.ts";
+export { Engine, type EngineOptions } from "./engine.ts";
 export { createSandbox, type Sandbox } from "./sandbox.ts";
+export { seccompFilter } from "./seccomp.ts";
 export type {
   Mount,
   SandboxEnding,

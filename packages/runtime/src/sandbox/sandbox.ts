@@ -1,21 +1,33 @@
-import type { ChildProcess } from "node:child_process";
+import type { ChildProcess, StdioOptions } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
-import { launchRaw } from "../process/index.ts";
+import {
+  ControlGroups,
+  identify,
+  isAlive,
+  killPid,
+  killProcess,
+  launchRaw,
+  type ProcessIdentity,
+  pidNamespaceOf,
+} from "../process/index.ts";
+import { MARKER_VARIABLE } from "../scram/index.ts";
 import {
   ARGS_FD,
+  BARE_SCRIPT,
   bubblewrapArguments,
   checkRequest,
   GATE_FD,
   gateScript,
   INFO_FD,
   LAUNCH_SCRIPT,
+  SECCOMP_FD,
 } from "./command-line.ts";
-import { ControlGroups } from "./control-groups.ts";
+import { seccompFilter } from "./seccomp.ts";
 import type {
   SandboxEnding,
   SandboxLevel,
@@ -27,6 +39,10 @@ import type {
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** How long a killed path may take to be gone before we say that it is not. */
 const DEATH_MS = 5000;
+/** From the weakest up. */
+const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
+/** The name of control groups for paths that no sentinel knows, such as the doctor's trials. */
+const STANDALONE = "standalone";
 /** Where the kernel does not limit the number of processes, they are counted this often. */
 const WATCH_MS = 25;
 
@@ -46,8 +62,14 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
     run: async (request, signal) => {
       const checked = checkRequest(request);
       const bare = !bubblewrapInstalled(options.searchPath);
-      if (bare && options.minimumLevel !== "G0") throw missing();
-      return new SandboxedPath(checked, options, bare).run(signal);
+      const { minimumLevel = "G2" } = options;
+      if (bare && minimumLevel !== "G0") throw missing();
+      const path = new SandboxedPath(checked, options, bare);
+      if (LEVELS.indexOf(path.level) < LEVELS.indexOf(minimumLevel)) {
+        path.discard();
+        throw unavailable(`level ${path.level} holds, ${minimumLevel} is asked for`);
+      }
+      return path.run(signal);
     },
   };
 }
@@ -62,8 +84,10 @@ class SandboxedPath {
   readonly #options: SandboxOptions;
   readonly #bare: boolean;
   readonly #groups: ControlGroups;
+  readonly #pathId: string;
   #child: ChildProcess | null = null;
-  #innerPid: number | null = null;
+  #outer: ProcessIdentity | null = null;
+  #inner: ProcessIdentity | null = null;
   #ending: SandboxEnding | null = null;
   #output = 0;
 
@@ -72,14 +96,21 @@ class SandboxedPath {
     this.#options = options;
     this.#bare = bare;
     const { processes, memoryBytes } = request.limits;
+    this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
     // bubblewrap and the gate are three of the group's processes before the payload starts.
-    const id = randomBytes(8).toString("hex");
-    this.#groups = ControlGroups.create(id, { processes: processes + 3, memoryBytes });
+    this.#groups = ControlGroups.root(options.name ?? STANDALONE)
+      .child(this.#pathId)
+      .limit({ processes: processes + 3, memoryBytes });
   }
 
-  get #level(): SandboxLevel {
+  get level(): SandboxLevel {
     if (this.#bare) return "G0";
     return this.#groups.killable ? "G3" : "G2";
+  }
+
+  /** Leave without having run. */
+  discard(): void {
+    this.#groups.remove();
   }
 
   async run(signal: AbortSignal): Promise<SandboxResult> {
@@ -106,29 +137,24 @@ class SandboxedPath {
 
   #launch(): ChildProcess {
     const { argv, limits, env } = this.#request;
+    const marker = { [MARKER_VARIABLE]: `${this.#options.name ?? STANDALONE}/${this.#pathId}` };
+    // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
+    const bash = { command: "/bin/bash", args: ["--norc", "--noprofile", "-c"] };
+    const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
+    const groups = this.#groups.folders.join(" ");
     if (this.#bare) {
-      const [command = "", ...args] = argv;
-      return launchRaw({ command, args, env: { PATH, ...env }, stdio: ["pipe", "pipe", "pipe"] });
+      const args = [...bash.args, BARE_SCRIPT, "sh", groups, ...argv];
+      return launchRaw({ ...bash, args, env: { PATH, ...env, ...marker }, stdio });
     }
     const perUser = !this.#groups.limitsProcesses && process.getuid?.() !== 0;
     const gate = gateScript(limits, perUser);
+    const words = [groups, String(limits.fileBytes), gate, ...argv];
     return launchRaw({
-      command: "/bin/bash",
-      // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
-      args: [
-        "--norc",
-        "--noprofile",
-        "-c",
-        LAUNCH_SCRIPT,
-        "sh",
-        this.#groups.folders.join(" "),
-        String(limits.fileBytes),
-        gate,
-        ...argv,
-      ],
-      // bubblewrap's own environment can be read by the payload: nothing is in it.
-      env: { PATH },
-      stdio: ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe"],
+      ...bash,
+      args: [...bash.args, LAUNCH_SCRIPT, "sh", ...words],
+      // bubblewrap's own environment can be read by the payload: no secret is in it.
+      env: { PATH, ...marker },
+      stdio,
     });
   }
 
@@ -143,52 +169,58 @@ class SandboxedPath {
     );
     const stdout = this.#gather(child.stdout);
     const stderr = this.#gather(child.stderr);
-    const opened = this.#bare ? this.#feed(child) : this.#open(child);
+    const opened = this.#open(child);
     const end = await Promise.race([closed, opened.then(() => closed)]);
     await this.#verifyDead(child);
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
-    if (end.code === 1 && this.#innerPid === null && !this.#bare && this.#ending === null) {
+    if (end.code === 1 && this.#inner === null && !this.#bare && this.#ending === null) {
       throw unavailable(streams.stderr.toString("utf8").trim().slice(-300));
     }
-    return { ...this.#classify(end), ...streams, wallMs, level: this.#level };
+    return { ...this.#classify(end), ...streams, wallMs, level: this.level };
   }
 
-  /** Give bubblewrap its arguments, learn the inner pid, ask whoever must know, then say go. */
+  /** Set the path up behind its gate, ask whoever must know of it, then say go. */
   async #open(child: ChildProcess): Promise<void> {
     const pipes = child.stdio as unknown as (Readable & Writable)[];
     for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
-    const args = pipes[ARGS_FD] as Writable;
-    args.end(
-      bubblewrapArguments(this.#request)
-        .map((word) => `${word}\0`)
-        .join(""),
-    );
-    this.#innerPid = await readInnerPid(pipes[INFO_FD] as Readable);
+    child.stdin?.on("error", ignoreBrokenPipe);
     const gate = pipes[GATE_FD] as Writable;
-    if (this.#innerPid === null || this.#ending !== null) {
+    this.#outer = identify(child.pid ?? -1);
+    if (!this.#bare) await this.#confine(pipes);
+    const confined = this.#bare || this.#inner !== null;
+    if (this.#outer === null || !confined || this.#ending !== null) {
       gate.end();
       return;
     }
     try {
-      await this.#options.onStarted?.({
-        outerPid: child.pid ?? -1,
-        innerPid: this.#innerPid,
-        groups: this.#groups.folders,
-      });
+      await this.#announce(this.#outer);
     } catch (error) {
       gate.end();
       this.#kill("cancelled");
       throw error;
     }
     gate.end("go\n");
-    await this.#feed(child);
+    child.stdin?.end(this.#request.stdin ?? "");
   }
 
-  #feed(child: ChildProcess): Promise<void> {
-    child.stdin?.on("error", ignoreBrokenPipe);
-    child.stdin?.end(this.#request.stdin ?? "");
-    return Promise.resolve();
+  async #announce(outer: ProcessIdentity): Promise<void> {
+    await this.#options.onStarted?.({
+      pathId: this.#pathId,
+      outer,
+      inner: this.#inner,
+      pidNamespace: this.#inner === null ? null : pidNamespaceOf(this.#inner.pid),
+      groups: this.#groups.folders,
+    });
+  }
+
+  /** Give bubblewrap its arguments and its filter, and learn who its first process is. */
+  async #confine(pipes: readonly (Readable & Writable)[]): Promise<void> {
+    const words = bubblewrapArguments(this.#request).map((word) => `${word}\0`);
+    pipes[ARGS_FD]?.end(words.join(""));
+    pipes[SECCOMP_FD]?.end(seccompFilter());
+    const pid = await readInnerPid(pipes[INFO_FD] as Readable);
+    this.#inner = pid === null ? null : identify(pid);
   }
 
   #gather(stream: Readable | null): Buffer[] {
@@ -205,11 +237,11 @@ class SandboxedPath {
   #kill(ending: SandboxEnding): void {
     this.#ending ??= ending;
     this.#groups.kill();
+    if (this.#inner !== null) killProcess(this.#inner);
     const outer = this.#child?.pid;
-    if (this.#innerPid !== null) killQuietly(this.#innerPid);
     if (outer !== undefined) {
-      killQuietly(-outer);
-      killQuietly(outer);
+      killPid(-outer);
+      killPid(outer);
     }
   }
 
@@ -217,17 +249,18 @@ class SandboxedPath {
   async #verifyDead(child: ChildProcess): Promise<void> {
     const deadline = performance.now() + DEATH_MS;
     for (;;) {
-      const alive = [...this.#groups.members(), this.#innerPid ?? -1].filter(isAlive);
+      const members = this.#groups.members().map(identify);
+      const alive = [...members, this.#inner].filter((one) => one !== null).filter(isAlive);
       if (alive.length === 0) return;
       if (performance.now() > deadline) {
         throw new SovereignError(
           "ERR_SANDBOX_SURVIVOR",
-          `${alive.length} processes did not die, among them ${String(alive[0])}.`,
+          `${alive.length} processes did not die, among them ${String(alive[0]?.pid)}.`,
           { pid: child.pid ?? -1, alive: alive.length },
         );
       }
       this.#groups.kill();
-      for (const pid of alive) killQuietly(pid);
+      for (const one of alive) killProcess(one);
       await sleep(5);
     }
   }
@@ -274,24 +307,6 @@ async function readInnerPid(info: Readable): Promise<number | null> {
   }
   const found = /"child-pid":\s*(\d+)/.exec(text);
   return found?.[1] === undefined ? null : Number(found[1]);
-}
-
-function isAlive(pid: number): boolean {
-  if (pid <= 0) return false;
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
-  } catch {
-    return false;
-  }
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-  }
 }
 
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {

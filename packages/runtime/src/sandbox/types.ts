@@ -1,3 +1,5 @@
+import type { ProcessIdentity } from "../process/index.ts";
+
 /** A host path seen at another path inside. Both absolute. */
 export interface Mount {
   readonly source: string;
@@ -57,8 +59,11 @@ export interface SandboxResult {
 
 /** A path that is started but whose payload waits behind its gate. */
 export interface StartedPath {
-  readonly outerPid: number;
-  readonly innerPid: number | null;
+  readonly pathId: string;
+  readonly outer: ProcessIdentity;
+  /** The first process of its pid namespace; null without a sandbox. */
+  readonly inner: ProcessIdentity | null;
+  readonly pidNamespace: string | null;
   readonly groups: readonly string[];
 }
 
@@ -67,6 +72,9 @@ export interface SandboxOptions {
   readonly minimumLevel?: SandboxLevel;
   /** Where system programs are looked for, as in `PATH`. */
   readonly searchPath?: string;
+  /** The installation's name in control groups and markers. */
+  readonly name?: string;
+  readonly pathId?: string;
   /** Asked before the payload's first instruction; a rejection means that it never runs. */
   readonly onStarted?: (path: StartedPath) => Promise<void>;
 }

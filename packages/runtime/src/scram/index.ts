@@ -1,1 +1,16 @@
-export { type LatchRecord, ScramLatch, type ScramStatus } from "./latch.ts";
+export { parseScramConfig, type ScramConfig } from "./config.ts";
+export { EnvelopeStore } from "./envelope-store.ts";
+export { type FrameKind, Frames, readFrame } from "./frames.ts";
+export { Journal, type JournalLine } from "./journal.ts";
+export { readKeyFile, type SentinelKeyEvent, type SentinelKeys, writeKeyFile } from "./key-file.ts";
+export { type LatchedStop, type LatchStatus, ScramLatch } from "./latch.ts";
+export { type LinkOptions, ScramLink } from "./link.ts";
+export { ScramMember, type TerminationHandler } from "./member.ts";
+export { judgeOrder, type Judgement, type JudgementContext, mergeSignatures } from "./order.ts";
+export { ENGINE_SOCKET, type EngineOrder, engineOrder } from "./protocol.ts";
+export { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
+export { checkInvariants, SCRAM_INVARIANTS } from "./sentinel/invariants.ts";
+export { groupNameOf } from "./sentinel/names.ts";
+export { Sentinel, type SentinelOptions } from "./sentinel/sentinel.ts";
+export { offlineStatus, openEvents } from "./status.ts";
+export { findOurs, MARKER_VARIABLE } from "./termination.ts";

@@ -1,6 +1,7 @@
 import { linkSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
+import { startTimeOf } from "../process/index.ts";
 
 const WAIT_MS = 60_000;
 const POLL_MS = 20;
@@ -57,22 +58,5 @@ function breakStale(path: string): void {
     unlinkSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
-}
-
-/** The start time of a process in clock ticks since boot, null when there is none. */
-export function startTimeOf(pid: number): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command stands in parentheses and may hold anything; field 22 is counted after it.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
-  } catch {
-    // Without /proc only liveness can be told.
-    try {
-      process.kill(pid, 0);
-      return "unknown";
-    } catch {
-      return null;
-    }
   }
 }

@@ -5,4 +5,5 @@ export const sandboxCodes = {
   ERR_SANDBOX_REQUEST: row.input("The sandbox cannot do exactly what is asked."),
   ERR_SANDBOX_UNAVAILABLE: row.fatal("This machine gives no sandbox, so nothing runs."),
   ERR_SANDBOX_SURVIVOR: row.fatal("A process of a sandbox did not die."),
+  ERR_SANDBOX_ENGINE_LOST: row.transient("The engine that runs sandboxes went away."),
 } as const satisfies Record<string, ErrorRow>;

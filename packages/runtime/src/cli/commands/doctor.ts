@@ -31,6 +31,6 @@ export function doctorCommand(program: Command, context: CommandContext): void {
       output.print(`data folder:  ${status.home}`);
       output.print(`database:     ${status.database}`);
       output.print(`installation: ${status.installation}`);
-      output.print(`kill switch:  ${status.scram.state}`);
+      output.print(`kill switch:  ${status.scram}`);
     });
 }

@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import type { KeySlot } from "../../authority/index.ts";
+import { shiftTimestamp, systemClock, timestampOf } from "../../kernel/index.ts";
 import { table } from "../output.ts";
 import type { CommandContext } from "../context.ts";
 
@@ -16,7 +17,9 @@ export function keysCommands(program: Command, context: CommandContext): void {
     .description("make the keys of a new installation, one for each purpose and role")
     .option("--role <name>", "also a key for this role; repeatable", many, [])
     .option("--approver <name>", "also a key for this approver; repeatable", many, [])
-    .action(async (flags: { role: string[]; approver: string[] }) => {
+    .option("--operator <name>", "also a key of the kill switch, as operator", many, [])
+    .option("--architect <name>", "also a key of the kill switch, as architect", many, [])
+    .action(async (flags: SlotFlags) => {
       const made = await services.initKeys(slotsOf(flags));
       for (const key of made) {
         if (output.json) output.printJson(key);
@@ -30,9 +33,17 @@ export function keysCommands(program: Command, context: CommandContext): void {
     .description("make and enrol the key of one more role or approver")
     .option("--role <name>", "a role", many, [])
     .option("--approver <name>", "an approver", many, [])
-    .action(async (flags: { role: string[]; approver: string[] }) => {
+    .option("--operator <name>", "one who may stop and reset, as the first of two", many, [])
+    .option("--architect <name>", "one who may stop and reset, as the second of two", many, [])
+    .option(
+      "--valid-days <days>",
+      "how long they are good; without it, until they are revoked",
+      Number,
+    )
+    .action(async (flags: SlotFlags) => {
       const slots = slotsOf(flags);
-      if (slots.length === 0) program.error("expected --role or --approver");
+      if (slots.length === 0)
+        program.error("expected --role, --approver, --operator or --architect");
       for (const slot of slots) {
         const key = await services.addKey(slot);
         if (output.json) output.printJson(key);
@@ -40,6 +51,11 @@ export function keysCommands(program: Command, context: CommandContext): void {
       }
     });
 
+  lifeCommands(keys, context);
+}
+
+function lifeCommands(keys: Command, context: CommandContext): void {
+  const { services, output } = context;
   keys
     .command("list")
     .description("every key that was ever enrolled, with its window in the key log")
@@ -84,11 +100,29 @@ export function keysCommands(program: Command, context: CommandContext): void {
     });
 }
 
-function slotsOf(flags: { role: string[]; approver: string[] }): KeySlot[] {
+interface SlotFlags {
+  readonly role: string[];
+  readonly approver: string[];
+  readonly operator: string[];
+  readonly architect: string[];
+  readonly validDays?: number;
+}
+
+function slotsOf(flags: SlotFlags): KeySlot[] {
+  const { validDays } = flags;
+  const notAfter = validDays === undefined ? null : timestampAfter(validDays);
+  const of = (purpose: KeySlot["purpose"], names: readonly string[]): KeySlot[] =>
+    names.map((role) => ({ purpose, role, notAfter }));
   return [
-    ...flags.role.map((role): KeySlot => ({ purpose: "role", role })),
-    ...flags.approver.map((role): KeySlot => ({ purpose: "approval", role })),
+    ...of("role", flags.role),
+    ...of("approval", flags.approver),
+    ...of("operator", flags.operator),
+    ...of("architect", flags.architect),
   ];
+}
+
+function timestampAfter(days: number): string {
+  return shiftTimestamp(timestampOf(systemClock), days * 86_400_000);
 }
 
 function listKeys(keys: KeyTable, { output }: CommandContext): void {

@@ -1,43 +1,268 @@
-import type { Command } from "commander";
-import type { ScramStatus } from "../../scram/index.ts";
+import { writeFileSync } from "node:fs";
+import {
+  formats,
+  type JsonObject,
+  parseFormat,
+  parseStrictJson,
+  type ScramReason,
+  type ScramScope,
+  utf8Encode,
+} from "@sovereign/core";
+import { type Command, InvalidArgumentError } from "commander";
 import type { CommandContext } from "../context.ts";
+import { table } from "../output.ts";
+import type { DrillReport, ScramOutcome, ScramReport } from "../services.ts";
 
-const RESET =
-  "This version has no reset order yet: when it is safe, and both of you agree, remove the latch file.";
+const REASONS = formats.scramReason.options;
+
+interface OrderFlags {
+  readonly operatorKey: string;
+  readonly architectKey: string;
+  readonly scope: ScramScope;
+  readonly reason: ScramReason;
+  readonly message?: string;
+  readonly metadata?: JsonObject;
+}
 
 export function scramCommands(program: Command, context: CommandContext): void {
-  const { services } = context;
   const scram = program
     .command("scram")
-    .description("the kill switch (first cut: a durable latch)");
+    .description("the kill switch: stops everything, verified dead within 500 ms");
+  orderCommands(scram, context);
+  stateCommands(scram, context);
+}
 
-  scram
-    .command("status")
-    .description("armed or tripped; exit 5 when tripped")
-    .action(() => {
-      show(services.scramStatus(), context);
+function orderCommands(scram: Command, context: CommandContext): void {
+  const { services, output } = context;
+  withOrder(scram.command("activate"))
+    .description("stop, with both keys; or with an order that was signed before")
+    .option("--order <file>", "a prepared order (see: scram prepare)")
+    .action(async (flags: Partial<OrderFlags> & { order?: string }) => {
+      const order = flags.order ?? null;
+      const input = { ...inputOf(bothKeys(scram, flags, order !== null)), order };
+      showOutcome(await services.scramActivate(input), context);
+    });
+
+  withOrder(scram.command("emergency"))
+    .description("the same as activate, with metadata about the threat")
+    .requiredOption("--metadata <json>", "an object, kept in the event", parseMetadata)
+    .action(async (flags: Partial<OrderFlags>) => {
+      const input = { ...inputOf(bothKeys(scram, flags, false)), order: null };
+      showOutcome(await services.scramActivate(input), context);
+    });
+
+  withOrder(scram.command("authorize"), false)
+    .description("sign as one of two: the first makes the order, the second sets it off")
+    .option("--operator-key <key>", "sign with this operator's key")
+    .option("--architect-key <key>", "sign with this architect's key")
+    .action(async (flags: Partial<OrderFlags>) => {
+      const { operatorKey, architectKey } = flags;
+      if ((operatorKey === undefined) === (architectKey === undefined)) {
+        scram.error("expected one of --operator-key and --architect-key");
+      }
+      const as = operatorKey === undefined ? "architect" : "operator";
+      const key = operatorKey ?? architectKey ?? "";
+      showOutcome(await services.scramAuthorize({ ...inputOf(flags), as, key }), context);
+    });
+
+  withOrder(scram.command("prepare"))
+    .description("sign an order for later, to be kept in a safe; bin/scram --order sets it off")
+    .requiredOption("--out <file>", "where to write it")
+    .option("--valid-days <days>", "how long it is good", Number, 30)
+    .action(async (flags: Partial<OrderFlags> & { out: string; validDays: number }) => {
+      const validMs = flags.validDays * 86_400_000;
+      const input = { ...inputOf(bothKeys(scram, flags, false)), validMs };
+      const envelope = await services.scramPrepare(input);
+      writeFileSync(flags.out, `${JSON.stringify(envelope)}\n`, { mode: 0o600 });
+      if (output.json) output.printJson({ order: flags.out });
+      else output.print(`order: ${flags.out}`);
     });
 
   scram
-    .command("trip")
-    .description("stop: running work is killed, and nothing starts any more")
-    .requiredOption("--reason <text>", "why")
-    .action((flags: { reason: string }) => {
-      show(services.scramTrip(flags.reason), context);
-      context.exit = 0;
+    .command("reset")
+    .description("go on after a stop, with both keys and a reason; needs the database")
+    .requiredOption("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
+    .requiredOption("--architect-key <key>", "the same, of an architect")
+    .requiredOption("--reason <text>", "why it is safe to go on")
+    .action(async (flags: { operatorKey: string; architectKey: string; reason: string }) => {
+      const { operatorKey, architectKey, reason: statement } = flags;
+      showStatus(await services.scramReset({ operatorKey, architectKey, statement }), context);
     });
 }
 
-function show(status: ScramStatus, context: CommandContext): void {
-  const { output } = context;
-  context.exit = status.state === "ARMED" ? 0 : 5;
-  if (output.json) output.printJson(status);
-  else if (status.state === "ARMED") output.print("ARMED");
-  else {
-    output.print(
-      `TRIPPED${status.record === null ? "" : ` at ${status.record.tripped_at}: ${status.record.reason}`}`,
-    );
-    output.print(`latch: ${status.latch}`);
-    output.note(RESET);
+function stateCommands(scram: Command, context: CommandContext): void {
+  const { services, output } = context;
+  scram
+    .command("status")
+    .description("the state, what is stopped, and who watches; exit 5 when anything is stopped")
+    .action(async () => {
+      showStatus(await services.scramStatus(), context);
+    });
+
+  scram
+    .command("keys")
+    .description("the keys that may stop and reset (make them with: keys add --operator NAME)")
+    .action(async () => {
+      const rows = (await services.scramKeys()).map(({ record, endedBy }) => [
+        record.key_id,
+        record.purpose,
+        record.role ?? "",
+        record.not_after ?? "",
+        endedBy ?? "enrolled",
+      ]);
+      if (output.json) {
+        for (const [key_id, purpose, holder, not_after, state] of rows) {
+          output.printJson({ key_id, purpose, holder, not_after, state });
+        }
+      } else output.print(table([["KEY", "PURPOSE", "HOLDER", "UNTIL", "STATE"], ...rows]));
+    });
+
+  scram
+    .command("log")
+    .description("the sentinel's journal, checked as it is read")
+    .action(async () => {
+      for (const line of await services.scramLog()) {
+        if (output.json) output.printJson(line);
+        else output.print(`${line.at}  ${line.event}  ${JSON.stringify(line.data)}`);
+      }
+    });
+
+  scram
+    .command("drill")
+    .description("rehearse a stop on throw-away paths in a throw-away installation; safe anywhere")
+    .option("--paths <count>", "how many hostile paths", Number, 15)
+    .option("--trials <count>", "how many times", Number, 3)
+    .action(async (flags: { paths: number; trials: number }) => {
+      showDrill(await services.scramDrill(flags), context);
+    });
+}
+
+function withOrder(command: Command, both = true): Command {
+  if (both) {
+    command
+      .option("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
+      .option("--architect-key <key>", "the same, of an architect");
   }
+  return command
+    .option("--scope <scope>", "all, tenant:NAME or run:ID", parseScope, { kind: "all" })
+    .option("--reason <reason>", REASONS.join(", "), parseReason, "operator_initiated")
+    .option("--message <text>", "in your own words");
+}
+
+function bothKeys(
+  scram: Command,
+  flags: Partial<OrderFlags>,
+  prepared: boolean,
+): Partial<OrderFlags> {
+  if (!prepared && (flags.operatorKey === undefined || flags.architectKey === undefined)) {
+    scram.error("expected --operator-key and --architect-key");
+  }
+  return flags;
+}
+
+function inputOf(flags: Partial<OrderFlags>): {
+  operatorKey: string;
+  architectKey: string;
+  scope: ScramScope;
+  reason: ScramReason;
+  statement: string | null;
+  metadata: JsonObject;
+} {
+  const { operatorKey = "", architectKey = "", scope = { kind: "all" } } = flags;
+  const { reason = "operator_initiated", message, metadata = {} } = flags;
+  return { operatorKey, architectKey, scope, reason, statement: message ?? null, metadata };
+}
+
+function parseScope(text: string): ScramScope {
+  const [kind = "", ...rest] = text.split(":");
+  const name = rest.join(":");
+  const value =
+    kind === "tenant"
+      ? { kind, tenant_id: name }
+      : kind === "run"
+        ? { kind, run_id: name }
+        : { kind };
+  const result = formats.scramScope.safeParse(value);
+  if (result.success) return result.data;
+  throw new InvalidArgumentError("expected all, tenant:NAME or run:ID");
+}
+
+function parseReason(text: string): ScramReason {
+  const result = formats.scramReason.safeParse(text);
+  if (result.success) return result.data;
+  throw new InvalidArgumentError(`expected one of ${REASONS.join(", ")}`);
+}
+
+function parseMetadata(text: string): JsonObject {
+  try {
+    return parseFormat(formats.metadata, parseStrictJson(utf8Encode(text)), "--metadata");
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : "not an object");
+  }
+}
+
+/** A stop without authority is a stop all the same: exit 3 says that it was not authorised. */
+function showOutcome(outcome: ScramOutcome, context: CommandContext): void {
+  const { output } = context;
+  if (output.json) output.printJson(outcome);
+  if (outcome.kind === "pending") {
+    if (!output.json) {
+      output.print(`order ${outcome.order_id} waits for the ${outcome.missing}'s signature`);
+    }
+    return;
+  }
+  const { event, receipt } = outcome;
+  context.exit = event.scram_state === "FAILED" ? 1 : receipt.authorized ? 0 : 3;
+  if (!output.json) showStop(outcome, output);
+}
+
+function showStop(
+  { event, receipt, envelope }: Extract<ScramOutcome, { kind: "stopped" }>,
+  output: CommandContext["output"],
+): void {
+  const ms = (value: number | null): string => (value === null ? "not known" : `${value} ms`);
+  output.print(`${event.scram_state}  ${event.event_id}  ${event.reason}`);
+  output.print(`verified dead after: ${ms(receipt.t_reaped_ms)}`);
+  output.print(`signals sent after: ${ms(receipt.t_signalled_ms)}`);
+  output.print(
+    `paths: ${receipt.paths.length}   processes: ${receipt.processes}   rung: ${receipt.rung}`,
+  );
+  for (const { pid, state } of receipt.stragglers) {
+    output.print(`STILL THERE: pid ${pid}, state ${state}`);
+  }
+  output.print(`invariants failed: ${event.invariants_failed.join(", ") || "none"}`);
+  const unsigned = envelope === null ? " (unsigned: the sentinel's key is locked or missing)" : "";
+  output.print(`receipt: ${event.receipt_digest}${unsigned}`);
+  if (!receipt.authorized) output.note(`not authorised: ${receipt.refusal ?? ""}`);
+  for (const error of receipt.errors) output.note(`error: ${error}`);
+}
+
+function showStatus(status: ScramReport, context: CommandContext): void {
+  const { output } = context;
+  context.exit = status.state === "ARMED" || status.state === "ACTIVATING" ? 0 : 5;
+  if (output.json) {
+    output.printJson(status);
+    return;
+  }
+  output.print(status.state);
+  for (const { event_id, reason, scope, tripped_at } of status.stops) {
+    output.print(`  ${event_id}  ${tripped_at}  ${reason}  ${JSON.stringify(scope)}`);
+  }
+  if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
+  if (status.sentinel === null)
+    output.print("sentinel: none runs; it is started with the next work");
+  else output.print(`sentinel: ${JSON.stringify(status.sentinel)}`);
+}
+
+function showDrill(report: DrillReport, context: CommandContext): void {
+  const { output } = context;
+  context.exit = report.survivors > 0 || report.over_bound > 0 ? 1 : 0;
+  if (output.json) {
+    output.printJson(report);
+    return;
+  }
+  const { p50, p99, max } = report.reaped_ms;
+  output.print(`${report.trials} trials of ${report.paths} hostile paths, level ${report.level}`);
+  output.print(`order to verified death: p50 ${p50} ms, p99 ${p99} ms, max ${max} ms`);
+  output.print(`survivors: ${report.survivors}   over the bound: ${report.over_bound}`);
 }

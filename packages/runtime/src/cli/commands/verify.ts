@@ -1,4 +1,4 @@
-import { main as verifyMain } from "@sovereign/verify";
+import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 

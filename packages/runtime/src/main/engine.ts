@@ -1,0 +1,27 @@
+/**
+ * The engine's program: `node engine.ts FOLDER NAME LEVEL SENTINEL_PID`, started by the sentinel with
+ * a connection to it as descriptor 3.
+ */
+import { Socket } from "node:net";
+import { availableParallelism } from "node:os";
+import { Engine, type SandboxLevel } from "../sandbox/index.ts";
+import { ScramLatch } from "../scram/index.ts";
+
+/** So many paths for each core can be reaped within the bound; the others wait. */
+const PATHS_PER_CORE = 64;
+
+const [, , folder = "", name = "", level = "G2", parent = ""] = process.argv;
+process.umask(0o077);
+process.chdir(folder);
+// The sentinel may have died before the kernel was told to tell us.
+if (process.ppid !== Number(parent)) process.exit(1);
+const sentinel = new Socket({ fd: 3, readable: true, writable: true });
+sentinel.on("close", () => process.kill(process.pid, "SIGKILL"));
+const engine = new Engine({
+  name,
+  minimumLevel: level as SandboxLevel,
+  latch: new ScramLatch(folder),
+  sentinel,
+  capacity: PATHS_PER_CORE * availableParallelism(),
+});
+await engine.listen();

@@ -1,0 +1,286 @@
+import { existsSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import {
+  base64Decode,
+  digestOf,
+  type Envelope,
+  formats,
+  type JsonObject,
+  type JsonValue,
+  type KeyRecord,
+  type KillReceipt,
+  parseEnvelope,
+  parseFormat,
+  parseStatement,
+  parseStrictJson,
+  predicateType,
+  type ScramOrder,
+  type ScramReason,
+  type ScramReset,
+  type ScramScope,
+  type Signer,
+  SovereignError,
+} from "@sovereign/core";
+import { Keystore, signStatement } from "../authority/index.ts";
+import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
+import {
+  newId,
+  newNonce,
+  shiftTimestamp,
+  systemClock,
+  systemEntropy,
+  timestampOf,
+} from "../kernel/index.ts";
+import { openDataFolder } from "../runs/index.ts";
+import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from "../scram/index.ts";
+import { runDrill } from "./drill.ts";
+import { anchorInstallation, installationIdOf, type Installation } from "./installation.ts";
+import { connectScram } from "./sentinel-process.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
+
+/** An order that is used at once is good for this long. */
+const ORDER_TTL_MS = 5 * 60_000;
+
+type ScramServices = Pick<
+  Services,
+  | "scramStatus"
+  | "scramActivate"
+  | "scramAuthorize"
+  | "scramPrepare"
+  | "scramReset"
+  | "scramKeys"
+  | "scramLog"
+  | "scramDrill"
+>;
+
+/** The kill switch for the command line. A stop needs no database; a reset does. */
+export function createScramServices(
+  home: string,
+  environment: Environment,
+  passphrase: () => string | null,
+  opened: Opened,
+): ScramServices {
+  const folder = (): string => openDataFolder(home).scram;
+  const sign = async (reference: string, purpose: "operator" | "architect"): Promise<Signer> =>
+    findSigner(openDataFolder(home).keys, passphrase(), reference, purpose);
+  return {
+    scramStatus: () => readStatus(folder()),
+    scramKeys: () => {
+      const known = readKeyFile(folder(), null);
+      const wanted = ["operator", "architect", "sentinel"];
+      return Promise.resolve(
+        (known?.keys.windows ?? []).filter(({ record }) => wanted.includes(record.purpose)),
+      );
+    },
+    scramActivate: async (input) => {
+      const envelope =
+        input.order === null
+          ? signOrder(home, input, [
+              await sign(input.operatorKey, "operator"),
+              await sign(input.architectKey, "architect"),
+            ])
+          : readEnvelopeFile(input.order);
+      return send(home, environment, "order", envelope);
+    },
+    scramPrepare: async (input) =>
+      signOrder(
+        home,
+        input,
+        [await sign(input.operatorKey, "operator"), await sign(input.architectKey, "architect")],
+        input.validMs,
+      ),
+    scramAuthorize: (input) => authorize(home, environment, sign, input),
+    scramReset: (input) => reset(home, environment, sign, opened, input),
+    scramDrill: (input) => runDrill(input),
+    scramLog: () => Promise.resolve(Journal.open(join(folder(), "journal.jsonl")).lines),
+  };
+}
+
+async function readStatus(folder: string): Promise<ScramReport> {
+  // Makes the folder where it is missing, so that it can be asked.
+  const offline = offlineStatus(folder);
+  const link = await ScramLink.find(folder);
+  if (link === null) return { ...offline, sentinel: null };
+  try {
+    const { state, stops, readable, ...sentinel } = (await link.request({
+      t: "status",
+    })) as unknown as ScramReport & JsonObject;
+    return { state, stops, readable, sentinel: sentinel };
+  } finally {
+    link.close();
+  }
+}
+
+interface OrderInput {
+  readonly scope: ScramScope;
+  readonly reason: ScramReason;
+  readonly statement: string | null;
+  readonly metadata: JsonObject;
+}
+
+function orderOf(home: string, input: OrderInput, validMs: number): ScramOrder {
+  const issuedAt = timestampOf(systemClock);
+  return {
+    installation_id: installationIdOf(home),
+    order_id: newId("ord_", systemEntropy),
+    nonce: newNonce(systemEntropy),
+    scope: input.scope,
+    reason: input.reason,
+    statement: input.statement,
+    metadata: input.metadata,
+    issued_at: issuedAt,
+    expires_at: shiftTimestamp(issuedAt, validMs),
+  };
+}
+
+function signOrder(
+  home: string,
+  input: OrderInput,
+  signers: readonly Signer[],
+  validMs = ORDER_TTL_MS,
+): Envelope {
+  const order = orderOf(home, input, validMs);
+  return signAs(order, signers);
+}
+
+async function send(
+  home: string,
+  environment: Environment,
+  t: "order" | "authorize",
+  envelope: Envelope,
+): Promise<ScramOutcome> {
+  const link = await connectScram(home, environment, false);
+  try {
+    const answer = (await link.request({
+      t,
+      envelope: envelope,
+    })) as JsonObject;
+    if (answer["pending"] !== undefined) {
+      return { kind: "pending", ...(answer["pending"] as { order_id: string; missing: string }) };
+    }
+    const { event, body, receipt } = answer;
+    return {
+      kind: "stopped",
+      event: parseFormat(formats.scramEvent, event, "scram event"),
+      receipt: body as unknown as KillReceipt,
+      envelope: receipt === null ? null : parseEnvelope(receipt),
+    };
+  } finally {
+    link.close();
+  }
+}
+
+/** The first of two signs an order of its own; the second signs the order that waits. */
+async function authorize(
+  home: string,
+  environment: Environment,
+  sign: (reference: string, purpose: "operator" | "architect") => Promise<Signer>,
+  input: Parameters<Services["scramAuthorize"]>[0],
+): Promise<ScramOutcome> {
+  const signer = await sign(input.key, input.as);
+  const link = await connectScram(home, environment, false);
+  let waiting: Envelope | null;
+  try {
+    const answer = (await link.request({ t: "pending" })) as JsonObject;
+    waiting = answer["envelope"] === null ? null : parseEnvelope(answer["envelope"]);
+  } finally {
+    link.close();
+  }
+  if (waiting === null) {
+    return send(home, environment, "authorize", signOrder(home, input, [signer]));
+  }
+  const order = parseStatement(base64Decode(waiting.payload), "scram-order").predicate;
+  const mine = signAs(order, [signer]);
+  return send(home, environment, "authorize", mergeSignatures(waiting, mine) ?? mine);
+}
+
+function signAs(order: ScramOrder, signers: readonly Signer[]): Envelope {
+  const subject = { name: order.order_id, sha256: digestOf(order) };
+  return signStatement([subject], predicateType("scram-order"), order, ...signers);
+}
+
+/** Authorised and recorded in the ledger first; only then is the latch lifted. */
+async function reset(
+  home: string,
+  environment: Environment,
+  sign: (reference: string, purpose: "operator" | "architect") => Promise<Signer>,
+  opened: Opened,
+  input: Parameters<Services["scramReset"]>[0],
+): Promise<ScramReport> {
+  const signers = [
+    await sign(input.operatorKey, "operator"),
+    await sign(input.architectKey, "architect"),
+  ];
+  const link = await connectScram(home, environment, false);
+  try {
+    const before = (await link.request({ t: "resettable" })) as { event_ids: string[] };
+    if (before.event_ids.length === 0) {
+      throw new SovereignError("ERR_SCRAM_NOT_TRIPPED", "The kill switch is not tripped.");
+    }
+    const issuedAt = timestampOf(systemClock);
+    const order: ScramReset = {
+      installation_id: installationIdOf(home),
+      reset_id: newId("rst_", systemEntropy),
+      nonce: newNonce(systemEntropy),
+      event_ids: before.event_ids,
+      statement: input.statement,
+      issued_at: issuedAt,
+      expires_at: shiftTimestamp(issuedAt, ORDER_TTL_MS),
+    };
+    const subject = { name: order.reset_id, sha256: digestOf(order) };
+    const signed = signStatement([subject], predicateType("scram-reset"), order, ...signers);
+    const envelope = signed as unknown as JsonValue;
+    await link.request({ t: "reset", envelope, commit: false });
+    await opened((installation) => anchorInstallation(installation));
+    const after = await link.request({ t: "reset", envelope, commit: true });
+    await opened((installation) => anchorInstallation(installation));
+    const { state, stops, readable, ...sentinel } = after as unknown as ScramReport & JsonObject;
+    return { state, stops, readable, sentinel: sentinel };
+  } finally {
+    link.close();
+  }
+}
+
+/**
+ * The signer that a person names: a key file, the beginning of a key's id, or its holder's name.
+ * @throws ERR_KEY_NOT_FOUND
+ */
+async function findSigner(
+  folder: string,
+  passphrase: string | null,
+  reference: string,
+  purpose: "operator" | "architect",
+): Promise<Signer> {
+  const isFile = reference.includes("/") || reference.endsWith(".key.json");
+  if (isFile && !existsSync(reference)) {
+    throw new SovereignError("ERR_KEY_NOT_FOUND", `There is no key file ${reference}.`);
+  }
+  const keystore = await Keystore.open({
+    folder: isFile ? dirname(reference) : folder,
+    passphrase,
+  });
+  const records = await keystore.records();
+  const fits = (record: KeyRecord): boolean =>
+    isFile
+      ? basename(reference).includes(record.key_id.slice(0, 16))
+      : record.role === reference || (reference.length >= 8 && record.key_id.startsWith(reference));
+  const found = records.filter((record) => record.purpose === purpose && fits(record)).at(-1);
+  if (found === undefined) {
+    throw new SovereignError(
+      "ERR_KEY_NOT_FOUND",
+      `No ${purpose}'s key is known as ${reference}. List them with: sovereign scram keys. Make one with: sovereign keys add --${purpose} NAME`,
+    );
+  }
+  return keystore.signer(found.key_id);
+}
+
+function readEnvelopeFile(path: string): Envelope {
+  try {
+    return parseEnvelope(parseStrictJson(readFileSync(path)));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unreadable";
+    throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", `${path}: ${why}`, { path }, cause);
+  }
+}

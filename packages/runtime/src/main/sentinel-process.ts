@@ -1,0 +1,67 @@
+import { closeSync, existsSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { systemClock } from "../kernel/index.ts";
+import { startTrustedService } from "../process/index.ts";
+import { openDataFolder } from "../runs/index.ts";
+import { ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/index.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Node and one of our programs, as source or built, whichever we are ourselves. */
+export function programCommand(name: "sentinel" | "engine"): [string, ...string[]] {
+  const source = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
+  const built = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
+  const program = existsSync(source) ? source : built;
+  return [process.execPath, "--disable-warning=ExperimentalWarning", program];
+}
+
+/** Start the sentinel of a data folder. It ends at once when another serves there already. */
+export function startSentinel(home: string, environment: Environment): void {
+  const log = openSync(join(home, "scram", "sentinel.log"), "a", 0o600);
+  const { PATH, SOVEREIGN_PASSPHRASE_FILE: passphrase } = environment;
+  const [command, ...args] = [...programCommand("sentinel"), home];
+  try {
+    startTrustedService("sentinel", command, args, {
+      env: {
+        PATH: PATH ?? "/usr/bin:/bin",
+        ...(passphrase === undefined ? {} : { SOVEREIGN_PASSPHRASE_FILE: passphrase }),
+      },
+      stdio: ["ignore", log, log],
+      detached: true,
+    });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/**
+ * Put a program of your own under the kill switch of a data folder.
+ *
+ * @param owner whose work it does: what stops that tenant or run stops it
+ * @throws ERR_SCRAM_SENTINEL_START
+ */
+export async function joinScram(
+  home: string,
+  environment: Environment,
+  owner: WorkOwner,
+): Promise<ScramMember> {
+  new ScramLatch(openDataFolder(home).scram);
+  return new ScramMember(await connectScram(home, environment, true), owner);
+}
+
+/** A connection to the sentinel of a data folder, which is started where it does not run. */
+export function connectScram(
+  home: string,
+  environment: Environment,
+  worker: boolean,
+): Promise<ScramLink> {
+  return ScramLink.connect({
+    folder: join(home, "scram"),
+    clock: systemClock,
+    worker,
+    start: () => {
+      startSentinel(home, environment);
+    },
+  });
+}

@@ -1,0 +1,99 @@
+/** The sentinel's program: `node sentinel.ts HOME`. Started by us alone, one for a data folder. */
+import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { constants, setPriority } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Signer } from "@sovereign/core";
+import { Keystore } from "../authority/index.ts";
+import { systemClock } from "../kernel/index.ts";
+import { openDataFolder } from "../runs/index.ts";
+import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
+import { loadConfig } from "./config.ts";
+import { programCommand } from "./sentinel-process.ts";
+
+const LOCK_MS = 5000;
+const home = process.argv[2] ?? "";
+const folder = openDataFolder(home);
+const config = loadConfig(home).scram;
+process.umask(0o077);
+// Makes the folder where it is missing.
+new ScramLatch(folder.scram);
+process.chdir(folder.scram);
+const name = groupNameOf(folder.scram);
+if (!(await takeLock())) process.exit(0);
+
+preferUs();
+
+const sentinel = new Sentinel({
+  folder: folder.scram,
+  config,
+  clock: systemClock,
+  engineCommand: [
+    ...programCommand("engine"),
+    folder.scram,
+    name,
+    config.minimum_level,
+    String(process.pid),
+  ],
+  searchPath: process.env["PATH"] ?? "/usr/bin:/bin",
+  signer: openSigner,
+});
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+  process.on(signal, () => void sentinel.shutdown());
+}
+for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(event, (error: unknown) => {
+    const why = error instanceof Error ? (error.stack ?? error.message) : "unknown";
+    process.stderr.write(`sentinel: ${why}\n`);
+    // When in doubt, stop: the paths die, the switch stays tripped, and a new one takes over.
+    void sentinel.fault(`the sentinel failed: ${why.slice(0, 200)}`).finally(() => {
+      process.exit(1);
+    });
+  });
+}
+await sentinel.run();
+process.exit(0);
+
+/** Whoever must stop others should not wait for them. Only root may; elsewhere it stays as it is. */
+function preferUs(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_HIGHEST);
+  } catch {
+    // An ordinary user's sentinel has the ordinary priority.
+  }
+}
+
+/** A name that the kernel gives to one process at a time, and takes back when that one dies. */
+async function takeLock(): Promise<boolean> {
+  for (let waited = 0; waited < LOCK_MS; waited += 10) {
+    const taken = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once("error", () => {
+        resolve(false);
+      });
+      server.listen(`\0sovereign-${String(process.getuid?.())}-${name}`, () => {
+        server.unref();
+        resolve(true);
+      });
+    });
+    if (taken) return true;
+    await sleep(10);
+  }
+  return false;
+}
+
+/** The power to sign receipts, opened when it is first needed and kept. */
+async function openSigner(keys: SentinelKeys | null): Promise<Signer | null> {
+  if (keys === null) return null;
+  try {
+    const { SOVEREIGN_PASSPHRASE_FILE: file } = process.env;
+    const passphrase = file === undefined ? null : readFileSync(file, "utf8").replace(/\r?\n$/, "");
+    const keystore = await Keystore.open({ folder: folder.keys, passphrase });
+    const at = systemClock.now().toISOString();
+    const window = keys.keys.valid("sentinel", null, keys.keys.count, at).at(-1);
+    return window === undefined ? null : await keystore.signer(window.record.key_id);
+  } catch {
+    // A stop needs no key; its receipt is then unsigned, and says so.
+    return null;
+  }
+}

@@ -1,0 +1,217 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+
+export interface GroupLimits {
+  readonly processes: number;
+  readonly memoryBytes: number;
+}
+
+/**
+ * One control group in each hierarchy that we may write. It counts, limits and kills all processes
+ * that are in it or below it together, whatever these do to leave their parent.
+ */
+export class ControlGroups {
+  readonly folders: readonly string[];
+
+  constructor(folders: readonly string[]) {
+    this.folders = folders;
+  }
+
+  /**
+   * The group of a whole installation, made or found: the paths' groups lie in it. Without folders
+   * where nothing may be written, as for most ordinary users.
+   */
+  static root(name: string): ControlGroups {
+    return new ControlGroups(makeIn(hierarchies(), `sovereign-${name}`));
+  }
+
+  /** A group below this one. */
+  child(name: string): ControlGroups {
+    return new ControlGroups(makeIn(this.folders, name));
+  }
+
+  /** Set limits on all that is in the group together. */
+  limit(limits: GroupLimits): this {
+    for (const folder of this.folders) {
+      setIfThere(join(folder, "pids.max"), String(limits.processes));
+      setIfThere(join(folder, "memory.max"), String(limits.memoryBytes));
+      setIfThere(join(folder, "memory.limit_in_bytes"), String(limits.memoryBytes));
+      setIfThere(join(folder, "memory.swap.max"), "0");
+    }
+    return this;
+  }
+
+  /** True where the number of processes is limited by the kernel for the whole group. */
+  get limitsProcesses(): boolean {
+    return this.folders.some((folder) => existsSync(join(folder, "pids.max")));
+  }
+
+  /** True where one write kills the whole group, and the groups below it. */
+  get killable(): boolean {
+    return this.#killFile() !== null;
+  }
+
+  /** The file whose writing kills the group, null where the kernel offers none. */
+  killFile(): string | null {
+    return this.#killFile();
+  }
+
+  /** Kill everything in the group and below it, where the kernel offers it. */
+  kill(): void {
+    const file = this.#killFile();
+    if (file === null) return;
+    try {
+      writeFileSync(file, "1");
+    } catch (error) {
+      // The group may be removed in this very moment: then nothing is in it.
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+  }
+
+  /** False when the kernel says that nothing lives in the group or below; null where it cannot. */
+  populated(): boolean | null {
+    for (const folder of this.folders) {
+      const events = readOrEmpty(join(folder, "cgroup.events"));
+      if (events !== "") return events.includes("populated 1");
+    }
+    return null;
+  }
+
+  /** The processes that are in any of the groups, or below. */
+  members(): number[] {
+    const found = new Set<number>();
+    for (const folder of this.folders) collectMembers(folder, found);
+    return [...found];
+  }
+
+  /** How many processes are in the group and below, null where the kernel does not count them. */
+  countProcesses(): number | null {
+    for (const folder of this.folders) {
+      const text = readOrEmpty(join(folder, "pids.current"));
+      if (text !== "") return Number(text);
+    }
+    return null;
+  }
+
+  /** True when the kernel killed one of the group for want of memory. */
+  outOfMemory(): boolean {
+    return this.folders.some((folder) => {
+      const text =
+        readOrEmpty(join(folder, "memory.events")) +
+        readOrEmpty(join(folder, "memory.oom_control"));
+      return /^oom_kill [1-9]/m.test(text);
+    });
+  }
+
+  /** Remove the group and the empty ones below it. */
+  remove(): void {
+    for (const folder of this.folders) removeFolder(folder);
+  }
+
+  #killFile(): string | null {
+    for (const folder of this.folders) {
+      const file = join(folder, "cgroup.kill");
+      if (existsSync(file)) return file;
+    }
+    return null;
+  }
+}
+
+/**
+ * The group below the root group of this name that a process is in, by its `/proc/PID/cgroup`.
+ * Empty when it is in the root group itself, null when it is in neither.
+ */
+export function groupBelow(cgroups: string, name: string): string | null {
+  for (const line of cgroups.split("\n")) {
+    const parts = line.split("/");
+    const at = parts.indexOf(`sovereign-${name}`);
+    if (at !== -1) return parts[at + 1] ?? "";
+  }
+  return null;
+}
+
+function makeIn(parents: readonly string[], name: string): string[] {
+  const made: string[] = [];
+  for (const parent of parents) {
+    const folder = join(parent, name);
+    try {
+      mkdirSync(folder, { mode: 0o700 });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") continue;
+    }
+    // Only a group that can be joined is one of ours.
+    if (existsSync(join(folder, "cgroup.procs"))) made.push(folder);
+  }
+  return made;
+}
+
+function collectMembers(folder: string, found: Set<number>): void {
+  for (const line of readOrEmpty(join(folder, "cgroup.procs")).split("\n")) {
+    if (line !== "") found.add(Number(line));
+  }
+  for (const below of foldersIn(folder)) collectMembers(below, found);
+}
+
+function removeFolder(folder: string): void {
+  for (const below of foldersIn(folder)) removeFolder(below);
+  try {
+    rmdirSync(folder);
+  } catch {
+    // A group that is not empty yet is left: it is in nobody's way, and says what is in it.
+  }
+}
+
+function foldersIn(folder: string): string[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(folder, basename(entry.name)));
+  } catch {
+    return [];
+  }
+}
+
+function setIfThere(file: string, value: string): void {
+  if (existsSync(file)) writeFileSync(file, value);
+}
+
+/** The groups that hold us and that matter: of v2, and of v1's pids and memory. */
+function hierarchies(): string[] {
+  const own = new Map<string, string>();
+  for (const line of readOrEmpty("/proc/self/cgroup").split("\n")) {
+    const [, controllers = "", ...path] = line.split(":");
+    own.set(controllers, path.join(":"));
+  }
+  const found: string[] = [];
+  for (const line of readOrEmpty("/proc/self/mounts").split("\n")) {
+    const [, mount = "", type = "", options = ""] = line.split(" ");
+    const controller = ["pids", "memory"].find((name) => options.split(",").includes(name));
+    if (type === "cgroup2") found.push(join(mount, outermost(own.get("") ?? "/")));
+    if (type === "cgroup" && controller !== undefined) {
+      found.push(join(mount, outermost(own.get(controller) ?? "/")));
+    }
+  }
+  return found;
+}
+
+/** Where we run inside one of our own groups, as a sentinel's engine does, its parent. */
+function outermost(path: string): string {
+  const parts = path.split("/");
+  const at = parts.findIndex((part) => part.startsWith("sovereign-"));
+  return at === -1 ? path : parts.slice(0, at).join("/") || "/";
+}
+
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,120 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+
+/**
+ * One process, told apart from a later one with the same pid by its start time (clock ticks since
+ * boot).
+ */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly started: string;
+}
+
+/** The process that has this pid now, null when there is none. */
+export function identify(pid: number): ProcessIdentity | null {
+  const started = startTimeOf(pid);
+  return started === null ? null : { pid, started };
+}
+
+/** The start time of a process in clock ticks since boot, null when there is none. */
+export function startTimeOf(pid: number): string | null {
+  const stat = statOf(pid);
+  if (stat !== null) return stat.started;
+  if (hasProc()) return null;
+  // Without /proc only liveness can be told.
+  try {
+    process.kill(pid, 0);
+    return "unknown";
+  } catch {
+    return null;
+  }
+}
+
+/** True while exactly this process runs. One that is dead and not yet reaped does not. */
+export function isAlive({ pid, started }: ProcessIdentity): boolean {
+  const stat = statOf(pid);
+  return stat !== null && stat.started === started && stat.state !== "Z" && stat.state !== "X";
+}
+
+/** The state letter of a process that is there: `D` is one that no signal reaches now. */
+export function stateOf(pid: number): string | null {
+  return statOf(pid)?.state ?? null;
+}
+
+/** SIGKILL exactly this process, unless another has its pid by now. */
+export function killProcess(identity: ProcessIdentity): void {
+  if (startTimeOf(identity.pid) === identity.started) killPid(identity.pid);
+}
+
+/** SIGKILL a pid, or a process group where it is negative. A pid that is gone is no failure. */
+export function killPid(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== "ESRCH" && code !== "EPERM") throw error;
+  }
+}
+
+/** The inode of a process's pid namespace, null when it cannot be told. */
+export function pidNamespaceOf(pid: number): string | null {
+  try {
+    return /\d+/.exec(readlinkSync(`/proc/${pid}/ns/pid`))?.[0] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** What a sweep may ask about a process. Each answer is read when it is asked for. */
+export interface ProcessFacts {
+  readonly pid: number;
+  readonly parent: number;
+  readonly state: string;
+  /** The paths of its control groups, as `/proc/PID/cgroup` lists them. */
+  cgroups(): string;
+  environment(): string;
+  pidNamespace(): string | null;
+}
+
+/** Every living process of this machine but ourselves for which `wanted` answers yes. */
+export function sweepProcesses(wanted: (process: ProcessFacts) => boolean): ProcessIdentity[] {
+  const found: ProcessIdentity[] = [];
+  for (const name of readdirSync("/proc")) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const stat = statOf(pid);
+    if (stat === null || stat.state === "Z" || stat.state === "X") continue;
+    const facts: ProcessFacts = {
+      pid,
+      parent: stat.parent,
+      state: stat.state,
+      cgroups: () => readText(`/proc/${pid}/cgroup`),
+      environment: () => readText(`/proc/${pid}/environ`),
+      pidNamespace: () => pidNamespaceOf(pid),
+    };
+    if (wanted(facts)) found.push({ pid, started: stat.started });
+  }
+  return found;
+}
+
+function statOf(pid: number): { state: string; parent: number; started: string } | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command stands in parentheses and may hold anything; the fields are counted after it.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return { state: fields[0] ?? "", parent: Number(fields[1]), started: fields[19] ?? "" };
+  } catch {
+    return null;
+  }
+}
+
+function hasProc(): boolean {
+  return readText("/proc/self/stat") !== "";
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

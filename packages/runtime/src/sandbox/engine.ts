@@ -1,0 +1,238 @@
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { fields, isSovereignError, type JsonValue, parseFormat } from "@sovereign/core";
+import { z } from "zod";
+import {
+  ENGINE_SOCKET,
+  type EngineOrder,
+  engineOrder,
+  Frames,
+  readFrame,
+  type ScramLatch,
+} from "../scram/index.ts";
+import { createSandbox } from "./sandbox.ts";
+import type { SandboxLevel, SandboxRequest, SandboxResult, StartedPath } from "./types.ts";
+
+const FRAME_BYTES = 1024 * 1024;
+const STDIN_BYTES_MAX = 256 * 1024 * 1024;
+
+const mount = z.strictObject({ source: z.string().max(4096), target: z.string().max(4096) });
+const positive = z.int().min(1);
+
+/** What a control asks the engine to run. Standard input follows in frames of its own. */
+const engineRequest = z.strictObject({
+  path_id: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/),
+  link_id: z.string().max(40),
+  tenant_id: fields.name,
+  run_id: fields.runId,
+  stdin_bytes: fields.count.max(STDIN_BYTES_MAX),
+  argv: z.array(z.string()),
+  cwd: z.string(),
+  read_only: z.array(mount).max(1000),
+  writable: z.array(mount).max(1000),
+  env: z.record(z.string(), z.string()),
+  limits: z.strictObject({
+    wall_ms: positive,
+    cpu_seconds: positive,
+    memory_bytes: positive,
+    processes: positive,
+    output_bytes: positive,
+    file_bytes: positive,
+  }),
+});
+export type EngineRequest = z.infer<typeof engineRequest>;
+
+export interface EngineOptions {
+  readonly name: string;
+  readonly minimumLevel: SandboxLevel;
+  readonly latch: ScramLatch;
+  /** The connection to the sentinel, which is our parent. */
+  readonly sentinel: Socket;
+  /** At most this many paths live at once; the others wait. */
+  readonly capacity: number;
+}
+
+/**
+ * The only launcher of paths. It has no keys and no database, and dies with the sentinel.
+ *
+ * For each connection one path: its request in, its output and result out. A second message, or the
+ * end of the connection, is the word to kill it.
+ */
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #sentinel: Frames;
+  readonly #admissions = new Map<string, (order: EngineOrder) => void>();
+  readonly #queue: (() => void)[] = [];
+  #live = 0;
+
+  constructor(options: EngineOptions) {
+    this.#options = options;
+    this.#sentinel = new Frames(options.sentinel, (_, content) => {
+      const order = parseFormat(engineOrder, readFrame(content), "engine order");
+      this.#admissions.get(order.path_id)?.(order);
+    });
+  }
+
+  /** Listen in the working folder, and tell the sentinel. */
+  async listen(): Promise<void> {
+    rmSync(ENGINE_SOCKET, { force: true });
+    const server = createServer((socket) => {
+      this.#serve(socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(ENGINE_SOCKET, resolve);
+    });
+    chmodSync(ENGINE_SOCKET, 0o600);
+    this.#sentinel.sendJson({ t: "ready" });
+  }
+
+  #serve(socket: Socket): void {
+    const controller = new AbortController();
+    const input: Buffer[] = [];
+    let request: EngineRequest | null = null;
+    let size = 0;
+    const frames = new Frames(socket, (kind, content) => {
+      if (kind === "json" && request === null) {
+        request = parseFormat(engineRequest, readFrame(content), "engine request");
+      } else if (kind === "json") {
+        controller.abort();
+        return;
+      } else if (kind === "in" && request !== null && size < request.stdin_bytes) {
+        input.push(Buffer.from(content));
+        size += content.length;
+      } else throw new Error("unexpected frame");
+      if (size >= request.stdin_bytes) {
+        void this.#run(frames, request, Buffer.concat(input), controller.signal);
+      }
+    });
+    socket.on("close", () => {
+      controller.abort();
+    });
+  }
+
+  async #run(
+    frames: Frames,
+    request: EngineRequest,
+    stdin: Uint8Array,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#take();
+    const pathId = request.path_id;
+    const { name, minimumLevel } = this.#options;
+    const sandbox = createSandbox({
+      name,
+      pathId,
+      minimumLevel,
+      onStarted: (path) => this.#register(request, path),
+    });
+    try {
+      if (signal.aborted) return;
+      await reply(frames, await sandbox.run(sandboxRequest(request, stdin), signal));
+    } catch (error) {
+      const code = isSovereignError(error) ? error.code : "ERR_SANDBOX_UNAVAILABLE";
+      const message = error instanceof Error ? error.message : "unknown failure";
+      frames.sendJson({ t: "failed", code, message });
+    } finally {
+      this.#sentinel.sendJson({ t: "ended", path_id: pathId });
+      this.#release();
+      frames.socket.end();
+    }
+  }
+
+  /** No confirmation, no run; and a last look at the latch, right before the gate opens. */
+  async #register(request: EngineRequest, path: StartedPath): Promise<void> {
+    const { link_id, tenant_id, run_id } = request;
+    const { pathId: path_id, outer, inner, pidNamespace, groups } = path;
+    const answer = new Promise<EngineOrder>((resolve) => {
+      this.#admissions.set(path_id, resolve);
+    });
+    this.#sentinel.sendJson({
+      t: "started",
+      path: {
+        path_id,
+        link_id,
+        tenant_id,
+        run_id,
+        outer: { ...outer },
+        inner: inner === null ? null : { ...inner },
+        pid_namespace: pidNamespace,
+        groups: [...groups],
+      },
+    });
+    const order = await answer;
+    this.#admissions.delete(path_id);
+    if (order.t === "refused") throw new Error(`refused: ${order.reason}`);
+    const gate = this.#options.latch.preflight(request);
+    if (!gate.armed) throw new Error(`refused: ${gate.reason}`);
+  }
+
+  #take(): Promise<void> {
+    if (this.#live < this.#options.capacity) {
+      this.#live += 1;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#queue.push(resolve));
+  }
+
+  #release(): void {
+    const next = this.#queue.shift();
+    if (next === undefined) this.#live -= 1;
+    else next();
+  }
+}
+
+function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxRequest {
+  const { argv, cwd, env, read_only, writable, limits } = request;
+  return {
+    argv,
+    cwd,
+    env,
+    readOnly: read_only,
+    writable,
+    stdin,
+    limits: {
+      wallMs: limits.wall_ms,
+      cpuSeconds: limits.cpu_seconds,
+      memoryBytes: limits.memory_bytes,
+      processes: limits.processes,
+      outputBytes: limits.output_bytes,
+      fileBytes: limits.file_bytes,
+    },
+  };
+}
+
+async function reply(frames: Frames, result: SandboxResult): Promise<void> {
+  const { stdout, stderr, ended, exitCode, signal, wallMs, level } = result;
+  await sendAll(frames, "out", stdout);
+  await sendAll(frames, "err", stderr);
+  const told: JsonValue = {
+    t: "ended",
+    ended,
+    exit_code: exitCode,
+    signal,
+    wall_ms: wallMs,
+    level,
+  };
+  frames.sendJson(told);
+}
+
+/** In pieces, each waiting until the other side has taken the one before. */
+export async function sendAll(
+  frames: Frames,
+  kind: "in" | "out" | "err",
+  bytes: Uint8Array,
+): Promise<void> {
+  for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
+    if (frames.send(kind, bytes.subarray(at, at + FRAME_BYTES))) continue;
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        frames.socket.off("drain", done);
+        frames.socket.off("close", done);
+        resolve();
+      };
+      frames.socket.on("drain", done);
+      frames.socket.on("close", done);
+    });
+  }
+}

@@ -1,0 +1,66 @@
+import { basename } from "node:path";
+import { SovereignError } from "@sovereign/core";
+import { z } from "zod";
+
+/** The bound of the law: a configuration may ask for less, never for more. */
+export const TERMINATION_MS_MAX = 500;
+
+const seconds = z.number().min(0.05).max(300);
+
+/**
+ * The kill switch's settings, the section `scram` of `config.yaml`. Those marked IMMUTABLE may be
+ * written down, and only as they are.
+ */
+export const scramConfig = z.strictObject({
+  /** IMMUTABLE: at most 500. */
+  max_termination_ms: z.int().min(1).default(TERMINATION_MS_MAX),
+  /** IMMUTABLE: true. */
+  require_dual_key: z.boolean().default(true),
+  /** IMMUTABLE: true. */
+  fail_closed_on_error: z.boolean().default(true),
+  /** How long the first of two signatures waits for the second. */
+  authorization_timeout_seconds: seconds.default(30),
+  /** The name of the signal file, in the kill switch's own folder and nowhere else. */
+  sentinel_path: z.string().min(1).max(200).default("signal"),
+  /** A hardware watchdog to hold, such as /dev/watchdog: a hung sentinel then reboots the machine. */
+  hardware_watchdog: z.string().max(200).nullable().default(null),
+  /** True: a process that the discovery sweep finds outside the list of paths trips the switch. */
+  strict_discovery: z.boolean().default(true),
+  /** How long an idle sentinel stays. */
+  linger_seconds: seconds.default(2),
+  /** The lowest sandbox level at which work runs: G3, G2, or (unsafe) G0. */
+  minimum_level: z.enum(["G3", "G2", "G0"]).default("G2"),
+});
+export type ScramConfig = z.infer<typeof scramConfig>;
+
+/**
+ * Read the settings.
+ *
+ * @param value untrusted; undefined where the configuration has no such section
+ * @throws ERR_SCRAM_CONFIG for an unknown or malformed setting, and for a weakened one
+ */
+export function parseScramConfig(value: unknown): ScramConfig {
+  const result = scramConfig.safeParse(value ?? {});
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    throw refused(`scram.${issue?.path.map(String).join(".") ?? ""}: ${issue?.message ?? ""}`);
+  }
+  const config = result.data;
+  if (config.max_termination_ms > TERMINATION_MS_MAX) {
+    const found = String(config.max_termination_ms);
+    throw refused(
+      `scram.max_termination_ms: expected at most ${TERMINATION_MS_MAX}, found ${found}`,
+    );
+  }
+  for (const name of ["require_dual_key", "fail_closed_on_error"] as const) {
+    if (!config[name]) throw refused(`scram.${name}: expected true, found false; it is immutable`);
+  }
+  if (basename(config.sentinel_path) !== config.sentinel_path || config.sentinel_path === "..") {
+    throw refused("scram.sentinel_path: expected a file name in the kill switch's folder");
+  }
+  return config;
+}
+
+function refused(text: string): SovereignError {
+  return new SovereignError("ERR_SCRAM_CONFIG", `${text}.`);
+}

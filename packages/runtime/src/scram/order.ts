@@ -1,0 +1,135 @@
+import {
+  base64Decode,
+  checkSignature,
+  type Envelope,
+  type ErrorCode,
+  isSovereignError,
+  type KeyTable,
+  type KeyWindow,
+  pae,
+  parseStatement,
+  type ScramOrder,
+  type ScramReset,
+} from "@sovereign/core";
+
+/** How far in the future an order may have been issued: clocks of two machines differ. */
+const SKEW_MS = 60_000;
+
+/** What an order of either kind is judged against. */
+export interface JudgementContext {
+  readonly installationId: string;
+  readonly keys: KeyTable;
+  /** Now, as a timestamp that never goes back. */
+  readonly now: string;
+  readonly usedNonces: ReadonlySet<string>;
+}
+
+/** Whose signatures on it hold. Both keys are set, and `code` is null, when it is authorised. */
+export interface Judgement<T> {
+  /** Null when the bytes are no order at all. */
+  readonly order: T | null;
+  readonly operator: string | null;
+  readonly architect: string | null;
+  readonly code: ErrorCode | null;
+  readonly reason: string | null;
+}
+
+interface Kinds {
+  readonly "scram-order": ScramOrder;
+  readonly "scram-reset": ScramReset;
+}
+
+/**
+ * Judge an order or a reset: two distinct keys, one enrolled as operator and one as architect,
+ * neither expired nor revoked, over an unused nonce, in its time, for this installation. Pure.
+ *
+ * @param envelope untrusted
+ */
+export function judgeOrder<K extends keyof Kinds>(
+  kind: K,
+  envelope: Envelope,
+  context: JudgementContext,
+): Judgement<Kinds[K]> {
+  let order: Kinds[K];
+  try {
+    order = parseStatement(base64Decode(envelope.payload), kind).predicate as Kinds[K];
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    return refused(null, "ERR_SCRAM_ORDER_MALFORMED", error.message);
+  }
+  const judge = signatures(envelope, context);
+  const judged = { order, operator: judge.operator, architect: judge.architect };
+  const wrong = misfit(order, context);
+  if (wrong !== null) return { ...judged, ...wrong };
+  if (judge.operator !== null && judge.architect !== null) {
+    return { ...judged, code: null, reason: null };
+  }
+  if (judge.invalid !== null) {
+    return { ...judged, code: "ERR_SCRAM_ORDER_KEY", reason: judge.invalid };
+  }
+  const has = judge.operator === null ? "no operator's" : "no architect's";
+  const reason = `expected the signatures of an operator and an architect, found ${has} key`;
+  return { ...judged, code: "ERR_SCRAM_ORDER_SIGNATURE", reason };
+}
+
+/** What is wrong with an order whoever signed it. */
+function misfit(
+  order: ScramOrder | ScramReset,
+  { installationId, now, usedNonces }: JudgementContext,
+): { code: ErrorCode; reason: string } | null {
+  if (order.installation_id !== installationId) {
+    const reason = `it is for ${order.installation_id}, this is ${installationId}`;
+    return { code: "ERR_SCRAM_ORDER_INSTALLATION", reason };
+  }
+  if (usedNonces.has(order.nonce)) {
+    return { code: "ERR_SCRAM_ORDER_REPLAYED", reason: "its nonce was used before" };
+  }
+  const early = Date.parse(order.issued_at) > Date.parse(now) + SKEW_MS;
+  if (early || order.expires_at <= now || order.expires_at <= order.issued_at) {
+    const reason = `it is good from ${order.issued_at} to ${order.expires_at}; it is ${now}`;
+    return { code: "ERR_SCRAM_ORDER_EXPIRED", reason };
+  }
+  return null;
+}
+
+/** Signatures are tried against enrolled keys; the envelope's own `keyid` is only a hint. */
+function signatures(
+  envelope: Envelope,
+  { keys, now }: JudgementContext,
+): { operator: string | null; architect: string | null; invalid: string | null } {
+  const message = pae(envelope.payloadType, base64Decode(envelope.payload));
+  const made = envelope.signatures.map(({ sig }) => base64Decode(sig));
+  const found = { operator: null, architect: null, invalid: null } as {
+    operator: string | null;
+    architect: string | null;
+    invalid: string | null;
+  };
+  for (const window of keys.windows) {
+    const { purpose, key_id } = window.record;
+    if (purpose !== "operator" && purpose !== "architect") continue;
+    if (!made.some((signature) => checkSignature(window.key, message, signature))) continue;
+    const refusal = keys.refusal(window, keys.count, now);
+    if (refusal === null) found[purpose] = key_id;
+    else found.invalid = describe(window, refusal);
+  }
+  return found;
+}
+
+function describe({ record }: KeyWindow, refusal: string): string {
+  return `the ${record.purpose}'s key ${record.key_id.slice(0, 16)} is not valid now: ${refusal}`;
+}
+
+function refused(order: null, code: ErrorCode, reason: string): Judgement<never> {
+  return { order, operator: null, architect: null, code, reason };
+}
+
+/**
+ * One envelope with the signatures of both, where both are over the same bytes; else null.
+ * This is how two people authorise an order one after the other.
+ */
+export function mergeSignatures(one: Envelope, other: Envelope): Envelope | null {
+  if (one.payload !== other.payload || one.payloadType !== other.payloadType) return null;
+  const known = new Set(one.signatures.map(({ sig }) => sig));
+  const more = other.signatures.filter(({ sig }) => !known.has(sig));
+  return { ...one, signatures: [...one.signatures, ...more] };
+}

@@ -1,0 +1,85 @@
+import { type ErrorCode, errorCatalogue, fields, formats } from "@sovereign/core";
+import { z } from "zod";
+
+/** Names of the sockets in the kill switch's folder. */
+export const SENTINEL_SOCKET = "sentinel.sock";
+export const ENGINE_SOCKET = "engine.sock";
+
+const id = z.int().min(0);
+const pathId = z.string().regex(/^[A-Za-z0-9_.-]{1,128}$/);
+const process = z.strictObject({ pid: z.int().min(1), started: z.string().max(40) });
+
+/** What a control, an operator's command or an embedding program may say to the sentinel. */
+export const clientMessage = z.discriminatedUnion("t", [
+  z.strictObject({ t: z.literal("hello"), id, process, worker: z.boolean() }),
+  z.strictObject({ t: z.literal("ping"), id }),
+  z.strictObject({ t: z.literal("status"), id }),
+  z.strictObject({ t: z.literal("engine"), id }),
+  /** Kill one path of this connection; answered when it is dead. */
+  z.strictObject({ t: z.literal("kill"), id, path_id: pathId }),
+  z.strictObject({ t: z.literal("order"), id, envelope: fields.json }),
+  z.strictObject({ t: z.literal("authorize"), id, envelope: fields.json }),
+  z.strictObject({ t: z.literal("pending"), id }),
+  z.strictObject({ t: z.literal("resettable"), id }),
+  z.strictObject({ t: z.literal("reset"), id, envelope: fields.json, commit: z.boolean() }),
+  z.strictObject({
+    t: z.literal("register"),
+    id,
+    path_id: pathId,
+    tenant_id: fields.name,
+    run_id: fields.runId,
+    /** True for a path with a termination handler, false for a hook that runs after the kill. */
+    handler: z.boolean(),
+  }),
+  z.strictObject({ t: z.literal("unregister"), id, path_id: pathId }),
+  z.strictObject({ t: z.literal("terminated"), id, path_id: pathId, ok: z.boolean() }),
+]);
+export type ClientMessage = z.infer<typeof clientMessage>;
+
+/** What the sentinel says. `reply` answers the message of that id. */
+export const sentinelMessage = z.discriminatedUnion("t", [
+  z.strictObject({ t: z.literal("reply"), id, result: fields.json }),
+  z.strictObject({
+    t: z.literal("refusal"),
+    id,
+    code: z.string().refine((code) => Object.hasOwn(errorCatalogue, code)) as z.ZodType<ErrorCode>,
+    message: z.string(),
+  }),
+  z.strictObject({
+    t: z.literal("tripped"),
+    event_id: fields.scramEventId,
+    scope: formats.scramScope,
+    reason: formats.scramReason,
+  }),
+  z.strictObject({ t: z.literal("terminate"), path_id: pathId, deadline_ms: z.int().min(0) }),
+]);
+export type SentinelMessage = z.infer<typeof sentinelMessage>;
+
+/** A path that is set up behind its closed gate. */
+export const startedPath = z.strictObject({
+  path_id: pathId,
+  /** The connection to the sentinel of the control that asked for it. */
+  link_id: z.string().max(40),
+  tenant_id: fields.name,
+  run_id: fields.runId,
+  outer: process,
+  inner: process.nullable(),
+  pid_namespace: z.string().max(40).nullable(),
+  groups: z.array(z.string().max(4096)).max(8),
+});
+export type StartedPathMessage = z.infer<typeof startedPath>;
+
+/** What the engine says to the sentinel. */
+export const engineMessage = z.discriminatedUnion("t", [
+  z.strictObject({ t: z.literal("ready") }),
+  z.strictObject({ t: z.literal("started"), path: startedPath }),
+  z.strictObject({ t: z.literal("ended"), path_id: pathId }),
+]);
+export type EngineMessage = z.infer<typeof engineMessage>;
+
+/** What the sentinel says to the engine: only then may the gate open. */
+export const engineOrder = z.discriminatedUnion("t", [
+  z.strictObject({ t: z.literal("admitted"), path_id: pathId }),
+  z.strictObject({ t: z.literal("refused"), path_id: pathId, reason: z.string() }),
+]);
+export type EngineOrder = z.infer<typeof engineOrder>;

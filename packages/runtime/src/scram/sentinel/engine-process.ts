@@ -1,0 +1,80 @@
+import type { ChildProcess } from "node:child_process";
+import type { Socket } from "node:net";
+import { parseFormat, SovereignError } from "@sovereign/core";
+import {
+  type ControlGroups,
+  identify,
+  type ProcessIdentity,
+  startTrustedService,
+} from "../../process/index.ts";
+import { Frames, readFrame } from "../frames.ts";
+import { type EngineMessage, type EngineOrder, engineMessage } from "../protocol.ts";
+import { ENGINE_GROUP } from "../termination.ts";
+
+/** Joins the engine's group, then dies with the sentinel's main thread, whoever kills that. */
+const LAUNCH = `for folder in $1; do echo 0 > "$folder/cgroup.procs" || exit 126; done
+shift; exec setpriv --pdeathsig KILL -- "$@"`;
+
+export interface EngineProcessOptions {
+  /** Node and the engine's program with its arguments. */
+  readonly command: readonly string[];
+  readonly root: ControlGroups;
+  /** Where system programs are looked for, as in `PATH`. */
+  readonly searchPath: string;
+  readonly stderr: number;
+  readonly onMessage: (message: EngineMessage) => void;
+  readonly onExit: () => void;
+}
+
+/** The engine, as its parent sees it: the only launcher of paths. */
+export class EngineProcess {
+  readonly identity: ProcessIdentity;
+  readonly ready: Promise<void>;
+  readonly #child: ChildProcess;
+  readonly #frames: Frames;
+
+  constructor(options: EngineProcessOptions) {
+    const group = options.root.child(ENGINE_GROUP);
+    this.#child = startTrustedService(
+      "engine",
+      "/bin/sh",
+      ["-c", LAUNCH, "sh", group.folders.join(" "), ...options.command],
+      {
+        env: { PATH: options.searchPath },
+        stdio: ["ignore", "ignore", options.stderr, "pipe"],
+        detached: false,
+      },
+    );
+    const { pid } = this.#child;
+    const identity = pid === undefined ? null : identify(pid);
+    if (identity === null) {
+      throw new SovereignError("ERR_SCRAM_SENTINEL_START", "The engine could not be started.");
+    }
+    this.identity = identity;
+    let announce: () => void = () => undefined;
+    let fail: (error: Error) => void = () => undefined;
+    this.ready = new Promise((resolve, reject) => {
+      announce = resolve;
+      fail = reject;
+    });
+    this.ready.catch(() => undefined);
+    this.#frames = new Frames(this.#child.stdio[3] as unknown as Socket, (_, content) => {
+      const message = parseFormat(engineMessage, readFrame(content), "engine message");
+      if (message.t === "ready") announce();
+      else options.onMessage(message);
+    });
+    this.#child.on("exit", () => {
+      fail(new SovereignError("ERR_SANDBOX_ENGINE_LOST", "The engine has ended."));
+      options.onExit();
+    });
+  }
+
+  send(order: EngineOrder): void {
+    this.#frames.sendJson(order);
+  }
+
+  /** Dead at once, whatever it is doing. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+  }
+}

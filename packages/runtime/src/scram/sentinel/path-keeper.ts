@@ -1,0 +1,212 @@
+import type { JsonObject, KillReceipt, ScramScope } from "@sovereign/core";
+import type { Clock } from "../../kernel/index.ts";
+import type { ControlGroups, ProcessIdentity } from "../../process/index.ts";
+import type { EngineMessage, StartedPathMessage } from "../protocol.ts";
+import type { WorkOwner } from "../scope.ts";
+import {
+  findOurs,
+  findUnregistered,
+  killPaths,
+  type KillTargets,
+  type LivePath,
+} from "../termination.ts";
+import { DeadMan } from "./dead-man.ts";
+import { EngineProcess } from "./engine-process.ts";
+import { PathRegistry } from "./registry.ts";
+
+/** A path that is being set up is not on the list yet; one that is older should be. */
+const DISCOVERY_GRACE_MS = 10_000;
+
+export interface PathKeeperOptions {
+  readonly name: string;
+  readonly root: ControlGroups;
+  readonly clock: Clock;
+  readonly maxTerminationMs: number;
+  readonly engineCommand: readonly string[];
+  readonly searchPath: string;
+  /** Where the engine's messages for people go. */
+  readonly stderr: number;
+  /** Null when a path of this owner may be admitted, else why not. */
+  readonly refusal: (owner: WorkOwner) => string | null;
+  /** Whether whoever asked for the path is still there. */
+  readonly isLinked: (linkId: string) => boolean;
+  readonly log: (event: string, data: JsonObject) => void;
+  /** The engine ended by itself while paths lived. */
+  readonly onFault: (why: string) => void;
+}
+
+/** Owns the engine, the dead-man and the list of live paths; nobody else kills. */
+export class PathKeeper {
+  readonly #options: PathKeeperOptions;
+  readonly #registry = new PathRegistry();
+  /** Paths that a stop is killing: who asks for their death waits for it. */
+  readonly #dying = new Map<string, Promise<void>>();
+  readonly #strangers = new Map<string, number>();
+  #deadMan: DeadMan | null = null;
+  #engine: EngineProcess | null = null;
+  #admittedWhileTripped = 0;
+
+  constructor(options: PathKeeperOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#registry.size;
+  }
+
+  get level(): KillReceipt["rung"] {
+    return this.#options.root.killable ? "G3" : "G2";
+  }
+
+  get pids(): { engine: number | null; dead_man: number | null } {
+    const engine = this.#engine?.identity.pid ?? null;
+    return { engine, dead_man: this.#deadMan?.pid ?? null };
+  }
+
+  /** Paths whose gate was opened although a stop covered them. Must stay 0. */
+  get admittedWhileTripped(): number {
+    return this.#admittedWhileTripped;
+  }
+
+  watchOver(): void {
+    this.#deadMan = new DeadMan(this.#options.root, () => {
+      this.#options.log("deadman.lost", {});
+    });
+  }
+
+  /** The engine, started where none runs. */
+  startEngine(): EngineProcess {
+    if (this.#engine !== null) return this.#engine;
+    const { engineCommand, root, stderr, searchPath } = this.#options;
+    const engine: EngineProcess = new EngineProcess({
+      command: engineCommand,
+      root,
+      searchPath,
+      stderr,
+      onMessage: (message) => {
+        this.#onEngine(engine, message);
+      },
+      onExit: () => {
+        this.#onEngineExit(engine);
+      },
+    });
+    this.#engine = engine;
+    this.#deadMan?.watch(engine.identity);
+    return engine;
+  }
+
+  /** What a stop of this scope kills. From here on the engine's end is no fault. */
+  targets(scope: ScramScope): { paths: LivePath[]; engine: ProcessIdentity | null } {
+    const paths = this.#registry.covered(scope);
+    if (scope.kind !== "all") return { paths, engine: null };
+    const engine = this.#engine?.identity ?? null;
+    this.#engine = null;
+    return { paths, engine };
+  }
+
+  /** While `work` stops this scope, whoever asks for the death of a covered path waits for it. */
+  async during<T extends { readonly stragglers: number }>(
+    scope: ScramScope,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const covered = this.#registry.covered(scope).map(({ path_id }) => path_id);
+    const working = work();
+    const settled = working.then(
+      () => undefined,
+      () => undefined,
+    );
+    for (const id of covered) this.#dying.set(id, settled);
+    try {
+      const result = await working;
+      if (result.stragglers === 0) this.#registry.remove(...covered);
+      return result;
+    } finally {
+      for (const id of covered) this.#dying.delete(id);
+    }
+  }
+
+  /** Kill the paths of a connection, or one of them; resolves when they are dead. */
+  async killPathsOf(linkId: string, pathId: string | null): Promise<void> {
+    const wanted = this.#registry.filter(
+      (path) => path.link_id === linkId && (pathId === null || path.path_id === pathId),
+    );
+    for (const { path_id } of wanted) await this.#dying.get(path_id);
+    const paths = wanted.filter(({ path_id }) => this.#registry.has(path_id));
+    if (paths.length === 0) return;
+    const report = await this.#kill({ paths, everything: false, engine: null });
+    if (report.stragglers.length > 0) this.#options.onFault("paths did not die");
+    this.#registry.remove(...paths.map(({ path_id }) => path_id));
+  }
+
+  /** Kill all that is ours, of this sentinel or of one before it. */
+  async killAll(): Promise<{ found: number; stragglers: number }> {
+    const engine = this.#engine?.identity ?? null;
+    this.#engine = null;
+    const paths = this.#registry.filter(() => true);
+    const found = this.living().length;
+    if (found === 0 && engine === null) return { found, stragglers: 0 };
+    const report = await this.#kill({ paths, everything: true, engine });
+    this.#registry.remove(...paths.map(({ path_id }) => path_id));
+    return { found, stragglers: report.stragglers.length };
+  }
+
+  /** All living processes of ours, by a sweep of the process table. */
+  living(): ProcessIdentity[] {
+    return findOurs({ name: this.#options.name, paths: [], everything: true });
+  }
+
+  /** Look for processes of ours that no path on the list accounts for. */
+  discover(): string[] {
+    const now = this.#options.clock.monotonicMs();
+    const engine = this.#engine?.identity ?? null;
+    const found = findUnregistered(this.#options.name, this.#registry.ids, engine);
+    for (const id of this.#strangers.keys()) if (!found.has(id)) this.#strangers.delete(id);
+    for (const id of found) if (!this.#strangers.has(id)) this.#strangers.set(id, now);
+    return this.unregistered();
+  }
+
+  /** Those that were found, and have been there for too long to be only beginning. */
+  unregistered(): string[] {
+    const since = this.#options.clock.monotonicMs() - DISCOVERY_GRACE_MS;
+    return [...this.#strangers].filter(([, seen]) => seen < since).map(([id]) => id);
+  }
+
+  async close(): Promise<void> {
+    await this.killAll();
+    this.#deadMan?.dismiss();
+    this.#options.root.remove();
+  }
+
+  #kill(what: Pick<KillTargets, "paths" | "everything" | "engine">): ReturnType<typeof killPaths> {
+    const { name, root, clock, maxTerminationMs } = this.#options;
+    const deadline = clock.monotonicMs() + maxTerminationMs;
+    return killPaths({ name, root, ...what }, () => clock.monotonicMs(), deadline);
+  }
+
+  #onEngine(engine: EngineProcess, message: EngineMessage): void {
+    if (message.t === "started") this.#admit(engine, message.path);
+    if (message.t === "ended") this.#registry.remove(message.path_id);
+  }
+
+  /** INVARIANT: a path is on the list before its first instruction runs. */
+  #admit(engine: EngineProcess, path: StartedPathMessage): void {
+    const { path_id } = path;
+    const refusal = this.#options.refusal(path);
+    if (refusal !== null || !this.#options.isLinked(path.link_id) || engine !== this.#engine) {
+      const reason = refusal ?? "whoever asked for it is gone";
+      engine.send({ t: "refused", path_id, reason });
+      return;
+    }
+    this.#registry.add(path);
+    engine.send({ t: "admitted", path_id });
+    if (this.#options.refusal(path) !== null) this.#admittedWhileTripped += 1;
+  }
+
+  #onEngineExit(engine: EngineProcess): void {
+    if (engine !== this.#engine) return;
+    this.#engine = null;
+    const paths = this.#registry.size;
+    this.#options.log("engine.lost", { pid: engine.identity.pid, paths });
+    if (paths > 0) this.#options.onFault(`the engine ended while ${paths} paths lived`);
+  }
+}

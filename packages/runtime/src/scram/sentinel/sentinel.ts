@@ -1,0 +1,468 @@
+import { chmodSync, closeSync, openSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { join } from "node:path";
+import { type JsonObject, type JsonValue, type Signer, SovereignError } from "@sovereign/core";
+import type { Clock } from "../../kernel/index.ts";
+import { ControlGroups } from "../../process/index.ts";
+import type { ScramConfig } from "../config.ts";
+import { EnvelopeStore } from "../envelope-store.ts";
+import { Journal } from "../journal.ts";
+import { keyFileStamp, readKeyFile, type SentinelKeys } from "../key-file.ts";
+import { ScramLatch } from "../latch.ts";
+import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
+import { type Activation, type ActivationParts, activate } from "./activation.ts";
+import { EmbeddedPaths } from "./embedded.ts";
+import { Link } from "./links.ts";
+import { groupNameOf } from "./names.ts";
+import { type OrderDecision, OrderDesk } from "./orders.ts";
+import { PathKeeper } from "./path-keeper.ts";
+import { passesSelfTest } from "./self-test.ts";
+import { type Signal, watchSignalFile } from "./signal-file.ts";
+import { StopBook } from "./stop-book.ts";
+import { Watchdog } from "./watchdog.ts";
+
+const DISCOVERY_MS = 1000;
+const SELF_TEST_MS = 1000;
+const WARM_UP = 20;
+const IDLE_CHECK_MS = 50;
+const REFUSALS_MAX = 100;
+
+export interface SentinelOptions {
+  /** The kill switch's folder; the working folder of this process. */
+  readonly folder: string;
+  readonly config: ScramConfig;
+  readonly clock: Clock;
+  readonly engineCommand: readonly string[];
+  /** Where the engine looks for system programs, as in `PATH`. */
+  readonly searchPath: string;
+  /** The power to sign receipts; null where the key is missing or locked. */
+  readonly signer: (keys: SentinelKeys | null) => Promise<Signer | null>;
+}
+
+/** One process for one data folder: judges orders, stops, and records. */
+export class Sentinel {
+  readonly #options: SentinelOptions;
+  readonly #name: string;
+  readonly #latch: ScramLatch;
+  readonly #journal: Journal;
+  readonly #envelopes: EnvelopeStore;
+  readonly #root: ControlGroups;
+  readonly #stops: StopBook;
+  readonly #paths: PathKeeper;
+  readonly #embedded = new EmbeddedPaths();
+  readonly #links = new Map<string, Link>();
+  readonly #desk: OrderDesk;
+  readonly #watchdog: Watchdog;
+  readonly #stderr: number;
+  #keys: SentinelKeys | null = null;
+  #keysStamp = "";
+  #running = 0;
+  #nextLink = 0;
+  #idleSince: number;
+  #refusals = 0;
+  #authorizedReset: string | null = null;
+  #ended: () => void = () => undefined;
+
+  constructor(options: SentinelOptions) {
+    const { folder, config, clock, engineCommand, searchPath } = options;
+    this.#options = options;
+    this.#name = groupNameOf(folder);
+    this.#latch = new ScramLatch(folder);
+    this.#journal = Journal.open(join(folder, "journal.jsonl"));
+    this.#envelopes = new EnvelopeStore(join(folder, "envelopes"));
+    this.#root = ControlGroups.root(this.#name);
+    this.#stops = new StopBook(this.#latch, this.#journal);
+    this.#stderr = openSync(join(folder, "engine.log"), "a", 0o600);
+    this.#paths = new PathKeeper({
+      name: this.#name,
+      root: this.#root,
+      clock,
+      maxTerminationMs: config.max_termination_ms,
+      engineCommand,
+      searchPath,
+      stderr: this.#stderr,
+      refusal: (owner) => this.#stops.refusal(owner),
+      isLinked: (linkId) => this.#links.has(linkId),
+      log: (event, data) => {
+        this.#log(event, data);
+      },
+      onFault: (why) => void this.#stopOnFault("engine_fault", why),
+    });
+    this.#currentKeys();
+    this.#desk = new OrderDesk({
+      keys: () => this.#currentKeys(),
+      clock,
+      journal: this.#journal,
+      windowMs: config.authorization_timeout_seconds * 1000,
+    });
+    this.#watchdog = new Watchdog(config.hardware_watchdog);
+    this.#idleSince = clock.monotonicMs();
+  }
+
+  /** Serve until nobody needs it. */
+  async run(): Promise<void> {
+    await this.#recover();
+    this.#latch.reserve();
+    for (let round = 0; round < WARM_UP; round++) passesSelfTest();
+    const server = await this.#listen();
+    this.#paths.watchOver();
+    if (!this.#stops.everythingStopped) this.#paths.startEngine();
+    const { folder, config } = this.#options;
+    const duties = [
+      watchSignalFile(folder, config.sentinel_path, (signal) => void this.#onSignal(signal)),
+      every(SELF_TEST_MS, () => {
+        if (!passesSelfTest()) void this.fault("the known-answer test of orders failed");
+      }),
+      every(DISCOVERY_MS, () => {
+        this.#discover();
+      }),
+      every(IDLE_CHECK_MS, () => {
+        this.#obeyLatch();
+        this.#leaveWhenIdle();
+      }),
+    ];
+    await new Promise<void>((resolve) => {
+      this.#ended = resolve;
+    });
+    for (const end of duties) end();
+    server.close();
+    await this.#paths.close();
+    this.#watchdog.close();
+    rmSync(SENTINEL_SOCKET, { force: true });
+    this.#log("sentinel.stopped", { pid: process.pid });
+    closeSync(this.#stderr);
+  }
+
+  /** Kill all paths and leave, without tripping: for an orderly shutdown of the machine. */
+  async shutdown(): Promise<void> {
+    await this.#paths.killAll();
+    this.#ended();
+  }
+
+  /** The last resort of a program that no longer knows its own state. */
+  async fault(why: string): Promise<void> {
+    await this.#stopOnFault("sentinel_fault", why);
+  }
+
+  /** What a sentinel before us left behind is dead before anything else happens. */
+  async #recover(): Promise<void> {
+    const last = this.#journal.lines.at(-1)?.event;
+    const unclean = last !== undefined && last !== "sentinel.stopped";
+    const { found, stragglers } = await this.#paths.killAll();
+    this.#log("sentinel.started", { pid: process.pid, unclean, left: found });
+    for (const stop of this.#stops.interrupted()) {
+      const why = "the sentinel died while it stopped; what it left is dead now";
+      const activation = { ...this.#unauthorized("sentinel_fault", why), ...stop };
+      await this.#activate(activation, stop.event_id);
+    }
+    // What is latched and recorded is nothing new.
+    for (const stop of this.#stops.inForce() ?? []) this.#stops.add(stop);
+    if (stragglers > 0) await this.fault("processes of an earlier sentinel did not die");
+  }
+
+  async #listen(): Promise<Server> {
+    // We hold the lock: a socket that is there is a dead one's.
+    rmSync(SENTINEL_SOCKET, { force: true });
+    const server = createServer((socket) => {
+      const id = `link-${this.#nextLink++}`;
+      const link = new Link(id, socket, {
+        onMessage: (from, message) => this.#onMessage(from, message),
+        onGarbage: (_, error) => {
+          this.#refused("garbage", error.message);
+        },
+      });
+      this.#links.set(id, link);
+      socket.on("close", () => {
+        this.#links.delete(id);
+        this.#embedded.remove(id, null);
+        // Dead control: nobody is left to record what its paths do.
+        void this.#paths.killPathsOf(id, null);
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(SENTINEL_SOCKET, resolve);
+    });
+    chmodSync(SENTINEL_SOCKET, 0o600);
+    return server;
+  }
+
+  #leaveWhenIdle(): void {
+    const { clock, config } = this.#options;
+    const now = clock.monotonicMs();
+    const needed =
+      [...this.#links.values()].some(({ worker }) => worker) ||
+      this.#paths.size + this.#embedded.size + this.#running > 0 ||
+      this.#desk.waiting ||
+      this.#stops.unlatched;
+    if (needed) this.#idleSince = now;
+    else if (now - this.#idleSince > config.linger_seconds * 1000) this.#ended();
+  }
+
+  /** Processes of ours that no path on the list accounts for are an incident. */
+  #discover(): void {
+    const found = this.#paths.discover();
+    if (found.length === 0 || this.#stops.everythingStopped) return;
+    this.#log("discovery.found", { unregistered: found.slice(0, 20) });
+    if (!this.#options.config.strict_discovery) return;
+    void this.#stopOnFault("invariant", `${found.length} execution paths are not on the list`);
+  }
+
+  #obeyLatch(): void {
+    if (this.#running > 0) return;
+    const why = this.#stops.strange();
+    if (why !== null) void this.#stopOnFault("invariant", why);
+  }
+
+  #onMessage(link: Link, message: ClientMessage): Promise<JsonValue> {
+    const control = this.#onControl(link, message);
+    return control ?? this.#onOrder(message, this.#options.clock.monotonicMs());
+  }
+
+  /** What controls and embedding programs say. Null for what is about orders. */
+  #onControl(link: Link, message: ClientMessage): Promise<JsonValue> | null {
+    switch (message.t) {
+      case "hello":
+        link.process = message.process;
+        link.worker = message.worker;
+        return Promise.resolve({ link_id: link.id, name: this.#name });
+      case "ping":
+        return Promise.resolve({});
+      case "status":
+        return Promise.resolve(this.#status());
+      case "engine":
+        return this.#readyEngine();
+      case "kill":
+        return this.#paths.killPathsOf(link.id, message.path_id).then(() => ({}));
+      case "register":
+        return this.#register(link, message);
+      case "unregister":
+        this.#embedded.remove(link.id, message.path_id);
+        return Promise.resolve({});
+      case "terminated":
+        this.#embedded.terminated(link.id, message.path_id, message.ok);
+        return Promise.resolve({});
+      default:
+        return null;
+    }
+  }
+
+  async #onOrder(message: ClientMessage, receivedAt: number): Promise<JsonValue> {
+    switch (message.t) {
+      case "order":
+        return this.#decided(this.#desk.receive(message.envelope, "local", receivedAt));
+      case "authorize":
+        return this.#decided(this.#desk.authorize(message.envelope, "local", receivedAt));
+      case "pending":
+        return { envelope: this.#desk.pending() };
+      case "resettable":
+        return { event_ids: this.#stops.resettable() };
+      case "reset":
+        return this.#reset(message.envelope, message.commit);
+      default:
+        throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", `Unknown message ${message.t}.`);
+    }
+  }
+
+  async #register(
+    link: Link,
+    message: Extract<ClientMessage, { t: "register" }>,
+  ): Promise<JsonValue> {
+    const { path_id, tenant_id, run_id, handler } = message;
+    const refusal = this.#stops.refusal(message);
+    if (refusal !== null) {
+      throw new SovereignError("ERR_SCRAM_TRIPPED", `The kill switch is ${refusal}.`);
+    }
+    this.#embedded.add({ path_id, tenant_id, run_id, handler, link_id: link.id }, link);
+    return Promise.resolve({});
+  }
+
+  async #readyEngine(): Promise<JsonValue> {
+    if (this.#stops.everythingStopped) {
+      throw new SovereignError("ERR_SCRAM_TRIPPED", "The kill switch is tripped: no engine runs.");
+    }
+    const engine = this.#paths.startEngine();
+    await engine.ready;
+    return { pid: engine.identity.pid };
+  }
+
+  #status(): JsonObject {
+    const stops = this.#stops.inForce();
+    return {
+      state: this.#running > 0 ? "EXECUTING" : this.#stops.state(this.#desk.waiting),
+      stops: (stops ?? []).map((stop) => ({ ...stop })),
+      readable: stops !== null,
+      pid: process.pid,
+      ...this.#paths.pids,
+      paths: this.#paths.size + this.#embedded.size,
+      level: this.#paths.level,
+      watchdog: this.#watchdog.held,
+    };
+  }
+
+  /** The keys of now: the file is read again when it has changed. */
+  #currentKeys(): SentinelKeys | null {
+    const { folder } = this.#options;
+    const stamp = keyFileStamp(folder);
+    if (stamp !== this.#keysStamp) {
+      this.#keys = readKeyFile(folder, this.#keys);
+      this.#keysStamp = stamp;
+    }
+    return this.#keys;
+  }
+
+  async #onSignal(signal: Signal): Promise<void> {
+    const receivedAt = this.#options.clock.monotonicMs();
+    if (signal.kind === "refused") {
+      this.#refused(signal.code, `signal file: ${signal.why}`);
+      return;
+    }
+    if (signal.kind === "order") {
+      const decision = this.#desk.receive(signal.envelope, "local", receivedAt);
+      if (decision.kind === "activate") await this.#activate(decision.activation);
+      else if (decision.kind === "refuse") this.#refused(decision.code, decision.reason);
+      return;
+    }
+    const doubt = signal.kind === "unreadable";
+    const why = doubt ? `signal file: ${signal.why}` : "a signal file carries no key";
+    const reason = doubt ? "sentinel_trigger" : signal.reason;
+    await this.#activate({ ...this.#unauthorized("signal_file", why), reason, receivedAt });
+  }
+
+  async #decided(decision: OrderDecision): Promise<JsonValue> {
+    if (decision.kind === "refuse") {
+      this.#refused(decision.code, decision.reason);
+      throw new SovereignError(decision.code, `The order is refused: ${decision.reason}.`);
+    }
+    if (decision.kind === "pending") {
+      const { orderId: order_id, missing } = decision;
+      this.#log("authorization.pending", { order_id, missing });
+      return { pending: { order_id, missing } };
+    }
+    return this.#activate(decision.activation);
+  }
+
+  async #stopOnFault(trigger: Activation["trigger"], why: string): Promise<void> {
+    const reason = trigger === "invariant" ? "invariant_violation" : "system_critical";
+    await this.#activate({ ...this.#unauthorized(trigger, why), reason });
+  }
+
+  #unauthorized(trigger: Activation["trigger"], refusal: string): Activation {
+    return {
+      scope: { kind: "all" },
+      reason: "sentinel_trigger",
+      trigger,
+      authorized: false,
+      refusal: refusal.slice(0, 500),
+      order: null,
+      nonce: null,
+      operator: null,
+      architect: null,
+      metadata: {},
+      receivedAt: this.#options.clock.monotonicMs(),
+    };
+  }
+
+  async #activate(activation: Activation, resumed: string | null = null): Promise<JsonValue> {
+    this.#running += 1;
+    try {
+      const { result } = await this.#paths.during(activation.scope, async () => {
+        const done = await activate(this.#parts(), activation, resumed);
+        return { result: done, stragglers: done.body.stragglers.length };
+      });
+      const { event, receipt, body } = result;
+      return { event, receipt, body };
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  #parts(): ActivationParts {
+    const { config, clock, signer } = this.#options;
+    return {
+      name: this.#name,
+      installationId: this.#keys?.installationId ?? `ins_${"0".repeat(20)}`,
+      config,
+      clock,
+      latch: this.#latch,
+      journal: this.#journal,
+      envelopes: this.#envelopes,
+      root: this.#root,
+      level: this.#paths.level,
+      watchdogHeld: () => this.#watchdog.held,
+      signer: () => signer(this.#currentKeys()),
+      targets: (scope) => this.#paths.targets(scope),
+      unregistered: () => this.#paths.unregistered().length,
+      admittedWhileTripped: () => this.#paths.admittedWhileTripped,
+      endEmbedded: (scope, deadline) =>
+        this.#embedded.end(scope, deadline, () => clock.monotonicMs()),
+      runHooks: (scope) => this.#embedded.runHooks(scope),
+      announce: (stop) => {
+        this.#stops.add(stop);
+        const { event_id, scope, reason } = stop;
+        for (const link of this.#links.values()) {
+          link.push({ t: "tripped", event_id, scope, reason });
+        }
+      },
+    };
+  }
+
+  /** Twice: authorised, which is recorded and goes into the ledger, and then carried out. */
+  async #reset(value: JsonValue, commit: boolean): Promise<JsonValue> {
+    const digest = JSON.stringify(value);
+    const { envelope, reset } = this.#desk.reset(value);
+    const open = this.#stops.resettable();
+    if (open.length === 0) {
+      throw new SovereignError("ERR_SCRAM_NOT_TRIPPED", "The kill switch is not tripped.");
+    }
+    this.#refuseReset(reset.event_ids, open, commit && this.#authorizedReset !== digest);
+    const { reset_id, event_ids, statement, nonce } = reset;
+    const envelopes = { reset: this.#envelopes.put(envelope) };
+    if (!commit) {
+      this.#authorizedReset = digest;
+      this.#log("reset.authorized", { reset_id, event_ids, statement, envelopes });
+      return Promise.resolve({ authorized: true });
+    }
+    // Recorded first: a reset that is not recorded did not happen.
+    this.#log("scram.reset", { reset_id, event_ids, statement, nonce, envelopes });
+    this.#desk.use(nonce);
+    this.#authorizedReset = null;
+    this.#stops.lift(event_ids);
+    return this.#status();
+  }
+
+  #refuseReset(wanted: readonly string[], open: readonly string[], unknown: boolean): void {
+    const stranger = wanted.find((id) => !open.includes(id));
+    const living = this.#stops.everythingStopped ? this.#paths.living().length : 0;
+    let why: string | null = null;
+    if (this.#running > 0) why = "a stop is being executed";
+    else if (unknown) why = "it was not authorised and recorded first";
+    else if (stranger !== undefined) why = `${stranger} is not in force`;
+    else if (living > 0) why = `${living} processes still live`;
+    if (why === null) return;
+    this.#refused("ERR_SCRAM_RESET_REFUSED", why);
+    throw new SovereignError("ERR_SCRAM_RESET_REFUSED", `The reset is refused: ${why}.`);
+  }
+
+  #refused(code: string, reason: string): void {
+    this.#refusals += 1;
+    // A flood must not fill the disk.
+    if (this.#refusals > REFUSALS_MAX) return;
+    try {
+      this.#log("order.refused", { code, reason: reason.slice(0, 300) });
+    } catch {
+      // Nothing was done that needs a record.
+    }
+  }
+
+  #log(event: string, data: JsonObject): void {
+    this.#journal.append(event, this.#options.clock.now().toISOString(), data);
+  }
+}
+
+function every(ms: number, work: () => void): () => void {
+  const timer = setInterval(work, ms);
+  return () => {
+    clearInterval(timer);
+  };
+}

@@ -1,0 +1,135 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  watch,
+} from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type Envelope,
+  type ErrorCode,
+  fields,
+  formats,
+  isSovereignError,
+  parseEnvelope,
+  parseStrictJson,
+  type ScramReason,
+} from "@sovereign/core";
+import { z } from "zod";
+
+const BYTES_MAX = 64 * 1024;
+/** A file that is being written gets this long to become whole. */
+const WHOLE_MS = 100;
+/** Beside the system's notification, which may be lost. */
+const POLL_MS = 100;
+
+const activation = z.strictObject({
+  command: z.literal("SCRAM_ACTIVATE"),
+  timestamp: z.string().max(64),
+  pid: fields.count,
+  reason: z.string().max(200),
+});
+
+/** What a signal file says. */
+export type Signal =
+  | { readonly kind: "order"; readonly envelope: Envelope }
+  /** Whoever may write here may stop: it needs no key, and is recorded as without. */
+  | { readonly kind: "activate"; readonly reason: ScramReason }
+  /** The right owner wrote something else: in doubt, stop. */
+  | { readonly kind: "unreadable"; readonly why: string }
+  /** Not a plain file of ours: not obeyed, and recorded. */
+  | { readonly kind: "refused"; readonly code: ErrorCode; readonly why: string };
+
+/**
+ * Watch for the signal file: a trigger that needs neither a socket nor a start of Node.
+ * @returns a function that stops watching
+ */
+export function watchSignalFile(
+  folder: string,
+  name: string,
+  onSignal: (signal: Signal) => void,
+): () => void {
+  const path = join(folder, name);
+  let busy = false;
+  const look = async (): Promise<void> => {
+    if (busy) return;
+    busy = true;
+    try {
+      const signal = await readSignal(path);
+      if (signal === null) return;
+      // What is not obeyed is kept for whoever looks into it.
+      if (signal.kind === "refused") renameSync(path, `${path}.refused`);
+      else rmSync(path, { force: true });
+      onSignal(signal);
+    } catch {
+      // It went away, or cannot be moved: the next look finds it again, or does not.
+    } finally {
+      busy = false;
+    }
+  };
+  const watcher = watch(folder, (_, changed) => {
+    if (changed === name || changed === null) void look();
+  });
+  watcher.on("error", () => undefined);
+  const timer = setInterval(() => void look(), POLL_MS);
+  void look();
+  return () => {
+    watcher.close();
+    clearInterval(timer);
+  };
+}
+
+/** Read the file if there is one; a half-written one is given a moment to become whole. */
+export async function readSignal(path: string): Promise<Signal | null> {
+  const first = readOnce(path);
+  if (first?.kind !== "unreadable") return first;
+  await sleep(WHOLE_MS);
+  return readOnce(path) ?? first;
+}
+
+function readOnce(path: string): Signal | null {
+  let file: number;
+  try {
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return null;
+    const why = code === "ELOOP" ? "it is a symbolic link" : `it cannot be opened: ${String(code)}`;
+    return refused(why);
+  }
+  try {
+    const found = fstatSync(file);
+    if (!found.isFile()) return refused("it is not a plain file");
+    if (found.uid !== 0 && found.uid !== process.getuid?.())
+      return refused(`it belongs to user ${found.uid}`);
+    if ((found.mode & 0o022) !== 0) return refused("others may write it");
+    if (found.size > BYTES_MAX) return { kind: "unreadable", why: `it has ${found.size} bytes` };
+    const bytes = Buffer.alloc(BYTES_MAX);
+    return parseSignal(bytes.subarray(0, readSync(file, bytes, 0, BYTES_MAX, 0)));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** @param bytes untrusted, but from a file that only the owner may write */
+export function parseSignal(bytes: Uint8Array): Signal {
+  try {
+    const value = parseStrictJson(bytes);
+    const command = activation.safeParse(value);
+    if (!command.success) return { kind: "order", envelope: parseEnvelope(value) };
+    const reason = formats.scramReason.safeParse(command.data.reason);
+    return { kind: "activate", reason: reason.success ? reason.data : "sentinel_trigger" };
+  } catch (error) {
+    const why = isSovereignError(error) ? error.message : "it cannot be read";
+    return { kind: "unreadable", why: why.slice(0, 300) };
+  }
+}
+
+function refused(why: string): Signal {
+  return { kind: "refused", code: "ERR_SCRAM_ORDER_MALFORMED", why };
+}

@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Envelope, JsonValue } from "@sovereign/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Journal } from "../../src/scram/index.ts";
+import { OrderDesk, type OrderSource } from "../../src/scram/sentinel/orders.ts";
+import { INSTALLATION, NOW, ScramKeys, signOrder, signReset } from "../support/scram-keys.ts";
+import { TestClock } from "../support/world.ts";
+
+let folder: string;
+let clock: TestClock;
+let journal: Journal;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sov-desk-"));
+  clock = new TestClock();
+  clock.ms = Date.parse(NOW);
+  journal = Journal.open(join(folder, "journal.jsonl"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const keys = new ScramKeys();
+const { operator, architect, secondOperator } = keys;
+
+function desk(): OrderDesk {
+  const known = { installationId: INSTALLATION, keys: keys.table };
+  return new OrderDesk({ keys: () => known, clock, journal, windowMs: 30_000 });
+}
+
+const asValue = (envelope: Envelope): JsonValue => envelope;
+
+describe("the desk", () => {
+  it("sets off an order with both keys, for the scope that it names", () => {
+    const order = keys.order({ scope: { kind: "tenant", tenant_id: "acme" } });
+    const decision = desk().receive(asValue(signOrder(order, operator, architect)), "local", 0);
+    expect(decision).toMatchObject({
+      kind: "activate",
+      activation: { authorized: true, scope: { tenant_id: "acme" }, trigger: "order" },
+    });
+  });
+
+  it.each<[string, OrderSource, string]>([
+    ["stops everything for one who holds the socket", "local", "activate"],
+    ["is refused to a stranger on a network", "network", "refuse"],
+  ])("takes a failed authorisation as a reason to stop: it %s", (_, source, kind) => {
+    const narrow = keys.order({ scope: { kind: "tenant", tenant_id: "acme" } });
+    const badly = asValue(signOrder(narrow, operator, secondOperator));
+    const decision = desk().receive(badly, source, 0);
+    expect(decision.kind).toBe(kind);
+    if (decision.kind !== "activate") return;
+    expect(decision.activation).toMatchObject({ authorized: false, scope: { kind: "all" } });
+    expect(decision.activation.refusal).toContain("ERR_SCRAM_ORDER_SIGNATURE");
+  });
+
+  it.each<[string, JsonValue]>([
+    ["a number", 7],
+    ["an envelope without signatures", { payload: "", payloadType: "x", signatures: [] }],
+    ["a reset", asValue(signReset(keys.reset(), operator, architect))],
+  ])("refuses what is no order: %s", (_, value) => {
+    expect(desk().receive(value, "local", 0)).toMatchObject({
+      kind: "refuse",
+      code: "ERR_SCRAM_ORDER_MALFORMED",
+    });
+  });
+
+  it("refuses an order that was used before, also after a restart", () => {
+    const envelope = asValue(signOrder(keys.order(), operator, architect));
+    const first = desk();
+    expect(first.receive(envelope, "local", 0).kind).toBe("activate");
+    const again = { kind: "refuse", code: "ERR_SCRAM_ORDER_REPLAYED" };
+    expect(first.receive(envelope, "local", 0)).toMatchObject(again);
+    journal.append("scram.activated", NOW, { nonce: keys.order().nonce });
+    journal = Journal.open(join(folder, "journal.jsonl"));
+    expect(desk().receive(envelope, "local", 0)).toMatchObject(again);
+  });
+
+  it("holds the first signature for the second, and then sets the order off", () => {
+    const one = desk();
+    const order = keys.order();
+    expect(one.authorize(asValue(signOrder(order, operator)), "local", 0)).toMatchObject({
+      kind: "pending",
+      missing: "architect",
+    });
+    expect(one.waiting).toBe(true);
+    clock.ms += 29_000;
+    expect(one.authorize(asValue(signOrder(order, architect)), "local", 0)).toMatchObject({
+      kind: "activate",
+      activation: { authorized: true },
+    });
+  });
+
+  it("lets the first signature lapse, and records that", () => {
+    const one = desk();
+    const order = keys.order();
+    one.authorize(asValue(signOrder(order, operator)), "local", 0);
+    clock.ms += 31_000;
+    expect(one.waiting).toBe(false);
+    expect(journal.lines.map(({ event }) => event)).toEqual(["authorization.lapsed"]);
+    expect(one.authorize(asValue(signOrder(order, architect)), "local", 0)).toMatchObject({
+      kind: "pending",
+      missing: "operator",
+    });
+  });
+
+  it("resets by both keys, and by nothing less", () => {
+    const good = asValue(signReset(keys.reset(), operator, architect));
+    expect(desk().reset(good).reset.statement).toBe("all clear");
+    for (const [value, code] of [
+      [asValue(signReset(keys.reset(), operator)), "ERR_SCRAM_ORDER_SIGNATURE"],
+      [asValue(signOrder(keys.order(), operator, architect)), "ERR_SCRAM_ORDER_MALFORMED"],
+      ["nothing", "ERR_SCRAM_ORDER_MALFORMED"],
+    ] as const) {
+      expect(() => desk().reset(value)).toThrow(expect.objectContaining({ code }));
+    }
+  });
+
+  it("stops for an order where no key is enrolled, and resets for none", () => {
+    const bare = new OrderDesk({ keys: () => null, clock, journal, windowMs: 1 });
+    const order = asValue(signOrder(keys.order(), operator, architect));
+    expect(bare.receive(order, "local", 0)).toMatchObject({
+      kind: "activate",
+      activation: { authorized: false },
+    });
+    const reset = asValue(signReset(keys.reset(), operator, architect));
+    expect(() => bare.reset(reset)).toThrow(
+      expect.objectContaining({ code: "ERR_SCRAM_ORDER_SIGNATURE" }),
+    );
+  });
+});

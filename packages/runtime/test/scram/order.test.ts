@@ -1,0 +1,77 @@
+import type { Envelope } from "@sovereign/core";
+import { describe, expect, it } from "vitest";
+import { judgeOrder, mergeSignatures } from "../../src/scram/index.ts";
+import {
+  INSTALLATION,
+  LATER,
+  NOW,
+  ScramKeys,
+  signOrder,
+  signReset,
+} from "../support/scram-keys.ts";
+
+const keys = new ScramKeys();
+const expired = keys.enrol("architect", "2026-06-01T11:30:00.000Z");
+const revoked = keys.enrol("architect");
+keys.revoke(revoked, "architect");
+const { operator, secondOperator, architect, stranger } = keys;
+
+function judge(envelope: Envelope, now = NOW, usedNonces: string[] = []): string | null {
+  const context = { installationId: INSTALLATION, keys: keys.table, now };
+  return judgeOrder("scram-order", envelope, { ...context, usedNonces: new Set(usedNonces) }).code;
+}
+
+describe("an order", () => {
+  it("is authorised by an operator's and an architect's key, in either order", () => {
+    expect(judge(signOrder(keys.order(), operator, architect))).toBeNull();
+    expect(judge(signOrder(keys.order(), architect, operator))).toBeNull();
+    // A further signature takes nothing away, whoever made it.
+    expect(judge(signOrder(keys.order(), stranger, operator, revoked, architect))).toBeNull();
+  });
+
+  it.each([
+    ["one key", [operator]],
+    ["one key twice", [operator, operator]],
+    ["two operators", [operator, secondOperator]],
+    ["two strangers", [stranger, stranger]],
+    ["an operator and a stranger", [operator, stranger]],
+  ])("is not authorised by %s", (_, signers) => {
+    expect(judge(signOrder(keys.order(), ...signers))).toBe("ERR_SCRAM_ORDER_SIGNATURE");
+  });
+
+  it.each([
+    ["a revoked key", revoked],
+    ["an expired key", expired],
+  ])("is not authorised by an operator and %s", (_, signer) => {
+    expect(judge(signOrder(keys.order(), operator, signer))).toBe("ERR_SCRAM_ORDER_KEY");
+  });
+
+  it("is good for its installation, in its time, once", () => {
+    const good = signOrder(keys.order(), operator, architect);
+    expect(judge(good, LATER)).toBe("ERR_SCRAM_ORDER_EXPIRED");
+    expect(judge(good, NOW, ["a".repeat(32)])).toBe("ERR_SCRAM_ORDER_REPLAYED");
+    const future = keys.order({ issued_at: LATER, expires_at: "2026-06-01T13:00:00.000Z" });
+    expect(judge(signOrder(future, operator, architect))).toBe("ERR_SCRAM_ORDER_EXPIRED");
+    const backward = keys.order({ issued_at: LATER, expires_at: NOW });
+    expect(judge(signOrder(backward, operator, architect))).toBe("ERR_SCRAM_ORDER_EXPIRED");
+    const elsewhere = keys.order({ installation_id: `ins_${"j".repeat(20)}` });
+    expect(judge(signOrder(elsewhere, operator, architect))).toBe("ERR_SCRAM_ORDER_INSTALLATION");
+  });
+
+  it("is not what another statement says, nor what was changed after it was signed", () => {
+    expect(judge(signReset(keys.reset(), operator, architect))).toBe("ERR_SCRAM_ORDER_MALFORMED");
+    const good = signOrder(keys.order(), operator, architect);
+    const narrower = signOrder(keys.order({ scope: { kind: "tenant", tenant_id: "x" } }), operator);
+    const forged = { ...narrower, signatures: good.signatures };
+    expect(judge(forged)).toBe("ERR_SCRAM_ORDER_SIGNATURE");
+    expect(judge({ ...good, payload: "AAAA" })).toBe("ERR_SCRAM_ORDER_MALFORMED");
+  });
+
+  it("may be signed by one after the other, over the same bytes", () => {
+    const first = signOrder(keys.order(), operator);
+    const second = signOrder(keys.order(), architect);
+    expect(judge(mergeSignatures(first, second) ?? first)).toBeNull();
+    const other = signOrder(keys.order({ nonce: "c".repeat(32) }), architect);
+    expect(mergeSignatures(first, other)).toBeNull();
+  });
+});

@@ -1,0 +1,200 @@
+import { spawn, spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { programCommand } from "../../src/main/sentinel-process.ts";
+import { connectSandbox } from "../../src/sandbox/index.ts";
+import { systemClock } from "../../src/kernel/index.ts";
+import { Journal, ScramLatch, ScramLink } from "../../src/scram/index.ts";
+
+import {
+  children,
+  ENVIRONMENT,
+  killEngine,
+  OWNER,
+  pidsOf,
+  quiet,
+  rig,
+  soonDead,
+  stateOf,
+  trivial,
+} from "../support/scram-rig.ts";
+
+describe("when a part dies, what ran under it dies", () => {
+  it("the engine: its paths die, and the system is tripped", async () => {
+    const one = await rig();
+    await one.hold(5);
+    killEngine(await pidsOf(one.link), "SIGKILL");
+    expect(await soonDead(one)).toBe(0);
+    for (let waited = 0; waited < 3000 && (await stateOf(one)) !== "COMPLETE"; waited += 50) {
+      await sleep(50);
+    }
+    expect(new ScramLatch(join(one.home, "scram")).status()).toMatchObject({
+      state: "TRIPPED",
+      stops: [{ reason: "system_critical" }],
+    });
+  });
+
+  it("an idle engine: another takes its place", async () => {
+    const one = await rig();
+    await connectSandbox(one.link, OWNER).run(trivial("true"), quiet);
+    killEngine(await pidsOf(one.link), "SIGKILL");
+    await sleep(100);
+    const end = await connectSandbox(one.link, OWNER).run(trivial("exit 5"), quiet);
+    expect(end.exitCode).toBe(5);
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+
+  it.each(["idle", "wedged"])(
+    "the sentinel, with an %s engine: all dies, and nothing runs",
+    async (manner) => {
+      const one = await rig();
+      await one.hold(5);
+      const { pid, engine } = await pidsOf(one.link);
+      if (manner === "wedged") killEngine({ engine }, "SIGSTOP");
+      process.kill(pid, "SIGKILL");
+      expect(await soonDead(one)).toBe(0);
+      for (let waited = 0; waited < 2000 && one.link.alive; waited += 5) await sleep(5);
+      expect(one.link.preflight(OWNER)).toMatchObject({ code: "ERR_SCRAM_SENTINEL_LOST" });
+      const late = connectSandbox(one.link, OWNER).run(trivial("true"), quiet);
+      await expect(late).rejects.toMatchObject({ code: "ERR_SCRAM_SENTINEL_LOST" });
+      expect(await stateOf(one)).toBe("ARMED");
+    },
+  );
+
+  it("the sentinel and the dead-man together", async () => {
+    const one = await rig();
+    await one.hold(5);
+    const { pid, dead_man } = await pidsOf(one.link);
+    process.kill(dead_man, "SIGKILL");
+    process.kill(pid, "SIGKILL");
+    expect(await soonDead(one)).toBe(0);
+  });
+
+  it("the dead-man alone: another takes its place", async () => {
+    const one = await rig();
+    const before = await pidsOf(one.link);
+    process.kill(before.dead_man, "SIGKILL");
+    await sleep(200);
+    const after = await pidsOf(one.link);
+    expect(after.dead_man).not.toBe(before.dead_man);
+    expect(after.pid).toBe(before.pid);
+    await one.hold(2);
+    process.kill(after.pid, "SIGKILL");
+    expect(await soonDead(one)).toBe(0);
+  });
+
+  it("a sentinel that is silent: nothing begins", async () => {
+    const one = await rig();
+    const { pid } = await pidsOf(one.link);
+    process.kill(pid, "SIGSTOP");
+    try {
+      for (let waited = 0; waited < 5000 && one.link.preflight(OWNER).armed; waited += 50) {
+        await sleep(50);
+      }
+      expect(one.link.preflight(OWNER)).toMatchObject({ code: "ERR_SCRAM_SENTINEL_LOST" });
+    } finally {
+      process.kill(pid, "SIGKILL");
+    }
+  });
+
+  it("a control: its paths die, and the others' do not", async () => {
+    const one = await rig();
+    await one.hold(2);
+    const own = one.survivors();
+    const program = resolve(import.meta.dirname, "../support/hold-paths.ts");
+    const child = spawn(process.execPath, [program, one.home, one.mark], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    children.push(child);
+    await new Promise((held) => child.stdout.once("data", held));
+    expect(one.survivors()).toBeGreaterThan(own + 1);
+    child.kill("SIGKILL");
+    for (let waited = 0; waited < 1000 && one.survivors() > own; waited += 5) await sleep(5);
+    expect(one.survivors()).toBe(own);
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+});
+
+describe("when in doubt, it stops", () => {
+  it("a latch that cannot be read stops everything, and both may reset it", async () => {
+    const one = await rig();
+    await connectSandbox(one.link, OWNER).run(trivial("true"), quiet);
+    writeFileSync(join(one.home, "scram", "LATCH"), "scribble", { mode: 0o600 });
+    expect(one.link.preflight(OWNER)).toMatchObject({ armed: false, code: "ERR_SCRAM_TRIPPED" });
+    const refused = connectSandbox(one.link, OWNER).run(trivial("true"), quiet);
+    await expect(refused).rejects.toMatchObject({ code: "ERR_SCRAM_TRIPPED" });
+    for (let waited = 0; waited < 5000 && (await pidsOf(one.link)).engine !== null; waited += 50) {
+      await sleep(50);
+    }
+    for (let waited = 0; waited < 5000 && (await stateOf(one)) === "EXECUTING"; waited += 50) {
+      await sleep(50);
+    }
+    expect((await pidsOf(one.link)).engine).toBeNull();
+    expect(await stateOf(one)).toBe("FAILED");
+    expect(await one.reset()).toMatchObject({ state: "ARMED" });
+  });
+
+  it("a journal that was edited keeps the sentinel from starting", async () => {
+    const one = await rig();
+    await one.stop();
+    process.kill((await pidsOf(one.link)).pid, "SIGKILL");
+    const path = join(one.home, "scram", "journal.jsonl");
+    writeFileSync(path, readFileSync(path, "utf8").replace('"unclean":false', '"unclean":true'));
+    expect(() => Journal.open(path)).toThrow(
+      expect.objectContaining({ code: "ERR_SCRAM_JOURNAL_INVALID" }),
+    );
+    const [command, ...args] = programCommand("sentinel");
+    await sleep(50);
+    const end = spawnSync(command, [...args, one.home], { env: ENVIRONMENT, encoding: "utf8" });
+    expect(end.status).toBe(1);
+    expect(end.stderr).toContain("ERR_SCRAM_JOURNAL_INVALID");
+  });
+
+  it("no sentinel means no connection, and so no work", async () => {
+    const one = await rig();
+    process.kill((await pidsOf(one.link)).pid, "SIGKILL");
+    const folder = join(one.home, "scram");
+    const start = (): void => undefined;
+    const none = ScramLink.connect({
+      folder,
+      clock: systemClock,
+      worker: true,
+      start,
+      patienceMs: 300,
+    });
+    await expect(none).rejects.toMatchObject({ code: "ERR_SCRAM_SENTINEL_START" });
+  });
+
+  it("an armed switch has nothing to reset", async () => {
+    const one = await rig();
+    await expect(one.reset()).rejects.toMatchObject({ code: "ERR_SCRAM_NOT_TRIPPED" });
+  });
+
+  it("a cancel does not wait for a wedged engine", async () => {
+    const one = await rig();
+    const controller = new AbortController();
+    const script = "trap '' TERM; while :; do sleep 100; done";
+    const running = connectSandbox(one.link, OWNER).run(trivial(script), controller.signal);
+    while (((await one.link.request({ t: "status" })) as { paths: number }).paths === 0) {
+      await sleep(10);
+    }
+    const { engine } = await pidsOf(one.link);
+    killEngine({ engine }, "SIGSTOP");
+    controller.abort();
+    await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_ENGINE_LOST" });
+    killEngine({ engine }, "SIGCONT");
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+
+  it("a weakened configuration keeps it from starting", async () => {
+    const one = await rig();
+    process.kill((await pidsOf(one.link)).pid, "SIGKILL");
+    writeFileSync(join(one.home, "config.yaml"), "scram:\n  require_dual_key: false\n");
+    const [command, ...args] = programCommand("sentinel");
+    const end = spawnSync(command, [...args, one.home], { env: ENVIRONMENT, encoding: "utf8" });
+    expect(end.status).toBe(1);
+    expect(end.stderr).toContain("ERR_SCRAM_CONFIG");
+  });
+});

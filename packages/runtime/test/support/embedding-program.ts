@@ -1,0 +1,17 @@
+/** `node embedding-program.ts HOME polite|stubborn|failing`: a program of others, under the switch. */
+import { joinScram } from "../../src/main/index.ts";
+
+const [, , home = "", manner = ""] = process.argv;
+const owner = { tenant_id: "embedder", run_id: `run_${"e".repeat(20)}` };
+const member = await joinScram(home, { PATH: process.env["PATH"] }, owner);
+await member.registerTerminationHook("audit", () => {
+  process.stdout.write("hook\n");
+});
+await member.registerTerminationHook("broken", () => Promise.reject(new Error("no")));
+await member.registerExecutionPath("settlement", async () => {
+  process.stdout.write("terminated\n");
+  if (manner === "failing") throw new Error("cannot");
+  if (manner === "stubborn") await new Promise(() => undefined);
+});
+process.stdout.write("registered\n");
+setInterval(() => undefined, 1000);

@@ -1,0 +1,28 @@
+import { canonicalBytes, leafHash, type PlacedEntry, sha256Hex } from "@sovereign/core";
+
+/**
+ * The hashes of a bundle's entries, made from the entries themselves and never from what the
+ * bundle says. Three steps ask for them; the canonical bytes are written for the first alone.
+ */
+export class EntryHashes {
+  readonly #known = new Map<PlacedEntry, { readonly hash: string; readonly leaf: Uint8Array }>();
+
+  /** Hex SHA-256 of the entry's canonical bytes. */
+  hash(placed: PlacedEntry): string {
+    return this.#of(placed).hash;
+  }
+
+  /** The Merkle leaf over the same bytes. */
+  leaf(placed: PlacedEntry): Uint8Array {
+    return this.#of(placed).leaf;
+  }
+
+  #of(placed: PlacedEntry): { readonly hash: string; readonly leaf: Uint8Array } {
+    const known = this.#known.get(placed);
+    if (known !== undefined) return known;
+    const bytes = canonicalBytes(placed.entry);
+    const made = { hash: sha256Hex(bytes), leaf: leafHash(bytes) };
+    this.#known.set(placed, made);
+    return made;
+  }
+}
