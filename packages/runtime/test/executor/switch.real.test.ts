@@ -97,6 +97,37 @@ describe("a switch that is killed", () => {
   );
 });
 
+describe("an edit of the user's after a kill", () => {
+  it("stays, and what the file was before is kept beside", async () => {
+    const repo = make();
+    const judged = await judgeSteps(repo, [
+      write("src/app.ts", "export const app = 2;\n"),
+      write("new/file", "x\n"),
+    ]);
+    const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
+    const patches = judged.patches.map((one) => ({
+      ...one,
+      patch: Buffer.from(one.patch).toString("base64"),
+    }));
+    const bringBack = join(repo.private, "bring-back");
+    const args = JSON.stringify({ root: repo.root, folder: bringBack, at: "replaced", patches });
+    await new Promise((end) =>
+      spawn(process.execPath, [child, args], { stdio: "inherit" }).on("close", end),
+    );
+    repo.write("src/app.ts", "mine\n");
+    const user = await inspectRepository(repo.root);
+    const recovered = recoverSwitch(join(bringBack, "switch"), user);
+    await expect(recovered).rejects.toMatchObject({ code: "ERR_REPOSITORY_DIRTY" });
+    expect(repo.read("src/app.ts")).toBe("mine\n");
+    expect(existsSync(join(repo.root, "new/file"))).toBe(false);
+    expect(existsSync(join(bringBack, "switch/before/src/app.ts"))).toBe(true);
+    // Put back by the user, it can be ended.
+    repo.git("checkout", "src/app.ts");
+    expect(await recoverSwitch(join(bringBack, "switch"), user)).toBe("undone");
+    expect(repo.git("status", "--porcelain")).toBe("");
+  });
+});
+
 describe("the repository's lock", () => {
   it("lets one run work at a time, and another after it", async () => {
     const user = await inspectRepository(make().root);
