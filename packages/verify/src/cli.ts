@@ -8,7 +8,7 @@ import {
 } from "@sovereign/core";
 import { printable } from "./printable.ts";
 import { STEP_TITLES } from "./step-titles.ts";
-import { verifyAudit } from "./verify-audit.ts";
+import { type AuditReport, verifyAudit } from "./verify-audit.ts";
 import { parseTrustRoot, VERIFIER, verifyBundle } from "./verify-bundle.ts";
 
 const HELP = `sovereign-verify: verify evidence offline, without trusting who made it
@@ -79,9 +79,7 @@ function bundleCommand(file: string | undefined, flags: Flags): number {
   const trustRoot = flags.trust === undefined ? null : read(flags.trust);
   const level: Mode = flags.level;
   const report = verifyBundle(read(file), { trustRoot, level });
-  if (flags.output !== undefined) {
-    writeFileSync(flags.output, `${JSON.stringify(report, null, 2)}\n`);
-  }
+  if (flags.output !== undefined) save(flags.output, report);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
   else if (flags.quiet) print(`${report.verdict}\n`);
   else print(renderReport(file, report));
@@ -100,20 +98,8 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
           note: Buffer.from(read(flags.checkpoint)).toString("utf8"),
           trust: parseTrustRoot(read(flags.trust)),
         };
-  const input = createReadStream(file);
-  const opened = new Promise<void>((resolve, reject) => {
-    input.once("open", () => {
-      resolve();
-    });
-    input.once("error", reject);
-  });
-  await opened.catch((cause: unknown) => {
-    throw unreadable(file, cause);
-  });
-  const report = await verifyAudit(input, { checkpoint });
-  if (flags.output !== undefined) {
-    writeFileSync(flags.output, `${JSON.stringify(report, null, 2)}\n`);
-  }
+  const report = await verifyAudit(chunksOf(file), { checkpoint });
+  if (flags.output !== undefined) save(flags.output, report);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
   else {
     print(`${report.verdict}: ${report.entries} entries in ${report.streams} streams\n`);
@@ -167,9 +153,26 @@ function placeOf(failure: { place: string; code: string; message: string }): str
   return `${printable(failure.place)}: ${printable(failure.message)} (${failure.code})`;
 }
 
+function save(file: string, report: VerificationReport | AuditReport): void {
+  try {
+    writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    throw usage(`--output ${file}: expected a file that can be written: ${why}`);
+  }
+}
+
 function read(file: string): Uint8Array {
   try {
     return readFileSync(file);
+  } catch (cause) {
+    throw unreadable(file, cause);
+  }
+}
+
+async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
+  try {
+    for await (const chunk of createReadStream(file)) yield chunk as Uint8Array;
   } catch (cause) {
     throw unreadable(file, cause);
   }

@@ -49,7 +49,8 @@ export interface AuditReport {
  *
  * @param file untrusted: its bytes, in chunks of any sizes
  * @returns the report; evidence that is wrong is a verdict, never an exception
- * @throws ERR_NOTE_MALFORMED, ERR_CHECKPOINT_MALFORMED when the checkpoint is none at all
+ * @throws ERR_NOTE_MALFORMED, ERR_CHECKPOINT_MALFORMED when the checkpoint is none at all;
+ *   ERR_FILE_UNREADABLE as the chunks throw it
  */
 export async function verifyAudit(
   file: AsyncIterable<Uint8Array>,
@@ -69,14 +70,15 @@ export async function verifyAudit(
     place = "checkpoint";
     audit.finish();
   } catch (error) {
-    if (!isSovereignError(error) || NO_CHECKPOINT.has(error.code)) throw error;
+    if (!isSovereignError(error) || NO_EVIDENCE.has(error.code)) throw error;
     return audit.report({ place, code: error.code, message: error.message });
   }
   return audit.report(null);
 }
 
-/** What is no checkpoint says nothing of the log. */
-const NO_CHECKPOINT: ReadonlySet<ErrorCode> = new Set([
+/** What is no checkpoint, and a file that cannot be read, say nothing of the log. */
+const NO_EVIDENCE: ReadonlySet<ErrorCode> = new Set([
+  "ERR_FILE_UNREADABLE",
   "ERR_NOTE_MALFORMED",
   "ERR_CHECKPOINT_MALFORMED",
 ]);

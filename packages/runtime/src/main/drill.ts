@@ -11,6 +11,7 @@ import {
   predicateType,
   type ScramEvent,
   type ScramOrder,
+  type ScramReset,
   type Signer,
   SovereignError,
 } from "@sovereign/core";
@@ -31,13 +32,17 @@ import {
   systemEntropy,
   timestampOf,
 } from "../kernel/index.ts";
+import { identify, isAlive, type ProcessIdentity } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { connectSandbox, type SandboxRequest } from "../sandbox/index.ts";
-import { type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
+import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
 import { installationIdOf } from "./installation.ts";
 import { connectScram } from "./sentinel-process.ts";
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 const READY_MS = 180_000;
+const END_MS = 3000;
 const ORDER_TTL_MS = 60_000;
 const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
 
@@ -69,24 +74,26 @@ export class DrillRig {
   readonly signers: Readonly<Record<"operator" | "architect", Signer>>;
   /** In the command lines of all payloads, and of nothing else. */
   readonly mark: string;
+  readonly #environment: Environment;
   readonly #running: Promise<unknown>[] = [];
   readonly #ended = new AbortController();
+  #tripped = false;
 
   private constructor(
     home: string,
     link: ScramLink,
     signers: Readonly<Record<"operator" | "architect", Signer>>,
+    environment: Environment,
   ) {
     this.home = home;
     this.link = link;
     this.signers = signers;
+    this.#environment = environment;
     this.mark = `${100_000 + (Buffer.from(systemEntropy.bytes(4)).readUInt32BE() % 900_000)}.5`;
   }
 
   /** @param environment what the sentinel is started with */
-  static async open(
-    environment: Readonly<Record<string, string | undefined>> = {},
-  ): Promise<DrillRig> {
+  static async open(environment: Environment = {}): Promise<DrillRig> {
     const home = mkdtempSync(join(tmpdir(), "sovereign-drill-"));
     const folder = openDataFolder(home);
     mkdirSync(folder.scram, { mode: 0o700 });
@@ -105,7 +112,7 @@ export class DrillRig {
       operator: await signerOf("operator"),
       architect: await signerOf("architect"),
     };
-    return new DrillRig(home, await connectScram(home, environment, true), signers);
+    return new DrillRig(home, await connectScram(home, environment, true), signers, environment);
   }
 
   /** Start hostile paths, and wait until each payload runs. */
@@ -114,7 +121,7 @@ export class DrillRig {
     const outputs = payloads(count).map((script, index) => {
       const out = join(this.home, `out-${owner.tenant_id}-${index}`);
       mkdirSync(out);
-      const ended = sandbox.run(this.#request(script, out), this.#ended.signal);
+      const ended = sandbox.run(this.payload(script, out), this.#ended.signal);
       this.#running.push(ended.catch((error: unknown) => error));
       return out;
     });
@@ -156,6 +163,40 @@ export class DrillRig {
     return { ...(answer as unknown as { event: ScramEvent; body: KillReceipt }), seenMs };
   }
 
+  /**
+   * Lift all stops, with both keys.
+   * @param recorded false to ask for it without having it authorised first, which is refused
+   */
+  async reset(recorded = true): Promise<JsonValue> {
+    const link = await connectScram(this.home, this.#environment, false);
+    try {
+      const { event_ids } = (await link.request({ t: "resettable" })) as { event_ids: string[] };
+      const issuedAt = timestampOf(systemClock);
+      const reset: ScramReset = {
+        installation_id: installationIdOf(this.home),
+        reset_id: newId("rst_", systemEntropy),
+        nonce: newNonce(systemEntropy),
+        event_ids: event_ids.length === 0 ? [`SCRAM-${"0".repeat(20)}`] : event_ids,
+        statement: "drill over",
+        issued_at: issuedAt,
+        expires_at: shiftTimestamp(issuedAt, ORDER_TTL_MS),
+      };
+      const subject = { name: reset.reset_id, sha256: digestOf(reset) };
+      const { operator, architect } = this.signers;
+      const type = predicateType("scram-reset");
+      const envelope = signStatement([subject], type, reset, operator, architect);
+      if (recorded) await link.request({ t: "reset", envelope, commit: false });
+      return await link.request({ t: "reset", envelope, commit: true });
+    } finally {
+      link.close();
+    }
+  }
+
+  /** Whether the switch was tripped when the rig was last looked at, or closed. */
+  get tripped(): boolean {
+    return this.#tripped;
+  }
+
   /** Living processes with the payloads' mark: looked for without any of the sentinel's means. */
   survivors(): number {
     return readdirSync("/proc").filter((pid) => {
@@ -168,14 +209,31 @@ export class DrillRig {
     }).length;
   }
 
+  /** End everything of the rig, its sentinel too, and remove its folder. */
   async close(): Promise<void> {
     this.#ended.abort();
     await Promise.all(this.#running);
+    const sentinel = await this.#sentinel();
     this.link.close();
-    rmSync(this.home, { recursive: true, force: true });
+    if (sentinel !== null) {
+      process.kill(sentinel.pid, "SIGTERM");
+      for (let waited = 0; waited < END_MS && isAlive(sentinel); waited += 10) await sleep(10);
+    }
+    this.#tripped = !new ScramLatch(join(this.home, "scram")).preflight().armed;
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   }
 
-  #request(script: string, out: string): SandboxRequest {
+  async #sentinel(): Promise<ProcessIdentity | null> {
+    try {
+      const { pid } = (await this.link.request({ t: "status" })) as { pid: number };
+      return identify(pid);
+    } catch {
+      return null;
+    }
+  }
+
+  /** A request whose payload carries the mark, and writes to `out` as /out. */
+  payload(script: string, out: string): SandboxRequest {
     return {
       // The mark is in every command line of the payload, so that a sweep finds its forks too.
       argv: ["/bin/sh", "-c", script, `drill-${this.mark}`],

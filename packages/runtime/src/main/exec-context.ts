@@ -5,17 +5,14 @@ import {
   digestOf,
   GATE_DOCUMENTS,
   type JsonObject,
-  type Mode,
   parseCanonicalJson,
   parseFormat,
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { Authority } from "../authority/index.ts";
 import {
   createExecutorEffects,
   createRollbackEffect,
-  type ExecProgress,
   gitId,
   type Head,
   parseExecRequest,
@@ -27,31 +24,22 @@ import {
   workLimits,
   Workspace,
 } from "../executor/index.ts";
-import { createKernel, type EffectRegistry, systemEntropy } from "../kernel/index.ts";
-import { EMPTY_STREAM, StreamWriter } from "../ledger/index.ts";
-import type { Progress } from "../pipeline/index.ts";
+import { type EffectRegistry } from "../kernel/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../policy/index.ts";
-import {
-  ArtifactStore,
-  type RunPlan,
-  RunRecorder,
-  type RunRow,
-  RunSession,
-} from "../runs/index.ts";
-import { connectSandbox, type Sandbox } from "../sandbox/index.ts";
+import { ArtifactStore, type RunRow } from "../runs/index.ts";
+import { type Sandbox } from "../sandbox/index.ts";
 import type { Installation } from "./installation.ts";
-import { gatherApprovals, stoppable } from "./run-pipeline.ts";
+import {
+  type OpenedSession,
+  openRunSession,
+  type SessionOptions,
+  type SessionParts,
+} from "./open-session.ts";
 
 /** What every run of the executor is given. */
-export interface ExecOptions {
-  readonly installation: Installation;
-  readonly tenantId: string;
-  readonly approvers: readonly string[];
-  readonly allowCompatible: boolean;
-  readonly signal: AbortSignal;
+export interface ExecOptions extends SessionOptions {
   /** How long to wait for another run on the same repository. */
   readonly waitMs: number;
-  readonly onProgress: (progress: Progress | ExecProgress) => void;
 }
 
 /** The plan of an execution, as it stands in the run's row. */
@@ -137,82 +125,25 @@ export function isExecution(row: RunRow): boolean {
 }
 
 /** One run while this process works on it. */
-export interface ExecContext {
+export interface ExecContext extends OpenedSession {
   readonly runId: string;
   readonly folder: string;
-  readonly session: RunSession;
-  readonly authority: Authority;
-  readonly artifacts: ArtifactStore;
   readonly tape: RunTape;
-  readonly stopWatching: () => void;
 }
 
-export interface SessionParts {
-  readonly runId: string;
-  readonly name: string;
-  readonly mode: Mode;
+/** What an execution gives its session: its policy still without the reviews that it needs. */
+export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts"> {
   readonly policy: CompiledPolicy;
-  readonly plan: JsonObject;
-  readonly config: JsonObject;
-  readonly row: RunRow | null;
-  effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
 }
 
-/** Everything between a run and the kernel, for an execution or a rollback. */
-export async function openSession(options: ExecOptions, parts: SessionParts): Promise<ExecContext> {
-  const { installation, tenantId } = options;
-  const { store, keyLog, keystore, clock } = installation;
-  const scram = await installation.guard();
-  const { runId, row } = parts;
-  const owner = { tenant_id: tenantId, run_id: runId };
-  const folder = installation.folder.run(runId);
+/** A session for an execution or a rollback, with its tape. */
+export async function openSession(options: ExecOptions, parts: ExecParts): Promise<ExecContext> {
+  const { runId } = parts;
+  const folder = options.installation.folder.run(runId);
   const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));
-  const epoch = row === null ? null : await store.claimRun(runId);
-  const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
-  const writer = new StreamWriter(store, tenantId, runId, head);
-  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
-  const artifacts = new ArtifactStore(folder);
-  const authority = new Authority({
-    keystore,
-    keys: () => keyLog.current(),
-    decide: (action, context) => policy.decide(action, context),
-    clock,
-    entropy: systemEntropy,
-  });
-  const kernel = createKernel({
-    scram,
-    policy,
-    keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
-    recorder,
-    effects: parts.effects(artifacts, connectSandbox(scram, owner)),
-    clock,
-    allowCompatible: options.allowCompatible,
-  });
-  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
-  const plan: RunPlan = {
-    runId,
-    tenantId,
-    name: parts.name,
-    mode: parts.mode,
-    installationId: installation.id,
-    plan: parts.plan,
-    config: parts.config,
-    policyDigest: policy.policyDigest,
-  };
-  const session = new RunSession({
-    plan,
-    store,
-    recorder,
-    kernel,
-    authority,
-    keyLog,
-    clock,
-    signal,
-    approvals: (pending) => gatherApprovals(options, authority, runId, pending),
-    steps: row === null ? [] : await store.listSteps(tenantId, runId),
-  });
-  const tape = new RunTape(join(folder, GATE_DOCUMENTS.tape), runId, clock);
-  return { runId, folder, session, authority, artifacts, tape, stopWatching };
+  const opened = await openRunSession(options, { ...parts, policy, artifacts: "" });
+  const tape = new RunTape(join(folder, GATE_DOCUMENTS.tape), runId, options.installation.clock);
+  return { ...opened, runId, folder, tape };
 }
 
 /** The place where a run's steps work. */

@@ -4,7 +4,6 @@ import { dirname, join, resolve } from "node:path";
 import {
   type ArtifactRef,
   digestOf,
-  type Envelope,
   fields,
   INSTALLATION_LOG,
   isSovereignError,
@@ -14,9 +13,7 @@ import {
   parseCanonicalJson,
   SovereignError,
 } from "@sovereign/core";
-import { Authority } from "../authority/index.ts";
-import { createKernel, newId, type Outcome, type Pending, systemEntropy } from "../kernel/index.ts";
-import { EMPTY_STREAM, StreamWriter } from "../ledger/index.ts";
+import { newId, type Outcome, systemEntropy } from "../kernel/index.ts";
 import {
   createModelRegistry,
   createPipelineEffects,
@@ -25,35 +22,18 @@ import {
   freezePipeline,
   openFrozen,
   PipelineRun,
-  type Progress,
 } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
-import {
-  ArtifactStore,
-  type RunPlan,
-  type RunRow,
-  RunRecorder,
-  RunSession,
-  RunStopped,
-} from "../runs/index.ts";
-import { connectSandbox } from "../sandbox/index.ts";
-import type { ScramLink, WorkOwner } from "../scram/index.ts";
-import type { Installation } from "./installation.ts";
+import type { ArtifactStore} from "../runs/index.ts";
+import { type RunRow, RunStopped } from "../runs/index.ts";
+import { type OpenedSession, openRunSession, type SessionOptions } from "./open-session.ts";
 import { sealRun } from "./seal-run.ts";
-import { readApprovals } from "./approvals.ts";
 import { writeWhole } from "./write-whole.ts";
 
-export interface SubmitOptions {
-  readonly installation: Installation;
+export interface SubmitOptions extends SessionOptions {
   readonly pipeline: string;
-  readonly tenantId: string;
   readonly mode: Mode;
   readonly faults: readonly string[];
-  /** Roles whose keys the caller holds here and consents with. */
-  readonly approvers: readonly string[];
-  readonly allowCompatible: boolean;
-  readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress) => void;
 }
 
 /** How a run ended, or that it waits. */
@@ -129,12 +109,8 @@ export async function resumePipeline(options: ResumeOptions, runId: string): Pro
   return finish(all, frozen, context);
 }
 
-interface RunContext {
-  readonly session: RunSession;
-  readonly authority: Authority;
-  readonly artifacts: ArtifactStore;
+interface RunContext extends OpenedSession {
   readonly modules: string | null;
-  readonly stopWatching: () => void;
 }
 
 async function prepare(
@@ -144,66 +120,30 @@ async function prepare(
   mode: Mode,
   row: RunRow | null,
 ): Promise<RunContext> {
-  const { installation, tenantId } = options;
-  const { store, keyLog, keystore, clock, folder } = installation;
-  const scram = await installation.guard();
-  const owner = { tenant_id: tenantId, run_id: runId };
-  const policy = new PolicyEngine(parsePolicy(frozen.policyBytes, frozen.policyPath));
-  const epoch = row === null ? null : await store.claimRun(runId);
-  const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
-  const writer = new StreamWriter(store, tenantId, runId, head);
-  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
-  const artifacts = new ArtifactStore(join(folder.run(runId), "artifacts"));
+  const { installation } = options;
+  const { store, clock, folder } = installation;
   const modules = modulesOf(folder.run(runId), options.pipeline);
-  const authority = new Authority({
-    keystore,
-    keys: () => keyLog.current(),
-    decide: (action, context) => policy.decide(action, context),
-    clock,
-    entropy: systemEntropy,
-  });
-  const effects = createPipelineEffects({
-    sandbox: connectSandbox(scram, owner),
-    artifacts,
-    programs: join(frozen.folder, "programs"),
-    modules,
-    scratch: join(folder.run(runId), "scratch"),
-    registry: createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy }),
-    ledger: store,
-  });
-  const kernel = createKernel({
-    scram,
-    policy,
-    keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
-    recorder,
-    effects,
-    clock,
-    allowCompatible: options.allowCompatible,
-  });
-  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
-  const plan: RunPlan = {
+  const opened = await openRunSession(options, {
     runId,
-    tenantId,
     name: frozen.pipeline.name,
     mode,
-    installationId: installation.id,
+    policy: new PolicyEngine(parsePolicy(frozen.policyBytes, frozen.policyPath)),
     plan: frozen.plan,
     config: configOf(frozen, mode),
-    policyDigest: policy.policyDigest,
-  };
-  const session = new RunSession({
-    plan,
-    store,
-    recorder,
-    kernel,
-    authority,
-    keyLog,
-    clock,
-    signal,
-    approvals: (pending) => gatherApprovals(options, authority, runId, pending),
-    steps: row === null ? [] : await store.listSteps(tenantId, runId),
+    row,
+    artifacts: "artifacts",
+    effects: (artifacts, sandbox) =>
+      createPipelineEffects({
+        sandbox,
+        artifacts,
+        programs: join(frozen.folder, "programs"),
+        modules,
+        scratch: join(folder.run(runId), "scratch"),
+        registry: createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy }),
+        ledger: store,
+      }),
   });
-  return { session, authority, artifacts, modules, stopWatching };
+  return { ...opened, modules };
 }
 
 /** The libraries are found beside the pipeline; a resumed run uses those that it began with. */
@@ -220,43 +160,6 @@ function modulesOf(runFolder: string, pipeline: string): string | null {
 function configOf(frozen: FrozenPipeline, mode: Mode): JsonObject {
   const { governance, version, seed } = frozen.pipeline;
   return { governance: governance, version, seed, mode };
-}
-
-/** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */
-export function stoppable(
-  outer: AbortSignal,
-  scram: ScramLink,
-  owner: WorkOwner,
-): { signal: AbortSignal; stopWatching: () => void } {
-  const controller = new AbortController();
-  outer.addEventListener("abort", () => {
-    controller.abort(outer.reason);
-  });
-  const stopWatching = scram.onStop(owner, ({ code, reason }) => {
-    controller.abort(new SovereignError(code, `The kill switch is ${reason}.`));
-  });
-  return { signal: controller.signal, stopWatching };
-}
-
-/** Approvals that were given before, and those that the caller gives now with keys held here. */
-export async function gatherApprovals(
-  options: Pick<SubmitOptions, "installation" | "tenantId" | "approvers" | "onProgress">,
-  authority: Authority,
-  runId: string,
-  pending: Pending,
-): Promise<readonly Envelope[] | null> {
-  const { installation, tenantId, approvers, onProgress } = options;
-  const wanted = pending.decision.approvals;
-  if (wanted === null) return null;
-  onProgress({ event: "approval.needed", action: pending.actionDigest, reason: pending.reason });
-  const envelopes = await readApprovals(installation.store, tenantId, runId, pending.actionDigest);
-  for (const role of approvers.filter((one) => wanted.roles.includes(one))) {
-    envelopes.push(
-      await authority.issueApproval(role, pending.actionDigest, pending.contextDigest),
-    );
-    onProgress({ event: "approval.given", role });
-  }
-  return envelopes.length >= wanted.required ? envelopes : null;
 }
 
 async function finish(

@@ -24,6 +24,7 @@ import { z } from "zod";
 import type { ScramGate } from "../kernel/index.ts";
 import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
 
+const ARMED = { armed: true } as const;
 const LATCH_FILE = "LATCH";
 /** Room for the latch, taken while the disk has some, so that a full disk does not hinder a stop. */
 const SPARE_FILE = "LATCH.spare";
@@ -90,6 +91,19 @@ export class ScramLatch implements ScramGate {
     }
     const reason = `cannot read the kill switch's state at ${this.path}`;
     return { armed: false, code: "ERR_SCRAM_UNREADABLE", reason };
+  }
+
+  /**
+   * The same for one who is told by a living sentinel: it watches over the folder, so that one look
+   * at the file is enough.
+   */
+  preflightWatched(owner: WorkOwner | null): ReturnType<ScramGate["preflight"]> {
+    try {
+      if (statSync(this.path, { throwIfNoEntry: false }) === undefined) return ARMED;
+    } catch {
+      // Falls through: the whole check says what is wrong.
+    }
+    return this.preflight(owner);
   }
 
   status(): LatchStatus {

@@ -155,7 +155,7 @@ export class ScramLink implements ScramGate {
       if (gate.armed) this.#stops.length = 0;
       return gate;
     }
-    return this.#latch.preflight(owner);
+    return this.#latch.preflightWatched(owner);
   }
 
   /**

@@ -15,7 +15,6 @@ import {
   OWNER,
   pidsOf,
   quiet,
-  reset,
   rig,
   soonDead,
   stateOf,
@@ -134,7 +133,7 @@ describe("when in doubt, it stops", () => {
     }
     expect((await pidsOf(one.link)).engine).toBeNull();
     expect(await stateOf(one)).toBe("FAILED");
-    expect(await reset(one)).toMatchObject({ state: "ARMED" });
+    expect(await one.reset()).toMatchObject({ state: "ARMED" });
   });
 
   it("a journal that was edited keeps the sentinel from starting", async () => {
@@ -170,7 +169,7 @@ describe("when in doubt, it stops", () => {
 
   it("an armed switch has nothing to reset", async () => {
     const one = await rig();
-    await expect(reset(one)).rejects.toMatchObject({ code: "ERR_SCRAM_NOT_TRIPPED" });
+    await expect(one.reset()).rejects.toMatchObject({ code: "ERR_SCRAM_NOT_TRIPPED" });
   });
 
   it("a cancel does not wait for a wedged engine", async () => {

@@ -26,7 +26,6 @@ import {
   OWNER,
   pidsOf,
   quiet,
-  reset,
   rig,
   stateOf,
   trivial,
@@ -55,8 +54,8 @@ describe("a stop", () => {
     await sleep(50);
     expect(await stateOf(one)).toBe("COMPLETE");
 
-    await expect(reset(one, true)).rejects.toMatchObject({ code: "ERR_SCRAM_RESET_REFUSED" });
-    expect(await reset(one)).toMatchObject({ state: "ARMED", stops: [] });
+    await expect(one.reset(false)).rejects.toMatchObject({ code: "ERR_SCRAM_RESET_REFUSED" });
+    expect(await one.reset()).toMatchObject({ state: "ARMED", stops: [] });
     const fresh = await connectScram(one.home, ENVIRONMENT, true);
     const end = await connectSandbox(fresh, OWNER).run(trivial("echo on"), quiet);
     expect(Buffer.from(end.stdout).toString()).toBe("on\n");
@@ -128,7 +127,7 @@ describe("a stop", () => {
   it("is set off by the signal file, which needs neither keys nor a start of Node", async () => {
     const one = await rig();
     await one.hold(4);
-    const command = resolve("bin/scram");
+    const command = resolve("packages/runtime/bin/scram");
     const child = spawn("/bin/sh", [command, "--reason", "security_breach"], {
       env: { PATH: process.env["PATH"], SOVEREIGN_HOME: one.home },
       stdio: ["ignore", "pipe", "inherit"],

@@ -20,7 +20,7 @@ export class SmallDisk {
     if (process.getuid?.() !== 0) return null;
     const path = mkdtempSync(join(tmpdir(), "sov-disk-"));
     const options = `size=${megabytes}m,mode=0700`;
-    const end = spawnSync("mount", ["-t", "tmpfs", "-o", options, "none", path]);
+    const end = spawnSync("/bin/mount", ["-t", "tmpfs", "-o", options, "none", path]);
     if (end.status === 0) return new SmallDisk(path);
     rmSync(path, { recursive: true });
     return null;
@@ -46,12 +46,12 @@ export class SmallDisk {
   }
 
   setReadOnly(readOnly: boolean): void {
-    const end = spawnSync("mount", ["-o", `remount,${readOnly ? "ro" : "rw"}`, this.path]);
+    const end = spawnSync("/bin/mount", ["-o", `remount,${readOnly ? "ro" : "rw"}`, this.path]);
     if (end.status !== 0) throw new Error(`remount failed: ${String(end.stderr)}`);
   }
 
   unmount(): void {
-    spawnSync("umount", ["--lazy", this.path]);
+    spawnSync("/bin/umount", ["--lazy", this.path]);
     rmSync(this.path, { recursive: true, force: true });
   }
 }

@@ -44,6 +44,8 @@ export class PathKeeper {
   readonly #strangers = new Map<string, number>();
   #deadMan: DeadMan | null = null;
   #engine: EngineProcess | null = null;
+  /** What a dead engine left is being killed; no other starts before it is gone. */
+  #clearing: Promise<unknown> = Promise.resolve();
   #admittedWhileTripped = 0;
 
   constructor(options: PathKeeperOptions) {
@@ -72,6 +74,14 @@ export class PathKeeper {
     this.#deadMan = new DeadMan(this.#options.root, () => {
       this.#options.log("deadman.lost", {});
     });
+  }
+
+  /** The engine once it listens, started where none runs. */
+  async readyEngine(): Promise<EngineProcess> {
+    await this.#clearing;
+    const engine = this.startEngine();
+    await engine.ready;
+    return engine;
   }
 
   /** The engine, started where none runs. */
@@ -208,5 +218,7 @@ export class PathKeeper {
     const paths = this.#registry.size;
     this.#options.log("engine.lost", { pid: engine.identity.pid, paths });
     if (paths > 0) this.#options.onFault(`the engine ended while ${paths} paths lived`);
+    // What it was about to start stands behind closed gates, on no list: it dies too.
+    else this.#clearing = this.killAll();
   }
 }

@@ -21,7 +21,7 @@ import { type Signal, watchSignalFile } from "./signal-file.ts";
 import { StopBook } from "./stop-book.ts";
 import { Watchdog } from "./watchdog.ts";
 
-const DISCOVERY_MS = 1000;
+const DISCOVERY_MS = 2000;
 const SELF_TEST_MS = 1000;
 const WARM_UP = 20;
 const IDLE_CHECK_MS = 50;
@@ -281,8 +281,7 @@ export class Sentinel {
     if (this.#stops.everythingStopped) {
       throw new SovereignError("ERR_SCRAM_TRIPPED", "The kill switch is tripped: no engine runs.");
     }
-    const engine = this.#paths.startEngine();
-    await engine.ready;
+    const engine = await this.#paths.readyEngine();
     return { pid: engine.identity.pid };
   }
 

@@ -1,0 +1,274 @@
+import { spawn } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DrillRig } from "../packages/runtime/src/main/index.ts";
+import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
+import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
+import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
+
+const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
+const RACES = Number(process.env["SCRAM_RACES"] ?? 300);
+const KILLS = Number(process.env["SCRAM_KILLS"] ?? 100);
+const ENVIRONMENT = { PATH: process.env["PATH"] };
+const OWNER = { tenant_id: "bench", run_id: `run_${"b".repeat(20)}` };
+
+/**
+ * The kill switch: what the check before every action costs; from an order to verified death of
+ * hostile paths; what a naive runner does; deaths of our own processes; orders during starts.
+ */
+export async function run(): Promise<BenchReport> {
+  const rows: BenchRow[] = [await preflight()];
+  for (const paths of [15, 100]) {
+    for (const wedged of [false, true]) rows.push(await orders(paths, { wedged, hogs: 0 }));
+    rows.push(await orders(paths, { wedged: false, hogs: 8 }));
+  }
+  rows.push(await entered(15), await entered(100));
+  rows.push(...(await naive(15)));
+  rows.push(...(await deaths()), await races());
+  return { title: `Kill switch, milliseconds, ${TRIALS} trials a row`, rows };
+}
+
+async function preflight(): Promise<BenchRow> {
+  const rig = await DrillRig.open(ENVIRONMENT);
+  const samples: number[] = [];
+  for (let call = 0; call < 220_000; call++) {
+    const start = process.hrtime.bigint();
+    rig.link.preflight(OWNER);
+    const took = Number(process.hrtime.bigint() - start) / 1000;
+    if (call >= 20_000) samples.push(took);
+    if (call % 20_000 === 0) await sleep(0);
+  }
+  await rig.close();
+  const { p50, p99 } = quantiles(samples);
+  return { name: "pre-flight check, MICROseconds", values: { p50: round(p50), p99: round(p99) } };
+}
+
+interface Setting {
+  readonly wedged: boolean;
+  readonly hogs: number;
+}
+
+async function orders(paths: number, { wedged, hogs }: Setting): Promise<BenchRow> {
+  const signalled: number[] = [];
+  const reaped: number[] = [];
+  const seen: number[] = [];
+  let survivors = 0;
+  for (let trial = 0; trial < TRIALS; trial++) {
+    const rig = await DrillRig.open(ENVIRONMENT);
+    await rig.hold(paths);
+    const engine = await engineOf(rig);
+    if (wedged) process.kill(engine, "SIGSTOP");
+    const hog = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+    await sleep(100);
+    const { body, seenMs } = await rig.stop();
+    survivors += rig.survivors();
+    for (const one of hog) one.kill("SIGKILL");
+    signalled.push(body.t_signalled_ms ?? Number.POSITIVE_INFINITY);
+    reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
+    seen.push(seenMs);
+    await rig.close();
+  }
+  const name = `order to all dead, ${paths} paths, engine ${wedged ? "wedged" : "idle"}, ${hogs} CPU hogs`;
+  const { p50, p99, max } = quantiles(reaped);
+  return {
+    name,
+    values: {
+      p50: round(p50),
+      p99: round(p99),
+      max: round(max),
+      "signalled p50": round(quantiles(signalled).p50),
+      "receipt in hand p50": round(quantiles(seen).p50),
+      survivors,
+    },
+  };
+}
+
+/** From the start of `scram` to the last process's end, as the person at the terminal has it. */
+async function entered(paths: number): Promise<BenchRow> {
+  const dead: number[] = [];
+  let survivors = 0;
+  for (let trial = 0; trial < TRIALS; trial++) {
+    const rig = await DrillRig.open(ENVIRONMENT);
+    await rig.hold(paths);
+    const started = Date.now();
+    const child = spawn("/bin/sh", [resolve("packages/runtime/bin/scram")], {
+      env: { ...ENVIRONMENT, SOVEREIGN_HOME: rig.home },
+      stdio: "ignore",
+    });
+    await new Promise((end) => child.on("close", end));
+    survivors += rig.survivors();
+    dead.push(deathAt(rig.home) - started);
+    await rig.close();
+  }
+  const { p50, p99, max } = quantiles(dead);
+  return {
+    name: `Enter (sh, signal file) to all dead, ${paths} paths`,
+    values: { p50: round(p50), p99: round(p99), max: round(max), survivors },
+  };
+}
+
+/** When the last path was verified dead, by the sentinel's record: start of the stop and duration. */
+function deathAt(home: string): number {
+  const { lines } = Journal.open(join(home, "scram/journal.jsonl"));
+  const begun = lines.find(({ event }) => event === "scram.activated");
+  const [event] = openEvents(lines);
+  if (begun === undefined || event === undefined) throw new Error("no stop is recorded");
+  return Date.parse(begun.at) + (event.termination_latency_ms ?? Number.POSITIVE_INFINITY);
+}
+
+const NAIVE = `trap '' TERM INT HUP; (setsid sleep 7654321.5 &); sleep 7654321.5 & while :; do sleep 1; done`;
+
+/** The same payloads without us: signals to the process group, and a switch that calls back. */
+async function naive(paths: number): Promise<BenchRow[]> {
+  const { KillSwitch } = await import("@microsoft/agent-governance-sdk");
+  const rows: BenchRow[] = [];
+  for (const manner of ["SIGTERM, 5 s, SIGKILL of the group", "callback kill switch"]) {
+    const group = manner.startsWith("SIG");
+    const children = Array.from({ length: paths }, () =>
+      spawn("/bin/sh", ["-c", NAIVE], { detached: true, stdio: "ignore" }),
+    );
+    await sleep(300);
+    const before = naiveSurvivors();
+    const start = performance.now();
+    if (group) {
+      for (const { pid } of children) process.kill(-(pid ?? 0), "SIGTERM");
+      await sleep(5000);
+      for (const { pid } of children) process.kill(-(pid ?? 0), "SIGKILL");
+    } else {
+      const kill = new KillSwitch({ enabled: true });
+      for (const [at, child] of children.entries()) {
+        kill.registerHandler(`agent-${at}`, () => {
+          child.kill("SIGTERM");
+        });
+      }
+      await Promise.all(children.map((_, at) => kill.kill(`agent-${at}`, { reason: "bench" })));
+    }
+    const claimed = performance.now() - start;
+    await sleep(200);
+    const survivors = naiveSurvivors();
+    for (const pid of naivePids()) process.kill(pid, "SIGKILL");
+    for (const { pid } of children) {
+      try {
+        process.kill(-(pid ?? 0), "SIGKILL");
+      } catch {
+        // Gone already.
+      }
+    }
+    rows.push({
+      name: `naive: ${manner}, ${paths} paths`,
+      values: { "claims done": round(claimed), processes: before, survivors },
+    });
+  }
+  return rows;
+}
+
+function naivePids(): number[] {
+  return readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("7654321.5");
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+const naiveSurvivors = (): number => naivePids().length;
+
+const VICTIMS = [
+  "sentinel",
+  "engine",
+  "dead-man",
+  "sentinel and engine",
+  "sentinel and dead-man",
+  "engine and dead-man",
+];
+
+/** kill -9 of our own processes at random instants, paths starting and running. */
+async function deaths(): Promise<BenchRow[]> {
+  const rows: BenchRow[] = [];
+  for (const victim of VICTIMS) {
+    const took: number[] = [];
+    let survivors = 0;
+    const states: Record<string, number> = {};
+    for (let trial = 0; trial < Math.ceil(KILLS / VICTIMS.length); trial++) {
+      const rig = await DrillRig.open(ENVIRONMENT);
+      const held = rig.hold(6).catch(() => undefined);
+      await sleep(100 + trial * 40);
+      const { pid, engine, dead_man } = await pidsOf(rig);
+      const start = performance.now();
+      if (victim.includes("dead-man")) process.kill(dead_man, "SIGKILL");
+      if (victim.includes("engine")) process.kill(engine, "SIGKILL");
+      if (victim.includes("sentinel")) process.kill(pid, "SIGKILL");
+      if (victim !== "dead-man") {
+        while (rig.survivors() > 0 && performance.now() - start < 5000) await sleep(2);
+        took.push(performance.now() - start);
+        await sleep(50);
+        survivors += rig.survivors();
+      }
+      await rig.close();
+      await held;
+      const next = await stateAfter(rig);
+      states[next] = (states[next] ?? 0) + 1;
+    }
+    const { p50, max } = quantiles(took);
+    const values: BenchRow["values"] =
+      took.length === 0 ? {} : { p50: round(p50), max: round(max), survivors };
+    rows.push({
+      name: `kill -9 of ${victim}, 6 paths`,
+      values: { ...values, "state after": JSON.stringify(states) },
+    });
+  }
+  return rows;
+}
+
+function stateAfter(rig: DrillRig): Promise<string> {
+  return Promise.resolve(rig.tripped ? "tripped" : "clean");
+}
+
+/** Orders 0 to 50, and 0 to 200, ms after starts: payloads that ran after the latch was there. */
+async function races(): Promise<BenchRow> {
+  let late = 0;
+  let ran = 0;
+  const rig = await DrillRig.open(ENVIRONMENT);
+  const sandbox = connectSandbox(rig.link, OWNER);
+  for (let race = 0; race < RACES; race++) {
+    await rig.link.request({ t: "engine" });
+    const out = join(rig.home, `race-${race}`);
+    mkdirSync(out);
+    const controller = new AbortController();
+    const running = Array.from({ length: 3 }, (_, index) =>
+      sandbox
+        .run(rig.payload(`: > /out/${index}; sleep 60`, out), controller.signal)
+        .catch(() => 0),
+    );
+    await sleep((race * (race % 2 === 0 ? 50 : 200)) / RACES);
+    await rig.stop();
+    const latched = statSync(join(rig.home, "scram/LATCH")).mtimeMs;
+    controller.abort();
+    await Promise.all(running);
+    for (const name of readdirSync(out)) {
+      ran += 1;
+      if (statSync(join(out, name)).mtimeMs > latched + 1) late += 1;
+    }
+    await rig.reset();
+  }
+  await rig.close();
+  return {
+    name: "orders during starts",
+    values: { orders: RACES, "payloads that ran": ran, late },
+  };
+}
+
+async function engineOf(rig: DrillRig): Promise<number> {
+  return (await pidsOf(rig)).engine;
+}
+
+async function pidsOf(rig: DrillRig): Promise<{ pid: number; engine: number; dead_man: number }> {
+  await rig.link.request({ t: "engine" });
+  const status = await rig.link.request({ t: "status" });
+  return status as { pid: number; engine: number; dead_man: number };
+}

@@ -1,0 +1,153 @@
+import { join } from "node:path";
+import type { Envelope, JsonObject, Mode } from "@sovereign/core";
+import { SovereignError } from "@sovereign/core";
+import { Authority } from "../authority/index.ts";
+import type { ExecProgress } from "../executor/index.ts";
+import {
+  createKernel,
+  type EffectRegistry,
+  type Pending,
+  type PolicyDecider,
+  systemEntropy,
+} from "../kernel/index.ts";
+import { EMPTY_STREAM, StreamWriter } from "../ledger/index.ts";
+import type { Progress } from "../pipeline/index.ts";
+import {
+  ArtifactStore,
+  type RunPlan,
+  RunRecorder,
+  type RunRow,
+  RunSession,
+} from "../runs/index.ts";
+import { connectSandbox, type Sandbox } from "../sandbox/index.ts";
+import type { ScramLink, WorkOwner } from "../scram/index.ts";
+import { readApprovals } from "./approvals.ts";
+import type { Installation } from "./installation.ts";
+
+/** Whoever runs something, of whatever kind. */
+export interface SessionOptions {
+  readonly installation: Installation;
+  readonly tenantId: string;
+  /** Roles whose keys the caller holds here and consents with. */
+  readonly approvers: readonly string[];
+  readonly allowCompatible: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: Progress | ExecProgress) => void;
+}
+
+/** What is run. */
+export interface SessionParts {
+  readonly runId: string;
+  readonly name: string;
+  readonly mode: Mode;
+  readonly policy: PolicyDecider;
+  readonly plan: JsonObject;
+  readonly config: JsonObject;
+  /** The run as an earlier process left it; null for a new one. */
+  readonly row: RunRow | null;
+  /** Where the run's artifacts lie, in its folder; empty for the folder itself. */
+  readonly artifacts: string;
+  effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
+}
+
+export interface OpenedSession {
+  readonly session: RunSession;
+  readonly authority: Authority;
+  readonly artifacts: ArtifactStore;
+  readonly scram: ScramLink;
+  readonly stopWatching: () => void;
+}
+
+/** The one door: everything between a run and the kernel, under the sentinel. */
+export async function openRunSession(
+  options: SessionOptions,
+  parts: SessionParts,
+): Promise<OpenedSession> {
+  const { installation, tenantId } = options;
+  const { store, keyLog, keystore, clock } = installation;
+  const { runId, row, policy } = parts;
+  const scram = await installation.guard();
+  const owner = { tenant_id: tenantId, run_id: runId };
+  const epoch = row === null ? null : await store.claimRun(runId);
+  const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
+  const writer = new StreamWriter(store, tenantId, runId, head);
+  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
+  const artifacts = new ArtifactStore(join(installation.folder.run(runId), parts.artifacts));
+  const authority = new Authority({
+    keystore,
+    keys: () => keyLog.current(),
+    decide: (action, context) => policy.decide(action, context),
+    clock,
+    entropy: systemEntropy,
+  });
+  const kernel = createKernel({
+    scram,
+    policy,
+    keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
+    recorder,
+    effects: parts.effects(artifacts, connectSandbox(scram, owner)),
+    clock,
+    allowCompatible: options.allowCompatible,
+  });
+  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
+  const plan: RunPlan = {
+    runId,
+    tenantId,
+    name: parts.name,
+    mode: parts.mode,
+    installationId: installation.id,
+    plan: parts.plan,
+    config: parts.config,
+    policyDigest: policy.policyDigest,
+  };
+  const session = new RunSession({
+    plan,
+    store,
+    recorder,
+    kernel,
+    authority,
+    keyLog,
+    clock,
+    signal,
+    approvals: (pending) => gatherApprovals(options, authority, runId, pending),
+    steps: row === null ? [] : await store.listSteps(tenantId, runId),
+  });
+  return { session, authority, artifacts, scram, stopWatching };
+}
+
+/** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */
+function stoppable(
+  outer: AbortSignal,
+  scram: ScramLink,
+  owner: WorkOwner,
+): { signal: AbortSignal; stopWatching: () => void } {
+  const controller = new AbortController();
+  outer.addEventListener("abort", () => {
+    controller.abort(outer.reason);
+  });
+  const stopWatching = scram.onStop(owner, ({ code, reason }) => {
+    controller.abort(new SovereignError(code, `The kill switch is ${reason}.`));
+  });
+  return { signal: controller.signal, stopWatching };
+}
+
+/** Approvals that were given before, and those that the caller gives now with keys held here. */
+async function gatherApprovals(
+  options: SessionOptions,
+  authority: Authority,
+  runId: string,
+  pending: Pending,
+): Promise<readonly Envelope[] | null> {
+  const { installation, tenantId, approvers, onProgress } = options;
+  const wanted = pending.decision.approvals;
+  if (wanted === null) return null;
+  onProgress({ event: "approval.needed", action: pending.actionDigest, reason: pending.reason });
+  const envelopes = await readApprovals(installation.store, tenantId, runId, pending.actionDigest);
+  for (const role of approvers.filter((one) => wanted.roles.includes(one))) {
+    envelopes.push(
+      await authority.issueApproval(role, pending.actionDigest, pending.contextDigest),
+    );
+    onProgress({ event: "approval.given", role });
+  }
+  return envelopes.length >= wanted.required ? envelopes : null;
+}
