@@ -91,7 +91,7 @@ async function entered(paths: number): Promise<BenchRow> {
   for (let trial = 0; trial < TRIALS; trial++) {
     const rig = await DrillRig.open(ENVIRONMENT);
     await rig.hold(paths);
-    const started = Date.now();
+    const started = new Date().getTime();
     const child = spawn("/bin/sh", [resolve("packages/runtime/bin/scram")], {
       env: { ...ENVIRONMENT, SOVEREIGN_HOME: rig.home },
       stdio: "ignore",

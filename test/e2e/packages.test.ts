@@ -80,7 +80,7 @@ describe.each(NAMES)("the package %s", (name) => {
     const { files } = packed.get(name)!;
     const odd = files.filter(
       (path) =>
-        !/^(dist\/.+\.(js|d\.ts|sql)|bin\/[a-z-]+\.(js|json)|page\/.+\.html)$/.test(path) &&
+        !/^(dist\/.+\.(js|d\.ts|sql)|bin\/[a-z-]+(\.js|\.json)?|page\/.+\.html)$/.test(path) &&
         !["LICENSE", "README.md", "package.json"].includes(path),
     );
     expect(odd).toEqual([]);
@@ -105,6 +105,7 @@ describe("the installed packages", () => {
     expect((await run(installedBin("sovereign-verify"), ["--version"], app)).out).toBe(
       `${version}\n`,
     );
+    expect(await run(installedBin("scram"), ["--help"], app)).toMatchObject({ code: 0, err: "" });
     const doctor = await run(installedBin("sovereign"), ["doctor"], app);
     expect(doctor).toMatchObject({ code: 0, err: "" });
     expect(doctor.out).toMatch(/^sandbox level: G\d\n/);

@@ -25,6 +25,8 @@ export type ConnectionTarget =
 
 const READY_MS = 60_000;
 const START_ATTEMPTS = 6;
+/** How long a connection may take to end in the server. */
+const LINGER_MS = 400;
 const SETTINGS = [
   "listen_addresses=",
   "unix_socket_permissions=0700",
@@ -100,7 +102,7 @@ async function launchWithRetries(
 export async function stopEmbedded(target: ConnectionTarget, folder: string): Promise<boolean> {
   if (target.kind !== "embedded") return false;
   return withStartLock(join(folder, "start.lock"), async () => {
-    if ((await otherClients(target)) > 0) return false;
+    if (await isUsed(target)) return false;
     const pid = postmasterPid(target.data);
     if (pid === null) return false;
     try {
@@ -242,6 +244,18 @@ function isServerOf(pid: number, data: string): boolean {
   } catch {
     return false;
   }
+}
+
+/**
+ * Whether somebody else is connected. A connection lives on in the server for a moment after its
+ * client has ended, ours as well: taken for somebody's, it would leave a server that nobody stops.
+ */
+async function isUsed(target: ConnectionTarget): Promise<boolean> {
+  for (let waited = 0; waited < LINGER_MS; waited += 20) {
+    if ((await otherClients(target)) === 0) return false;
+    await sleep(20);
+  }
+  return true;
 }
 
 async function otherClients(target: ConnectionTarget): Promise<number> {
