@@ -24,7 +24,7 @@ import {
   PipelineRun,
 } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
-import type { ArtifactStore} from "../runs/index.ts";
+import type { ArtifactStore } from "../runs/index.ts";
 import { type RunRow, RunStopped } from "../runs/index.ts";
 import { type OpenedSession, openRunSession, type SessionOptions } from "./open-session.ts";
 import { sealRun } from "./seal-run.ts";
