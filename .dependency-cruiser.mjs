@@ -10,7 +10,7 @@ export const LAYERS = [
   ["kernel"],
   ["scram"],
   ["sandbox", "runs"],
-  ["store", "pipeline", "executor"],
+  ["store", "pipeline", "executor", "batch"],
   ["cli"],
   ["main"],
 ];

@@ -2,6 +2,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { errorCatalogue, formatSchemas } from "@sovereign/core";
 import { z } from "zod";
+import { batchFile } from "../packages/runtime/src/batch/index.ts";
+import { scramConfig } from "../packages/runtime/src/scram/index.ts";
 import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
 import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
 
@@ -19,7 +21,13 @@ const { LAYERS } = (await import(join(ROOT, ".dependency-cruiser.mjs"))) as {
 };
 
 write("docs/errors.md", errorsPage());
-const schemas = { ...formatSchemas, "sandbox-policy": sandboxPolicy, pipeline: pipelineSchema };
+const schemas = {
+  ...formatSchemas,
+  batch: batchFile,
+  "scram-config": scramConfig,
+  "sandbox-policy": sandboxPolicy,
+  pipeline: pipelineSchema,
+};
 for (const [name, format] of Object.entries(schemas)) {
   write(`docs/spec/schemas/${name}.json`, schemaOf(name, format));
 }

@@ -28,7 +28,13 @@ export {
   systemEntropy,
 } from "./kernel/index.ts";
 export { EMPTY_STREAM, StreamWriter } from "./ledger/index.ts";
-export { joinScram, openInstallation, resumePipeline, submitPipeline } from "./main/index.ts";
+export {
+  joinScram,
+  openInstallation,
+  SovereignRunner,
+  resumePipeline,
+  submitPipeline,
+} from "./main/index.ts";
 export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
 export { RunRecorder } from "./runs/index.ts";
 export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";

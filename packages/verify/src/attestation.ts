@@ -36,7 +36,7 @@ export function verifyAttestations(evidence: Evidence, step: StepRecorder): void
     const { event_type: event } = entry.entry;
     if (event === "attestation.issued") {
       step.check(`entries[${sequence}]`, () => {
-        verifyStatement(evidence, entry, known, votes);
+        verifyStatement(evidence, entry, { step, known, votes });
       });
     }
     if (event === "consensus.reached" || event === "consensus.failed") {
@@ -106,9 +106,13 @@ function verifySeal(
 function verifyStatement(
   evidence: Evidence,
   entry: PlacedEntry,
-  known: ReadonlySet<string>,
-  votes: Map<string, { vote: Vote; keyId: string }[]>,
+  so: {
+    readonly step: StepRecorder;
+    readonly known: ReadonlySet<string>;
+    readonly votes: Map<string, { vote: Vote; keyId: string }[]>;
+  },
 ): void {
+  const { step, known, votes } = so;
   const { predicate_type: type } = evidence.data(entry, "attestation.issued");
   const attestation = { purpose: "attestation", role: null } as const;
   for (const [, digest] of envelopesOf(entry)) {
@@ -129,7 +133,7 @@ function verifyStatement(
         if (!known.has(subject.digest.sha256)) throw wrong(`${subject.name} is no artifact.`);
       }
     } else if (type === predicateType("gate-receipt")) {
-      verifyGateReceipt(evidence, digest, entry);
+      step.detail("gates", verifyGateReceipt(evidence, digest, entry));
     } else if (type === predicateType("rollback-proof")) {
       const { predicate } = evidence.open(digest, "rollback-proof", entry, () => attestation);
       expectEqual(predicate.run_id, entry.entry.run_id, "The rollback's run");

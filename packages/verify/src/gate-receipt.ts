@@ -15,8 +15,10 @@ import { expectEqual, wrong } from "./step-recorder.ts";
 /**
  * A receipt of gates: signed, over artifacts that the ledger names, and, where the bundle has their
  * bytes, judged again here. The verdicts that count are the ones found here.
+ *
+ * @returns what to tell of it
  */
-export function verifyGateReceipt(evidence: Evidence, digest: string, entry: PlacedEntry): void {
+export function verifyGateReceipt(evidence: Evidence, digest: string, entry: PlacedEntry): string {
   const attestation = { purpose: "attestation", role: null } as const;
   const { predicate } = evidence.open(digest, "gate-receipt", entry, () => attestation);
   expectEqual(predicate.run_id, entry.entry.run_id, "The receipt's run");
@@ -35,11 +37,16 @@ export function verifyGateReceipt(evidence: Evidence, digest: string, entry: Pla
   const judged = artifacts.filter((one) => isGateInput(one.name)).map((one) => one.name);
   const left = judged.find((name) => !Object.hasOwn(predicate.inputs, name));
   if (left !== undefined) throw wrong(`${left} was left out of what the gates judged.`);
-  if (contents.size < Object.keys(predicate.inputs).length) return;
+  if (contents.size < Object.keys(predicate.inputs).length) {
+    return `${predicate.status}, by signature alone`;
+  }
   const before = entries.slice(0, entries.indexOf(entry));
   const found = evaluateGates(readGateInputs(contents, before));
   expectEqual(digestOf(gateInputDigests(contents)), digestOf(predicate.inputs), "The inputs");
   expectEqual(predicate.status, found.status, "The gates' status");
   const value = (results: unknown): string => digestOf(results as JsonValue);
   expectEqual(value(predicate.results), value(found.results), "The gates' verdicts");
+  const verdicts = found.results.map((one) => one.verdict);
+  const count = (verdict: string): number => verdicts.filter((one) => one === verdict).length;
+  return `${found.status}, judged again: ${count("pass")} pass, ${count("fail")} fail`;
 }

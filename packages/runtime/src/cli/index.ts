@@ -1,5 +1,8 @@
 export { runCli } from "./program.ts";
 export type {
+  BatchActionReport,
+  BatchReport,
+  RunnerHealth,
   DrillReport,
   ExecFiles,
   ExecInput,

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { batchCommands } from "./commands/batch.ts";
 import { bundleCommands } from "./commands/bundle.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { execCommands } from "./commands/exec.ts";
@@ -45,6 +46,7 @@ export async function runCli(
     policyCommands,
     bundleCommands,
     verifyCommands,
+    batchCommands,
     scramCommands,
     doctorCommand,
   ]) {

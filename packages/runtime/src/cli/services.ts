@@ -1,6 +1,7 @@
 import type {
   AnswerPack,
   Envelope,
+  ErrorCode,
   GateReceipt,
   JsonObject,
   KeyRecord,
@@ -127,6 +128,34 @@ export interface DrillReport {
   readonly over_bound: number;
 }
 
+/** What became of one action of a batch. What never began is told apart from what was ended. */
+export interface BatchActionReport {
+  readonly id: string;
+  readonly state: "completed" | "killed" | "failed" | "refused" | "not_started";
+  readonly code: ErrorCode | null;
+}
+
+/** How a batch ended: stopped by the kill switch, done whole, or failed. */
+export interface BatchReport {
+  readonly status: "SCRAM_ABORT" | "BATCH_COMMITTED" | "BATCH_FAILED";
+  readonly batchId: string;
+  readonly runId: string;
+  readonly reason: string | null;
+  readonly code: ErrorCode | null;
+  readonly actions: readonly BatchActionReport[];
+  readonly bundle: string;
+  readonly trustRoot: string;
+}
+
+export interface RunnerHealth {
+  readonly runner_status: "HEALTHY" | "HALTED" | "UNAVAILABLE";
+  readonly scram_state: ScramState | "UNKNOWN";
+  readonly scram_armed: boolean;
+  readonly scram_active: boolean;
+  readonly scram_complete: boolean;
+  readonly reason: string | null;
+}
+
 /** What the command line can do. `main/` implements it over the real parts. */
 export interface Services {
   readonly version: string;
@@ -168,6 +197,8 @@ export interface Services {
   judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
   answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
   applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
+  runBatch(file: string, input: RunInput): Promise<BatchReport>;
+  health(): Promise<RunnerHealth>;
   scramStatus(): Promise<ScramReport>;
   /** Stop, with both keys, or with the prepared order in a file. Needs no database. */
   scramActivate(

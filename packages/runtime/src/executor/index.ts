@@ -19,5 +19,5 @@ export {
 } from "./request.ts";
 export { statusDigest } from "./rollback.ts";
 export { RunTape } from "./run-tape.ts";
-export { recoverSwitch } from "./tree-switch.ts";
+export { isSwitchOpen, recoverSwitch } from "./tree-switch.ts";
 export { removeHostile, workLimits, Workspace } from "./workspace.ts";

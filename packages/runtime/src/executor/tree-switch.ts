@@ -120,11 +120,10 @@ export type Recovery = "none" | "done" | "undone";
  *   nothing of the user's is overwritten then
  */
 export async function recoverSwitch(folder: string, repository: UserRepository): Promise<Recovery> {
-  const path = join(folder, "journal.json");
   // No switch of this folder lives: its run is ours alone.
   breakIndexLock(repository, folder);
-  if (!existsSync(path)) return "none";
-  const journal = parseFormat(journalFormat, parseStrictJson(readFileSync(path)), path);
+  const journal = readJournal(folder);
+  if (journal === null) return "none";
   if (journal.state !== "applying") return journal.state;
   const head = await readHead(repository);
   if (head.commit === journal.to && head.ref === journal.ref) {
@@ -138,6 +137,17 @@ export async function recoverSwitch(folder: string, repository: UserRepository):
     unlockIndex(lock);
   }
   return "undone";
+}
+
+/** True while what a folder's switch began is neither complete nor undone. */
+export function isSwitchOpen(folder: string): boolean {
+  return readJournal(folder)?.state === "applying";
+}
+
+function readJournal(folder: string): Journal | null {
+  const path = join(folder, "journal.json");
+  if (!existsSync(path)) return null;
+  return parseFormat(journalFormat, parseStrictJson(readFileSync(path)), path);
 }
 
 async function requireHead({ repository, from }: SwitchOptions): Promise<void> {

@@ -197,7 +197,7 @@ export function rollbackEffects(
   const effect = createRollbackEffect({
     repository,
     artifacts,
-    folder: join(folder, "work"),
+    folder,
     clock,
   });
   return { "git.rollback": effect };

@@ -8,4 +8,5 @@ export {
 } from "./run-pipeline.ts";
 export { DrillRig } from "./drill.ts";
 export { connectScram, joinScram } from "./sentinel-process.ts";
+export { type RunnerOptions, SovereignRunner } from "./sovereign-runner.ts";
 export { createServices } from "./services.ts";

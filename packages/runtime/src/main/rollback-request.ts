@@ -5,9 +5,11 @@ import { z } from "zod";
 import {
   gitId,
   inspectRepository,
+  isSwitchOpen,
   lockRepository,
   readHead,
   recoverSwitch,
+  type UserRepository,
 } from "../executor/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
 import type { RunRow } from "../runs/index.ts";
@@ -67,10 +69,13 @@ async function find(options: ExecOptions, runId: string): Promise<Found> {
   const repository = await inspectRepository(root);
   const lock = await lockRepository(repository, runId, options.waitMs);
   try {
-    const recovery = await recoverSwitch(join(folder, "work", "switch"), repository);
+    // The way back comes after the way there: so it is ended first.
+    const back = await endSwitch(join(folder, ROLLBACK, "switch"), repository);
+    const there = await endSwitch(join(folder, "work", "switch"), repository);
+    const recovery = back.ended ?? there.ended ?? "none";
     const { commit: head } = await readHead(repository);
     const recorded = await broughtTo(installation.store, tenantId, runId);
-    const result = recorded ?? (recovery === "done" ? head : null);
+    const result = recorded ?? (there.state === "done" ? head : null);
     const place = head === result ? "at result" : head === base ? "at base" : "elsewhere";
     const { status, reason } = row;
     return {
@@ -91,6 +96,19 @@ async function find(options: ExecOptions, runId: string): Promise<Found> {
   } finally {
     lock.release();
   }
+}
+
+/** Below the run that is undone: whoever asks for its status finds there what a kill left. */
+const ROLLBACK = "rollback";
+
+/** @returns how the move stands, and what became of it if it was still open */
+async function endSwitch(
+  folder: string,
+  repository: UserRepository,
+): Promise<{ state: "none" | "done" | "undone"; ended: "none" | "done" | "undone" | null }> {
+  const open = isSwitchOpen(folder);
+  const state = await recoverSwitch(folder, repository);
+  return { state, ended: open ? state : null };
 }
 
 /** As the ledger has it. */
@@ -124,8 +142,8 @@ export async function rollbackRequest(options: ExecOptions, ofRun: string): Prom
   const repository = await inspectRepository(root);
   const lock = await lockRepository(repository, runId, options.waitMs);
   try {
-    const folder = installation.folder.run(runId);
-    mkdirSync(join(folder, "work"), { recursive: true, mode: 0o700 });
+    const folder = join(installation.folder.run(ofRun), ROLLBACK);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     const params = { of_run: ofRun, ref: frozen.plan.repository.ref, base, head };
     const context = await openSession(options, {
       runId,
@@ -144,7 +162,8 @@ export async function rollbackRequest(options: ExecOptions, ofRun: string): Prom
       return await undo(options, context, { stepId: "rollback", role, action });
     } finally {
       context.stopWatching();
-      rmSync(join(folder, "work"), { recursive: true, force: true });
+      // Copies of what could not be put back stay where the message says they are.
+      if (!isSwitchOpen(join(folder, "switch"))) rmSync(folder, { recursive: true, force: true });
     }
   } finally {
     lock.release();

@@ -12,6 +12,7 @@ import {
   ExecutorRun,
   type Head,
   inspectRepository,
+  isSwitchOpen,
   lockRepository,
   readHead,
   removeHostile,
@@ -280,7 +281,9 @@ async function end(
   );
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   removeHostile(workspace.root);
-  rmSync(join(folder, "work"), { recursive: true, force: true });
+  const scratch = join(folder, "work");
+  // Copies of what could not be put back stay where the message says they are.
+  if (!isSwitchOpen(join(scratch, "switch"))) rmSync(scratch, { recursive: true, force: true });
   const { bundle, trustRoot } = sealed;
   const ended = status === "success" ? "completed" : "failed";
   return {

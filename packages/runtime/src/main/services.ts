@@ -25,6 +25,7 @@ import { type Opened, reportOf } from "./run-report.ts";
 import { isExecution } from "./exec-context.ts";
 import { resumeRequest } from "./run-request.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
+import { batchServices } from "./batch-services.ts";
 import { createScramServices } from "./scram-services.ts";
 
 const VERSION = "0.1.0";
@@ -55,6 +56,7 @@ export function createServices(
     ...execServices(environment, opened),
     ...evidenceServices(opened),
     ...scram,
+    ...batchServices(opened, scram),
     ...stateServices(home, opened, scram),
   };
 }

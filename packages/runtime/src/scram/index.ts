@@ -1,4 +1,4 @@
-export { parseScramConfig, type ScramConfig } from "./config.ts";
+export { parseScramConfig, type ScramConfig, scramConfig } from "./config.ts";
 export { EnvelopeStore } from "./envelope-store.ts";
 export { type FrameKind, Frames, readFrame } from "./frames.ts";
 export { Journal, type JournalLine } from "./journal.ts";

@@ -2,6 +2,7 @@ import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by runs, pipeline and cli. */
 export const runsCodes = {
+  ERR_BATCH_INVALID: row.input("This is not a batch that can be run."),
   ERR_PIPELINE_TOO_LARGE: row.input("The pipeline file is larger than the limit."),
   ERR_PIPELINE_SYNTAX: row.input("The pipeline file is not the plain YAML that we read."),
   ERR_PIPELINE_INVALID: row.input("The pipeline does not match its schema."),

@@ -1,0 +1,53 @@
+import type { Command } from "commander";
+import type { CommandContext } from "../context.ts";
+import { exitOf } from "../output.ts";
+import { showProgress } from "../progress.ts";
+
+export function batchCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  program
+    .command("batch")
+    .description("batches of commands, each in the sandbox, under the kill switch")
+    .command("run <file>")
+    .description("run a batch; exit 5 when the kill switch stopped it")
+    .action(async (file: string) => {
+      const { tenant: tenantId } = program.opts<{ tenant: string }>();
+      const report = await services.runBatch(file, {
+        tenantId,
+        approvers: [],
+        signal: context.signal,
+        onProgress: showProgress(output),
+      });
+      context.exit =
+        report.status === "BATCH_COMMITTED"
+          ? 0
+          : report.status === "SCRAM_ABORT"
+            ? 5
+            : exitOf(report.code);
+      if (output.json) {
+        output.printJson(report);
+        return;
+      }
+      for (const { id, state, code } of report.actions) {
+        output.print(`  ${state.padEnd(12)} ${id}${code === null ? "" : `  ${code}`}`);
+      }
+      output.print(`${report.status}  ${report.batchId}  ${report.runId}`);
+      if (report.reason !== null) output.print(`reason: ${report.reason}`);
+      output.print(`bundle: ${report.bundle}`);
+      output.print(`trust root: ${report.trustRoot}`);
+    });
+
+  program
+    .command("health")
+    .description("whether work may run, for monitors; exit 0 healthy, 5 halted, 1 unknown")
+    .action(async () => {
+      const health = await services.health();
+      const exits = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 } as const;
+      context.exit = exits[health.runner_status];
+      if (output.json) output.printJson(health);
+      else {
+        const why = health.reason === null ? "" : `  ${health.reason}`;
+        output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
+      }
+    });
+}

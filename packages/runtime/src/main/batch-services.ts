@@ -1,0 +1,54 @@
+import { realpathSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { SovereignError } from "@sovereign/core";
+import { INSTALLATION_KEYS } from "../authority/index.ts";
+import { parseBatchFile } from "../batch/index.ts";
+import type { Services } from "../cli/index.ts";
+import { parsePolicy } from "../policy/index.ts";
+import { readNamed } from "./exec-context.ts";
+import type { Installation } from "./installation.ts";
+import type { Opened } from "./run-report.ts";
+import { SovereignRunner } from "./sovereign-runner.ts";
+
+/** Batches for the command line. */
+export function batchServices(
+  opened: Opened,
+  scram: Pick<Services, "scramStatus">,
+): Pick<Services, "runBatch" | "health"> {
+  return {
+    runBatch: (file, input) =>
+      opened(async (installation) => {
+        const batch = parseBatchFile(readNamed(file), file);
+        const { batch_id, actions, metadata, role } = batch;
+        const policyFile = resolve(dirname(file), batch.policy);
+        const policy = parsePolicy(readNamed(policyFile), policyFile);
+        await ensureKeys(installation, role);
+        const folder = batch.input === undefined ? null : folderOf(dirname(file), batch.input);
+        const runner = new SovereignRunner({
+          ...input,
+          installation,
+          policy,
+          role,
+          input: folder,
+          allowCompatible: false,
+        });
+        return runner.executeBatch(batch_id, { actions, metadata });
+      }),
+    health: () => SovereignRunner.healthCheck(() => scram.scramStatus()),
+  };
+}
+
+/** A new installation gets its keys at its first run; an existing one is never widened silently. */
+async function ensureKeys({ keyLog, keystore }: Installation, role: string): Promise<void> {
+  if (keyLog.head().count > 0) return;
+  await keyLog.initialise(keystore, [...INSTALLATION_KEYS, { purpose: "role", role }]);
+}
+
+function folderOf(base: string, path: string): string {
+  try {
+    return realpathSync(resolve(base, path));
+  } catch {
+    const text = `The batch's input folder ${path} is not there.`;
+    throw new SovereignError("ERR_BATCH_INVALID", text, { path });
+  }
+}

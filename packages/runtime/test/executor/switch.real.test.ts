@@ -1,0 +1,161 @@
+import { execFileSync, spawn } from "node:child_process";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, describe, expect, it } from "vitest";
+import { inspectRepository } from "../../src/executor/git/index.ts";
+import { lockRepository } from "../../src/executor/repository-lock.ts";
+import { rollBack } from "../../src/executor/rollback.ts";
+import { recoverSwitch } from "../../src/executor/tree-switch.ts";
+import { TestRepository } from "./support/repository.ts";
+import { judgeSteps } from "./support/steps.ts";
+
+let repository: TestRepository | null = null;
+function make(...args: ConstructorParameters<typeof TestRepository>): TestRepository {
+  repository = new TestRepository(...args);
+  return repository;
+}
+afterEach(() => {
+  repository?.dispose();
+  repository = null;
+});
+
+const write =
+  (path: string, content: string | Buffer, mode = 0o644) =>
+  (tree: string): void => {
+    mkdirSync(join(tree, path, ".."), { recursive: true });
+    writeFileSync(join(tree, path), content);
+    chmodSync(join(tree, path), mode);
+  };
+
+describe("rolling back", () => {
+  it("refuses when the user committed on top, or edited what it would change", async () => {
+    const repo = make();
+    const judged = await judgeSteps(repo, [write("src/app.ts", "export const app = 2;\n")]);
+    const { base, head } = await judged.bring();
+    const user = await inspectRepository(repo.root);
+    const back = (): Promise<unknown> =>
+      rollBack({
+        at: 1_800_000_000,
+        repository: user,
+        base,
+        head,
+        ref: "refs/heads/main",
+        folder: join(repo.private, "back"),
+      });
+    appendFileSync(join(repo.root, "src/app.ts"), "mine\n");
+    const edited = repo.state();
+    await expect(back()).rejects.toMatchObject({ code: "ERR_REPOSITORY_DIRTY" });
+    expect(repo.state()).toEqual(edited);
+    repo.commit("mine");
+    const before = repo.state();
+    await expect(back()).rejects.toMatchObject({ code: "ERR_REPOSITORY_MOVED" });
+    expect(repo.state()).toEqual(before);
+  });
+});
+
+describe("a switch that is killed", () => {
+  it.each(["journalled", "replaced", "indexed", "moved"])(
+    "after it %s is brought to an end",
+    async (at) => {
+      const repo = make();
+      const judged = await judgeSteps(repo, [
+        write("src/app.ts", "export const app = 2;\n"),
+        write("new/file", "x\n"),
+      ]);
+      repo.write("mine.txt", "mine\n");
+      const before = repo.state();
+      const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
+      const args = JSON.stringify({
+        root: repo.root,
+        folder: join(repo.private, "bring-back"),
+        at,
+        patches: judged.patches.map((one) => ({
+          ...one,
+          patch: Buffer.from(one.patch).toString("base64"),
+        })),
+      });
+      await new Promise((end) =>
+        spawn(process.execPath, [child, args], { stdio: "inherit" }).on("close", end),
+      );
+      const folder = join(repo.private, "bring-back", "switch");
+      const user = await inspectRepository(repo.root);
+      const recover = () => recoverSwitch(folder, user);
+      const recovered = await recover();
+      if (at === "moved") {
+        expect(recovered).toBe("done");
+        expect(repo.git("rev-parse", "HEAD^{tree}")).toBe(judged.patches.at(-1)?.tree);
+        expect(repo.git("status", "--porcelain")).toBe("?? mine.txt");
+      } else {
+        expect(recovered).toBe("undone");
+        expect(repo.state()).toEqual(before);
+        await judged.bring();
+      }
+      expect(await recover()).toBe("done");
+      expect(existsSync(join(repo.root, ".git/index.lock"))).toBe(false);
+    },
+  );
+});
+
+describe("an edit of the user's after a kill", () => {
+  it("stays, and what the file was before is kept beside", async () => {
+    const repo = make();
+    const judged = await judgeSteps(repo, [
+      write("src/app.ts", "export const app = 2;\n"),
+      write("new/file", "x\n"),
+    ]);
+    const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
+    const patches = judged.patches.map((one) => ({
+      ...one,
+      patch: Buffer.from(one.patch).toString("base64"),
+    }));
+    const bringBack = join(repo.private, "bring-back");
+    const args = JSON.stringify({ root: repo.root, folder: bringBack, at: "replaced", patches });
+    await new Promise((end) =>
+      spawn(process.execPath, [child, args], { stdio: "inherit" }).on("close", end),
+    );
+    repo.write("src/app.ts", "mine\n");
+    const user = await inspectRepository(repo.root);
+    const recovered = recoverSwitch(join(bringBack, "switch"), user);
+    await expect(recovered).rejects.toMatchObject({ code: "ERR_REPOSITORY_DIRTY" });
+    expect(repo.read("src/app.ts")).toBe("mine\n");
+    expect(existsSync(join(repo.root, "new/file"))).toBe(false);
+    expect(existsSync(join(bringBack, "switch/before/src/app.ts"))).toBe(true);
+    // Put back by the user, it can be ended.
+    repo.git("checkout", "src/app.ts");
+    expect(await recoverSwitch(join(bringBack, "switch"), user)).toBe("undone");
+    expect(repo.git("status", "--porcelain")).toBe("");
+  });
+});
+
+describe("the repository's lock", () => {
+  it("lets one run work at a time, and another after it", async () => {
+    const user = await inspectRepository(make().root);
+    const lock = await lockRepository(user, "run_one", 0);
+    await expect(lockRepository(user, "run_two", 0)).rejects.toMatchObject({
+      code: "ERR_REPOSITORY_BUSY",
+    });
+    const waiting = lockRepository(user, "run_two", 5000);
+    setTimeout(() => {
+      lock.release();
+    }, 120);
+    (await waiting).release();
+  });
+
+  it("is taken over from an owner that was killed, and from what is no owner", async () => {
+    const user = await inspectRepository(make().root);
+    const path = join(user.gitDir, "sovereign.lock");
+    const dead = execFileSync(process.execPath, ["-e", "console.log(process.pid)"], {
+      encoding: "utf8",
+    }).trim();
+    for (const owner of [`${dead} 1 x/y/z run\n`, "nonsense\n"]) {
+      const first = await lockRepository(user, "run_one", 0);
+      const own = execFileSync("cat", [path], { encoding: "utf8" });
+      first.release();
+      const place = own.trim().split(" ")[2] ?? "";
+      writeFileSync(path, owner.replace("x/y/z", place));
+      (await lockRepository(user, "run_two", 0)).release();
+    }
+    expect(existsSync(path)).toBe(false);
+  });
+});
