@@ -102,6 +102,16 @@ describe("an execution", () => {
     expect(judged.code).toBe(0);
     expect(passing(judged.verdicts)).toEqual(GATES_OF_A_SUCCESS);
 
+    const evidence = ["--bundle", end.bundle, "--trust", end.trust_root, "--repo"];
+    const custody = await installation.json(["exec", "custody", ...evidence, repo]);
+    expect(custody.code).toBe(0);
+    const findings = custody.documents[0]?.["findings"] as Json[];
+    expect(findings).toHaveLength(6);
+    expect(findings.every((one) => one["onBranch"])).toBe(true);
+    const elsewhere = await installation.run(["exec", "custody", ...evidence, "."]);
+    expect(elsewhere.code).toBe(4);
+    expect(elsewhere.out).toContain("the repository does not have it");
+
     const status = await installation.json(["exec", "status", end.run]);
     expect(status.documents[0]).toMatchObject({ place: "at result", recovery: "none" });
     const back = await installation.json(["exec", "rollback", end.run]);

@@ -78,6 +78,16 @@ export function execCommands(program: Command, context: CommandContext): void {
       context.exit = reportExec(output, await services.rollbackRequest(runId, inputOf(flags)));
     });
 
+  addStatus(exec, context, inputOf);
+  addCustody(exec, context);
+  addAnswers(program, context, tenant);
+}
+
+function addStatus(
+  exec: Command,
+  { services, output }: CommandContext,
+  inputOf: (flags: ExecFlags) => ExecInput,
+): void {
   withRun(exec.command("status <run>"))
     .description("say where the repository stands; end what a kill left halfway")
     .action(async (runId: string, flags: ExecFlags) => {
@@ -90,8 +100,34 @@ export function execCommands(program: Command, context: CommandContext): void {
         if (recovery !== "none") output.print(`recovery: ${recovery}`);
       }
     });
+}
 
-  addAnswers(program, context, tenant);
+function addCustody(exec: Command, context: CommandContext): void {
+  const { services, output } = context;
+  exec
+    .command("custody")
+    .description("verify a bundle and hold its commits against a repository; exit 4 if they differ")
+    .requiredOption("--bundle <file>", "the evidence of an execution")
+    .requiredOption("--trust <file>", "the trust root, received by another way")
+    .option("--repo <folder>", "a folder in the repository", ".")
+    .action(async (flags: { bundle: string; trust: string; repo: string }) => {
+      const { bundle, trust, repo: repository } = flags;
+      const found = await services.checkCustody({ bundle, trust, repository });
+      const { verdict, findings } = found;
+      if (output.json) output.printJson(found);
+      else {
+        const rows = findings.map((one) => [
+          one.step,
+          one.commit.slice(0, 12),
+          one.onBranch ? "on the branch" : "not on the branch",
+          one.problems.length === 0 ? "as the evidence says" : one.problems.join("; "),
+        ]);
+        output.print(table([["STEP", "COMMIT", "WHERE", "REPOSITORY"], ...rows]));
+        output.print(`verdict: ${verdict}`);
+      }
+      const broken = findings.some((one) => one.problems.length > 0);
+      context.exit = verdict === "VALID" && findings.length > 0 && !broken ? 0 : 4;
+    });
 }
 
 function withFiles(command: Command): Command {
