@@ -30,6 +30,7 @@ import { ArtifactStore, type RunRow } from "../runs/index.ts";
 import { type Sandbox } from "../sandbox/index.ts";
 import type { Installation } from "./installation.ts";
 import {
+  minimumLevelOf,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
@@ -132,7 +133,7 @@ export interface ExecContext extends OpenedSession {
 }
 
 /** What an execution gives its session: its policy still without the reviews that it needs. */
-export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts"> {
+export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "minimumLevel"> {
   readonly policy: CompiledPolicy;
 }
 
@@ -141,7 +142,12 @@ export async function openSession(options: ExecOptions, parts: ExecParts): Promi
   const { runId } = parts;
   const folder = options.installation.folder.run(runId);
   const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));
-  const opened = await openRunSession(options, { ...parts, policy, artifacts: "" });
+  const opened = await openRunSession(options, {
+    ...parts,
+    policy,
+    minimumLevel: minimumLevelOf(parts.policy),
+    artifacts: "",
+  });
   const tape = new RunTape(join(folder, GATE_DOCUMENTS.tape), runId, options.installation.clock);
   return { ...opened, runId, folder, tape };
 }

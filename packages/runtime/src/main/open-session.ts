@@ -12,6 +12,7 @@ import {
 } from "../kernel/index.ts";
 import { EMPTY_STREAM, StreamWriter } from "../ledger/index.ts";
 import type { Progress } from "../pipeline/index.ts";
+import type { CompiledPolicy } from "../policy/index.ts";
 import {
   ArtifactStore,
   type RunPlan,
@@ -19,7 +20,7 @@ import {
   type RunRow,
   RunSession,
 } from "../runs/index.ts";
-import { connectSandbox, type Sandbox } from "../sandbox/index.ts";
+import { connectSandbox, type Sandbox, type SandboxLevel } from "../sandbox/index.ts";
 import type { ScramLink, WorkOwner } from "../scram/index.ts";
 import { readApprovals } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
@@ -45,9 +46,16 @@ export interface SessionParts {
   readonly config: JsonObject;
   /** The run as an earlier process left it; null for a new one. */
   readonly row: RunRow | null;
+  /** The weakest sandbox that the policy accepts. */
+  readonly minimumLevel: SandboxLevel;
   /** Where the run's artifacts lie, in its folder; empty for the folder itself. */
   readonly artifacts: string;
   effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
+}
+
+/** What a policy says about it; a policy that is written in Cedar says nothing. */
+export function minimumLevelOf({ limits }: CompiledPolicy): SandboxLevel {
+  return limits?.minimum_sandbox_level ?? "G2";
 }
 
 export interface OpenedSession {
@@ -85,7 +93,7 @@ export async function openRunSession(
     policy,
     keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
     recorder,
-    effects: parts.effects(artifacts, connectSandbox(scram, owner)),
+    effects: parts.effects(artifacts, connectSandbox(scram, owner, parts.minimumLevel)),
     clock,
     allowCompatible: options.allowCompatible,
   });

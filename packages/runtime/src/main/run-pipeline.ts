@@ -26,7 +26,12 @@ import {
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { type RunRow, RunStopped } from "../runs/index.ts";
-import { type OpenedSession, openRunSession, type SessionOptions } from "./open-session.ts";
+import {
+  minimumLevelOf,
+  type OpenedSession,
+  openRunSession,
+  type SessionOptions,
+} from "./open-session.ts";
 import { sealRun } from "./seal-run.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -123,11 +128,13 @@ async function prepare(
   const { installation } = options;
   const { store, clock, folder } = installation;
   const modules = modulesOf(folder.run(runId), options.pipeline);
+  const policy = parsePolicy(frozen.policyBytes, frozen.policyPath);
   const opened = await openRunSession(options, {
     runId,
     name: frozen.pipeline.name,
     mode,
-    policy: new PolicyEngine(parsePolicy(frozen.policyBytes, frozen.policyPath)),
+    policy: new PolicyEngine(policy),
+    minimumLevel: minimumLevelOf(policy),
     plan: frozen.plan,
     config: configOf(frozen, mode),
     row,

@@ -17,7 +17,12 @@ import type { BatchActionReport, BatchReport, RunnerHealth } from "../cli/index.
 import { newId, systemEntropy } from "../kernel/index.ts";
 import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
 import { RunStopped } from "../runs/index.ts";
-import { type OpenedSession, openRunSession, type SessionOptions } from "./open-session.ts";
+import {
+  minimumLevelOf,
+  type OpenedSession,
+  openRunSession,
+  type SessionOptions,
+} from "./open-session.ts";
 import { sealRun } from "./seal-run.ts";
 
 export interface RunnerOptions extends SessionOptions {
@@ -106,6 +111,7 @@ export class SovereignRunner {
       name: batchId,
       mode: "sovereign",
       policy: new PolicyEngine(policy),
+      minimumLevel: minimumLevelOf(policy),
       plan,
       config: { batch_id: batchId, metadata: digestOf(batch.metadata), mode: "sovereign" },
       row: null,

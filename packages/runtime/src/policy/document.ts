@@ -78,6 +78,8 @@ export const sandboxPolicy = z.strictObject({
       max_file_size_mb: z.int().min(1).max(10_000).default(10),
       max_files: z.int().min(1).max(1_000_000).default(100),
       timeout_seconds: z.int().min(1).max(86_400).default(1800),
+      /** The weakest sandbox in which a step may run: `sovereign doctor` says which one holds. */
+      minimum_sandbox_level: z.enum(["G2", "G3"]).default("G2"),
     })
     .prefault({}),
 });

@@ -12,7 +12,7 @@ import {
 } from "../scram/index.ts";
 import { type EngineRequest, sendAll } from "./engine.ts";
 import type { Sandbox } from "./sandbox.ts";
-import type { SandboxRequest, SandboxResult } from "./types.ts";
+import type { SandboxLevel, SandboxRequest, SandboxResult } from "./types.ts";
 
 const DEATH_MS = 10_000;
 const POLL_MS = 20;
@@ -49,13 +49,22 @@ const engineReply = z.discriminatedUnion("t", [
  * Its `run` throws ERR_SCRAM_TRIPPED, ERR_SCRAM_SENTINEL_LOST or ERR_SANDBOX_ENGINE_LOST when the
  * path was killed from outside; it is dead then.
  */
-export function connectSandbox(link: ScramLink, owner: WorkOwner): Sandbox {
-  return { run: (request, signal) => runPath(link, owner, request, signal) };
+export function connectSandbox(
+  link: ScramLink,
+  owner: WorkOwner,
+  minimumLevel: SandboxLevel = "G2",
+): Sandbox {
+  return { run: (request, signal) => runPath({ link, owner, minimumLevel }, request, signal) };
+}
+
+interface Place {
+  readonly link: ScramLink;
+  readonly owner: WorkOwner;
+  readonly minimumLevel: SandboxLevel;
 }
 
 async function runPath(
-  link: ScramLink,
-  owner: WorkOwner,
+  { link, owner, minimumLevel }: Place,
   request: SandboxRequest,
   signal: AbortSignal,
 ): Promise<SandboxResult> {
@@ -84,7 +93,11 @@ async function runPath(
   signal.addEventListener("abort", cancel);
   try {
     const stdin = request.stdin ?? new Uint8Array();
-    frames.sendJson({ ...asked(link, owner, pathId, request), stdin_bytes: stdin.length });
+    frames.sendJson({
+      ...asked(link, owner, pathId, request),
+      minimum_level: minimumLevel,
+      stdin_bytes: stdin.length,
+    });
     await sendAll(frames, "in", stdin);
     if (signal.aborted) cancel();
     await closed;
@@ -116,7 +129,7 @@ function asked(
   owner: WorkOwner,
   pathId: string,
   request: SandboxRequest,
-): Omit<EngineRequest, "stdin_bytes"> {
+): Omit<EngineRequest, "stdin_bytes" | "minimum_level"> {
   const { argv, cwd, env, readOnly, writable, limits } = request;
   return {
     path_id: pathId,

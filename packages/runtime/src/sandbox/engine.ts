@@ -10,7 +10,7 @@ import {
   readFrame,
   type ScramLatch,
 } from "../scram/index.ts";
-import { createSandbox } from "./sandbox.ts";
+import { createSandbox, LEVELS } from "./sandbox.ts";
 import type { SandboxLevel, SandboxRequest, SandboxResult, StartedPath } from "./types.ts";
 
 const FRAME_BYTES = 1024 * 1024;
@@ -25,6 +25,7 @@ const engineRequest = z.strictObject({
   link_id: z.string().max(40),
   tenant_id: fields.name,
   run_id: fields.runId,
+  minimum_level: z.enum(["G0", "G2", "G3"]),
   stdin_bytes: fields.count.max(STDIN_BYTES_MAX),
   argv: z.array(z.string()),
   cwd: z.string(),
@@ -123,7 +124,7 @@ export class Engine {
     const sandbox = createSandbox({
       name,
       pathId,
-      minimumLevel,
+      minimumLevel: stricterOf(minimumLevel, request.minimum_level),
       onStarted: (path) => this.#register(request, path),
     });
     try {
@@ -180,6 +181,11 @@ export class Engine {
     if (next === undefined) this.#live -= 1;
     else next();
   }
+}
+
+/** A request may ask for more than the configuration, never for less. */
+function stricterOf(one: SandboxLevel, other: SandboxLevel): SandboxLevel {
+  return LEVELS.indexOf(one) > LEVELS.indexOf(other) ? one : other;
 }
 
 function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxRequest {

@@ -40,7 +40,7 @@ const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** How long a killed path may take to be gone before we say that it is not. */
 const DEATH_MS = 5000;
 /** From the weakest up. */
-const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
+export const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
 /** The name of control groups for paths that no sentinel knows, such as the doctor's trials. */
 const STANDALONE = "standalone";
 /** Where the kernel does not limit the number of processes, they are counted this often. */

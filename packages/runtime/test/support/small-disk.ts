@@ -46,8 +46,16 @@ export class SmallDisk {
   }
 
   setReadOnly(readOnly: boolean): void {
-    const end = spawnSync("/bin/mount", ["-o", `remount,${readOnly ? "ro" : "rw"}`, this.path]);
-    if (end.status !== 0) throw new Error(`remount failed: ${String(end.stderr)}`);
+    const options = `remount,${readOnly ? "ro" : "rw"}`;
+    let found = "";
+    // A sentinel stays for a moment after the last command, with files open for writing.
+    for (let attempt = 0; attempt < 50; attempt++) {
+      const end = spawnSync("/bin/mount", ["-o", options, this.path]);
+      if (end.status === 0) return;
+      found = String(end.stderr);
+      spawnSync("/bin/sleep", ["0.2"]);
+    }
+    throw new Error(`remount failed: ${found}`);
   }
 
   unmount(): void {
