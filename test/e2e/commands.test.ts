@@ -120,6 +120,23 @@ describe("the command line", () => {
   });
 });
 
+describe("the example under the kill switch", () => {
+  it("ends its own work when everything is stopped", async () => {
+    const child = spawn(process.execPath, ["examples/embed-scram/embed-scram.ts"], {
+      env: { PATH: process.env["PATH"], HOME: installation.home },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const { code, out } = await endOf(child);
+    expect(code).toBe(0);
+    expect(out.trimEnd().split("\n").sort()).toEqual([
+      "another path: ERR_SCRAM_TRIPPED",
+      "armed: true, settled some: true",
+      "hook: everything was stopped",
+      "stopped: true, armed: false",
+    ]);
+  });
+});
+
 describe("the embedding example", () => {
   it("shows one effect, and three refusals with their codes", async () => {
     const child = spawn(process.execPath, ["examples/embed/embed.ts"], {

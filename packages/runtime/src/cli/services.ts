@@ -156,6 +156,12 @@ export interface RunnerHealth {
   readonly reason: string | null;
 }
 
+/** How many paths at once this machine was seen to kill within the bound, and what each takes. */
+export interface PathCapacity {
+  readonly paths: number;
+  readonly path_ms: number;
+}
+
 /** What the command line can do. `main/` implements it over the real parts. */
 export interface Services {
   readonly version: string;
@@ -235,5 +241,5 @@ export interface Services {
   scramKeys(): Promise<readonly KeyWindow[]>;
   scramLog(): Promise<readonly JournalLine[]>;
   scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
-  probeSandbox(): Promise<SandboxReport>;
+  probeSandbox(): Promise<SandboxReport & { readonly capacity: PathCapacity | null }>;
 }

@@ -3,12 +3,9 @@
  * a connection to it as descriptor 3.
  */
 import { Socket } from "node:net";
-import { availableParallelism } from "node:os";
 import { Engine, type SandboxLevel } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
-
-/** So many paths for each core can be reaped within the bound; the others wait. */
-const PATHS_PER_CORE = 64;
+import { knownCapacity } from "./capacity.ts";
 
 const [, , folder = "", name = "", level = "G2", parent = ""] = process.argv;
 process.umask(0o077);
@@ -22,6 +19,6 @@ const engine = new Engine({
   minimumLevel: level as SandboxLevel,
   latch: new ScramLatch(folder),
   sentinel,
-  capacity: PATHS_PER_CORE * availableParallelism(),
+  capacity: knownCapacity(folder),
 });
 await engine.listen();

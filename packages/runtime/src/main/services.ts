@@ -16,8 +16,10 @@ import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { RunInput, Services } from "../cli/index.ts";
 import { type Pipeline, parsePipeline } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy, proposePolicy } from "../policy/index.ts";
-import { ArtifactStore, exportBundle, locateDataFolder } from "../runs/index.ts";
+import { ArtifactStore, exportBundle, locateDataFolder, openDataFolder } from "../runs/index.ts";
 import { probeSandbox } from "../sandbox/index.ts";
+import { ScramLatch } from "../scram/index.ts";
+import { measureCapacity } from "./capacity.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
 import { execServices } from "./exec-services.ts";
@@ -57,7 +59,7 @@ export function createServices(
     ...evidenceServices(opened),
     ...scram,
     ...batchServices(opened, scram),
-    ...stateServices(home, opened, scram),
+    ...stateServices(home, environment, opened, scram),
   };
 }
 
@@ -263,6 +265,7 @@ function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "expo
 
 function stateServices(
   home: string,
+  environment: Environment,
   opened: Opened,
   services: Pick<Services, "scramStatus">,
 ): Pick<Services, "status" | "probeSandbox"> {
@@ -274,7 +277,13 @@ function stateServices(
         installation: installation.id,
         scram: (await services.scramStatus()).state,
       })),
-    probeSandbox,
+    probeSandbox: async () => {
+      const report = await probeSandbox();
+      if (report.level === null) return { ...report, capacity: null };
+      const { scram } = openDataFolder(home);
+      new ScramLatch(scram);
+      return { ...report, capacity: await measureCapacity(scram, environment) };
+    },
   };
 }
 

@@ -53,6 +53,12 @@ export class ControlGroups {
     return this.folders.some((folder) => existsSync(join(folder, "pids.max")));
   }
 
+  /** True where memory is limited by the kernel for the whole group. */
+  get limitsMemory(): boolean {
+    const files = ["memory.max", "memory.limit_in_bytes"];
+    return this.folders.some((folder) => files.some((file) => existsSync(join(folder, file))));
+  }
+
   /** True where one write kills the whole group, and the groups below it. */
   get killable(): boolean {
     return this.#killFile() !== null;

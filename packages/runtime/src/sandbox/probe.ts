@@ -1,5 +1,6 @@
-import { readlinkSync } from "node:fs";
+import { existsSync, readlinkSync } from "node:fs";
 import { isSovereignError } from "@sovereign/core";
+import { ControlGroups } from "../process/index.ts";
 import { bubblewrapInstalled, createSandbox } from "./sandbox.ts";
 import type { SandboxLevel, SandboxLimits, SandboxResult } from "./types.ts";
 
@@ -7,6 +8,8 @@ export interface SandboxCheck {
   readonly name: string;
   readonly ok: boolean;
   readonly detail: string;
+  /** What its absence costs, and how to have it; null where nothing is missing. */
+  readonly advice: string | null;
 }
 
 export interface SandboxReport {
@@ -29,35 +32,70 @@ const NAMESPACES = ["user", "pid", "mnt", "ipc", "uts", "net"];
 /** Try the sandbox with real commands, and say what really holds. */
 export async function probeSandbox(): Promise<SandboxReport> {
   const installed = bubblewrapInstalled();
-  const checks: SandboxCheck[] = [
-    {
-      name: "bubblewrap",
-      ok: installed,
-      detail: installed ? "installed" : "missing: sudo apt-get install bubblewrap",
-    },
-  ];
+  const detail = installed ? "installed" : "missing";
+  const checks: SandboxCheck[] = [check("bubblewrap", installed, detail, ADVICE.bubblewrap)];
   if (!installed) return { level: null, checks };
   try {
-    const result = await trial(
-      `for n in ${NAMESPACES.join(" ")}; do readlink /proc/self/ns/$n; done; touch /usr/x 2>/dev/null && echo writable; env | wc -l`,
-    );
-    checks.push(...namespaceChecks(result));
+    const result = await trial(SCRIPT);
+    checks.push(...confinementChecks(result));
     checks.push(processCheck(await trial(FORKS)));
-    const group = result.level === "G3";
-    checks.push({
-      name: "control group kill",
-      ok: group,
-      detail: group
-        ? "one write kills all of a path"
-        : "no writable cgroup v2: the kernel kills through the pid namespace instead",
-    });
-    const held = checks.every((check) => check.ok || check.name === "control group kill");
+    const held = checks.every(({ ok }) => ok);
+    checks.push(...kernelChecks(result));
     return { level: held ? result.level : null, checks };
   } catch (error) {
     if (!isSovereignError(error)) throw error;
-    checks.push({ name: "start", ok: false, detail: error.message });
+    checks.push(check("start", false, error.message, ADVICE.start));
     return { level: null, checks };
   }
+}
+
+const ADVICE = {
+  bubblewrap: "Nothing runs without it. Type: sudo apt-get install bubblewrap",
+  start:
+    "Nothing runs. In a container allow user namespaces; on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+  confinement: "Nothing runs: the sandbox does not hold. Look for another bwrap in PATH.",
+  group:
+    "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
+  memory:
+    "Costs: memory is limited for each process, not for a path together. Mount the memory controller, or have it delegated.",
+  watchdog:
+    "Costs: a hung sentinel is noticed by its controls alone. Set scram.hardware_watchdog in config.yaml where there is a /dev/watchdog.",
+} as const;
+
+const SCRIPT = `for n in ${NAMESPACES.join(" ")}; do readlink /proc/self/ns/$n; done
+touch /usr/x 2>/dev/null && echo writable
+grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status; chrt -p $$ 2>/dev/null`;
+
+function check(name: string, ok: boolean, detail: string, advice: string): SandboxCheck {
+  return { name, ok, detail, advice: ok ? null : advice };
+}
+
+/** What the machine gives beyond what must be there. */
+function kernelChecks(result: SandboxResult): SandboxCheck[] {
+  const group = result.level === "G3";
+  const groups = ControlGroups.root("standalone");
+  const memory = groups.limitsMemory;
+  const watchdog = existsSync("/dev/watchdog");
+  return [
+    check(
+      "control group kill",
+      group,
+      group ? "one write kills all of a path" : "no cgroup v2 that we may write",
+      ADVICE.group,
+    ),
+    check(
+      "memory of a path together",
+      memory,
+      memory ? "limited by the kernel" : "no memory controller that we may write",
+      ADVICE.memory,
+    ),
+    check(
+      "hardware watchdog",
+      watchdog,
+      watchdog ? "/dev/watchdog is there" : "there is none",
+      ADVICE.watchdog,
+    ),
+  ];
 }
 
 const FORKS = "i=0; while [ $i -lt 30 ]; do sleep 1 & i=$((i+1)); done; jobs -p | wc -l; wait";
@@ -76,16 +114,25 @@ function trial(script: string): Promise<SandboxResult> {
   );
 }
 
-function namespaceChecks(result: SandboxResult): SandboxCheck[] {
-  const lines = Buffer.from(result.stdout).toString("utf8").trim().split("\n");
+function confinementChecks(result: SandboxResult): SandboxCheck[] {
+  const text = Buffer.from(result.stdout).toString("utf8");
+  const lines = text.trim().split("\n");
   const checks = NAMESPACES.map((name, index) => {
     const inside = lines[index] ?? "";
     const own = inside.startsWith(`${name}:[`) && inside !== readlinkSync(`/proc/self/ns/${name}`);
-    return { name: `own ${name} namespace`, ok: own, detail: own ? inside : `found ${inside}` };
+    const found = own ? inside : `found ${inside}`;
+    return check(`own ${name} namespace`, own, found, ADVICE.confinement);
   });
   const readOnly = !lines.includes("writable");
-  const detail = readOnly ? "a write to /usr is refused" : "a write to /usr succeeded";
-  return [...checks, { name: "read-only system", ok: readOnly, detail }];
+  const write = readOnly ? "a write to /usr is refused" : "a write to /usr succeeded";
+  const filter = /^Seccomp:\s+2$/m.test(text) && /^NoNewPrivs:\s+1$/m.test(text);
+  const idle = text.includes("SCHED_IDLE");
+  return [
+    ...checks,
+    check("read-only system", readOnly, write, ADVICE.confinement),
+    check("system call filter", filter, filter ? "in force" : "not in force", ADVICE.confinement),
+    check("lowest scheduling class", idle, idle ? "in force" : "not in force", ADVICE.confinement),
+  ];
 }
 
 /** The shell gives up at the first fork that is refused: so a limit that holds ends it early. */
@@ -94,5 +141,5 @@ function processCheck(result: SandboxResult): SandboxCheck {
   const refused = /fork|Resource/i.test(Buffer.from(result.stderr).toString("utf8"));
   const held = refused || result.ended !== "exited" || Number(text) < 30;
   const detail = held ? "the ninth process is refused" : `${text} processes ran with a limit of 8`;
-  return { name: "process limit", ok: held, detail };
+  return check("process limit", held, detail, ADVICE.confinement);
 }

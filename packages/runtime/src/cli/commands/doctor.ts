@@ -5,7 +5,7 @@ export function doctorCommand(program: Command, context: CommandContext): void {
   const { services, output } = context;
   program
     .command("doctor")
-    .description("try the sandbox, and say which level is really in force")
+    .description("try the sandbox and a stop; say what holds, what is missing, and how to have it")
     .action(async () => {
       const report = await services.probeSandbox();
       context.exit = report.level === null ? 1 : 0;
@@ -14,8 +14,13 @@ export function doctorCommand(program: Command, context: CommandContext): void {
         return;
       }
       output.print(`sandbox level: ${report.level ?? "none: nothing will run"}`);
-      for (const { name, ok, detail } of report.checks) {
+      for (const { name, ok, detail, advice } of report.checks) {
         output.print(`  ${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
+        if (advice !== null) output.print(`           ${advice}`);
+      }
+      if (report.capacity !== null) {
+        const { paths, path_ms } = report.capacity;
+        output.print(`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);
       }
     });
 
