@@ -32,7 +32,8 @@ export class Installation {
   }
 
   dispose(): void {
-    rmSync(this.home, { recursive: true, force: true });
+    // The sentinel and the server end a moment after the last command, and write until then.
+    rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 

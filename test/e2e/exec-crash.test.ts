@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -105,5 +105,30 @@ describe("an execution that is killed", () => {
     expect(git("rev-parse", "HEAD")).toBe(base);
     expect(git("status", "--porcelain")).toBe("?? mine.txt");
     expect(git("fsck", "--strict")).not.toMatch(/error|missing/);
+  });
+
+  it.each([0, 20, 40, 70, 110])("%i ms after its last step ends with one evidence", async (ms) => {
+    const { root, git } = makeRepository(`end-${ms}`);
+    const runs = join(installation.home, "runs");
+    const before = new Set(existsSync(runs) ? readdirSync(runs) : []);
+    const child = installation.start(["exec", "run", ...FILES, "--repo", root]);
+    const ended = endOf(child);
+    const tapeEnds = (): boolean => {
+      const run = existsSync(runs) ? readdirSync(runs).find((one) => !before.has(one)) : undefined;
+      const tape = join(runs, run ?? "none", "audit/run_tape.jsonl");
+      return existsSync(tape) && readFileSync(tape, "utf8").includes('"event":"run_end"');
+    };
+    for (let waited = 0; !tapeEnds() && waited < 60_000; waited += 5) await sleep(5);
+    await sleep(ms);
+    child.kill("SIGKILL");
+    await ended;
+    const found = await newestRun();
+    const run = found?.run ?? "";
+    if (found?.status === "running") {
+      const resumed = await installation.json(["exec", "resume", run]);
+      expect(runEnded(resumed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    }
+    expect(git("log", "--format=%s", "-6").split("\n")[0]).toBe("step_06: 1 operation");
+    expect(await installation.run(["gates", "run", run])).toMatchObject({ code: 0 });
   });
 });

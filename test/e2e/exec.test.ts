@@ -1,5 +1,6 @@
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type CliEnd, Installation, type Json, runEnded } from "./cli.ts";
@@ -182,6 +183,7 @@ describe("an execution", () => {
     expect(runEnded(resumed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
     expect(git("rev-list", "--count", `${base}..HEAD`)).toBe("6");
     const judged = await home.json(["gates", "run", run]);
+    expect(judged.code).toBe(0);
     const results = judged.documents[0]?.["results"] as Json[];
     expect(results.find((one) => one["gate"] === "EX-G")).toMatchObject({ verdict: "pass" });
     home.dispose();
@@ -211,7 +213,14 @@ describe("an execution", () => {
     expect(await installation.run(["answers", "apply", end.run, out])).toMatchObject({ code: 0 });
     const resumed = await installation.json(["exec", "resume", end.run]);
     expect(runEnded(resumed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
-    expect((await gates(end.run)).verdicts).toMatchObject({ A2: "pass", A3: "pass", R4: "pass" });
+    const after = await gates(end.run);
+    expect(after.code).toBe(0);
+    expect(after.verdicts).toMatchObject({
+      A1: "not_applicable",
+      A2: "pass",
+      A3: "pass",
+      R4: "pass",
+    });
   });
 
   it.each([
@@ -224,6 +233,24 @@ describe("an execution", () => {
     [["gates", "explain", "EX-Z"], 2],
   ])("answers %j with exit code %i", async (args, code) => {
     expect(await installation.run(args)).toMatchObject({ code });
+  });
+
+  it("waits for another on the same repository, or says that it is there", async () => {
+    const lock = join(repo, ".git/sovereign.lock");
+    const holder = spawn(process.execPath, ["-e", "setTimeout(() => {}, 60000)"]);
+    const stat = readFileSync(`/proc/${holder.pid ?? 0}/stat`, "utf8");
+    const started = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? "";
+    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    const space = `${hostname()}/${boot}/${readlinkSync("/proc/self/ns/pid")}`;
+    writeFileSync(lock, `${holder.pid ?? 0} ${started} ${space} run_other\n`);
+    const args = ["exec", "run", "--policy", DENY, "--request", REQUEST, "--repo", repo];
+    const refused = await installation.run(args);
+    expect(refused.code).toBe(1);
+    expect(refused.err).toContain("ERR_REPOSITORY_BUSY");
+    setTimeout(() => holder.kill("SIGKILL"), 1500);
+    const waited = await installation.run([...args, "--wait", "30"]);
+    expect(waited.code).toBe(3);
+    expect(existsSync(lock)).toBe(false);
   });
 
   it("refuses a mode that may not commit", async () => {

@@ -50,6 +50,7 @@ export interface PlannedRequest {
 export function parseExecRequest(bytes: Uint8Array, path: string): PlannedRequest {
   const value = readJson(bytes, path);
   const request = parseFormat(formats.execRequest, value, path, "ERR_REQUEST_INVALID");
+  requireTime(request.created_at, path);
   const steps = request.patch_plan.steps.map((step) => ({
     stepId: step.step_id,
     note: noteOf(step),
@@ -58,6 +59,15 @@ export function parseExecRequest(bytes: Uint8Array, path: string): PlannedReques
       .map((one) => planOperation(one, `${path}: ${step.step_id}.${one.op_id}`)),
   }));
   return { request, digest: digestOf(value), steps };
+}
+
+/** It becomes the time of commits: a day that is in the calendar, and that git can write. */
+function requireTime(text: string, path: string): void {
+  const ms = Date.parse(text);
+  const written = Number.isNaN(ms) ? "" : new Date(ms).toISOString();
+  if (ms >= 0 && ms < Date.UTC(2100, 0) && written.startsWith(text.slice(0, 19))) return;
+  const found = `at created_at: expected a time from 1970 to 2099, found ${text}`;
+  throw new SovereignError("ERR_REQUEST_INVALID", `${path}: ${found}`);
 }
 
 function readJson(bytes: Uint8Array, path: string): JsonValue {

@@ -36,6 +36,7 @@ import {
 } from "./exec-context.ts";
 import { attestGates } from "./exec-gates.ts";
 import { intentOf, writeIntent } from "./exec-intent.ts";
+import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
 import { checkTenant, type RunResult } from "./run-pipeline.ts";
 import { sealRun } from "./seal-run.ts";
 
@@ -97,7 +98,9 @@ export async function resumeRequest(options: ExecOptions, runId: string): Promis
   const lock = await lockRepository(repository, runId, options.waitMs);
   try {
     const work = await openWork(options, frozen, { runId, mode: row.mode, repository, row });
+    const recorded = await readRecorded(installation, tenantId, runId);
     await work.context.session.note("run.resumed", "INFO", { from: row.status });
+    if (recorded !== null) return await close(options, work, recorded);
     return await carryOut(options, work);
   } finally {
     lock.release();
@@ -248,7 +251,7 @@ async function end(
   code: string | null,
 ): Promise<RunResult> {
   const { context, frozen, workspace, base } = work;
-  const { session, artifacts, tape, folder, runId } = context;
+  const { session, artifacts, tape, runId } = context;
   const before = [
     frozen.request,
     ...(await writeIntent(context, frozen, intentOf(context, frozen))),
@@ -271,21 +274,24 @@ async function end(
     found: await lookAgain(work, run),
   });
   await session.recordEvidence(refs);
-  await attestGates(options, context);
-  const sealed = await sealRun(
-    options,
-    context,
-    status === "success" ? "completed" : "failed",
-    reason,
-    (artifact) => artifacts.get(artifact),
-  );
+  return close(options, work, { status, code, reason, attested: false });
+}
+
+/** What is left once the evidence is recorded: gates, seal, and nothing of the scratch. */
+async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): Promise<RunResult> {
+  const { context, workspace } = work;
+  const { session, artifacts, folder, runId } = context;
+  const { status, code, reason } = recorded;
+  if (!recorded.attested) await attestGates(options, context);
+  const ended = status === "success" ? "completed" : "failed";
+  const read = artifacts.get.bind(artifacts);
+  const { bundle, trustRoot } = await sealRun(options, context, ended, reason, read);
+  context.stopWatching();
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   removeHostile(workspace.root);
   const scratch = join(folder, "work");
   // Copies of what could not be put back stay where the message says they are.
   if (!isSwitchOpen(join(scratch, "switch"))) rmSync(scratch, { recursive: true, force: true });
-  const { bundle, trustRoot } = sealed;
-  const ended = status === "success" ? "completed" : "failed";
   return {
     runId,
     status: ended,

@@ -65,6 +65,8 @@ describe("a request", () => {
     ["has another id", { exec_request_id: "req_1" }],
     ["has a field that nobody knows", { surprise: 1 }],
     ["has a time that is none", { created_at: "yesterday" }],
+    ["has a time that is in no calendar", { created_at: "2026-02-31T00:00:00Z" }],
+    ["has a time that git cannot write", { created_at: "1969-12-31T23:59:59Z" }],
     ["has no step", {}, []],
     ["numbers its steps otherwise", {}, [step([operation("mkdir", { path: "a" })], "step_02")]],
     [
