@@ -12,7 +12,7 @@ import { joinScram } from "@sovereign/runtime";
 
 const home = mkdtempSync(join(tmpdir(), "sovereign-embed-scram-"));
 const owner = { tenant_id: "acme", run_id: `run_${"s".repeat(20)}` };
-const member = await joinScram(home, { PATH: process.env["PATH"] }, owner);
+const member = await joinScram(home, { PATH: "/usr/bin:/bin" }, owner);
 
 const work = new AbortController();
 await member.registerExecutionPath("settlement", () => {

@@ -17,7 +17,7 @@ const params = z.strictObject({
 export interface BatchEffectOptions {
   readonly sandbox: Sandbox;
   readonly artifacts: ArtifactStore;
-  /** The batch's own folder: /work for its commands, one after another. */
+  /** The batch's own folder: /workspace for its commands, one after another. */
   readonly work: string;
   /** Seen read-only as /input; null for none. */
   readonly input: string | null;
@@ -34,9 +34,9 @@ export function createBatchEffect(options: BatchEffectOptions): Effect {
     const end = await options.sandbox.run(
       {
         argv: [action.resource, ...wanted.argv],
-        cwd: "/work",
+        cwd: "/workspace",
         readOnly: [node, ...input],
-        writable: [{ source: options.work, target: "/work" }],
+        writable: [{ source: options.work, target: "/workspace" }],
         env: { PATH: "/runtime:/usr/bin:/bin" },
         limits: {
           wallMs: wanted.timeout_seconds * 1000,

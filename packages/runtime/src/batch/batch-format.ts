@@ -18,7 +18,7 @@ const metadata = z
   )
   .refine((value) => Object.keys(value).length <= 32, "expected at most 32 entries");
 
-/** One command, run in the sandbox with the batch's folder as /work. */
+/** One command, run in the sandbox with the batch's folder as /workspace. */
 const action = z.strictObject({
   id: z.string().regex(/^[a-z][a-z0-9_-]{0,60}$/, "expected 1 to 61 of a-z 0-9 _ -"),
   argv: z.array(z.string().min(1).max(4096)).min(1).max(256),
