@@ -24,6 +24,8 @@ export type ConnectionTarget =
   | { readonly kind: "url"; readonly url: string };
 
 const READY_MS = 60_000;
+const STOP_MS = 15_000;
+const TOO_MANY_CONNECTIONS = "53300";
 const START_ATTEMPTS = 6;
 /** How long a connection may take to end in the server. */
 const LINGER_MS = 400;
@@ -102,24 +104,45 @@ async function launchWithRetries(
 export async function stopEmbedded(target: ConnectionTarget, folder: string): Promise<boolean> {
   if (target.kind !== "embedded") return false;
   return withStartLock(join(folder, "start.lock"), async () => {
-    if (await isUsed(target)) return false;
+    // A server that is told to stop while it recovers may never end: it gets time to answer first.
+    const answering = await settles(target);
+    if (answering === "full" || (answering && (await isUsed(target)))) return false;
     const pid = postmasterPid(target.data);
     if (pid === null) return false;
-    try {
-      // SIGINT is PostgreSQL's fast shutdown: a checkpoint, and no recovery at the next start.
-      process.kill(pid, "SIGINT");
-    } catch {
-      return false;
-    }
-    for (
-      let waited = 0;
-      waited < READY_MS && existsSync(join(target.data, "postmaster.pid"));
-      waited += 20
-    ) {
-      await sleep(20);
-    }
-    return true;
+    // SIGINT is PostgreSQL's fast shutdown: a checkpoint, and no recovery at the next start. SIGQUIT
+    // ends it at once, as a crash would: the next start recovers, and nothing that is durable is lost.
+    if (answering && (await ends(target, pid, "SIGINT"))) return true;
+    return ends(target, pid, "SIGQUIT");
   });
+}
+
+/** Whether a server that may be starting or recovering answers within a while, or is full. */
+async function settles(target: ConnectionTarget & { kind: "embedded" }): Promise<boolean | "full"> {
+  for (let waited = 0; waited < STOP_MS; waited += 50) {
+    const refusal = await refusalOf(target);
+    if (refusal === null) return true;
+    if (refusal === TOO_MANY_CONNECTIONS) return "full";
+    if (postmasterPid(target.data) === null) return false;
+    await sleep(50);
+  }
+  return false;
+}
+
+async function ends(
+  target: ConnectionTarget & { kind: "embedded" },
+  pid: number,
+  signal: "SIGINT" | "SIGQUIT",
+): Promise<boolean> {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    return true;
+  }
+  for (let waited = 0; waited < STOP_MS; waited += 20) {
+    if (!existsSync(join(target.data, "postmaster.pid"))) return true;
+    await sleep(20);
+  }
+  return false;
 }
 
 /**
@@ -145,14 +168,19 @@ function socketFolder(folder: string): string {
 }
 
 async function answers(target: ConnectionTarget & { kind: "embedded" }): Promise<boolean> {
+  return (await refusalOf(target)) === null;
+}
+
+/** Null when the server of this data folder answers, else the SQLSTATE or the system's code. */
+async function refusalOf(target: ConnectionTarget & { kind: "embedded" }): Promise<string | null> {
   const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 5000 });
   client.on("error", () => undefined);
   try {
     await client.connect();
     const found = await client.query<{ data_directory: string }>("show data_directory");
-    return found.rows[0]?.data_directory === target.data;
-  } catch {
-    return false;
+    return found.rows[0]?.data_directory === target.data ? null : "another";
+  } catch (error) {
+    return (error as { code?: string }).code ?? "unknown";
   } finally {
     await client.end().catch(() => undefined);
   }
