@@ -3,15 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  digestOf,
   type Envelope,
   GENESIS_HASH,
   type JsonValue,
   type KillReceipt,
-  predicateType,
   type ScramEvent,
-  type ScramOrder,
-  type ScramReset,
   type Signer,
   SovereignError,
 } from "@sovereign/core";
@@ -21,29 +17,27 @@ import {
   type KeyLogEntry,
   type KeyLogStore,
   Keystore,
-  signStatement,
 } from "../authority/index.ts";
 import type { DrillReport } from "../cli/index.ts";
-import {
-  newId,
-  newNonce,
-  shiftTimestamp,
-  systemClock,
-  systemEntropy,
-  timestampOf,
-} from "../kernel/index.ts";
+import { systemClock, systemEntropy, timestampOf } from "../kernel/index.ts";
 import { identify, isAlive, type ProcessIdentity } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { connectSandbox, type SandboxRequest } from "../sandbox/index.ts";
 import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
 import { installationIdOf } from "./installation.ts";
+import { issueScramOrder, issueScramReset, type OrderContent } from "./scram-orders.ts";
 import { connectScram } from "./sentinel-process.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const READY_MS = 180_000;
 const END_MS = 3000;
-const ORDER_TTL_MS = 60_000;
+const DRILL_ORDER: OrderContent = {
+  scope: { kind: "all" },
+  reason: "operator_initiated",
+  statement: "drill",
+  metadata: {},
+};
 const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
 
 /** Payloads that do what they can to live on. `$MARK` tells them from everything else. */
@@ -135,23 +129,9 @@ export class DrillRig {
   }
 
   /** An order with both keys. */
-  order(change: Partial<ScramOrder> = {}): Envelope {
-    const issuedAt = timestampOf(systemClock);
-    const order: ScramOrder = {
-      installation_id: installationIdOf(this.home),
-      order_id: newId("ord_", systemEntropy),
-      nonce: newNonce(systemEntropy),
-      scope: { kind: "all" },
-      reason: "operator_initiated",
-      statement: "drill",
-      metadata: {},
-      issued_at: issuedAt,
-      expires_at: shiftTimestamp(issuedAt, ORDER_TTL_MS),
-      ...change,
-    };
-    const subject = { name: order.order_id, sha256: digestOf(order) };
+  order(change: Partial<OrderContent> = {}): Envelope {
     const { operator, architect } = this.signers;
-    return signStatement([subject], predicateType("scram-order"), order, operator, architect);
+    return issueScramOrder(this.home, { ...DRILL_ORDER, ...change }, [operator, architect]);
   }
 
   /** Give the order, and answer what the sentinel says, with the time as seen from here. */
@@ -171,20 +151,9 @@ export class DrillRig {
     const link = await connectScram(this.home, this.#environment, false);
     try {
       const { event_ids } = (await link.request({ t: "resettable" })) as { event_ids: string[] };
-      const issuedAt = timestampOf(systemClock);
-      const reset: ScramReset = {
-        installation_id: installationIdOf(this.home),
-        reset_id: newId("rst_", systemEntropy),
-        nonce: newNonce(systemEntropy),
-        event_ids: event_ids.length === 0 ? [`SCRAM-${"0".repeat(20)}`] : event_ids,
-        statement: "drill over",
-        issued_at: issuedAt,
-        expires_at: shiftTimestamp(issuedAt, ORDER_TTL_MS),
-      };
-      const subject = { name: reset.reset_id, sha256: digestOf(reset) };
+      const lifted = event_ids.length === 0 ? [`SCRAM-${"0".repeat(20)}`] : event_ids;
       const { operator, architect } = this.signers;
-      const type = predicateType("scram-reset");
-      const envelope = signStatement([subject], type, reset, operator, architect);
+      const envelope = issueScramReset(this.home, lifted, "drill over", [operator, architect]);
       if (recorded) await link.request({ t: "reset", envelope, commit: false });
       return await link.request({ t: "reset", envelope, commit: true });
     } finally {

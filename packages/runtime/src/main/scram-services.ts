@@ -2,46 +2,29 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import {
   base64Decode,
-  digestOf,
   type Envelope,
   formats,
   type JsonObject,
-  type JsonValue,
   type KeyRecord,
   type KillReceipt,
   parseEnvelope,
   parseFormat,
   parseStatement,
   parseStrictJson,
-  predicateType,
-  type ScramOrder,
-  type ScramReason,
-  type ScramReset,
-  type ScramScope,
   type Signer,
   SovereignError,
 } from "@sovereign/core";
-import { Keystore, signStatement } from "../authority/index.ts";
+import { Keystore } from "../authority/index.ts";
 import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
-import {
-  newId,
-  newNonce,
-  shiftTimestamp,
-  systemClock,
-  systemEntropy,
-  timestampOf,
-} from "../kernel/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from "../scram/index.ts";
 import { runDrill } from "./drill.ts";
-import { anchorInstallation, installationIdOf, type Installation } from "./installation.ts";
+import { anchorInstallation, type Installation } from "./installation.ts";
+import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
 import { connectScram } from "./sentinel-process.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
-
-/** An order that is used at once is good for this long. */
-const ORDER_TTL_MS = 5 * 60_000;
 
 type ScramServices = Pick<
   Services,
@@ -77,7 +60,7 @@ export function createScramServices(
     scramActivate: async (input) => {
       const envelope =
         input.order === null
-          ? signOrder(home, input, [
+          ? issueScramOrder(home, input, [
               await sign(input.operatorKey, "operator"),
               await sign(input.architectKey, "architect"),
             ])
@@ -85,7 +68,7 @@ export function createScramServices(
       return send(home, environment, "order", envelope);
     },
     scramPrepare: async (input) =>
-      signOrder(
+      issueScramOrder(
         home,
         input,
         [await sign(input.operatorKey, "operator"), await sign(input.architectKey, "architect")],
@@ -111,38 +94,6 @@ async function readStatus(folder: string): Promise<ScramReport> {
   } finally {
     link.close();
   }
-}
-
-interface OrderInput {
-  readonly scope: ScramScope;
-  readonly reason: ScramReason;
-  readonly statement: string | null;
-  readonly metadata: JsonObject;
-}
-
-function orderOf(home: string, input: OrderInput, validMs: number): ScramOrder {
-  const issuedAt = timestampOf(systemClock);
-  return {
-    installation_id: installationIdOf(home),
-    order_id: newId("ord_", systemEntropy),
-    nonce: newNonce(systemEntropy),
-    scope: input.scope,
-    reason: input.reason,
-    statement: input.statement,
-    metadata: input.metadata,
-    issued_at: issuedAt,
-    expires_at: shiftTimestamp(issuedAt, validMs),
-  };
-}
-
-function signOrder(
-  home: string,
-  input: OrderInput,
-  signers: readonly Signer[],
-  validMs = ORDER_TTL_MS,
-): Envelope {
-  const order = orderOf(home, input, validMs);
-  return signAs(order, signers);
 }
 
 async function send(
@@ -189,16 +140,11 @@ async function authorize(
     link.close();
   }
   if (waiting === null) {
-    return send(home, environment, "authorize", signOrder(home, input, [signer]));
+    return send(home, environment, "authorize", issueScramOrder(home, input, [signer]));
   }
   const order = parseStatement(base64Decode(waiting.payload), "scram-order").predicate;
-  const mine = signAs(order, [signer]);
+  const mine = signScramOrder(order, [signer]);
   return send(home, environment, "authorize", mergeSignatures(waiting, mine) ?? mine);
-}
-
-function signAs(order: ScramOrder, signers: readonly Signer[]): Envelope {
-  const subject = { name: order.order_id, sha256: digestOf(order) };
-  return signStatement([subject], predicateType("scram-order"), order, ...signers);
 }
 
 /** Authorised and recorded in the ledger first; only then is the latch lifted. */
@@ -219,19 +165,7 @@ async function reset(
     if (before.event_ids.length === 0) {
       throw new SovereignError("ERR_SCRAM_NOT_TRIPPED", "The kill switch is not tripped.");
     }
-    const issuedAt = timestampOf(systemClock);
-    const order: ScramReset = {
-      installation_id: installationIdOf(home),
-      reset_id: newId("rst_", systemEntropy),
-      nonce: newNonce(systemEntropy),
-      event_ids: before.event_ids,
-      statement: input.statement,
-      issued_at: issuedAt,
-      expires_at: shiftTimestamp(issuedAt, ORDER_TTL_MS),
-    };
-    const subject = { name: order.reset_id, sha256: digestOf(order) };
-    const signed = signStatement([subject], predicateType("scram-reset"), order, ...signers);
-    const envelope = signed as unknown as JsonValue;
+    const envelope = issueScramReset(home, before.event_ids, input.statement, signers);
     await link.request({ t: "reset", envelope, commit: false });
     await opened((installation) => anchorInstallation(installation));
     const after = await link.request({ t: "reset", envelope, commit: true });

@@ -86,6 +86,9 @@ class SandboxedPath {
   readonly #groups: ControlGroups;
   readonly #pathId: string;
   #child: ChildProcess | null = null;
+  /** Rejected when what was killed does not end. */
+  readonly #stuck = Promise.withResolvers<never>();
+  #patience: NodeJS.Timeout | undefined;
   #outer: ProcessIdentity | null = null;
   #inner: ProcessIdentity | null = null;
   #ending: SandboxEnding | null = null;
@@ -96,6 +99,7 @@ class SandboxedPath {
     this.#options = options;
     this.#bare = bare;
     const { processes, memoryBytes } = request.limits;
+    this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
     // bubblewrap and the gate are three of the group's processes before the payload starts.
     this.#groups = ControlGroups.root(options.name ?? STANDALONE)
@@ -130,6 +134,7 @@ class SandboxedPath {
     } finally {
       signal.removeEventListener("abort", cancel);
       clearTimeout(wall);
+      clearTimeout(this.#patience);
       clearInterval(watch);
       this.#groups.remove();
     }
@@ -170,8 +175,8 @@ class SandboxedPath {
     const stdout = this.#gather(child.stdout);
     const stderr = this.#gather(child.stderr);
     const opened = this.#open(child);
-    const end = await Promise.race([closed, opened.then(() => closed)]);
-    await this.#verifyDead(child);
+    const end = await Promise.race([closed, opened.then(() => closed), this.#stuck.promise]);
+    await this.#verifyDead();
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
     if (end.code === 1 && this.#inner === null && !this.#bare && this.#ending === null) {
@@ -236,6 +241,10 @@ class SandboxedPath {
   /** Every rung at once: the group, the namespace's first process, the process group. */
   #kill(ending: SandboxEnding): void {
     this.#ending ??= ending;
+    // One that no signal reaches never closes its streams either.
+    this.#patience ??= setTimeout(() => {
+      this.#stuck.reject(this.#survivor(this.#groups.members().length));
+    }, DEATH_MS);
     this.#groups.kill();
     if (this.#inner !== null) killProcess(this.#inner);
     const outer = this.#child?.pid;
@@ -246,23 +255,25 @@ class SandboxedPath {
   }
 
   /** INVARIANT: the promise of `run` resolves only when nothing of the path lives any more. */
-  async #verifyDead(child: ChildProcess): Promise<void> {
+  async #verifyDead(): Promise<void> {
     const deadline = performance.now() + DEATH_MS;
     for (;;) {
       const members = this.#groups.members().map(identify);
       const alive = [...members, this.#inner].filter((one) => one !== null).filter(isAlive);
       if (alive.length === 0) return;
       if (performance.now() > deadline) {
-        throw new SovereignError(
-          "ERR_SANDBOX_SURVIVOR",
-          `${alive.length} processes did not die, among them ${String(alive[0]?.pid)}.`,
-          { pid: child.pid ?? -1, alive: alive.length },
-        );
+        throw this.#survivor(alive.length);
       }
       this.#groups.kill();
       for (const one of alive) killProcess(one);
       await sleep(5);
     }
+  }
+
+  #survivor(alive: number): SovereignError {
+    const pid = this.#child?.pid ?? -1;
+    const text = `${alive} processes of the path of ${pid} did not die.`;
+    return new SovereignError("ERR_SANDBOX_SURVIVOR", text, { pid, alive });
   }
 
   /** As root without a pids controller, nothing in the kernel limits: count, and kill above. */

@@ -3,6 +3,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
+import { canFreeze, Freezer } from "../support/freezer.ts";
 
 const LIMITS: SandboxRequest["limits"] = {
   wallMs: 20_000,
@@ -60,6 +61,14 @@ function survivors(marker: string): string[] {
 }
 
 const OPTIONAL = ["control group kill", "memory of a path together", "hardware watchdog"];
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
 
 describe("the sandbox", () => {
   it("holds here, by its own probe", async () => {
@@ -153,6 +162,23 @@ describe("the sandbox", () => {
     const result = await run(`setsid sleep ${marker} >/dev/null 2>&1 & exit 0`);
     expect(result).toMatchObject({ ended: "exited", exitCode: 0 });
     expect(survivors(marker)).toEqual([]);
+  });
+
+  it.runIf(canFreeze)("says so when a process does not die", async () => {
+    const mark = `${500 + (process.pid % 1000)}.125`;
+    const controller = new AbortController();
+    const running = run(`sleep ${mark}`, {}, controller.signal);
+    // The shell of the launch has the mark in its words too: wait for the payload itself.
+    while (!survivors(mark).some((pid) => commandOf(pid).startsWith("sleep")))
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    const freezer = new Freezer();
+    try {
+      freezer.freeze(mark);
+      controller.abort();
+      await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_SURVIVOR" });
+    } finally {
+      freezer.close();
+    }
   });
 
   it("never starts the payload when whoever must know of it refuses", async () => {

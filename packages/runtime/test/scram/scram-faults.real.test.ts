@@ -20,6 +20,7 @@ import {
   stateOf,
   trivial,
 } from "../support/scram-rig.ts";
+import { canFreeze, Freezer } from "../support/freezer.ts";
 
 describe("when a part dies, what ran under it dies", () => {
   it("the engine: its paths die, and the system is tripped", async () => {
@@ -114,6 +115,27 @@ describe("when a part dies, what ran under it dies", () => {
     for (let waited = 0; waited < 1000 && one.survivors() > own; waited += 5) await sleep(5);
     expect(one.survivors()).toBe(own);
     expect(await stateOf(one)).toBe("ARMED");
+  });
+});
+
+describe.runIf(canFreeze)("a process that no signal reaches", () => {
+  it("is named and never called dead, and the stop is FAILED until it is gone", async () => {
+    const one = await rig();
+    await one.hold(3);
+    const freezer = new Freezer();
+    try {
+      expect(freezer.freeze(one.mark).length).toBeGreaterThan(0);
+      const { event, body } = await one.stop();
+      expect(event.scram_state).toBe("FAILED");
+      expect(event.invariants_failed).toEqual(["INV-SCRAM-001", "INV-SCRAM-003", "INV-SCRAM-005"]);
+      expect(body.t_reaped_ms).toBeNull();
+      expect(body.stragglers.map(({ state }) => state)).toContain("D");
+      await expect(one.reset()).rejects.toMatchObject({ code: "ERR_SCRAM_RESET_REFUSED" });
+    } finally {
+      freezer.close();
+    }
+    expect(await soonDead(one)).toBe(0);
+    expect(await one.reset()).toMatchObject({ state: "ARMED" });
   });
 });
 

@@ -1,0 +1,55 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+
+const ROOT = "/sys/fs/cgroup/freezer";
+
+/** Whether processes can be frozen here so that no signal reaches them: cgroup v1, and root. */
+export const canFreeze = process.getuid?.() === 0 && existsSync(join(ROOT, "cgroup.procs"));
+
+/** Holds processes in uninterruptible sleep, where SIGKILL waits. */
+export class Freezer {
+  readonly #folder = join(ROOT, `sovereign-test-${process.pid}`);
+
+  constructor() {
+    mkdirSync(this.#folder, { recursive: true });
+  }
+
+  /** Freeze every process whose command line holds the mark. */
+  freeze(mark: string): number[] {
+    const pids = readdirSync("/proc").filter(
+      (pid) => /^\d+$/.test(pid) && commandOf(pid).includes(mark),
+    );
+    for (const pid of pids) writeFileSync(join(this.#folder, "cgroup.procs"), pid);
+    writeFileSync(join(this.#folder, "freezer.state"), "FROZEN");
+    return pids.map(Number);
+  }
+
+  /** Let them go on: a SIGKILL that waits has its effect now. */
+  thaw(): void {
+    writeFileSync(join(this.#folder, "freezer.state"), "THAWED");
+  }
+
+  close(): void {
+    this.thaw();
+    try {
+      rmdirSync(this.#folder);
+    } catch {
+      // A process is still on its way out of it.
+    }
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
+}
