@@ -86,9 +86,12 @@ export class DrillRig {
     this.mark = `${100_000 + (Buffer.from(systemEntropy.bytes(4)).readUInt32BE() % 900_000)}.5`;
   }
 
-  /** @param environment what the sentinel is started with */
-  static async open(environment: Environment = {}): Promise<DrillRig> {
-    const home = mkdtempSync(join(tmpdir(), "sovereign-drill-"));
+  /**
+   * @param environment what the sentinel is started with
+   * @param parent where the throw-away data folder is made
+   */
+  static async open(environment: Environment = {}, parent = tmpdir()): Promise<DrillRig> {
+    const home = mkdtempSync(join(parent, "sovereign-drill-"));
     const folder = openDataFolder(home);
     mkdirSync(folder.scram, { mode: 0o700 });
     const keystore = await Keystore.open({ folder: folder.keys, passphrase: null });

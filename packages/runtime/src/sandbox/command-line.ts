@@ -9,6 +9,7 @@ export const INFO_FD = 3;
 export const ARGS_FD = 4;
 export const GATE_FD = 5;
 export const SECCOMP_FD = 6;
+export const READY_FD = 7;
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
@@ -99,7 +100,7 @@ function systemMounts(): string[] {
  */
 export const LAUNCH_SCRIPT = `groups=$1; files=$2; gate=$3; shift 3
 for path in /proc/self/fd/*; do
-  fd=\${path##*/}; [ "$fd" -le ${SECCOMP_FD} ] || eval "exec $fd<&-"
+  fd=\${path##*/}; [ "$fd" -le ${READY_FD} ] || eval "exec $fd<&-"
 done
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
 exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \
@@ -108,17 +109,21 @@ exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */
 export const BARE_SCRIPT = `groups=$1; shift
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
+echo ready >&${READY_FD}
 IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
 for path in /proc/self/fd/*; do
   fd=\${path##*/}; [ "$fd" -le 2 ] || eval "exec $fd<&-"
 done
 exec "$@"`;
 
-/** Waits for the word; end of file means that nobody will say it, and the payload never runs. */
+/**
+ * Says that all is set up, the death with its parent too: who lets it go earlier could lose it in
+ * between. Then it waits for the word; end of file means that nobody will say it, and the payload never runs. */
 export function gateScript(limits: SandboxRequest["limits"], perUserProcesses: boolean): string {
   const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
   const { memoryBytes, cpuSeconds } = limits;
-  return `IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
+  return `echo ready >&${READY_FD}; exec ${READY_FD}>&-
+IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
 exec ${GATE_FD}<&-
 exec prlimit ${processes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
 }

@@ -25,6 +25,7 @@ import {
   gateScript,
   INFO_FD,
   LAUNCH_SCRIPT,
+  READY_FD,
   SECCOMP_FD,
 } from "./command-line.ts";
 import { seccompFilter } from "./seccomp.ts";
@@ -88,6 +89,8 @@ class SandboxedPath {
   #child: ChildProcess | null = null;
   /** Rejected when what was killed does not end. */
   readonly #stuck = Promise.withResolvers<never>();
+  /** The gate was opened: from here on an end is the payload's. */
+  #released = false;
   #patience: NodeJS.Timeout | undefined;
   #outer: ProcessIdentity | null = null;
   #inner: ProcessIdentity | null = null;
@@ -145,7 +148,7 @@ class SandboxedPath {
     const marker = { [MARKER_VARIABLE]: `${this.#options.name ?? STANDALONE}/${this.#pathId}` };
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
     const bash = { command: "/bin/bash", args: ["--norc", "--noprofile", "-c"] };
-    const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
+    const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
     const groups = this.#groups.folders.join(" ");
     if (this.#bare) {
       const args = [...bash.args, BARE_SCRIPT, "sh", groups, ...argv];
@@ -179,7 +182,7 @@ class SandboxedPath {
     await this.#verifyDead();
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
-    if (end.code === 1 && this.#inner === null && !this.#bare && this.#ending === null) {
+    if (!this.#released && this.#ending === null) {
       throw unavailable(streams.stderr.toString("utf8").trim().slice(-300));
     }
     return { ...this.#classify(end), ...streams, wallMs, level: this.level };
@@ -192,9 +195,9 @@ class SandboxedPath {
     child.stdin?.on("error", ignoreBrokenPipe);
     const gate = pipes[GATE_FD] as Writable;
     this.#outer = identify(child.pid ?? -1);
-    if (!this.#bare) await this.#confine(pipes);
-    const confined = this.#bare || this.#inner !== null;
-    if (this.#outer === null || !confined || this.#ending !== null) {
+    const confined = this.#bare || (await this.#confine(pipes));
+    const ready = confined && (await isReady(pipes[READY_FD] as Readable));
+    if (this.#outer === null || !ready || this.#ending !== null) {
       gate.end();
       return;
     }
@@ -205,6 +208,7 @@ class SandboxedPath {
       this.#kill("cancelled");
       throw error;
     }
+    this.#released = true;
     gate.end("go\n");
     child.stdin?.end(this.#request.stdin ?? "");
   }
@@ -220,12 +224,13 @@ class SandboxedPath {
   }
 
   /** Give bubblewrap its arguments and its filter, and learn who its first process is. */
-  async #confine(pipes: readonly (Readable & Writable)[]): Promise<void> {
+  async #confine(pipes: readonly (Readable & Writable)[]): Promise<boolean> {
     const words = bubblewrapArguments(this.#request).map((word) => `${word}\0`);
     pipes[ARGS_FD]?.end(words.join(""));
     pipes[SECCOMP_FD]?.end(seccompFilter());
     const pid = await readInnerPid(pipes[INFO_FD] as Readable);
     this.#inner = pid === null ? null : identify(pid);
+    return this.#inner !== null;
   }
 
   #gather(stream: Readable | null): Buffer[] {
@@ -306,6 +311,18 @@ function signalName(number: number | null): string | null {
   if (number === null) return null;
   const found = Object.entries(constants.signals).find(([, value]) => value === number);
   return found?.[0] ?? null;
+}
+
+/** The gate's word that everything is set up; the end of the stream when something failed. */
+function isReady(ready: Readable): Promise<boolean> {
+  return new Promise((resolve) => {
+    ready.once("data", () => {
+      resolve(true);
+    });
+    ready.once("close", () => {
+      resolve(false);
+    });
+  });
 }
 
 /** bubblewrap tells the first process's pid as JSON; nothing comes when it could not set up. */
