@@ -1,6 +1,6 @@
 import type { JsonObject, KillReceipt, ScramScope } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
-import type { ControlGroups, ProcessIdentity } from "../../process/index.ts";
+import { type ControlGroups, isAlive, type ProcessIdentity } from "../../process/index.ts";
 import type { EngineMessage, StartedPathMessage } from "../protocol.ts";
 import type { WorkOwner } from "../scope.ts";
 import {
@@ -145,6 +145,9 @@ export class PathKeeper {
     if (paths.length === 0) return;
     const report = await this.#kill({ paths, everything: false, engine: null });
     if (report.stragglers.length > 0) this.#options.onFault("paths did not die");
+    // Whoever asks may have seen the engine's end before we were told of it: these lived then.
+    const engine = this.#engine;
+    if (engine !== null && !isAlive(engine.identity)) this.#onEngineExit(engine);
     this.#registry.remove(...paths.map(({ path_id }) => path_id));
   }
 
