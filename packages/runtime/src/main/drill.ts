@@ -109,7 +109,7 @@ export class DrillRig {
       operator: await signerOf("operator"),
       architect: await signerOf("architect"),
     };
-    return new DrillRig(home, await connectScram(home, environment, true), signers, environment);
+    return new DrillRig(home, await connectScram(home, environment), signers, environment);
   }
 
   /** Start hostile paths, and wait until each payload runs. */
@@ -151,7 +151,7 @@ export class DrillRig {
    * @param recorded false to ask for it without having it authorised first, which is refused
    */
   async reset(recorded = true): Promise<JsonValue> {
-    const link = await connectScram(this.home, this.#environment, false);
+    const link = await connectScram(this.home, this.#environment);
     try {
       const { event_ids } = (await link.request({ t: "resettable" })) as { event_ids: string[] };
       const lifted = event_ids.length === 0 ? [`SCRAM-${"0".repeat(20)}`] : event_ids;

@@ -95,7 +95,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
       publishKeys,
       guard: () => {
         publishKeys();
-        link ??= connectScram(folder.root, options.environment ?? {}, true);
+        link ??= connectScram(folder.root, options.environment ?? {});
         return link;
       },
       folder,

@@ -102,7 +102,7 @@ async function send(
   t: "order" | "authorize",
   envelope: Envelope,
 ): Promise<ScramOutcome> {
-  const link = await connectScram(home, environment, false);
+  const link = await connectScram(home, environment);
   try {
     const answer = (await link.request({
       t,
@@ -131,7 +131,7 @@ async function authorize(
   input: Parameters<Services["scramAuthorize"]>[0],
 ): Promise<ScramOutcome> {
   const signer = await sign(input.key, input.as);
-  const link = await connectScram(home, environment, false);
+  const link = await connectScram(home, environment);
   let waiting: Envelope | null;
   try {
     const answer = (await link.request({ t: "pending" })) as JsonObject;
@@ -159,7 +159,7 @@ async function reset(
     await sign(input.operatorKey, "operator"),
     await sign(input.architectKey, "architect"),
   ];
-  const link = await connectScram(home, environment, false);
+  const link = await connectScram(home, environment);
   try {
     const before = (await link.request({ t: "resettable" })) as { event_ids: string[] };
     if (before.event_ids.length === 0) {

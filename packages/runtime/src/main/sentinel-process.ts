@@ -47,19 +47,14 @@ export async function joinScram(
   owner: WorkOwner,
 ): Promise<ScramMember> {
   new ScramLatch(openDataFolder(home).scram);
-  return new ScramMember(await connectScram(home, environment, true), owner);
+  return new ScramMember(await connectScram(home, environment), owner);
 }
 
 /** A connection to the sentinel of a data folder, which is started where it does not run. */
-export function connectScram(
-  home: string,
-  environment: Environment,
-  worker: boolean,
-): Promise<ScramLink> {
+export function connectScram(home: string, environment: Environment): Promise<ScramLink> {
   return ScramLink.connect({
     folder: join(home, "scram"),
     clock: systemClock,
-    worker,
     start: () => {
       startSentinel(home, environment);
     },

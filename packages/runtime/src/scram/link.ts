@@ -35,8 +35,6 @@ export interface LinkOptions {
   readonly clock: Clock;
   /** Start a sentinel; called when none answers. */
   readonly start: () => void;
-  /** True for one whose work the sentinel guards, false for a command that only talks to it. */
-  readonly worker: boolean;
   /** How long to wait for one that is started. */
   readonly patienceMs?: number;
 }
@@ -87,13 +85,13 @@ export class ScramLink implements ScramGate {
    * @throws ERR_SCRAM_SENTINEL_START when none answers in time
    */
   static async connect(options: LinkOptions): Promise<ScramLink> {
-    const { folder, clock, start, worker, patienceMs = START_MS } = options;
+    const { folder, clock, start, patienceMs = START_MS } = options;
     const latch = new ScramLatch(folder);
     const handle = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
     const deadline = clock.monotonicMs() + patienceMs;
     let attempts = 0;
     while (clock.monotonicMs() < deadline) {
-      const link = await ScramLink.#attempt(latch, handle, worker);
+      const link = await ScramLink.#attempt(latch, handle);
       if (link !== null) return link;
       // One that was about to end gives its place up within a moment; then another is needed.
       if (attempts % RESTART_EVERY === 0) start();
@@ -112,20 +110,16 @@ export class ScramLink implements ScramGate {
   static async find(folder: string): Promise<ScramLink | null> {
     const latch = new ScramLatch(folder);
     const handle = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-    const link = await ScramLink.#attempt(latch, handle, false);
+    const link = await ScramLink.#attempt(latch, handle);
     if (link === null) closeSync(handle);
     return link;
   }
 
-  static async #attempt(
-    latch: ScramLatch,
-    handle: number,
-    worker: boolean,
-  ): Promise<ScramLink | null> {
+  static async #attempt(latch: ScramLatch, handle: number): Promise<ScramLink | null> {
     const socket = await tryConnect(handle, SENTINEL_SOCKET);
     if (socket === null) return null;
     const link = new ScramLink(latch, handle, socket);
-    if (await link.#greet(worker)) return link;
+    if (await link.#greet()) return link;
     clearInterval(link.#timer);
     return null;
   }
@@ -197,19 +191,19 @@ export class ScramLink implements ScramGate {
   }
 
   close(): void {
+    if (this.#closing) return;
     this.#closing = true;
     this.#frames.socket.destroy();
     clearInterval(this.#timer);
     closeSync(this.#folder);
   }
 
-  async #greet(worker: boolean): Promise<boolean> {
+  async #greet(): Promise<boolean> {
     const own = identify(process.pid);
     try {
       const welcome = (await this.request({
         t: "hello",
         process: { pid: process.pid, started: own?.started ?? "" },
-        worker,
       })) as { link_id: string; name: string };
       this.#id = welcome.link_id;
       this.#name = welcome.name;

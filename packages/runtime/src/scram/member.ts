@@ -18,7 +18,7 @@ export class ScramMember {
   readonly #owner: WorkOwner;
   readonly #handlers = new Map<string, TerminationHandler>();
 
-  /** @param link a connection of its own, made with `worker: true` */
+  /** @param link a connection of its own */
   constructor(link: ScramLink, owner: WorkOwner) {
     this.#link = link;
     this.#owner = owner;

@@ -11,7 +11,7 @@ const process = z.strictObject({ pid: z.int().min(1), started: z.string().max(40
 
 /** What a control, an operator's command or an embedding program may say to the sentinel. */
 export const clientMessage = z.discriminatedUnion("t", [
-  z.strictObject({ t: z.literal("hello"), id, process, worker: z.boolean() }),
+  z.strictObject({ t: z.literal("hello"), id, process }),
   z.strictObject({ t: z.literal("ping"), id }),
   z.strictObject({ t: z.literal("status"), id }),
   z.strictObject({ t: z.literal("engine"), id }),

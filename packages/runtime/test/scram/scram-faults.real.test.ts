@@ -1,13 +1,16 @@
 import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { programCommand } from "../../src/main/sentinel-process.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { systemClock } from "../../src/kernel/index.ts";
+import { Frames, readFrame } from "../../src/scram/frames.ts";
 import { Journal, ScramLatch, ScramLink } from "../../src/scram/index.ts";
-
+import { SENTINEL_SOCKET } from "../../src/scram/protocol.ts";
 import {
   children,
   ENVIRONMENT,
@@ -182,11 +185,29 @@ describe("when in doubt, it stops", () => {
     const none = ScramLink.connect({
       folder,
       clock: systemClock,
-      worker: true,
       start,
       patienceMs: 300,
     });
     await expect(none).rejects.toMatchObject({ code: "ERR_SCRAM_SENTINEL_START" });
+  });
+
+  it("the sentinel stays for whoever is connected, whatever they have yet to say", async () => {
+    const one = await rig();
+    const { pid } = await pidsOf(one.link);
+    const socket = connect(join(one.home, "scram", SENTINEL_SOCKET));
+    await once(socket, "connect");
+    await pidsOf(one.link);
+    one.link.close();
+    await sleep(2500);
+    const answered = new Promise<unknown>((answer) => {
+      const frames = new Frames(socket, (_, content) => {
+        answer(readFrame(content));
+      });
+      frames.sendJson({ t: "status", id: 1 });
+    });
+    expect(await answered).toMatchObject({ result: { pid, state: "ARMED" } });
+    process.kill(pid, "SIGTERM");
+    await once(socket, "close");
   });
 
   it("an armed switch has nothing to reset", async () => {

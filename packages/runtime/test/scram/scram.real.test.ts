@@ -56,7 +56,7 @@ describe("a stop", () => {
 
     await expect(one.reset(false)).rejects.toMatchObject({ code: "ERR_SCRAM_RESET_REFUSED" });
     expect(await one.reset()).toMatchObject({ state: "ARMED", stops: [] });
-    const fresh = await connectScram(one.home, ENVIRONMENT, true);
+    const fresh = await connectScram(one.home, ENVIRONMENT);
     const end = await connectSandbox(fresh, OWNER).run(trivial("echo on"), quiet);
     expect(Buffer.from(end.stdout).toString()).toBe("on\n");
     fresh.close();

@@ -3,7 +3,7 @@ import { connectScram } from "../../src/main/index.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 
 const [, , home = "", mark = ""] = process.argv;
-const link = await connectScram(home, { PATH: process.env["PATH"] }, true);
+const link = await connectScram(home, { PATH: process.env["PATH"] });
 const sandbox = connectSandbox(link, { tenant_id: "other", run_id: `run_${"c".repeat(20)}` });
 setTimeout(() => process.stdout.write("held\n"), 1500);
 await sandbox.run(

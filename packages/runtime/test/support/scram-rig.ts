@@ -42,7 +42,7 @@ export function killEngine({ engine }: Pick<Pids, "engine">, signal: NodeJS.Sign
 }
 
 function again(one: DrillRig): Promise<ScramLink> {
-  return connectScram(one.home, ENVIRONMENT, false);
+  return connectScram(one.home, ENVIRONMENT);
 }
 
 export async function stateOf(one: DrillRig): Promise<string> {

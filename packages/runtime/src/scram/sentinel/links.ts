@@ -10,8 +10,6 @@ export class Link {
   readonly #frames: Frames;
   /** Set by its first message. */
   process: ProcessIdentity | null = null;
-  /** True for one whose work keeps the sentinel. */
-  worker = false;
 
   constructor(
     id: string,

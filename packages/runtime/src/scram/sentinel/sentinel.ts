@@ -190,8 +190,9 @@ export class Sentinel {
   #leaveWhenIdle(): void {
     const { clock, config } = this.#options;
     const now = clock.monotonicMs();
+    // Whoever is connected may be about to say what they came for.
     const needed =
-      [...this.#links.values()].some(({ worker }) => worker) ||
+      this.#links.size > 0 ||
       this.#paths.size + this.#embedded.size + this.#running > 0 ||
       this.#desk.waiting ||
       this.#stops.unlatched;
@@ -224,7 +225,6 @@ export class Sentinel {
     switch (message.t) {
       case "hello":
         link.process = message.process;
-        link.worker = message.worker;
         return Promise.resolve({ link_id: link.id, name: this.#name });
       case "ping":
         return Promise.resolve({});
