@@ -170,11 +170,11 @@ export class DrillRig {
   }
 
   /** Living processes with the payloads' mark: looked for without any of the sentinel's means. */
-  survivors(): number {
+  survivors(mark = this.mark): number {
     return readdirSync("/proc").filter((pid) => {
       if (!/^\d+$/.test(pid)) return false;
       try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(this.mark);
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(mark);
       } catch {
         return false;
       }

@@ -106,17 +106,19 @@ describe("when a part dies, what ran under it dies", () => {
   it("a control: its paths die, and the others' do not", async () => {
     const one = await rig();
     await one.hold(2);
-    const own = one.survivors();
+    const mark = `${one.mark}-other`;
     const program = resolve(import.meta.dirname, "../support/hold-paths.ts");
-    const child = spawn(process.execPath, [program, one.home, one.mark], {
+    const child = spawn(process.execPath, [program, one.home, mark], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     children.push(child);
     await new Promise((held) => child.stdout.once("data", held));
-    expect(one.survivors()).toBeGreaterThan(own + 1);
+    expect(one.survivors(mark)).toBeGreaterThan(1);
     child.kill("SIGKILL");
-    for (let waited = 0; waited < 1000 && one.survivors() > own; waited += 5) await sleep(5);
-    expect(one.survivors()).toBe(own);
+    for (let waited = 0; waited < 1000 && one.survivors(mark) > 0; waited += 5) await sleep(5);
+    expect(one.survivors(mark)).toBe(0);
+    await expect.poll(() => one.link.request({ t: "status" })).toMatchObject({ paths: 2 });
+    expect(one.survivors()).toBeGreaterThan(1);
     expect(await stateOf(one)).toBe("ARMED");
   });
 });
