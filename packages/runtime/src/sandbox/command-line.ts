@@ -1,4 +1,4 @@
-import { lstatSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, normalize } from "node:path";
 import { SovereignError } from "@sovereign/core";
@@ -13,8 +13,8 @@ export const READY_FD = 7;
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
-const TMP_BYTES = 256 * 1024 * 1024;
-const SHM_BYTES = 16 * 1024 * 1024;
+export const TMP_BYTES = 256 * 1024 * 1024;
+export const SHM_BYTES = 16 * 1024 * 1024;
 
 /** Refuses what could not be passed on exactly, or would open too much. */
 export function checkRequest(request: SandboxRequest): SandboxRequest {
@@ -72,25 +72,59 @@ export function bubblewrapArguments(request: SandboxRequest): string[] {
     ...["--size", String(SHM_BYTES), "--tmpfs", "/dev/shm"],
     ...["--size", String(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"],
     ...["--size", String(TMP_BYTES), "--perms", "0700", "--tmpfs", "/home/agent"],
-    ...request.readOnly.flatMap(({ source, target }) => ["--ro-bind", source, target]),
-    ...request.writable.flatMap(({ source, target }) => ["--bind", source, target]),
+    ...mountsInOrder(request).flatMap(({ source, target, readOnly }) => [
+      readOnly ? "--ro-bind" : "--bind",
+      source,
+      target,
+    ]),
     ...["--chdir", request.cwd, "--remount-ro", "/dev", "--remount-ro", "/"],
   ];
 }
 
-/** The system's programs and libraries, read-only; nothing else of the host is there. */
-function systemMounts(): string[] {
-  const mounts = ["--ro-bind", "/usr", "/usr"];
+/** Outer mounts first, so that each lies on what it covers: what is read-only in a writable one too. */
+export function mountsInOrder({
+  readOnly,
+  writable,
+}: SandboxRequest): (Mount & { readonly readOnly: boolean })[] {
+  const mounts = [
+    ...readOnly.map((one) => ({ ...one, readOnly: true })),
+    ...writable.map((one) => ({ ...one, readOnly: false })),
+  ];
+  const depth = (target: string): number => target.split("/").length;
+  return mounts.sort((one, other) => depth(one.target) - depth(other.target));
+}
+
+export interface SystemFolders {
+  /** Names in the root that are links to the folder of that name in /usr. */
+  readonly links: readonly string[];
+  readonly folders: readonly string[];
+  /** Which a system may lack. */
+  readonly optional: readonly string[];
+}
+
+/** The system's programs and libraries; nothing else of the host is seen inside. */
+export function systemFolders(): SystemFolders {
+  const links: string[] = [];
+  const folders = ["/usr"];
   for (const name of ["bin", "sbin", "lib", "lib64", "lib32", "libx32"]) {
-    const path = `/${name}`;
-    const found = lstatSync(path, { throwIfNoEntry: false });
-    if (found?.isSymbolicLink() === true) mounts.push("--symlink", `usr/${name}`, path);
-    else if (found?.isDirectory() === true) mounts.push("--ro-bind", path, path);
+    const found = lstatSync(`/${name}`, { throwIfNoEntry: false });
+    if (found?.isSymbolicLink() === true) links.push(name);
+    else if (found?.isDirectory() === true) folders.push(`/${name}`);
   }
-  for (const name of ["ld.so.cache", "ssl", "ca-certificates", "alternatives"]) {
-    mounts.push("--ro-bind-try", `/etc/${name}`, `/etc/${name}`);
-  }
-  return mounts;
+  const optional = ["ld.so.cache", "ssl", "ca-certificates", "alternatives"];
+  return {
+    links,
+    folders,
+    optional: optional.map((name) => `/etc/${name}`).filter((path) => existsSync(path)),
+  };
+}
+
+function systemMounts(): string[] {
+  const { links, folders, optional } = systemFolders();
+  return [
+    ...[...folders, ...optional].flatMap((path) => ["--ro-bind", path, path]),
+    ...links.flatMap((name) => ["--symlink", `usr/${name}`, `/${name}`]),
+  ];
 }
 
 /**

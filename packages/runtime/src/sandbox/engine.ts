@@ -26,6 +26,7 @@ const engineRequest = z.strictObject({
   tenant_id: fields.name,
   run_id: fields.runId,
   minimum_level: z.enum(["G0", "G2", "G3"]),
+  backend: z.enum(["bubblewrap", "container"]),
   stdin_bytes: fields.count.max(STDIN_BYTES_MAX),
   argv: z.array(z.string()),
   cwd: z.string(),
@@ -125,6 +126,7 @@ export class Engine {
       name,
       pathId,
       minimumLevel: stricterOf(minimumLevel, request.minimum_level),
+      backend: request.backend,
       onStarted: (path) => this.#register(request, path),
     });
     try {
@@ -209,7 +211,7 @@ function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxReque
 }
 
 async function reply(frames: Frames, result: SandboxResult): Promise<void> {
-  const { stdout, stderr, ended, exitCode, signal, wallMs, level } = result;
+  const { stdout, stderr, ended, exitCode, signal, wallMs, level, backend } = result;
   await sendAll(frames, "out", stdout);
   await sendAll(frames, "err", stderr);
   const told: JsonValue = {
@@ -219,6 +221,7 @@ async function reply(frames: Frames, result: SandboxResult): Promise<void> {
     signal,
     wall_ms: wallMs,
     level,
+    backend,
   };
   frames.sendJson(told);
 }

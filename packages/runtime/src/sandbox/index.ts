@@ -5,6 +5,8 @@ export { createSandbox, type Sandbox } from "./sandbox.ts";
 export { seccompFilter } from "./seccomp.ts";
 export type {
   Mount,
+  SandboxBackend,
+  SandboxDemands,
   SandboxEnding,
   SandboxLevel,
   SandboxLimits,

@@ -1,8 +1,9 @@
 import { existsSync, readlinkSync } from "node:fs";
 import { isSovereignError } from "@sovereign/core";
 import { ControlGroups } from "../process/index.ts";
-import { bubblewrapInstalled, createSandbox } from "./sandbox.ts";
-import type { SandboxLevel, SandboxLimits, SandboxResult } from "./types.ts";
+import { createSandbox, launcherOf } from "./sandbox.ts";
+import { SYSTEM_PATH } from "./launcher.ts";
+import type { SandboxDemands, SandboxLevel, SandboxLimits, SandboxResult } from "./types.ts";
 
 export interface SandboxCheck {
   readonly name: string;
@@ -12,11 +13,19 @@ export interface SandboxCheck {
   readonly advice: string | null;
 }
 
-export interface SandboxReport {
-  /** The level really in force; null when nothing can run. */
+/** One back end, tried. */
+export interface BackendReport {
+  /** The level really in force; null when nothing can run in it. */
   readonly level: SandboxLevel | null;
   readonly checks: readonly SandboxCheck[];
 }
+
+/** The default back end's, the machine's, and the one that a policy may ask for instead. */
+export interface SandboxReport extends BackendReport {
+  readonly container: BackendReport;
+}
+
+type Backend = SandboxDemands["backend"];
 
 const LIMITS: SandboxLimits = {
   wallMs: 10_000,
@@ -29,18 +38,29 @@ const LIMITS: SandboxLimits = {
 
 const NAMESPACES = ["user", "pid", "mnt", "ipc", "uts", "net"];
 
-/** Try the sandbox with real commands, and say what really holds. */
+/** Try each back end with real commands, and say what really holds. */
 export async function probeSandbox(): Promise<SandboxReport> {
-  const installed = bubblewrapInstalled();
-  const detail = installed ? "installed" : "missing";
-  const checks: SandboxCheck[] = [check("bubblewrap", installed, detail, ADVICE.bubblewrap)];
-  if (!installed) return { level: null, checks };
+  const { level, checks } = await probeBackend("bubblewrap");
+  return {
+    level,
+    checks: level === null ? checks : [...checks, ...kernelChecks(level)],
+    container: await probeBackend("container"),
+  };
+}
+
+async function probeBackend(backend: Backend): Promise<BackendReport> {
+  const { program, missing } = launcherOf(backend);
+  const absent = missing(SYSTEM_PATH);
+  const name = backend === program ? program : `${backend} (${program})`;
+  const checks = [
+    check(name, absent === null, absent === null ? "installed" : "missing", absent ?? ""),
+  ];
+  if (absent !== null) return { level: null, checks };
   try {
-    const result = await trial(SCRIPT);
+    const result = await trial(backend, SCRIPT);
     checks.push(...confinementChecks(result));
-    checks.push(processCheck(await trial(FORKS)));
+    checks.push(processCheck(await trial(backend, FORKS)));
     const held = checks.every(({ ok }) => ok);
-    checks.push(...kernelChecks(result));
     return { level: held ? result.level : null, checks };
   } catch (error) {
     if (!isSovereignError(error)) throw error;
@@ -50,10 +70,9 @@ export async function probeSandbox(): Promise<SandboxReport> {
 }
 
 const ADVICE = {
-  bubblewrap: "Nothing runs without it. Type: sudo apt-get install bubblewrap",
   start:
-    "Nothing runs. In a container allow user namespaces; on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-  confinement: "Nothing runs: the sandbox does not hold. Look for another bwrap in PATH.",
+    "Nothing runs in it. In a container allow user namespaces; on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+  confinement: "Nothing runs: the sandbox does not hold. Look for another bwrap or crun in PATH.",
   group:
     "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
   memory:
@@ -71,8 +90,8 @@ function check(name: string, ok: boolean, detail: string, advice: string): Sandb
 }
 
 /** What the machine gives beyond what must be there. */
-function kernelChecks(result: SandboxResult): SandboxCheck[] {
-  const group = result.level === "G3";
+function kernelChecks(level: SandboxLevel): SandboxCheck[] {
+  const group = level === "G3";
   const groups = ControlGroups.root("standalone");
   const memory = groups.limitsMemory;
   const watchdog = existsSync("/dev/watchdog");
@@ -100,8 +119,8 @@ function kernelChecks(result: SandboxResult): SandboxCheck[] {
 
 const FORKS = "i=0; while [ $i -lt 30 ]; do sleep 1 & i=$((i+1)); done; jobs -p | wc -l; wait";
 
-function trial(script: string): Promise<SandboxResult> {
-  return createSandbox().run(
+function trial(backend: Backend, script: string): Promise<SandboxResult> {
+  return createSandbox({ backend }).run(
     {
       argv: ["/bin/sh", "-c", script],
       cwd: "/tmp",

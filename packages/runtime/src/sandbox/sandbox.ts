@@ -1,8 +1,7 @@
 import type { ChildProcess, StdioOptions } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
 import {
@@ -13,23 +12,15 @@ import {
   killProcess,
   launchRaw,
   type ProcessIdentity,
-  pidNamespaceOf,
 } from "../process/index.ts";
 import { MARKER_VARIABLE } from "../scram/index.ts";
-import {
-  ARGS_FD,
-  BARE_SCRIPT,
-  bubblewrapArguments,
-  checkRequest,
-  GATE_FD,
-  gateScript,
-  INFO_FD,
-  LAUNCH_SCRIPT,
-  READY_FD,
-  SECCOMP_FD,
-} from "./command-line.ts";
-import { seccompFilter } from "./seccomp.ts";
+import { bare, bubblewrap } from "./bubblewrap.ts";
+import { checkRequest, GATE_FD, INFO_FD, READY_FD } from "./command-line.ts";
+import { container } from "./container.ts";
+import { type Launcher, type LaunchParts, type LaunchPipe, SYSTEM_PATH } from "./launcher.ts";
 import type {
+  SandboxBackend,
+  SandboxDemands,
   SandboxEnding,
   SandboxLevel,
   SandboxOptions,
@@ -37,7 +28,6 @@ import type {
   SandboxResult,
 } from "./types.ts";
 
-const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** How long a killed path may take to be gone before we say that it is not. */
 const DEATH_MS = 5000;
 /** From the weakest up. */
@@ -62,28 +52,37 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   return {
     run: async (request, signal) => {
       const checked = checkRequest(request);
-      const bare = !bubblewrapInstalled(options.searchPath);
       const { minimumLevel = "G2" } = options;
-      if (bare && minimumLevel !== "G0") throw missing();
-      const path = new SandboxedPath(checked, options, bare);
+      const launcher = launcherFor(options, minimumLevel);
+      const path = new SandboxedPath(checked, options, launcher);
       if (LEVELS.indexOf(path.level) < LEVELS.indexOf(minimumLevel)) {
         path.discard();
-        throw unavailable(`level ${path.level} holds, ${minimumLevel} is asked for`);
+        throw unavailable(launcher, `level ${path.level} holds, ${minimumLevel} is asked for`);
       }
       return path.run(signal);
     },
   };
 }
 
-export function bubblewrapInstalled(searchPath = PATH): boolean {
-  return searchPath.split(":").some((folder) => existsSync(`${folder}/bwrap`));
+export function launcherOf(backend: SandboxDemands["backend"]): Launcher {
+  return backend === "container" ? container : bubblewrap;
+}
+
+/** What is asked for, or nothing: no back end stands in for the other one. */
+function launcherFor(options: SandboxOptions, minimumLevel: SandboxLevel): Launcher {
+  const launcher = launcherOf(options.backend ?? "bubblewrap");
+  const missing = launcher.missing(options.searchPath ?? SYSTEM_PATH);
+  if (missing === null) return launcher;
+  if (options.backend !== "container" && minimumLevel === "G0") return bare;
+  throw new SovereignError("ERR_SANDBOX_UNAVAILABLE", missing, { backend: launcher.backend });
 }
 
 /** One command on its way: launched, let go, ended, verified dead. */
 class SandboxedPath {
   readonly #request: SandboxRequest;
   readonly #options: SandboxOptions;
-  readonly #bare: boolean;
+  readonly #launcher: Launcher;
+  readonly #parts: LaunchParts;
   readonly #groups: ControlGroups;
   readonly #pathId: string;
   #child: ChildProcess | null = null;
@@ -97,21 +96,31 @@ class SandboxedPath {
   #ending: SandboxEnding | null = null;
   #output = 0;
 
-  constructor(request: SandboxRequest, options: SandboxOptions, bare: boolean) {
+  constructor(request: SandboxRequest, options: SandboxOptions, launcher: Launcher) {
     this.#request = request;
     this.#options = options;
-    this.#bare = bare;
+    this.#launcher = launcher;
     const { processes, memoryBytes } = request.limits;
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
-    // bubblewrap and the gate are three of the group's processes before the payload starts.
-    this.#groups = ControlGroups.root(options.name ?? STANDALONE)
+    const name = options.name ?? STANDALONE;
+    this.#groups = ControlGroups.root(name)
       .child(this.#pathId)
-      .limit({ processes: processes + 3, memoryBytes });
+      .limit({ processes: processes + launcher.processes, memoryBytes });
+    this.#parts = {
+      request,
+      groups: this.#groups.folders,
+      marker: { [MARKER_VARIABLE]: `${name}/${this.#pathId}` },
+      perUserProcesses: !this.#groups.limitsProcesses && process.getuid?.() !== 0,
+    };
+  }
+
+  get backend(): SandboxBackend {
+    return this.#launcher.backend;
   }
 
   get level(): SandboxLevel {
-    if (this.#bare) return "G0";
+    if (this.backend === "none") return "G0";
     return this.#groups.killable ? "G3" : "G2";
   }
 
@@ -144,26 +153,11 @@ class SandboxedPath {
   }
 
   #launch(): ChildProcess {
-    const { argv, limits, env } = this.#request;
-    const marker = { [MARKER_VARIABLE]: `${this.#options.name ?? STANDALONE}/${this.#pathId}` };
-    // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
-    const bash = { command: "/bin/bash", args: ["--norc", "--noprofile", "-c"] };
+    const { script, words, env } = this.#launcher.prepare(this.#parts);
     const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
-    const groups = this.#groups.folders.join(" ");
-    if (this.#bare) {
-      const args = [...bash.args, BARE_SCRIPT, "sh", groups, ...argv];
-      return launchRaw({ ...bash, args, env: { PATH, ...env, ...marker }, stdio });
-    }
-    const perUser = !this.#groups.limitsProcesses && process.getuid?.() !== 0;
-    const gate = gateScript(limits, perUser);
-    const words = [groups, String(limits.fileBytes), gate, ...argv];
-    return launchRaw({
-      ...bash,
-      args: [...bash.args, LAUNCH_SCRIPT, "sh", ...words],
-      // bubblewrap's own environment can be read by the payload: no secret is in it.
-      env: { PATH, ...marker },
-      stdio,
-    });
+    // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
+    const args = ["--norc", "--noprofile", "-c", script, "sh", ...words];
+    return launchRaw({ command: "/bin/bash", args, env, stdio });
   }
 
   async #collect(child: ChildProcess, started: number): Promise<SandboxResult> {
@@ -183,20 +177,21 @@ class SandboxedPath {
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
     if (!this.#released && this.#ending === null) {
-      throw unavailable(streams.stderr.toString("utf8").trim().slice(-300));
+      throw unavailable(this.#launcher, streams.stderr.toString("utf8").trim().slice(-300));
     }
-    return { ...this.#classify(end), ...streams, wallMs, level: this.level };
+    return { ...this.#classify(end), ...streams, wallMs, level: this.level, backend: this.backend };
   }
 
   /** Set the path up behind its gate, ask whoever must know of it, then say go. */
   async #open(child: ChildProcess): Promise<void> {
-    const pipes = child.stdio as unknown as (Readable & Writable)[];
+    const pipes = child.stdio as unknown as LaunchPipe[];
     for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
     child.stdin?.on("error", ignoreBrokenPipe);
-    const gate = pipes[GATE_FD] as Writable;
+    const gate = pipes[GATE_FD] as LaunchPipe;
     this.#outer = identify(child.pid ?? -1);
-    const confined = this.#bare || (await this.#confine(pipes));
-    const ready = confined && (await isReady(pipes[READY_FD] as Readable));
+    const confined = await this.#launcher.confine(this.#parts, pipes);
+    this.#inner = confined?.inner ?? null;
+    const ready = confined !== null && (await isReady(pipes[READY_FD] as LaunchPipe));
     if (this.#outer === null || !ready || this.#ending !== null) {
       gate.end();
       return;
@@ -218,19 +213,9 @@ class SandboxedPath {
       pathId: this.#pathId,
       outer,
       inner: this.#inner,
-      pidNamespace: this.#inner === null ? null : pidNamespaceOf(this.#inner.pid),
+      pidNamespace: this.#inner === null ? null : this.#launcher.pidNamespace(this.#inner),
       groups: this.#groups.folders,
     });
-  }
-
-  /** Give bubblewrap its arguments and its filter, and learn who its first process is. */
-  async #confine(pipes: readonly (Readable & Writable)[]): Promise<boolean> {
-    const words = bubblewrapArguments(this.#request).map((word) => `${word}\0`);
-    pipes[ARGS_FD]?.end(words.join(""));
-    pipes[SECCOMP_FD]?.end(seccompFilter());
-    const pid = await readInnerPid(pipes[INFO_FD] as Readable);
-    this.#inner = pid === null ? null : identify(pid);
-    return this.#inner !== null;
   }
 
   #gather(stream: Readable | null): Buffer[] {
@@ -285,7 +270,10 @@ class SandboxedPath {
   #watchProcesses(): NodeJS.Timeout | undefined {
     if (this.#groups.limitsProcesses || process.getuid?.() !== 0) return undefined;
     return setInterval(() => {
-      if (this.#groups.members().length > this.#request.limits.processes + 3) {
+      if (
+        this.#groups.members().length >
+        this.#request.limits.processes + this.#launcher.processes
+      ) {
         this.#kill("memory_limit");
       }
     }, WATCH_MS);
@@ -325,33 +313,14 @@ function isReady(ready: Readable): Promise<boolean> {
   });
 }
 
-/** bubblewrap tells the first process's pid as JSON; nothing comes when it could not set up. */
-async function readInnerPid(info: Readable): Promise<number | null> {
-  let text = "";
-  try {
-    for await (const chunk of info) text += String(chunk);
-  } catch {
-    return null;
-  }
-  const found = /"child-pid":\s*(\d+)/.exec(text);
-  return found?.[1] === undefined ? null : Number(found[1]);
-}
-
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE" && error.code !== "ECONNRESET") throw error;
 }
 
-function missing(): SovereignError {
+function unavailable({ program }: Launcher, found: string): SovereignError {
   return new SovereignError(
     "ERR_SANDBOX_UNAVAILABLE",
-    "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
-  );
-}
-
-function unavailable(found: string): SovereignError {
-  return new SovereignError(
-    "ERR_SANDBOX_UNAVAILABLE",
-    `bubblewrap cannot make a sandbox here: ${found}. Try: sovereign doctor`,
+    `${program} cannot make a sandbox here: ${found}. Try: sovereign doctor`,
     { found },
   );
 }

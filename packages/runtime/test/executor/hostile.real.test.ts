@@ -269,7 +269,7 @@ describe("a command", () => {
           stdout: nothing,
           stderr: nothing,
           wallMs: 1,
-          level: "G3",
+          level: "G3", backend: "bubblewrap",
         }),
     };
     expect(await attack([sh("true")], { sandbox })).toMatchObject({ code });

@@ -1,0 +1,61 @@
+import { identify, pidNamespaceOf } from "../process/index.ts";
+import {
+  ARGS_FD,
+  BARE_SCRIPT,
+  bubblewrapArguments,
+  gateScript,
+  INFO_FD,
+  LAUNCH_SCRIPT,
+  SECCOMP_FD,
+} from "./command-line.ts";
+import { isInstalled, type Launcher, readAll, SYSTEM_PATH } from "./launcher.ts";
+import { seccompFilter } from "./seccomp.ts";
+
+/** Unprivileged namespaces by bubblewrap: the default. */
+export const bubblewrap: Launcher = {
+  backend: "bubblewrap",
+  program: "bubblewrap",
+  // bubblewrap, its first process inside, and the gate.
+  processes: 3,
+  missing: (searchPath) =>
+    isInstalled("bwrap", searchPath)
+      ? null
+      : "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
+  prepare: ({ request, groups, marker, perUserProcesses }) => {
+    const gate = gateScript(request.limits, perUserProcesses);
+    const files = String(request.limits.fileBytes);
+    return {
+      script: LAUNCH_SCRIPT,
+      words: [groups.join(" "), files, gate, ...request.argv],
+      // bubblewrap's own environment can be read by the payload: no secret is in it.
+      env: { PATH: SYSTEM_PATH, ...marker },
+    };
+  },
+  confine: async ({ request }, pipes) => {
+    const words = bubblewrapArguments(request).map((word) => `${word}\0`);
+    pipes[ARGS_FD]?.end(words.join(""));
+    pipes[SECCOMP_FD]?.end(seccompFilter());
+    const info = pipes[INFO_FD];
+    // It tells its first process's pid as JSON; nothing comes when it could not set up.
+    const told = info === undefined ? "" : await readAll(info);
+    const pid = /"child-pid":\s*(\d+)/.exec(told)?.[1];
+    const inner = pid === undefined ? null : identify(Number(pid));
+    return inner === null ? null : { inner };
+  },
+  pidNamespace: ({ pid }) => pidNamespaceOf(pid),
+};
+
+/** No confinement at all, where the configuration asks for that by name. */
+export const bare: Launcher = {
+  backend: "none",
+  program: "bash",
+  processes: 3,
+  missing: () => null,
+  prepare: ({ request, groups, marker }) => ({
+    script: BARE_SCRIPT,
+    words: [groups.join(" "), ...request.argv],
+    env: { PATH: SYSTEM_PATH, ...request.env, ...marker },
+  }),
+  confine: () => Promise.resolve({ inner: null }),
+  pidNamespace: () => null,
+};
