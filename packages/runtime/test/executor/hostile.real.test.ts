@@ -269,7 +269,8 @@ describe("a command", () => {
           stdout: nothing,
           stderr: nothing,
           wallMs: 1,
-          level: "G3", backend: "bubblewrap",
+          level: "G3",
+          backend: "bubblewrap",
         }),
     };
     expect(await attack([sh("true")], { sandbox })).toMatchObject({ code });

@@ -35,7 +35,8 @@ async function run(
           exitCode: 0,
           signal: null,
           wallMs: 1,
-          level: "G3", backend: "bubblewrap",
+          level: "G3",
+          backend: "bubblewrap",
         } as const;
         const stderr = Buffer.from("one\u001b[31m\nline");
         return Promise.resolve({ ...done, stdout: Buffer.alloc(0), stderr, ...end });

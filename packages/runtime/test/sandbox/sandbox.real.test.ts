@@ -3,6 +3,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
+import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
 import { canFreeze, Freezer } from "../support/freezer.ts";
 
 const LIMITS: SandboxRequest["limits"] = {
@@ -14,6 +15,7 @@ const LIMITS: SandboxRequest["limits"] = {
   fileBytes: 1_000_000,
 };
 
+let backend: BackEnd["backend"] = "bubblewrap";
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "sov-sandbox-"));
@@ -40,7 +42,7 @@ async function run(
   more: Partial<SandboxRequest> = {},
   signal = new AbortController().signal,
 ): Promise<{ ended: string; exitCode: number | null; out: string; err: string; wallMs: number }> {
-  const { ended, exitCode, stdout, stderr, wallMs } = await createSandbox().run(
+  const { ended, exitCode, stdout, stderr, wallMs } = await createSandbox({ backend }).run(
     shell(script, more),
     signal,
   );
@@ -70,13 +72,10 @@ function commandOf(pid: string): string {
   }
 }
 
-describe("the sandbox", () => {
-  it("holds here, by its own probe", async () => {
-    const report = await probeSandbox();
-    expect(report.checks.filter((check) => !check.ok && !OPTIONAL.includes(check.name))).toEqual(
-      [],
-    );
-    expect(["G3", "G2"]).toContain(report.level);
+describe.each(BACK_ENDS)("the sandbox of $title", (one) => {
+  beforeEach(({ skip }) => {
+    skip(one.absent !== null);
+    backend = one.backend;
   });
 
   it("gives standard input, the exit code and only what is mounted", async () => {
@@ -182,10 +181,24 @@ describe("the sandbox", () => {
   });
 
   it("never starts the payload when whoever must know of it refuses", async () => {
-    const sandbox = createSandbox({ onStarted: () => Promise.reject(new Error("no")) });
+    const sandbox = createSandbox({ backend, onStarted: () => Promise.reject(new Error("no")) });
     const signal = new AbortController().signal;
     await expect(sandbox.run(shell("touch /out/ran"), signal)).rejects.toThrow("no");
     expect(readdirSync(join(folder, "out"))).toEqual([]);
+  });
+});
+
+describe("the sandbox", () => {
+  beforeEach(() => {
+    backend = "bubblewrap";
+  });
+
+  it("holds here, by its own probe", async () => {
+    const report = await probeSandbox();
+    expect(report.checks.filter((check) => !check.ok && !OPTIONAL.includes(check.name))).toEqual(
+      [],
+    );
+    expect(["G3", "G2"]).toContain(report.level);
   });
 
   it("refuses to run without bubblewrap, unless the configuration asks for no confinement", async () => {
@@ -197,6 +210,20 @@ describe("the sandbox", () => {
     });
     const unsafe = createSandbox({ searchPath, minimumLevel: "G0" });
     expect(await unsafe.run(shell("exit 3"), signal)).toMatchObject({ level: "G0", exitCode: 3 });
+  });
+
+  it("refuses a container where its runtime is not installed, even where nothing confines", async () => {
+    const signal = new AbortController().signal;
+    const asked = { backend: "container", searchPath: "/nonexistent" } as const;
+    for (const minimumLevel of ["G3", "G2", "G0"] as const) {
+      await expect(
+        createSandbox({ ...asked, minimumLevel }).run(shell("touch /out/ran"), signal),
+      ).rejects.toMatchObject({
+        code: "ERR_SANDBOX_UNAVAILABLE",
+        message: expect.stringContaining("apt-get install crun") as string,
+      });
+    }
+    expect(readdirSync(join(folder, "out"))).toEqual([]);
   });
 
   it.each([
