@@ -22,7 +22,7 @@ import type { DrillReport } from "../cli/index.ts";
 import { systemClock, systemEntropy, timestampOf } from "../kernel/index.ts";
 import { identify, isAlive, type ProcessIdentity } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
-import { connectSandbox, type SandboxRequest } from "../sandbox/index.ts";
+import { connectSandbox, type SandboxDemands, type SandboxRequest } from "../sandbox/index.ts";
 import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
 import { installationIdOf } from "./installation.ts";
 import { issueScramOrder, issueScramReset, type OrderContent } from "./scram-orders.ts";
@@ -113,8 +113,12 @@ export class DrillRig {
   }
 
   /** Start hostile paths, and wait until each payload runs. */
-  async hold(count: number, owner: WorkOwner = DRILL): Promise<void> {
-    const sandbox = connectSandbox(this.link, owner);
+  async hold(
+    count: number,
+    owner: WorkOwner = DRILL,
+    demands: Partial<SandboxDemands> = {},
+  ): Promise<void> {
+    const sandbox = connectSandbox(this.link, owner, demands);
     const outputs = payloads(count).map((script, index) => {
       const out = join(this.home, `out-${owner.tenant_id}-${index}`);
       mkdirSync(out);
