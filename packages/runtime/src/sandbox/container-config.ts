@@ -16,7 +16,7 @@ const MAPPING = [{ containerID: 1000, hostID: 0, size: 1 }];
 /**
  * The configuration of an OCI runtime for one path: what bubblewrap's arguments say, in its words.
  *
- * @param init the script of the container's first process; the payload's words follow it
+ * @param init the script of the container's first process; the payload's folder and words follow it
  * @see https://github.com/opencontainers/runtime-spec, config.md and config-linux.md
  */
 export function containerConfig(request: SandboxRequest, init: string): JsonObject {
@@ -56,9 +56,10 @@ function processOf({ argv, cwd, env }: SandboxRequest, init: string): JsonObject
   return {
     terminal: false,
     user: { uid: 1000, gid: 1000, umask: 0o22 },
-    args: ["/bin/sh", "-c", init, "sh", ...argv],
+    args: ["/bin/sh", "-c", init, "sh", cwd, ...argv],
     env: Object.entries(given).map(([key, value]) => `${key}=${value}`),
-    cwd,
+    // The runtime would make a folder that is not there: the first process goes where it is asked to.
+    cwd: "/",
     capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
     noNewPrivileges: true,
     // Limits of the payload alone are set by the first process: these hold for the runtime too.

@@ -130,7 +130,8 @@ exec crun --root "$folder/state" --cgroup-manager=disabled run --preserve-fds 2 
 function initScript(limits: SandboxLimits, perUserProcesses: boolean): string {
   const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
   const { memoryBytes, cpuSeconds, fileBytes } = limits;
-  return `echo ready >&${CONTAINER_READY_FD}; exec ${CONTAINER_READY_FD}>&-
+  return `cd "$1" || exit 126; shift
+echo ready >&${CONTAINER_READY_FD}; exec ${CONTAINER_READY_FD}>&-
 IFS= read -r word <&${CONTAINER_GATE_FD} && [ "$word" = go ] || exit 125
 exec ${CONTAINER_GATE_FD}<&-
 prlimit ${processes} --fsize=${fileBytes} --data=${memoryBytes} \\
