@@ -49,8 +49,9 @@ export async function probeSandbox(): Promise<SandboxReport> {
 }
 
 async function probeBackend(backend: Backend): Promise<BackendReport> {
-  const { program, missing } = launcherOf(backend);
-  const absent = missing(SYSTEM_PATH);
+  const launcher = launcherOf(backend);
+  const { program } = launcher;
+  const absent = launcher.missing(SYSTEM_PATH);
   const name = backend === program ? program : `${backend} (${program})`;
   const checks = [
     check(name, absent === null, absent === null ? "installed" : "missing", absent ?? ""),

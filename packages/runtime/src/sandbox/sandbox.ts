@@ -189,9 +189,7 @@ class SandboxedPath {
     child.stdin?.on("error", ignoreBrokenPipe);
     const gate = pipes[GATE_FD] as LaunchPipe;
     this.#outer = identify(child.pid ?? -1);
-    const confined = await this.#launcher.confine(this.#parts, pipes);
-    this.#inner = confined?.inner ?? null;
-    const ready = confined !== null && (await isReady(pipes[READY_FD] as LaunchPipe));
+    const ready = await this.#confine(pipes);
     if (this.#outer === null || !ready || this.#ending !== null) {
       gate.end();
       return;
@@ -206,6 +204,14 @@ class SandboxedPath {
     this.#released = true;
     gate.end("go\n");
     child.stdin?.end(this.#request.stdin ?? "");
+  }
+
+  /** True when it is confined and waits behind its gate. */
+  async #confine(pipes: readonly LaunchPipe[]): Promise<boolean> {
+    const confined = await this.#launcher.confine(this.#parts, pipes);
+    if (confined === null) return false;
+    this.#inner = confined.inner;
+    return isReady(pipes[READY_FD] as LaunchPipe);
   }
 
   async #announce(outer: ProcessIdentity): Promise<void> {

@@ -67,6 +67,14 @@ export interface SandboxResult {
   readonly backend: SandboxBackend;
 }
 
+/** What an outcome records of the sandbox that was used. */
+export function usedOf({ level, backend }: Pick<SandboxResult, "level" | "backend">): {
+  readonly sandbox_level: SandboxLevel;
+  readonly sandbox_backend: SandboxBackend;
+} {
+  return { sandbox_level: level, sandbox_backend: backend };
+}
+
 /** A path that is started but whose payload waits behind its gate. */
 export interface StartedPath {
   readonly pathId: string;

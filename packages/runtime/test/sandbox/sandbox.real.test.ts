@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
 import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
 import { canFreeze, Freezer } from "../support/freezer.ts";
+import { survivors } from "../support/survivors.ts";
 
 const LIMITS: SandboxRequest["limits"] = {
   wallMs: 20_000,
@@ -48,18 +49,6 @@ async function run(
   );
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8").trim();
   return { ended, exitCode, out: text(stdout), err: text(stderr), wallMs };
-}
-
-/** Processes anywhere whose command line holds the marker: an independent sweep. */
-function survivors(marker: string): string[] {
-  return readdirSync("/proc").filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(marker);
-    } catch {
-      return false;
-    }
-  });
 }
 
 const OPTIONAL = ["control group kill", "memory of a path together", "hardware watchdog"];
