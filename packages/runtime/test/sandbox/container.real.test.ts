@@ -182,6 +182,24 @@ describe(`a container${container.absent === null ? "" : ` (${container.absent})`
     expect(readdirSync(join(folder, "out"))).not.toContain("ran");
   });
 
+  it("runs nothing where another has its place", async () => {
+    const place = join(folder, "tmp");
+    mkdirSync(place);
+    writeFileSync(join(place, `sovereign-container-${process.getuid?.() ?? 0}`), "");
+    const before = process.env["TMPDIR"];
+    process.env["TMPDIR"] = place;
+    try {
+      const asked = request(["/bin/sh", "-c", "touch /out/ran"]);
+      const running = createSandbox({ backend: "container" }).run(asked, quiet);
+      await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_UNAVAILABLE" });
+      await expect(running).rejects.toThrow("a folder of ours");
+    } finally {
+      if (before === undefined) delete process.env["TMPDIR"];
+      else process.env["TMPDIR"] = before;
+    }
+    expect(readdirSync(join(folder, "out"))).not.toContain("ran");
+  });
+
   it("is announced with the process with which all of it dies, and the payload's namespace", async () => {
     let started: StartedPath | null = null;
     const onStarted = (path: StartedPath): Promise<void> => {
