@@ -38,7 +38,8 @@ const DRILL_ORDER: OrderContent = {
   statement: "drill",
   metadata: {},
 };
-const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
+/** Whose a rehearsal's paths are. */
+export const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
 
 /** Payloads that do what they can to live on. `$MARK` tells them from everything else. */
 const QUIET = [

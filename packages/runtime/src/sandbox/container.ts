@@ -23,7 +23,7 @@ export const container: Launcher = {
     const absent = Object.entries(PROGRAMS).find(([name]) => !isInstalled(name, searchPath));
     if (absent === undefined) return null;
     const [program, debian] = absent;
-    return `the container back end is asked for, and ${program} is not installed. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
+    return `${program} is not installed, and no command runs in a container without it. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
   },
   prepare: ({ groups, marker }) => ({
     script: LAUNCH_SCRIPT,

@@ -326,7 +326,7 @@ function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
 function unavailable({ program }: Launcher, found: string): SovereignError {
   return new SovereignError(
     "ERR_SANDBOX_UNAVAILABLE",
-    `${program} cannot make a sandbox here: ${found}. Try: sovereign doctor`,
+    `${program} cannot make a sandbox here: ${found === "" ? "it says no reason" : found}. Try: sovereign doctor`,
     { found },
   );
 }
