@@ -1,13 +1,6 @@
+import { utf8Encode } from "@sovereign/core";
 import { identify, pidNamespaceOf } from "../process/index.ts";
-import {
-  ARGS_FD,
-  BARE_SCRIPT,
-  bubblewrapArguments,
-  gateScript,
-  INFO_FD,
-  LAUNCH_SCRIPT,
-  SECCOMP_FD,
-} from "./command-line.ts";
+import { BARE_SCRIPT, bubblewrapArguments, gateScript, LAUNCH_SCRIPT } from "./command-line.ts";
 import { isInstalled, type Launcher, readAll, SYSTEM_PATH } from "./launcher.ts";
 import { seccompFilter } from "./seccomp.ts";
 
@@ -23,22 +16,20 @@ export const bubblewrap: Launcher = {
       : "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
   prepare: ({ request, groups, marker, perUserProcesses }) => {
     const gate = gateScript(request.limits, perUserProcesses);
+    const settings = bubblewrapArguments(request).map((word) => `${word}\0`);
     const files = String(request.limits.fileBytes);
     return {
       script: LAUNCH_SCRIPT,
       words: [groups.join(" "), files, gate, ...request.argv],
       // bubblewrap's own environment can be read by the payload: no secret is in it.
       env: { PATH: SYSTEM_PATH, ...marker },
+      settings: utf8Encode(settings.join("")),
+      filter: seccompFilter(),
     };
   },
-  confine: async ({ request }, pipes) => {
-    const words = bubblewrapArguments(request).map((word) => `${word}\0`);
-    pipes[ARGS_FD]?.end(words.join(""));
-    pipes[SECCOMP_FD]?.end(seccompFilter());
-    const info = pipes[INFO_FD];
+  confined: async (info) => {
     // It tells its first process's pid as JSON; nothing comes when it could not set up.
-    const told = info === undefined ? "" : await readAll(info);
-    const pid = /"child-pid":\s*(\d+)/.exec(told)?.[1];
+    const pid = /"child-pid":\s*(\d+)/.exec(await readAll(info))?.[1];
     const inner = pid === undefined ? null : identify(Number(pid));
     return inner === null ? null : { inner };
   },
@@ -55,7 +46,9 @@ export const bare: Launcher = {
     script: BARE_SCRIPT,
     words: [groups.join(" "), ...request.argv],
     env: { PATH: SYSTEM_PATH, ...request.env, ...marker },
+    settings: new Uint8Array(),
+    filter: new Uint8Array(),
   }),
-  confine: () => Promise.resolve({ inner: null }),
+  confined: () => Promise.resolve({ inner: null }),
   pidNamespace: () => null,
 };

@@ -1,8 +1,9 @@
-import { statSync } from "node:fs";
-import type { JsonObject } from "@sovereign/core";
+import { lstatSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { type JsonObject, SovereignError } from "@sovereign/core";
 import { mountsInOrder, SHM_BYTES, systemFolders, TMP_BYTES } from "./command-line.ts";
 import { containerSeccomp } from "./container-seccomp.ts";
-import type { SandboxRequest } from "./types.ts";
+import type { Mount, SandboxRequest } from "./types.ts";
 
 /** Descriptors of the container's first process, next to 0, 1 and 2; the payload has neither. */
 export const CONTAINER_GATE_FD = 3;
@@ -103,9 +104,26 @@ function systemMounts(): JsonObject[] {
 }
 
 function requestMounts(request: SandboxRequest): JsonObject[] {
-  return mountsInOrder(request).map(({ source, target, readOnly }) =>
-    bind(source, target, readOnly),
-  );
+  const mounts = mountsInOrder(request);
+  return mounts.map((one) => {
+    const below = mounts.filter(({ target }) => one.target.startsWith(`${target}/`)).at(-1);
+    if (below !== undefined) refuseLinks(below, one.target);
+    return bind(one.source, one.target, one.readOnly);
+  });
+}
+
+/**
+ * A mount that lies in another must lie where it says: the runtime would follow a link, inside, and
+ * leave uncovered what was to be covered. What an earlier payload left in a tree may be such a link.
+ */
+function refuseLinks(below: Mount, target: string): void {
+  let path = below.source;
+  for (const name of target.slice(below.target.length + 1).split("/")) {
+    path = join(path, name);
+    if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() !== true) continue;
+    const text = `The sandbox expects a target without links: ${target} has one.`;
+    throw new SovereignError("ERR_SANDBOX_REQUEST", text);
+  }
 }
 
 /** crun 1.8 applies recursive options to folders alone; a file has nothing below it. */

@@ -25,17 +25,18 @@ export const container: Launcher = {
     const [program, debian] = absent;
     return `${program} is not installed, and no command runs in a container without it. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
   },
-  prepare: ({ groups, marker }) => ({
+  prepare: ({ request, groups, marker, perUserProcesses }) => ({
     script: LAUNCH_SCRIPT,
     words: [groups.join(" "), SETUP_SCRIPT, bundleFolder(), systemFolders().links.join(" ")],
     env: { PATH: SYSTEM_PATH, ...marker },
+    settings: canonicalBytes(
+      containerConfig(request, initScript(request.limits, perUserProcesses)),
+    ),
+    // It is among the settings.
+    filter: new Uint8Array(),
   }),
-  confine: async ({ request, perUserProcesses }, pipes) => {
-    const config = containerConfig(request, initScript(request.limits, perUserProcesses));
-    pipes[ARGS_FD]?.end(canonicalBytes(config));
-    pipes[SECCOMP_FD]?.end();
-    const info = pipes[INFO_FD];
-    const pid = info === undefined ? "" : await readLine(info);
+  confined: async (info) => {
+    const pid = await readLine(info);
     const inner = pid === "" ? null : identify(Number(pid));
     return inner === null ? null : { inner };
   },

@@ -16,11 +16,15 @@ export interface LaunchParts {
   readonly perUserProcesses: boolean;
 }
 
-/** A script for bash, which becomes the path, and its environment. */
+/** A script for bash, which becomes the path, its environment, and what it reads. */
 export interface LaunchWords {
   readonly script: string;
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string>>;
+  /** By `ARGS_FD`, so that no process list shows it. */
+  readonly settings: Uint8Array;
+  /** By `SECCOMP_FD`. */
+  readonly filter: Uint8Array;
 }
 
 /**
@@ -35,16 +39,14 @@ export interface Launcher {
   readonly processes: number;
   /** What this machine lacks of it and how to have that; null where it can be tried. */
   missing(searchPath: string): string | null;
+  /** @throws ERR_SANDBOX_REQUEST, ERR_SANDBOX_UNAVAILABLE: nothing was started */
   prepare(parts: LaunchParts): LaunchWords;
   /**
-   * Give it what it reads, and learn who dies with everything inside.
+   * Learn from `INFO_FD` who dies with everything inside.
    *
    * @returns null when it could not set up
    */
-  confine(
-    parts: LaunchParts,
-    pipes: readonly LaunchPipe[],
-  ): Promise<{ readonly inner: ProcessIdentity | null } | null>;
+  confined(info: Readable): Promise<{ readonly inner: ProcessIdentity | null } | null>;
   /** The payload's pid namespace, once the gate is ready; null when it cannot be told. */
   pidNamespace(inner: ProcessIdentity): string | null;
 }

@@ -15,7 +15,7 @@ import {
 } from "../process/index.ts";
 import { MARKER_VARIABLE } from "../scram/index.ts";
 import { bare, bubblewrap } from "./bubblewrap.ts";
-import { checkRequest, GATE_FD, INFO_FD, READY_FD } from "./command-line.ts";
+import { ARGS_FD, checkRequest, GATE_FD, INFO_FD, READY_FD, SECCOMP_FD } from "./command-line.ts";
 import { container } from "./container.ts";
 import { type Launcher, type LaunchParts, type LaunchPipe, SYSTEM_PATH } from "./launcher.ts";
 import type {
@@ -153,11 +153,17 @@ class SandboxedPath {
   }
 
   #launch(): ChildProcess {
-    const { script, words, env } = this.#launcher.prepare(this.#parts);
+    const { script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
     const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
     const args = ["--norc", "--noprofile", "-c", script, "sh", ...words];
-    return launchRaw({ command: "/bin/bash", args, env, stdio });
+    const child = launchRaw({ command: "/bin/bash", args, env, stdio });
+    const pipes = child.stdio as unknown as LaunchPipe[];
+    for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
+    child.stdin?.on("error", ignoreBrokenPipe);
+    pipes[ARGS_FD]?.end(settings);
+    pipes[SECCOMP_FD]?.end(filter);
+    return child;
   }
 
   async #collect(child: ChildProcess, started: number): Promise<SandboxResult> {
@@ -185,8 +191,6 @@ class SandboxedPath {
   /** Set the path up behind its gate, ask whoever must know of it, then say go. */
   async #open(child: ChildProcess): Promise<void> {
     const pipes = child.stdio as unknown as LaunchPipe[];
-    for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
-    child.stdin?.on("error", ignoreBrokenPipe);
     const gate = pipes[GATE_FD] as LaunchPipe;
     this.#outer = identify(child.pid ?? -1);
     const ready = await this.#confine(pipes);
@@ -208,7 +212,7 @@ class SandboxedPath {
 
   /** True when it is confined and waits behind its gate. */
   async #confine(pipes: readonly LaunchPipe[]): Promise<boolean> {
-    const confined = await this.#launcher.confine(this.#parts, pipes);
+    const confined = await this.#launcher.confined(pipes[INFO_FD] as LaunchPipe);
     if (confined === null) return false;
     this.#inner = confined.inner;
     return isReady(pipes[READY_FD] as LaunchPipe);

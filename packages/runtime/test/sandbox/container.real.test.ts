@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -186,6 +186,21 @@ describe(`a container${container.absent === null ? "" : ` (${container.absent})`
     }
     expect(readdirSync(join(folder, "out"))).not.toContain("ran");
     expect(readdirSync(given)).toEqual([]);
+  });
+
+  it("refuses to cover what an earlier payload made a link", async () => {
+    const tree = join(folder, "linked");
+    mkdirSync(join(tree, "real"), { recursive: true });
+    symlinkSync("real", join(tree, ".git"));
+    const running = createSandbox({ backend: "container" }).run(
+      request(["/bin/sh", "-c", "touch /out/ran"], {
+        readOnly: [{ source: join(folder, "out"), target: "/workspace/.git" }],
+        writable: [{ source: tree, target: "/workspace" }],
+      }),
+      quiet,
+    );
+    await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_REQUEST" });
+    expect(readdirSync(join(folder, "out"))).not.toContain("ran");
   });
 
   it("runs nothing where another has its place", async () => {
