@@ -69,7 +69,9 @@ async function runPath(
   request: SandboxRequest,
   signal: AbortSignal,
 ): Promise<SandboxResult> {
-  const socket = await unlessAborted(link.connectEngine(), signal);
+  const socket = await unlessAborted(link.connectEngine(), signal).catch((error: unknown) => {
+    throw trippedFor(link, owner) ?? error;
+  });
   if (socket === null) throw await whyLost(link, owner, null);
   const streams: Record<FrameKind, Buffer[]> = { json: [], in: [], out: [], err: [] };
   let size = 0;
@@ -110,9 +112,7 @@ async function runPath(
   if (last === undefined) throw await whyLost(link, owner, pathId);
   const reply = parseFormat(engineReply, readFrame(last), "engine reply");
   if (reply.t === "failed") {
-    const gate = link.preflight(owner);
-    if (!gate.armed) throw new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
-    throw new SovereignError(reply.code, reply.message);
+    throw trippedFor(link, owner) ?? new SovereignError(reply.code, reply.message);
   }
   return {
     ended: reply.ended,
@@ -185,12 +185,20 @@ async function whyLost(
   } catch {
     if (pathId !== null) await sweptDead(link.name, pathId);
   }
-  const gate = link.preflight(owner);
-  if (!gate.armed) return new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
-  return new SovereignError(
-    "ERR_SANDBOX_ENGINE_LOST",
-    "The path was ended before it could say how. What it started is dead; it may be tried again.",
+  return (
+    trippedFor(link, owner) ??
+    new SovereignError(
+      "ERR_SANDBOX_ENGINE_LOST",
+      "The path was ended before it could say how. What it started is dead; it may be tried again.",
+    )
   );
+}
+
+/** That the switch is why; null where it is armed. */
+function trippedFor(link: ScramLink, owner: WorkOwner): SovereignError | null {
+  const gate = link.preflight(owner);
+  if (gate.armed) return null;
+  return new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
 }
 
 /**
