@@ -3,6 +3,7 @@ export {
   firstChildOf,
   identify,
   isAlive,
+  isFiltered,
   killPid,
   killProcess,
   type ProcessFacts,

@@ -1,7 +1,14 @@
 import { utf8Encode } from "@sovereign/core";
-import { identify, pidNamespaceOf } from "../process/index.ts";
-import { BARE_SCRIPT, bubblewrapArguments, gateScript, LAUNCH_SCRIPT } from "./command-line.ts";
+import { identify, isFiltered, pidNamespaceOf } from "../process/index.ts";
+import {
+  BARE_SCRIPT,
+  bubblewrapArguments,
+  gateScript,
+  LAUNCH_SCRIPT,
+  openingWords,
+} from "./command-line.ts";
 import { isInstalled, type Launcher, readAll, SYSTEM_PATH } from "./launcher.ts";
+import { mapUser } from "./path-user.ts";
 import { seccompFilter } from "./seccomp.ts";
 
 /** Unprivileged namespaces by bubblewrap: the default. */
@@ -14,13 +21,14 @@ export const bubblewrap: Launcher = {
     isInstalled("bwrap", searchPath)
       ? null
       : "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
-  prepare: ({ request, groups, marker, perUserProcesses }) => {
-    const gate = gateScript(request.limits, perUserProcesses);
-    const settings = bubblewrapArguments(request).map((word) => `${word}\0`);
+  prepare: ({ request, groups, marker, user, perUserProcesses }) => {
+    const drop = user !== null;
+    const gate = gateScript(request.limits, { perUserProcesses, drop });
+    const settings = bubblewrapArguments(request, drop).map((word) => `${word}\0`);
     const files = String(request.limits.fileBytes);
     return {
       script: LAUNCH_SCRIPT,
-      words: [groups.join(" "), files, gate, ...request.argv],
+      words: [...openingWords(request, groups, user), files, gate, request.cwd, ...request.argv],
       // bubblewrap's own environment can be read by the payload: no secret is in it.
       env: { PATH: SYSTEM_PATH, ...marker },
       settings: utf8Encode(settings.join("")),
@@ -33,6 +41,12 @@ export const bubblewrap: Launcher = {
     const inner = pid === undefined ? null : identify(Number(pid));
     return inner === null ? null : { inner };
   },
+  mapUser: ({ pid }, user) => {
+    if (user !== null) mapUser(pid, user);
+  },
+  // Its first process asks for the death with its parent, then for the filter: who has the second
+  // has the first.
+  isSealed: ({ pid }) => isFiltered(pid),
   pidNamespace: ({ pid }) => pidNamespaceOf(pid),
 };
 
@@ -50,5 +64,7 @@ export const bare: Launcher = {
     filter: new Uint8Array(),
   }),
   confined: () => Promise.resolve({ inner: null }),
+  mapUser: () => undefined,
+  isSealed: () => true,
   pidNamespace: () => null,
 };

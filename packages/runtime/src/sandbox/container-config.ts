@@ -3,24 +3,30 @@ import { join } from "node:path";
 import { type JsonObject, SovereignError } from "@sovereign/core";
 import { mountsInOrder, SHM_BYTES, systemFolders, TMP_BYTES } from "./command-line.ts";
 import { containerSeccomp } from "./container-seccomp.ts";
+import { INSIDE } from "./path-user.ts";
 import type { Mount, SandboxRequest } from "./types.ts";
 
 /** Descriptors of the container's first process, next to 0, 1 and 2; the payload has neither. */
 export const CONTAINER_GATE_FD = 3;
 export const CONTAINER_READY_FD = 4;
 
-/** What is mounted below a folder comes along, and what holds of the folder holds of that too. */
+/** What is mounted below a folder may come along, and what holds of the folder holds of that too. */
 const FOLDER = ["rbind", "rprivate", "rnosuid", "rnodev"];
 const FILE = ["bind", "private", "nosuid", "nodev"];
-const MAPPING = [{ containerID: 1000, hostID: 0, size: 1 }];
 
 /**
  * The configuration of an OCI runtime for one path: what bubblewrap's arguments say, in its words.
  *
+ * @param user who the payload is outside, null for who we are
  * @param init the script of the container's first process; the payload's folder and words follow it
  * @see https://github.com/opencontainers/runtime-spec, config.md and config-linux.md
  */
-export function containerConfig(request: SandboxRequest, init: string): JsonObject {
+export function containerConfig(
+  request: SandboxRequest,
+  user: number | null,
+  init: string,
+): JsonObject {
+  const mapping = mappingOf(user);
   return {
     ociVersion: "1.0.0",
     hostname: "sovereign",
@@ -28,8 +34,8 @@ export function containerConfig(request: SandboxRequest, init: string): JsonObje
     root: { path: "rootfs", readonly: true },
     mounts: [...systemMounts(), ...requestMounts(request)],
     linux: {
-      uidMappings: MAPPING,
-      gidMappings: MAPPING,
+      uidMappings: mapping,
+      gidMappings: mapping,
       namespaces: ["user", "pid", "mount", "ipc", "uts", "network", "cgroup"].map((type) => ({
         type,
       })),
@@ -45,6 +51,16 @@ export function containerConfig(request: SandboxRequest, init: string): JsonObje
   };
 }
 
+/** Around the container we are its root, or root of the machine: that one sets up, nobody runs. */
+function mappingOf(user: number | null): JsonObject[] {
+  const map = (containerID: number, hostID: number): JsonObject => ({
+    containerID,
+    hostID,
+    size: 1,
+  });
+  return user === null ? [map(INSIDE, 0)] : [map(0, 0), map(INSIDE, user)];
+}
+
 function processOf({ argv, cwd, env }: SandboxRequest, init: string): JsonObject {
   const given = {
     PATH: "/usr/bin:/bin",
@@ -56,7 +72,7 @@ function processOf({ argv, cwd, env }: SandboxRequest, init: string): JsonObject
   const limit = (type: string, value: number): JsonObject => ({ type, hard: value, soft: value });
   return {
     terminal: false,
-    user: { uid: 1000, gid: 1000, umask: 0o22 },
+    user: { uid: INSIDE, gid: INSIDE, umask: 0o22 },
     args: ["/bin/sh", "-c", init, "sh", cwd, ...argv],
     env: Object.entries(given).map(([key, value]) => `${key}=${value}`),
     // The runtime would make a folder that is not there: the first process goes where it is asked to.
@@ -99,7 +115,7 @@ function systemMounts(): JsonObject[] {
     },
     room("/dev/shm", SHM_BYTES, "1777"),
     room("/tmp", TMP_BYTES, "1777"),
-    room("/home/agent", TMP_BYTES, "700"),
+    room("/home/agent", TMP_BYTES, "777"),
   ];
 }
 

@@ -4,7 +4,17 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { canonicalBytes, SovereignError } from "@sovereign/core";
 import { firstChildOf, identify, pidNamespaceOf } from "../process/index.ts";
-import { ARGS_FD, GATE_FD, INFO_FD, READY_FD, SECCOMP_FD, systemFolders } from "./command-line.ts";
+import {
+  ARGS_FD,
+  GATE_FD,
+  INFO_FD,
+  OPENING_SCRIPT,
+  openingWords,
+  READY_FD,
+  SECCOMP_FD,
+  systemFolders,
+  USER_FD,
+} from "./command-line.ts";
 import { CONTAINER_GATE_FD, CONTAINER_READY_FD, containerConfig } from "./container-config.ts";
 import { isInstalled, type Launcher, SYSTEM_PATH } from "./launcher.ts";
 import type { SandboxLimits } from "./types.ts";
@@ -25,12 +35,20 @@ export const container: Launcher = {
     const [program, debian] = absent;
     return `${program} is not installed, and no command runs in a container without it. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
   },
-  prepare: ({ request, groups, marker, perUserProcesses }) => ({
+  prepare: ({ request, groups, marker, user, perUserProcesses }) => ({
     script: LAUNCH_SCRIPT,
-    words: [groups.join(" "), SETUP_SCRIPT, bundleFolder(), systemFolders().links.join(" ")],
+    words: [
+      ...openingWords(request, groups, user),
+      // As root of the machine no user namespace is around the container's: one could not give it a
+      // user that is nobody.
+      user === null ? "--user --map-root-user" : "",
+      SETUP_SCRIPT,
+      bundleFolder(),
+      systemFolders().links.join(" "),
+    ],
     env: { PATH: SYSTEM_PATH, ...marker },
     settings: canonicalBytes(
-      containerConfig(request, initScript(request.limits, perUserProcesses)),
+      containerConfig(request, user, initScript(request.limits, perUserProcesses)),
     ),
     // It is among the settings.
     filter: new Uint8Array(),
@@ -40,6 +58,10 @@ export const container: Launcher = {
     const inner = pid === "" ? null : identify(Number(pid));
     return inner === null ? null : { inner };
   },
+  // The runtime writes the map that its settings say.
+  mapUser: () => undefined,
+  // It says who it is only after the death with its parent was asked for.
+  isSealed: () => true,
   pidNamespace: ({ pid }) => {
     const first = firstChildOf(pid);
     return first === null ? null : pidNamespaceOf(first);
@@ -89,30 +111,24 @@ function bundleFolder(): string {
   );
 }
 
-/**
- * Closes what Node let through, joins the control groups, and becomes the keeper of namespaces
- * that die with it as it dies with us.
- */
-const LAUNCH_SCRIPT = `groups=$1; shift
-for path in /proc/self/fd/*; do
-  fd=\${path##*/}; [ "$fd" -le ${READY_FD} ] || eval "exec $fd<&-"
-done
-for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
+/** Becomes the keeper of namespaces that die with it as it dies with us. */
+const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
+user=$1; shift
 exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
-  unshare --user --map-root-user --mount --pid --cgroup --fork --kill-child=KILL -- \
-  /bin/bash --norc --noprofile -c "$1" sh "$2" "$3"`;
+  unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
+  /bin/bash --norc --noprofile -c "$1" sh "$user" "$2" "$3"`;
 
 /**
  * The first process of those namespaces: says who it is on the machine while it still sees the
- * machine's processes, makes a place for the bundle, and becomes crun. One more user namespace, the
- * container's, may be made and no other. crun refuses machines with both kinds of control
+ * machine's processes, makes a place for the bundle, and becomes crun. In a user namespace of its own one
+ * more, the container's, may be made and no other; the filter of system calls refuses them too. crun refuses machines with both kinds of control
  * groups, so it is shown the second kind alone; it makes no groups here.
  */
-const SETUP_SCRIPT = `set -e
-folder=$1; links=$2
+const SETUP_SCRIPT = `set -e; umask 022
+user=$1; folder=$2; links=$3
 IFS= read -r stat < /proc/self/stat
 echo "\${stat%% *}" >&${INFO_FD}
-echo 1 > /proc/sys/user/max_user_namespaces
+[ -z "$user" ] || echo 1 > /proc/sys/user/max_user_namespaces
 mount -t cgroup2 cgroup2 /sys/fs/cgroup 2> /dev/null || :
 mount -t proc proc /proc
 mount -t tmpfs -o mode=0700,size=4m bundle "$folder"
@@ -122,7 +138,7 @@ cat <&${ARGS_FD} > "$folder/config.json"
 export XDG_RUNTIME_DIR="$folder/state"
 exec crun --root "$folder/state" --cgroup-manager=disabled run --preserve-fds 2 \
   --bundle "$folder" path ${CONTAINER_GATE_FD}<&${GATE_FD} ${CONTAINER_READY_FD}>&${READY_FD} \
-  ${GATE_FD}<&- ${SECCOMP_FD}<&- ${READY_FD}>&-`;
+  ${GATE_FD}<&- ${SECCOMP_FD}<&- ${READY_FD}>&- ${USER_FD}<&-`;
 
 /**
  * The container's first process. It stays, because the kernel spares a first process the signals

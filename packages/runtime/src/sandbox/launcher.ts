@@ -12,6 +12,8 @@ export interface LaunchParts {
   readonly groups: readonly string[];
   /** By what a sweep of the process table knows the path. No secret: the payload may read it. */
   readonly marker: Readonly<Record<string, string>>;
+  /** Who the payload is outside; null where it is who we are. */
+  readonly user: number | null;
   /** Processes are limited per user, inside: no control group limits them. */
   readonly perUserProcesses: boolean;
 }
@@ -47,6 +49,10 @@ export interface Launcher {
    * @returns null when it could not set up
    */
   confined(info: Readable): Promise<{ readonly inner: ProcessIdentity | null } | null>;
+  /** Say who the payload is outside, where the launcher leaves that to us. */
+  mapUser(inner: ProcessIdentity, user: number | null): void;
+  /** True once all inside dies with what launched it. */
+  isSealed(inner: ProcessIdentity): boolean;
   /** The payload's pid namespace, once the gate is ready; null when it cannot be told. */
   pidNamespace(inner: ProcessIdentity): string | null;
 }

@@ -13,11 +13,20 @@ import {
   launchRaw,
   type ProcessIdentity,
 } from "../process/index.ts";
-import { MARKER_VARIABLE } from "../scram/index.ts";
+import { MARKER_VARIABLE, type WorkOwner } from "../scram/index.ts";
 import { bare, bubblewrap } from "./bubblewrap.ts";
-import { ARGS_FD, checkRequest, GATE_FD, INFO_FD, READY_FD, SECCOMP_FD } from "./command-line.ts";
+import {
+  ARGS_FD,
+  checkRequest,
+  GATE_FD,
+  INFO_FD,
+  READY_FD,
+  SECCOMP_FD,
+  USER_FD,
+} from "./command-line.ts";
 import { container } from "./container.ts";
 import { type Launcher, type LaunchParts, type LaunchPipe, SYSTEM_PATH } from "./launcher.ts";
+import { checkReadable, mustDropRoot, pathUserOf } from "./path-user.ts";
 import type {
   SandboxBackend,
   SandboxDemands,
@@ -34,6 +43,7 @@ const DEATH_MS = 5000;
 export const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
 /** The name of control groups for paths that no sentinel knows, such as the doctor's trials. */
 const STANDALONE = "standalone";
+const NOBODYS: WorkOwner = { tenant_id: STANDALONE, run_id: STANDALONE };
 /** Where the kernel does not limit the number of processes, they are counted this often. */
 const WATCH_MS = 25;
 
@@ -94,12 +104,17 @@ class SandboxedPath {
   #outer: ProcessIdentity | null = null;
   #inner: ProcessIdentity | null = null;
   #ending: SandboxEnding | null = null;
+  /** Why it could not be set up, as far as we know it ourselves. */
+  #trouble = "";
   #output = 0;
 
   constructor(request: SandboxRequest, options: SandboxOptions, launcher: Launcher) {
     this.#request = request;
     this.#options = options;
     this.#launcher = launcher;
+    const drop = launcher.backend !== "none" && mustDropRoot();
+    const user = drop ? pathUserOf(options.owner ?? NOBODYS) : null;
+    if (user !== null) checkReadable(request.readOnly, user);
     const { processes, memoryBytes } = request.limits;
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
@@ -111,7 +126,9 @@ class SandboxedPath {
       request,
       groups: this.#groups.folders,
       marker: { [MARKER_VARIABLE]: `${name}/${this.#pathId}` },
-      perUserProcesses: !this.#groups.limitsProcesses && process.getuid?.() !== 0,
+      user,
+      perUserProcesses:
+        !this.#groups.limitsProcesses && (user !== null || process.getuid?.() !== 0),
     };
   }
 
@@ -154,7 +171,7 @@ class SandboxedPath {
 
   #launch(): ChildProcess {
     const { script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
-    const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
+    const stdio: StdioOptions = Array.from({ length: USER_FD + 1 }, () => "pipe");
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
     const args = ["--norc", "--noprofile", "-c", script, "sh", ...words];
     const child = launchRaw({ command: "/bin/bash", args, env, stdio });
@@ -183,7 +200,8 @@ class SandboxedPath {
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
     if (!this.#released && this.#ending === null) {
-      throw unavailable(this.#launcher, streams.stderr.toString("utf8").trim().slice(-300));
+      const said = streams.stderr.toString("utf8").trim().slice(-300);
+      throw unavailable(this.#launcher, `${this.#trouble}${said}`);
     }
     return { ...this.#classify(end), ...streams, wallMs, level: this.level, backend: this.backend };
   }
@@ -193,7 +211,7 @@ class SandboxedPath {
     const pipes = child.stdio as unknown as LaunchPipe[];
     const gate = pipes[GATE_FD] as LaunchPipe;
     this.#outer = identify(child.pid ?? -1);
-    const ready = await this.#confine(pipes);
+    const ready = await this.#setUp(pipes);
     if (this.#outer === null || !ready || this.#ending !== null) {
       gate.end();
       return;
@@ -210,12 +228,36 @@ class SandboxedPath {
     child.stdin?.end(this.#request.stdin ?? "");
   }
 
-  /** True when it is confined and waits behind its gate. */
+  /** Until the gate waits, in a namespace that is complete. */
+  async #setUp(pipes: readonly LaunchPipe[]): Promise<boolean> {
+    const confined = await this.#confine(pipes);
+    return confined && (await isReady(pipes[READY_FD] as LaunchPipe)) && (await this.#isSealed());
+  }
+
+  /** INVARIANT: no payload runs whose namespace would outlive its launcher. */
+  async #isSealed(): Promise<boolean> {
+    const inner = this.#inner;
+    if (inner === null) return this.backend === "none";
+    while (!this.#launcher.isSealed(inner)) {
+      if (!isAlive(inner)) return false;
+      await sleep(1);
+    }
+    return true;
+  }
+
+  /** Learn who its first process is, and who that becomes outside. */
   async #confine(pipes: readonly LaunchPipe[]): Promise<boolean> {
-    const confined = await this.#launcher.confined(pipes[INFO_FD] as LaunchPipe);
-    if (confined === null) return false;
-    this.#inner = confined.inner;
-    return isReady(pipes[READY_FD] as LaunchPipe);
+    try {
+      const confined = await this.#launcher.confined(pipes[INFO_FD] as LaunchPipe);
+      this.#inner = confined?.inner ?? null;
+      if (this.#inner !== null) this.#launcher.mapUser(this.#inner, this.#parts.user);
+      return confined !== null;
+    } catch (error) {
+      this.#trouble = `a user of its own: ${error instanceof Error ? error.message : "unknown"}`;
+      return false;
+    } finally {
+      pipes[USER_FD]?.end("go");
+    }
   }
 
   async #announce(outer: ProcessIdentity): Promise<void> {
@@ -276,9 +318,10 @@ class SandboxedPath {
     return new SovereignError("ERR_SANDBOX_SURVIVOR", text, { pid, alive });
   }
 
-  /** As root without a pids controller, nothing in the kernel limits: count, and kill above. */
+  /** Where the payload is root and there is no pids controller, nothing in the kernel limits. */
   #watchProcesses(): NodeJS.Timeout | undefined {
-    if (this.#groups.limitsProcesses || process.getuid?.() !== 0) return undefined;
+    const limited = this.#groups.limitsProcesses || this.#parts.user !== null;
+    if (limited || process.getuid?.() !== 0) return undefined;
     return setInterval(() => {
       if (
         this.#groups.members().length >
