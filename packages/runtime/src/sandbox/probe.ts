@@ -71,7 +71,9 @@ async function tryBackend(backend: Backend): Promise<Trial> {
     checks.push(...confinementChecks(result));
     checks.push(processCheck(await trial(backend, FORKS)));
     const held = checks.every(({ ok }) => ok);
-    const user = outsideUser(Buffer.from(result.stdout).toString("utf8"));
+    // From inside, nested namespaces hide who an ordinary user is: it is ourselves.
+    const own = process.getuid?.() ?? 0;
+    const user = own > 0 ? own : outsideUser(Buffer.from(result.stdout).toString("utf8"));
     return { level: held ? result.level : null, checks, user };
   } catch (error) {
     if (!isSovereignError(error)) throw error;
