@@ -1,9 +1,7 @@
 import { formats, parseFormat, SovereignError } from "@sovereign/core";
-import { parseBundle, verifyBundle } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { ExecFiles, ExecInput, ExecPlanReport, Services } from "../cli/index.ts";
 import {
-  checkCustody,
   inspectRepository,
   parseExecRequest,
   readHead,
@@ -27,7 +25,6 @@ type ExecServices = Pick<
   | "resumeRequest"
   | "requestStatus"
   | "rollbackRequest"
-  | "checkCustody"
   | "judgeRun"
   | "answerTemplate"
   | "applyAnswers"
@@ -62,12 +59,6 @@ export function execServices(
       opened(async (installation) =>
         reportOf(await rollbackRequest(optionsOf(installation, input), runId)),
       ),
-    checkCustody: async ({ bundle, trust, repository }) => {
-      const bytes = readNamed(bundle);
-      const { verdict } = verifyBundle(bytes, { trustRoot: readNamed(trust) });
-      const found = await inspectRepository(repository);
-      return { verdict, findings: await checkCustody(parseBundle(bytes), found) };
-    },
     judgeRun: (tenantId, runId) =>
       opened((installation) => judgeRun(installation, tenantId, runId)),
     answerTemplate: (tenantId, runId) =>
