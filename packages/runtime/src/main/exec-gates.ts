@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -60,8 +60,8 @@ export async function judgeRun(
   // A run that has not ended has not recorded its documents yet: they are read as they are.
   for (const name of Object.values(GATE_DOCUMENTS)) {
     const path = join(store.folder, name);
-    if (!contents.has(name) && live && !sealed && existsSync(path))
-      contents.set(name, readFileSync(path));
+    const there = live && !sealed && statSync(path, { throwIfNoEntry: false })?.isFile();
+    if (!contents.has(name) && there === true) contents.set(name, readFileSync(path));
   }
   return {
     run_id: runId,

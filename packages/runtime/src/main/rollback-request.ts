@@ -1,6 +1,12 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type EntryData, type JsonObject, parseFormat, SovereignError } from "@sovereign/core";
+import {
+  type EntryData,
+  GATE_DOCUMENTS,
+  type JsonObject,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
 import { z } from "zod";
 import {
   gitId,
@@ -182,6 +188,7 @@ async function undo(
   } catch (error) {
     if (!(error instanceof RunStopped) || error.outcome.status === "UNAVAILABLE") throw error;
     stop = error;
+    await recordProof(context);
   }
   await attestGates(options, context);
   const reason = stop?.message ?? null;
@@ -198,6 +205,18 @@ async function undo(
     trustRoot,
     artifacts: [...session.artifacts],
   };
+}
+
+/** What a rollback that failed has proved about itself: gates judge it like any other. */
+async function recordProof({
+  artifacts,
+  session,
+}: Awaited<ReturnType<typeof openSession>>): Promise<void> {
+  const name = GATE_DOCUMENTS.rollbackProof;
+  const path = artifacts.pathOf({ name });
+  if (!existsSync(path)) return;
+  const kept = await artifacts.put(name, readFileSync(path), "application/json");
+  await session.recordEvidence([kept]);
 }
 
 /** For `answers`: the questions of a run that waits for them. */
