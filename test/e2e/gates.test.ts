@@ -201,13 +201,15 @@ describe("an execution that waits for its review", () => {
   });
 
   it("EX-F fails when the user writes into a file while the rollback restores it", async () => {
-    const writer = spawn(process.execPath, ["-e", WRITES_AT_ONCE, join(asked.repo, "notes.txt")]);
-    const written = endOf(writer);
-    await new Promise((ready) => writer.stdout.once("data", ready));
-    const { documents } = await installation.json(["exec", "rollback", asked.run]);
-    writer.kill();
-    await written;
-    const end = runEnded(documents);
+    let end = await rollBackWhileWriting(asked);
+    for (let again = 1; again <= 3 && end.status === "completed"; again++) {
+      // The writer came too late to be in the proof: another run, another chance.
+      asked = new AskedRun(`again-${again}`);
+      await asked.submit(STEPS);
+      await asked.answer(["notes.txt"], ["notes.txt"]);
+      expect(await asked.resume()).toMatchObject({ status: "completed" });
+      end = await rollBackWhileWriting(asked);
+    }
     expect(end).toMatchObject({ status: "failed", code: "ERR_BRING_BACK_MISMATCH" });
     expect(end.verdict).toBe("VALID");
     const judged = await judge(end.run);
@@ -393,6 +395,16 @@ describe("an execution that was denied, and stopped before its evidence was reco
     expect(failing(judged)).toEqual(["A2"]);
   });
 });
+
+async function rollBackWhileWriting(asked: AskedRun): Promise<ReturnType<typeof runEnded>> {
+  const writer = spawn(process.execPath, ["-e", WRITES_AT_ONCE, join(asked.repo, "notes.txt")]);
+  const written = endOf(writer);
+  await new Promise((ready) => writer.stdout.once("data", ready));
+  const { documents } = await installation.json(["exec", "rollback", asked.run]);
+  writer.kill();
+  await written;
+  return runEnded(documents);
+}
 
 /** Waits until a file changes, and writes into it. */
 const WRITES_AT_ONCE = `

@@ -21,11 +21,12 @@ export function placesOf(
   const walk = new HistoryWalk(repository, wanted);
   const { refs } = repository;
   walk.from(branch, `on ${branch}`);
-  for (const name of ["HEAD", ...refs.names()]) {
+  const names = walk.done ? [] : walk.attempt(() => refs.names(), []);
+  for (const name of ["HEAD", ...names]) {
     if (walk.done) break;
     walk.from(name, `on ${name}, not on ${branch}`);
   }
-  const log = refs.history(branch);
+  const log = walk.attempt(() => refs.history(branch), new Set());
   // The branch was at the last of them, so it held those before it, too.
   const was = wanted.some((id) => log.has(id)) ? `was on ${branch}` : `not on ${branch}`;
   const unknown = walk.whole ? `${was}, now on no branch` : `${was}, its history is not whole here`;
@@ -51,7 +52,7 @@ class HistoryWalk {
   }
 
   from(name: string, place: string): void {
-    const tip = this.#commitOf(this.#repository.refs.resolve(name));
+    const tip = this.attempt(() => this.#commitOf(name), null);
     // Breadth first: what a run brought back is near the tip more often than not.
     const queue = tip === null ? [] : [tip];
     for (let at = 0; at < queue.length && !this.done; at++) {
@@ -65,33 +66,31 @@ class HistoryWalk {
   }
 
   #parentsOf(id: string): readonly string[] {
-    try {
-      const { parents } = parseGitCommit(this.#repository.objects.read(id, "commit"));
-      return this.#repository.shallow.has(id) ? [] : parents;
-    } catch (error) {
-      this.#forgive(error);
-      return [];
-    }
+    if (this.#repository.shallow.has(id)) return [];
+    const { objects } = this.#repository;
+    return this.attempt(() => parseGitCommit(objects.read(id, "commit")).parents, []);
   }
 
   /** Tags stand for commits, or for tags that do. */
-  #commitOf(id: string | null): string | null {
-    let at = id;
-    try {
-      for (let depth = 0; at !== null && depth < TAG_DEPTH_MAX; depth++) {
-        const found = this.#repository.objects.find(at);
-        if (found?.type === "commit") return at;
-        at = found?.type === "tag" ? taggedObject(found.bytes) : null;
-      }
-    } catch (error) {
-      this.#forgive(error);
+  #commitOf(name: string): string | null {
+    const { objects, refs } = this.#repository;
+    let at = refs.resolve(name);
+    for (let depth = 0; at !== null && depth < TAG_DEPTH_MAX; depth++) {
+      const found = objects.find(at);
+      if (found?.type === "commit") return at;
+      at = found?.type === "tag" ? taggedObject(found.bytes) : null;
     }
     return null;
   }
 
-  /** Where a commit stands is worth telling; history elsewhere that is damaged proves nothing. */
-  #forgive(error: unknown): void {
-    if (!isSovereignError(error)) throw error;
-    this.whole = false;
+  /** Where a commit stands is worth telling; refs and history that are damaged prove nothing. */
+  attempt<T>(work: () => T, otherwise: T): T {
+    try {
+      return work();
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+      this.whole = false;
+      return otherwise;
+    }
   }
 }

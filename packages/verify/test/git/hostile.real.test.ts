@@ -16,7 +16,7 @@ import { deflateSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Budget } from "../../src/git/budget.ts";
 import { applyDelta } from "../../src/git/delta.ts";
-import { openGitRepository } from "../../src/git/index.ts";
+import { openGitRepository, placesOf } from "../../src/git/index.ts";
 import { PlainRepository } from "../support/repository.ts";
 
 let repo: PlainRepository;
@@ -216,16 +216,16 @@ describe("a pack that is not what it should be", () => {
     expect(problemOf(read)).toMatch(/ERR_GIT_OBJECT_CORRUPT/);
   });
 
-  it("with any byte flipped gives what it gave, or says so", () => {
-    const { pack } = packed();
-    const whole = readFileSync(pack);
+  it.each(["pack", "idx"] as const)("with any byte of the %s flipped it gives no other", (kind) => {
+    const file = packed()[kind];
+    const whole = readFileSync(file);
     for (let at = 0; at < whole.length; at += 3) {
-      edit(pack, (bytes) => {
+      edit(file, (bytes) => {
         bytes[at] = (bytes[at] ?? 0) ^ 0x10;
       });
       const found = problemOf(read);
-      if (found !== "content\n") expect(found).toMatch(/ERR_GIT_OBJECT_(CORRUPT|LIMIT)/);
-      writeFileSync(pack, whole);
+      if (found !== "content\n") expect(found).toMatch(/ERR_GIT_OBJECT_(CORRUPT|LIMIT|MISSING)/);
+      writeFileSync(file, whole);
     }
   });
 
@@ -377,6 +377,16 @@ describe("a repository that is not one that can be read", () => {
     const names = ["refs/heads/out", "refs/heads/circle", "refs/heads/words", "../secret", "x"];
     expect(names.map((name) => refs.resolve(name))).toEqual(names.map(() => null));
     expect(refs.history("refs/../x").size).toBe(0);
+  });
+
+  it("has a HEAD, refs and a log that are links or pipes: a commit's place is not known", () => {
+    const head = repo.git("rev-parse", "HEAD");
+    for (const name of ["HEAD", "refs/heads/main", "logs/refs/heads/main"]) {
+      rmSync(dotGit(name));
+      execFileSync("mkfifo", [dotGit(name)]);
+    }
+    const places = placesOf(openGitRepository(repo.root), [head], "refs/heads/main");
+    expect(places.get(head)).toBe("not on refs/heads/main, its history is not whole here");
   });
 });
 
