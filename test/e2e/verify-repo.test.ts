@@ -9,6 +9,7 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { createHash } from "node:crypto";
 import { join, resolve } from "node:path";
 import { type ComplianceBundle, isSovereignError } from "@sovereign/core";
 import { parseBundle } from "@sovereign/verify";
@@ -209,6 +210,20 @@ describe("a bundle whose entries name other commits than the repository has", ()
     const edited = structuredClone(bundle);
     change(edited.entries);
     expect(custodyOf(edited)).toContain(message);
+  });
+
+  it("a checksum that is another", () => {
+    const edited = structuredClone(bundle);
+    for (const artifact of edited.artifacts) {
+      if (artifact.name !== "audit/checksums.json") continue;
+      const text = Buffer.from(artifact.content ?? "", "base64").toString("utf8");
+      const bytes = Buffer.from(text.replace(/"after":"[0-9a-f]{4}/, '"after":"0000'));
+      artifact.content = bytes.toString("base64");
+      artifact.sha256 = createHash("sha256").update(bytes).digest("hex");
+    }
+    expect(custodyOf(edited)).toMatch(
+      /SHA-256 of sovereign-example\/\S+ after step_01: expected 0000/,
+    );
   });
 
   it("a patch that is another, or is not there", () => {

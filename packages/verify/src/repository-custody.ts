@@ -3,14 +3,24 @@ import {
   type ComplianceBundle,
   type EntryData,
   fields,
+  formats,
+  GATE_DOCUMENTS,
   type JsonValue,
   parseFormat,
+  parseStrictJson,
   type PlacedEntry,
   sha256Hex,
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { type GitRepository, parseGitCommit, placesOf, verifyPatch } from "./git/index.ts";
+import {
+  type GitRepository,
+  type ObjectStore,
+  parseGitCommit,
+  placesOf,
+  type TreeChange,
+  verifyPatch,
+} from "./git/index.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
 const { gitId, digest } = fields;
@@ -60,8 +70,9 @@ interface CustodyLink {
 
 /**
  * Walk the chain of custody of an execution, and hold each of its commits against a repository:
- * that the commit is there, on the commit and with the tree that were judged, and that the patch
- * whose digest was signed, applied to that parent's tree, gives that tree byte for byte. Where the
+ * that the commit is there, on the commit and with the tree that were judged, that the patch
+ * whose digest was signed, applied to that parent's files, gives the commit's byte for byte, and
+ * that these have the SHA-256 that the checksums name. Where the
  * commit stands now is told, and proves nothing: branches move.
  *
  * @param repository untrusted, as all of the bundle is here
@@ -174,31 +185,52 @@ function linksOf(back: Done, completed: ReadonlyMap<string, Done>): CustodyLink[
   });
 }
 
-function verifyLink(
-  { objects }: GitRepository,
-  bundle: ComplianceBundle,
-  link: CustodyLink,
-): { files: number } {
+function verifyLink({ objects }: GitRepository, bundle: ComplianceBundle, link: CustodyLink): true {
   const found = parseGitCommit(objects.read(link.commit, "commit"));
   expectEqual(found.tree, link.tree, `The tree of the commit ${link.commit}`);
   expectEqual(found.parents.join(" "), link.parent, `The parents of the commit ${link.commit}`);
   const parent = parseGitCommit(objects.read(link.parent, "commit"));
   if (link.parentTree !== null) expectEqual(parent.tree, link.parentTree, "The parent's tree");
-  const patch = patchOf(bundle, link);
+  const patch = contentOf(bundle, `patches/${link.step}.patch`);
+  expectEqual(sha256Hex(patch), link.patch, `The digest of the patch of ${link.step}`);
   const expected = { commit: link.commit, before: parent.tree, after: link.tree };
-  return { files: verifyPatch(objects, patch, expected) };
+  verifyChecksums(objects, bundle, link.step, verifyPatch(objects, patch, expected));
+  return true;
 }
 
-function patchOf({ artifacts }: ComplianceBundle, { step, patch }: CustodyLink): Uint8Array {
-  const name = `patches/${step}.patch`;
+/** Git's own ids are SHA-1 in most repositories: each file is held by SHA-256, on both sides. */
+function verifyChecksums(
+  objects: ObjectStore,
+  bundle: ComplianceBundle,
+  step: string,
+  changes: ReadonlyMap<string, TreeChange>,
+): void {
+  const name = GATE_DOCUMENTS.checksums;
+  const value = parseStrictJson(contentOf(bundle, name));
+  const { steps } = parseFormat(formats.checksums, value, name, "ERR_VERIFY_INVALID");
+  const files = steps.find((one) => one.step_id === step)?.files ?? [];
+  expectEqual(files.length, changes.size, `How many files ${name} has of ${step}`);
+  for (const { path, before, after } of files) {
+    const change = changes.get(Buffer.from(path, "utf8").toString("latin1"));
+    if (change === undefined) throw wrong(`${step} does not change ${path}, which ${name} names.`);
+    expectEqual(digestOfBlob(objects, change.before), before, `SHA-256 of ${path} before ${step}`);
+    expectEqual(digestOfBlob(objects, change.after), after, `SHA-256 of ${path} after ${step}`);
+  }
+}
+
+function digestOfBlob(objects: ObjectStore, entry: TreeChange["before"]): string | null {
+  return entry === null ? null : sha256Hex(objects.read(entry.id, "blob"));
+}
+
+/** The bytes of an artifact, which the ledger names by their digest. */
+function contentOf({ artifacts }: ComplianceBundle, name: string): Uint8Array {
   const artifact = artifacts.find((one) => one.name === name);
-  expectEqual(artifact?.sha256, patch, `The digest of ${name}`);
   if (artifact?.content === undefined) {
     const text = `The bundle does not hold the bytes of ${name}.`;
     throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
   }
   const bytes = base64Decode(artifact.content);
-  expectEqual(sha256Hex(bytes), patch, `The digest of the bytes of ${name}`);
+  expectEqual(sha256Hex(bytes), artifact.sha256, `The digest of the bytes of ${name}`);
   return bytes;
 }
 
