@@ -22,6 +22,7 @@ const HELP = `sovereign-verify: verify evidence offline, without trusting who ma
   --trust FILE       the trust root, received by another way than the bundle
   --level LEVEL      what must be proved: sovereign (default) or compatible
   --repo DIR         hold an execution's commits against this git repository, too
+                     (the bundle must hold its artifacts' bytes)
   --output FILE      write the whole report as JSON
   --json             print the report as JSON
   --quiet            print the verdict alone

@@ -226,7 +226,7 @@ function digestOfBlob(objects: ObjectStore, entry: TreeChange["before"]): string
 function contentOf({ artifacts }: ComplianceBundle, name: string): Uint8Array {
   const artifact = artifacts.find((one) => one.name === name);
   if (artifact?.content === undefined) {
-    const text = `The bundle does not hold the bytes of ${name}.`;
+    const text = `The bundle does not hold the bytes of ${name}: export it --with-artifacts.`;
     throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
   }
   const bytes = base64Decode(artifact.content);
