@@ -159,7 +159,7 @@ class SandboxedPath {
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
     const bash = { command: "/bin/bash", args: ["--norc", "--noprofile", "-c"] };
     const stdio: StdioOptions = Array.from({ length: USER_FD + 1 }, () => "pipe");
-    const groups = this.#groups.folders.join(" ");
+    const groups = this.#groups.joined.join(" ");
     if (this.#bare) {
       const args = [...bash.args, BARE_SCRIPT, "sh", groups, ...argv];
       return launchRaw({ ...bash, args, env: { PATH, ...env, ...marker }, stdio });
@@ -189,8 +189,8 @@ class SandboxedPath {
         });
       },
     );
-    const stdout = this.#gather(child.stdout);
-    const stderr = this.#gather(child.stderr);
+    const stdout = this.#gather("out", child.stdout);
+    const stderr = this.#gather("err", child.stderr);
     const opened = this.#open(child);
     const end = await Promise.race([closed, opened.then(() => closed), this.#stuck.promise]);
     await this.#verifyDead();
@@ -280,12 +280,21 @@ class SandboxedPath {
     }
   }
 
-  #gather(stream: Readable | null): Buffer[] {
+  /** Kept for the result, or handed on as it comes; what is said before the payload is kept too. */
+  #gather(name: "out" | "err", stream: Readable | null): Buffer[] {
+    const { onOutput } = this.#options;
     const chunks: Buffer[] = [];
     stream?.on("data", (chunk: Buffer) => {
       this.#output += chunk.length;
-      if (this.#output <= this.#request.limits.outputBytes) chunks.push(chunk);
-      else this.#kill("output_limit");
+      if (this.#output > this.#request.limits.outputBytes) {
+        this.#kill("output_limit");
+        return;
+      }
+      const taken = onOutput?.(name, chunk) ?? null;
+      if (onOutput === undefined || !this.#released) chunks.push(chunk);
+      if (taken === null || this.#ending !== null) return;
+      stream.pause();
+      void taken.then(() => stream.resume());
     });
     return chunks;
   }
@@ -297,6 +306,9 @@ class SandboxedPath {
     this.#patience ??= setTimeout(() => {
       this.#stuck.reject(this.#survivor(this.#groups.members().length));
     }, DEATH_MS);
+    // What was said before still comes; a stream that waits would never end.
+    this.#child?.stdout?.resume();
+    this.#child?.stderr?.resume();
     this.#groups.kill();
     if (this.#inner !== null) killProcess(this.#inner);
     const outer = this.#child?.pid;

@@ -80,6 +80,11 @@ export interface SandboxOptions {
   readonly pathId?: string;
   /** Whose work it is; as root, commands of one run share a user that no other run has. */
   readonly owner?: WorkOwner;
+  /**
+   * Takes output as it comes, instead of the result. What it answers is waited for before more is
+   * read: a payload that says more than is taken waits too. After a kill nothing waits.
+   */
+  readonly onOutput?: (stream: "out" | "err", bytes: Buffer) => Promise<void> | null;
   /** Asked before the payload's first instruction; a rejection means that it never runs. */
   readonly onStarted?: (path: StartedPath) => Promise<void>;
 }

@@ -1,15 +1,17 @@
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
+  readdirSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
 import { canFreeze, Freezer } from "../support/freezer.ts";
 
@@ -128,6 +130,40 @@ describe("the sandbox", () => {
       code: "ERR_SANDBOX_REQUEST",
       message: expect.stringContaining("chmod -R o+rX") as string,
     });
+  });
+
+  it("lets a payload that says more than is taken wait, until it is taken or killed", async () => {
+    const script =
+      "for n in $(seq 200); do head -c 65536 /dev/zero; echo $n > /out/at; done; exec sleep $REST";
+    const at = (): string => readFileSync(join(folder, "out", "at"), "utf8");
+    for (const rest of ["0", "600"]) {
+      const taken = Promise.withResolvers<undefined>();
+      const abort = new AbortController();
+      let size = 0;
+      const onOutput = (_: string, bytes: Buffer): Promise<undefined> => {
+        size += bytes.length;
+        return taken.promise;
+      };
+      const limits = { ...LIMITS, outputBytes: 20_000_000 };
+      const request = shell(script, { limits, env: { REST: rest } });
+      const running = createSandbox({ onOutput }).run(request, abort.signal);
+      await vi.waitUntil(() => size > 0, { timeout: 10_000 });
+      let still = 0;
+      let seen = "";
+      while (still < 20) {
+        await sleep(20);
+        const now = size > 0 && existsSync(join(folder, "out", "at")) ? at() : "";
+        still = now === seen ? still + 1 : 0;
+        seen = now;
+      }
+      expect(size).toBeLessThan(1_000_000);
+      if (rest === "600") abort.abort();
+      else taken.resolve(undefined);
+      const { ended } = await running;
+      expect(ended).toBe(rest === "600" ? "cancelled" : "exited");
+      if (rest === "0") expect(size).toBe(200 * 65_536);
+      rmSync(join(folder, "out", "at"));
+    }
   });
 
   it("shows the payload no environment, arguments or descriptors of ours", async () => {
