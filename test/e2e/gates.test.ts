@@ -192,50 +192,56 @@ describe("an execution that waits for its review", () => {
     writeFileSync(path, answers);
   });
 
-  it("EX-G passes when it came back with its approval", async () => {
-    const approved = await installation.run(["run", "approve", asked.run, "--as", "reviewer"]);
-    expect(approved).toMatchObject({ code: 0, err: "" });
-    expect(await asked.resume()).toMatchObject({ status: "completed", verdict: "VALID" });
-    const judged = await judge(asked.run);
-    expect(judged).toMatchObject({ code: 0, verdicts: { "EX-G": "pass", A1: "not_applicable" } });
-  });
+  describe("and got it", () => {
+    beforeAll(async () => {
+      const approved = await installation.run(["run", "approve", asked.run, "--as", "reviewer"]);
+      expect(approved).toMatchObject({ code: 0, err: "" });
+      expect(await asked.resume()).toMatchObject({ status: "completed", verdict: "VALID" });
+    });
 
-  it("EX-F fails when the user writes into a file while the rollback restores it", async () => {
-    let end = await rollBackWhileWriting(asked);
-    for (let again = 1; again <= 3 && end.status === "completed"; again++) {
-      // The writer came too late to be in the proof: another run, another chance.
-      asked = new AskedRun(`again-${again}`);
-      await asked.submit(STEPS);
-      await asked.answer(["notes.txt"], ["notes.txt"]);
-      expect(await asked.resume()).toMatchObject({ status: "completed" });
-      end = await rollBackWhileWriting(asked);
-    }
-    expect(end).toMatchObject({ status: "failed", code: "ERR_BRING_BACK_MISMATCH" });
-    expect(end.verdict).toBe("VALID");
-    const judged = await judge(end.run);
-    expect(judged).toMatchObject({ code: 4, verdicts: { "EX-F": "fail" } });
-    expect(readFileSync(join(asked.repo, "notes.txt"), "utf8")).toBe("base\nmine\n");
+    it("EX-G passes when it came back with its approval", async () => {
+      const judged = await judge(asked.run);
+      expect(judged).toMatchObject({ code: 0, verdicts: { "EX-G": "pass", A1: "not_applicable" } });
+    });
+
+    it("EX-F fails when the user writes into a file while the rollback restores it", async () => {
+      let end = await rollBackWhileWriting(asked);
+      for (let again = 1; again <= 3 && end.status === "completed"; again++) {
+        // The writer came too late to be in the proof: another run, another chance.
+        asked = new AskedRun(`again-${again}`);
+        await asked.submit(STEPS);
+        await asked.answer(["notes.txt"], ["notes.txt"]);
+        expect(await asked.resume()).toMatchObject({ status: "completed" });
+        end = await rollBackWhileWriting(asked);
+      }
+      expect(end).toMatchObject({ status: "failed", code: "ERR_BRING_BACK_MISMATCH" });
+      expect(end.verdict).toBe("VALID");
+      const judged = await judge(end.run);
+      expect(judged).toMatchObject({ code: 4, verdicts: { "EX-F": "fail" } });
+      expect(readFileSync(join(asked.repo, "notes.txt"), "utf8")).toBe("base\nmine\n");
+    });
   });
 });
 
 describe("an execution that came back, and stopped before its evidence was recorded", () => {
   let asked: AskedRun;
-  let untouched: string[];
+  let open: Judged;
+  let stopped: Judged;
   beforeAll(async () => {
     asked = new AskedRun("stopped");
     await asked.submit(STEPS);
-  });
-
-  it("A1 passes when questions are open", async () => {
-    expect(await judge(asked.run)).toMatchObject({ code: 0, verdicts: { A1: "pass" } });
-  });
-
-  it("R3 and EX-H fail when its checksums could not be written", async () => {
+    open = await judge(asked.run);
     await asked.answer(["notes.txt"], []);
     await asked.stopBeforeItsEvidence();
-    const judged = await judge(asked.run);
-    untouched = failing(judged);
-    const { code, verdicts, messages } = judged;
+    stopped = await judge(asked.run);
+  });
+
+  it("A1 passes when questions are open", () => {
+    expect(open).toMatchObject({ code: 0, verdicts: { A1: "pass" } });
+  });
+
+  it("R3 and EX-H fail when its checksums could not be written", () => {
+    const { code, verdicts, messages } = stopped;
     expect(code).toBe(4);
     expect(verdicts).toMatchObject({
       R3: "fail",
@@ -246,8 +252,8 @@ describe("an execution that came back, and stopped before its evidence was recor
     expect(messages["R3"]).toContain("there are no checksums");
   });
 
-  it("A3 fails when an answer rests on less than its question wants", async () => {
-    const { verdicts, messages } = await judge(asked.run);
+  it("A3 fails when an answer rests on less than its question wants", () => {
+    const { verdicts, messages } = stopped;
     expect(verdicts).toMatchObject({ A2: "pass", A3: "fail" });
     expect(messages["A3"]).toBe("q_2 has 0 of 1 references");
   });
@@ -322,42 +328,40 @@ describe("an execution that came back, and stopped before its evidence was recor
       }),
     ],
   ])("%s fails when %s", async (gate, _, name, edit) => {
-    expect(untouched).not.toContain(gate);
+    expect(failing(stopped)).not.toContain(gate);
     const judged = await asked.judgedWith(name, edit);
     expect(judged.code).toBe(4);
     expect(failing(judged)).toContain(gate);
   });
 
-  it("EX-C and P-G fail when the user commits and edits before it is resumed", async () => {
-    writeFileSync(join(asked.repo, "own.txt"), "own\n");
-    asked.git("add", "own.txt");
-    asked.git("commit", "-q", "-m", "own");
-    appendFileSync(join(asked.repo, "notes.txt"), "mine\n");
-    const end = await asked.resume();
-    expect(end).toMatchObject({ status: "completed", verdict: "VALID" });
-    const judged = await judge(asked.run);
-    expect(judged.code).toBe(4);
-    expect(failing(judged).toSorted()).toEqual(["A3", "EX-C", "P-G"]);
-    const words = [
-      "verify",
-      "--bundle",
-      end.bundle,
-      "--trust",
-      end.trust_root,
-      "--repo",
-      asked.repo,
-    ];
-    const verified = await installation.run(words);
-    expect(verified).toMatchObject({ code: 0 });
-    expect(verified.out).toContain("3 fail");
-  });
+  describe("and was resumed, after the user had committed and edited", () => {
+    let end: ReturnType<typeof runEnded>;
+    beforeAll(async () => {
+      writeFileSync(join(asked.repo, "own.txt"), "own\n");
+      asked.git("add", "own.txt");
+      asked.git("commit", "-q", "-m", "own");
+      appendFileSync(join(asked.repo, "notes.txt"), "mine\n");
+      end = await asked.resume();
+    });
 
-  it("is not judged once it is sealed and a document of it was edited", async () => {
-    const path = asked.path(PROOF);
-    writeFileSync(path, readFileSync(path, "utf8").replace("true", "false"));
-    const { code, err } = await installation.run(["gates", "run", asked.run]);
-    expect(code).toBe(4);
-    expect(err).toContain("ERR_ARTIFACT_CHANGED");
+    it("EX-C and P-G fail when the user commits and edits before it is resumed", async () => {
+      expect(end).toMatchObject({ status: "completed", verdict: "VALID" });
+      const judged = await judge(asked.run);
+      expect(judged.code).toBe(4);
+      expect(failing(judged).toSorted()).toEqual(["A3", "EX-C", "P-G"]);
+      const evidence = ["--bundle", end.bundle, "--trust", end.trust_root];
+      const verified = await installation.run(["verify", ...evidence, "--repo", asked.repo]);
+      expect(verified).toMatchObject({ code: 0 });
+      expect(verified.out).toContain("3 fail");
+    });
+
+    it("is not judged once a document of it was edited", async () => {
+      const path = asked.path(PROOF);
+      writeFileSync(path, readFileSync(path, "utf8").replace("true", "false"));
+      const { code, err } = await installation.run(["gates", "run", asked.run]);
+      expect(code).toBe(4);
+      expect(err).toContain("ERR_ARTIFACT_CHANGED");
+    });
   });
 });
 
@@ -420,7 +424,7 @@ const WRITES_AT_ONCE = `
 describe("the gates", () => {
   it("each have a test that fails them by a real run", () => {
     const text = readFileSync(import.meta.filename, "utf8");
-    const titles = [...text.matchAll(/^ {2}it\("(.*) fails? when /gm)].flatMap(([, gates = ""]) =>
+    const titles = [...text.matchAll(/^ +it\("(.*) fails? when /gm)].flatMap(([, gates = ""]) =>
       gates.split(" and "),
     );
     const rows = [...text.matchAll(/^ {6}"([A-Z0-9-]+)",$/gm)].map(([, gate = ""]) => gate);
