@@ -30,6 +30,7 @@ const engineRequest = z.strictObject({
   tenant_id: fields.name,
   run_id: fields.runId,
   minimum_level: z.enum(["G0", "G2", "G3"]),
+  backend: z.enum(["bubblewrap", "container"]),
   stdin_bytes: fields.count.max(STDIN_BYTES_MAX),
   argv: z.array(z.string()),
   cwd: z.string(),
@@ -130,6 +131,7 @@ export class Engine {
       pathId,
       owner: request,
       minimumLevel: stricterOf(minimumLevel, request.minimum_level),
+      backend: request.backend,
       onStarted: (path) => this.#register(request, path),
       onOutput: (stream, bytes) => (frames.send(stream, bytes) ? null : drained(frames)),
     });
@@ -215,7 +217,7 @@ function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxReque
 }
 
 function reply(frames: Frames, result: SandboxResult): void {
-  const { ended, exitCode, signal, wallMs, level } = result;
+  const { ended, exitCode, signal, wallMs, level, backend } = result;
   const told: JsonValue = {
     t: "ended",
     ended,
@@ -223,6 +225,7 @@ function reply(frames: Frames, result: SandboxResult): void {
     signal,
     wall_ms: wallMs,
     level,
+    backend,
   };
   frames.sendJson(told);
 }

@@ -41,6 +41,15 @@ export interface SandboxRequest {
  */
 export type SandboxLevel = "G3" | "G2" | "G0";
 
+/** What confines: bubblewrap, or a container by an OCI runtime; none only at G0. */
+export type SandboxBackend = "bubblewrap" | "container" | "none";
+
+/** What a policy asks of the sandbox that its commands run in. */
+export interface SandboxDemands {
+  readonly minimumLevel: SandboxLevel;
+  readonly backend: Exclude<SandboxBackend, "none">;
+}
+
 export type SandboxEnding =
   | "exited"
   | "signalled"
@@ -58,6 +67,15 @@ export interface SandboxResult {
   readonly stderr: Uint8Array;
   readonly wallMs: number;
   readonly level: SandboxLevel;
+  readonly backend: SandboxBackend;
+}
+
+/** What an outcome records of the sandbox that was used. */
+export function usedOf({ level, backend }: Pick<SandboxResult, "level" | "backend">): {
+  readonly sandbox_level: SandboxLevel;
+  readonly sandbox_backend: SandboxBackend;
+} {
+  return { sandbox_level: level, sandbox_backend: backend };
 }
 
 /** A path that is started but whose payload waits behind its gate. */
@@ -73,6 +91,8 @@ export interface StartedPath {
 export interface SandboxOptions {
   /** The lowest level that is accepted. `G0` is unsafe: untrusted code then runs unconfined. */
   readonly minimumLevel?: SandboxLevel;
+  /** Which back end confines; there is no falling back to the other one. */
+  readonly backend?: SandboxDemands["backend"];
   /** Where system programs are looked for, as in `PATH`. */
   readonly searchPath?: string;
   /** The installation's name in control groups and markers. */
