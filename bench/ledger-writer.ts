@@ -65,6 +65,10 @@ async function openRaw(): Promise<pg.Client> {
   const host = join("/tmp", `sovereign-${id}`);
   const client = new pg.Client({ host, port: 5432, user: "sovereign", database: "postgres" });
   await client.connect();
+  // One transaction: several processes make the table at once.
+  await client.query(
+    "select pg_advisory_xact_lock(1); create table if not exists public.raw (id bigserial primary key, bytes bytea not null)",
+  );
   return client;
 }
 

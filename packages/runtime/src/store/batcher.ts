@@ -13,6 +13,8 @@ const SHARE_MIN = 12;
 
 interface Waiting {
   readonly item: CommitItem;
+  /** Its stream and its nonces: what no two items on their way may share. */
+  readonly names: readonly string[];
   readonly resolve: (verdict: CommitVerdict) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -45,7 +47,7 @@ export class Batcher {
       return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", text));
     }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, resolve, reject });
+      this.#queue.push({ item, names: namesOf(item), resolve, reject });
       this.#schedule();
     });
   }
@@ -84,7 +86,7 @@ export class Batcher {
     this.#onTheirWay += 1;
     await this.#send(batch);
     this.#onTheirWay -= 1;
-    for (const { item } of batch) for (const name of namesOf(item)) this.#busy.delete(name);
+    for (const { names } of batch) for (const name of names) this.#busy.delete(name);
     this.#schedule();
   }
 
@@ -121,14 +123,14 @@ export class Batcher {
     for (; at < this.#queue.length; at++) {
       if (taken.length >= Math.min(most, BATCH_ITEMS_MAX) || bytes >= BATCH_BYTES_MAX) break;
       const waiting = this.#queue[at] as Waiting;
-      const names = namesOf(waiting.item);
+      const { names, item } = waiting;
       if (names.some((name) => this.#busy.has(name) || deferred.has(name))) {
         left.push(waiting);
         for (const name of names) deferred.add(name);
         continue;
       }
       for (const name of names) this.#busy.add(name);
-      bytes += waiting.item.entries.reduce((total, entry) => total + entry.bytes.length, 0);
+      bytes += item.entries.reduce((total, entry) => total + entry.bytes.length, 0);
       taken.push(waiting);
     }
     this.#queue = left.length === 0 ? this.#queue.slice(at) : left.concat(this.#queue.slice(at));
@@ -136,7 +138,6 @@ export class Batcher {
   }
 }
 
-/** What no two items on their way may share. */
 function namesOf(item: CommitItem): string[] {
   const stream = `${item.log}/${item.stream}`;
   if (item.nonces === undefined || item.nonces.length === 0) return [stream];
