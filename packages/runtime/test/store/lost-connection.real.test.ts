@@ -130,7 +130,7 @@ async function ownerOf(): Promise<pg.Client> {
 async function waiterOf(owner: pg.Client): Promise<number> {
   for (;;) {
     const found = await owner.query<{ pid: number }>(
-      "select pid from pg_stat_activity where query like '%commit_batch%' and pg_backend_pid() = any (pg_blocking_pids(pid))",
+      "select pid from pg_locks where not granted and pg_backend_pid() = any (pg_blocking_pids(pid))",
     );
     if (found.rows[0] !== undefined) return found.rows[0].pid;
     await sleep(10);
