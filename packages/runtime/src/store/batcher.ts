@@ -8,8 +8,11 @@ const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 const QUEUE_MAX = 100_000;
 /** How many batches may be on their way: one at the server, one behind it. */
 const ON_THEIR_WAY_MAX = 2;
-/** A smaller batch than this does not set out behind another: that what it costs is shared is worth more. */
-const SHARE_MIN = 12;
+/**
+ * A smaller batch than this does not set out behind another. What a transaction takes whatever is in
+ * it (the lock, the flush, the wake-ups) costs as much as a few dozen entries do.
+ */
+const SHARE_MIN = 64;
 
 interface Waiting {
   readonly item: CommitItem;

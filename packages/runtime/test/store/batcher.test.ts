@@ -87,19 +87,19 @@ describe("group commit", () => {
     const ends = itemsOf(200).map((item) => batcher.commit(item));
     await turn();
     expect(sizes(server.onTheirWay)).toEqual([100, 100]);
-    ends.push(...itemsOf(50).map((item) => batcher.commit(item)));
+    ends.push(...itemsOf(70).map((item) => batcher.commit(item)));
     await turn();
     expect(sizes(server.onTheirWay)).toEqual([100, 100]);
     // It does not matter which is answered first.
     await server.end(1);
-    expect(sizes(server.onTheirWay)).toEqual([100, 50]);
+    expect(sizes(server.onTheirWay)).toEqual([100, 70]);
     await server.endAll();
     await Promise.all(ends);
   });
 
   it("alone harms a batch that fails, and finds the item that is to blame", async () => {
     const { server, batcher } = begin();
-    const items = itemsOf(60);
+    const items = itemsOf(160);
     const bad = items[7];
     const ends = items.map((item) =>
       batcher.commit(item).then(
@@ -119,7 +119,7 @@ describe("group commit", () => {
 
   it("tells a batch alone that the database is gone, and goes on", async () => {
     const { server, batcher } = begin();
-    const items = itemsOf(60);
+    const items = itemsOf(160);
     const ends = items.map((item) =>
       batcher.commit(item).then(
         (verdict) => verdict.status,
@@ -129,10 +129,10 @@ describe("group commit", () => {
     await turn();
     await server.end(0, new SovereignError("ERR_STORE_UNAVAILABLE", "gone"));
     await server.endAll();
-    const first = Array.from({ length: 30 }, () => "ERR_STORE_UNAVAILABLE");
+    const first = Array.from({ length: 80 }, () => "ERR_STORE_UNAVAILABLE");
     expect(await Promise.all(ends)).toEqual([
       ...first,
-      ...Array.from({ length: 30 }, () => "committed"),
+      ...Array.from({ length: 80 }, () => "committed"),
     ]);
     const after = batcher.commit(itemFor(newStream()));
     await turn();
@@ -148,13 +148,19 @@ describe("group commit", () => {
     await turn();
     expect(sizes(server.onTheirWay)).toEqual([1]);
     expect(ends).toHaveLength(100_000);
-  });
+  }, 60_000);
 
   it("keeps every stream's order, and what shares a stream or a nonce apart", async () => {
-    const item = fc.record({ stream: fc.nat(30), nonce: fc.option(fc.nat(8), { nil: null }) });
-    const step = fc.record({ items: fc.array(item, { maxLength: 60 }), ends: fc.array(fc.nat(1)) });
+    const item = fc.record({
+      stream: fc.nat(200),
+      nonce: fc.option(fc.nat(40), { nil: null, freq: 4 }),
+    });
+    const step = fc.record({
+      items: fc.array(item, { maxLength: 300, size: "max" }),
+      ends: fc.array(fc.nat(1), { maxLength: 6 }),
+    });
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 8 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 6, size: "max" }), async (steps) => {
         const { server, batcher } = begin();
         const counts = new Map<string, number>();
         const ends: Promise<unknown>[] = [];
@@ -186,9 +192,9 @@ describe("group commit", () => {
           last.set(stream, expectedHead.count + 1);
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
-  });
+  }, 60_000);
 });
 
 function itemAt(stream: string, nonce: number | null, counts: Map<string, number>): CommitItem {

@@ -93,7 +93,7 @@ describe("a commit whose connection is cut", () => {
   });
 
   it.each(TABLE)("$fault: harms no other batch on its way", async ({ fault, expected }) => {
-    const items = Array.from({ length: 60 }, () => itemFor(newStream(), log));
+    const items = Array.from({ length: 160 }, () => itemFor(newStream(), log));
     const before = proxy.done;
     proxy.arm(fault);
     const ends = await endsOf(items);
@@ -104,9 +104,9 @@ describe("a commit whose connection is cut", () => {
     );
     // Half of them are on another connection.
     const gone = ends.filter((end) => end === "ERR_STORE_UNAVAILABLE").length;
-    expect(gone + ends.filter((end) => end === "committed").length).toBe(60);
-    if (expected === null) expect([0, 30]).toContain(gone);
-    else expect(gone).toBe(expected === UNAVAILABLE ? 30 : 0);
+    expect(gone + ends.filter((end) => end === "committed").length).toBe(160);
+    if (expected === null) expect([0, 80]).toContain(gone);
+    else expect(gone).toBe(expected === UNAVAILABLE ? 80 : 0);
   });
 
   it("leaves a log without gaps, that can be signed", async () => {
