@@ -118,8 +118,10 @@ function launch(
       cwd: "/output",
       readOnly: [
         { source: node, target: "/runtime/node" },
-        { source: join(stage, "program"), target: "/program" },
-        ...(inputs.length === 0 ? [] : [{ source: join(stage, "input"), target: "/input" }]),
+        { source: join(stage, "program"), target: "/program", own: true },
+        ...(inputs.length === 0
+          ? []
+          : [{ source: join(stage, "input"), target: "/input", own: true }]),
         ...modules,
       ],
       writable: [{ source: join(stage, "output"), target: "/output" }],

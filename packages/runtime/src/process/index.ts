@@ -2,6 +2,7 @@ export { ControlGroups, type GroupLimits, groupBelow } from "./control-groups.ts
 export {
   identify,
   isAlive,
+  isFiltered,
   killPid,
   killProcess,
   type ProcessFacts,

@@ -64,6 +64,11 @@ export function pidNamespaceOf(pid: number): string | null {
   }
 }
 
+/** Whether a filter of system calls is in force for it; false for a process that is gone. */
+export function isFiltered(pid: number): boolean {
+  return /^Seccomp:\s+2$/m.test(readText(`/proc/${pid}/status`));
+}
+
 /** What a sweep may ask about a process. Each answer is read when it is asked for. */
 export interface ProcessFacts {
   readonly pid: number;

@@ -16,7 +16,11 @@ import type { SandboxLevel, SandboxRequest, SandboxResult, StartedPath } from ".
 const FRAME_BYTES = 1024 * 1024;
 const STDIN_BYTES_MAX = 256 * 1024 * 1024;
 
-const mount = z.strictObject({ source: z.string().max(4096), target: z.string().max(4096) });
+const mount = z.strictObject({
+  source: z.string().max(4096),
+  target: z.string().max(4096),
+  own: z.boolean(),
+});
 const positive = z.int().min(1);
 
 /** What a control asks the engine to run. Standard input follows in frames of its own. */
@@ -124,6 +128,7 @@ export class Engine {
     const sandbox = createSandbox({
       name,
       pathId,
+      owner: request,
       minimumLevel: stricterOf(minimumLevel, request.minimum_level),
       onStarted: (path) => this.#register(request, path),
     });

@@ -58,13 +58,14 @@ const ADVICE = {
     "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
   memory:
     "Costs: memory is limited for each process, not for a path together. Mount the memory controller, or have it delegated.",
+  user: "Costs: who gets out of a sandbox is root here. Start us as an ordinary user, or as root of the machine itself.",
   watchdog:
     "Costs: a hung sentinel is noticed by its controls alone. Set scram.hardware_watchdog in config.yaml where there is a /dev/watchdog.",
 } as const;
 
 const SCRIPT = `for n in ${NAMESPACES.join(" ")}; do readlink /proc/self/ns/$n; done
 touch /usr/x 2>/dev/null && echo writable
-grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status; chrt -p $$ 2>/dev/null`;
+grep -E '^(Seccomp|NoNewPrivs|Uid):' /proc/self/status; sed 's/^/map /' /proc/self/uid_map; chrt -p $$ 2>/dev/null`;
 
 function check(name: string, ok: boolean, detail: string, advice: string): SandboxCheck {
   return { name, ok, detail, advice: ok ? null : advice };
@@ -76,7 +77,14 @@ function kernelChecks(result: SandboxResult): SandboxCheck[] {
   const groups = ControlGroups.root("standalone");
   const memory = groups.limitsMemory;
   const watchdog = existsSync("/dev/watchdog");
+  const user = outsideUser(Buffer.from(result.stdout).toString("utf8"));
   return [
+    check(
+      "not root outside",
+      user > 0,
+      user > 0 ? `commands run as user ${user}` : "commands run as the root that we are",
+      ADVICE.user,
+    ),
     check(
       "control group kill",
       group,
@@ -96,6 +104,16 @@ function kernelChecks(result: SandboxResult): SandboxCheck[] {
       ADVICE.watchdog,
     ),
   ];
+}
+
+/** Who the payload is outside its namespace, from its status and its map; 0 when in doubt. */
+function outsideUser(text: string): number {
+  const inside = Number(/^Uid:\s+(\d+)/m.exec(text)?.[1] ?? Number.NaN);
+  for (const [, from, to, count] of text.matchAll(/^map +(\d+) +(\d+) +(\d+)$/gm)) {
+    const offset = inside - Number(from);
+    if (offset >= 0 && offset < Number(count)) return Number(to) + offset;
+  }
+  return 0;
 }
 
 const FORKS = "i=0; while [ $i -lt 30 ]; do sleep 1 & i=$((i+1)); done; jobs -p | wc -l; wait";

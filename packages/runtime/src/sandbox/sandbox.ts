@@ -9,13 +9,14 @@ import {
   ControlGroups,
   identify,
   isAlive,
+  isFiltered,
   killPid,
   killProcess,
   launchRaw,
   type ProcessIdentity,
   pidNamespaceOf,
 } from "../process/index.ts";
-import { MARKER_VARIABLE } from "../scram/index.ts";
+import { MARKER_VARIABLE, type WorkOwner } from "../scram/index.ts";
 import {
   ARGS_FD,
   BARE_SCRIPT,
@@ -27,7 +28,9 @@ import {
   LAUNCH_SCRIPT,
   READY_FD,
   SECCOMP_FD,
+  USER_FD,
 } from "./command-line.ts";
+import { checkReadable, mapUser, mustDropRoot, pathUserOf } from "./path-user.ts";
 import { seccompFilter } from "./seccomp.ts";
 import type {
   SandboxEnding,
@@ -44,6 +47,7 @@ const DEATH_MS = 5000;
 export const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
 /** The name of control groups for paths that no sentinel knows, such as the doctor's trials. */
 const STANDALONE = "standalone";
+const NOBODYS: WorkOwner = { tenant_id: STANDALONE, run_id: STANDALONE };
 /** Where the kernel does not limit the number of processes, they are counted this often. */
 const WATCH_MS = 25;
 
@@ -86,6 +90,8 @@ class SandboxedPath {
   readonly #bare: boolean;
   readonly #groups: ControlGroups;
   readonly #pathId: string;
+  /** Who the payload is outside; null where it is who we are. */
+  readonly #user: number | null;
   #child: ChildProcess | null = null;
   /** Rejected when what was killed does not end. */
   readonly #stuck = Promise.withResolvers<never>();
@@ -95,12 +101,16 @@ class SandboxedPath {
   #outer: ProcessIdentity | null = null;
   #inner: ProcessIdentity | null = null;
   #ending: SandboxEnding | null = null;
+  /** Why it could not be set up, as far as we know it ourselves. */
+  #trouble = "";
   #output = 0;
 
   constructor(request: SandboxRequest, options: SandboxOptions, bare: boolean) {
     this.#request = request;
     this.#options = options;
     this.#bare = bare;
+    this.#user = !bare && mustDropRoot() ? pathUserOf(options.owner ?? NOBODYS) : null;
+    if (this.#user !== null) checkReadable(request.readOnly, this.#user);
     const { processes, memoryBytes } = request.limits;
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
@@ -144,19 +154,23 @@ class SandboxedPath {
   }
 
   #launch(): ChildProcess {
-    const { argv, limits, env } = this.#request;
+    const { argv, cwd, limits, env, readOnly, writable } = this.#request;
     const marker = { [MARKER_VARIABLE]: `${this.#options.name ?? STANDALONE}/${this.#pathId}` };
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
     const bash = { command: "/bin/bash", args: ["--norc", "--noprofile", "-c"] };
-    const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
+    const stdio: StdioOptions = Array.from({ length: USER_FD + 1 }, () => "pipe");
     const groups = this.#groups.folders.join(" ");
     if (this.#bare) {
       const args = [...bash.args, BARE_SCRIPT, "sh", groups, ...argv];
       return launchRaw({ ...bash, args, env: { PATH, ...env, ...marker }, stdio });
     }
-    const perUser = !this.#groups.limitsProcesses && process.getuid?.() !== 0;
-    const gate = gateScript(limits, perUser);
-    const words = [groups, String(limits.fileBytes), gate, ...argv];
+    const drop = this.#user !== null;
+    const perUserProcesses = !this.#groups.limitsProcesses && (drop || process.getuid?.() !== 0);
+    const gate = gateScript(limits, { perUserProcesses, drop });
+    const given = [...writable, ...readOnly.filter(({ own }) => own === true)];
+    const trees = given.map(({ source }) => source);
+    const user = String(this.#user ?? "");
+    const words = [groups, String(limits.fileBytes), gate, user, ...trees, "--", cwd, ...argv];
     return launchRaw({
       ...bash,
       args: [...bash.args, LAUNCH_SCRIPT, "sh", ...words],
@@ -183,7 +197,8 @@ class SandboxedPath {
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
     if (!this.#released && this.#ending === null) {
-      throw unavailable(streams.stderr.toString("utf8").trim().slice(-300));
+      const said = streams.stderr.toString("utf8").trim().slice(-300);
+      throw unavailable(`${this.#trouble}${said}`);
     }
     return { ...this.#classify(end), ...streams, wallMs, level: this.level };
   }
@@ -195,8 +210,7 @@ class SandboxedPath {
     child.stdin?.on("error", ignoreBrokenPipe);
     const gate = pipes[GATE_FD] as Writable;
     this.#outer = identify(child.pid ?? -1);
-    const confined = this.#bare || (await this.#confine(pipes));
-    const ready = confined && (await isReady(pipes[READY_FD] as Readable));
+    const ready = await this.#setUp(pipes);
     if (this.#outer === null || !ready || this.#ending !== null) {
       gate.end();
       return;
@@ -213,6 +227,25 @@ class SandboxedPath {
     child.stdin?.end(this.#request.stdin ?? "");
   }
 
+  /** Until the gate waits, in a namespace that is complete. */
+  async #setUp(pipes: readonly (Readable & Writable)[]): Promise<boolean> {
+    const confined = this.#bare || (await this.#confine(pipes));
+    return confined && (await isReady(pipes[READY_FD] as Readable)) && (await this.#isSealed());
+  }
+
+  /**
+   * INVARIANT: no payload runs whose namespace would outlive its launcher. Its first process asks
+   * for the death with its parent, then for the filter: who has the second has the first.
+   */
+  async #isSealed(): Promise<boolean> {
+    if (this.#inner === null) return this.#bare;
+    while (!isFiltered(this.#inner.pid)) {
+      if (!isAlive(this.#inner)) return false;
+      await sleep(1);
+    }
+    return true;
+  }
+
   async #announce(outer: ProcessIdentity): Promise<void> {
     await this.#options.onStarted?.({
       pathId: this.#pathId,
@@ -225,12 +258,26 @@ class SandboxedPath {
 
   /** Give bubblewrap its arguments and its filter, and learn who its first process is. */
   async #confine(pipes: readonly (Readable & Writable)[]): Promise<boolean> {
-    const words = bubblewrapArguments(this.#request).map((word) => `${word}\0`);
+    const drop = this.#user !== null;
+    const words = bubblewrapArguments(this.#request, drop).map((word) => `${word}\0`);
     pipes[ARGS_FD]?.end(words.join(""));
     pipes[SECCOMP_FD]?.end(seccompFilter());
     const pid = await readInnerPid(pipes[INFO_FD] as Readable);
     this.#inner = pid === null ? null : identify(pid);
-    return this.#inner !== null;
+    const mapped = this.#inner !== null && this.#mapUser(this.#inner.pid);
+    pipes[USER_FD]?.end("go");
+    return mapped;
+  }
+
+  /** False where the kernel does not let us: the gate stays closed then. */
+  #mapUser(pid: number): boolean {
+    try {
+      if (this.#user !== null) mapUser(pid, this.#user);
+      return true;
+    } catch (error) {
+      this.#trouble = `a user of its own: ${error instanceof Error ? error.message : "unknown"}`;
+      return false;
+    }
   }
 
   #gather(stream: Readable | null): Buffer[] {
@@ -281,9 +328,10 @@ class SandboxedPath {
     return new SovereignError("ERR_SANDBOX_SURVIVOR", text, { pid, alive });
   }
 
-  /** As root without a pids controller, nothing in the kernel limits: count, and kill above. */
+  /** Where the payload is root and there is no pids controller, nothing in the kernel limits. */
   #watchProcesses(): NodeJS.Timeout | undefined {
-    if (this.#groups.limitsProcesses || process.getuid?.() !== 0) return undefined;
+    const limited = this.#groups.limitsProcesses || this.#user !== null;
+    if (limited || process.getuid?.() !== 0) return undefined;
     return setInterval(() => {
       if (this.#groups.members().length > this.#request.limits.processes + 3) {
         this.#kill("memory_limit");

@@ -1,9 +1,12 @@
 import type { ProcessIdentity } from "../process/index.ts";
+import type { WorkOwner } from "../scram/index.ts";
 
 /** A host path seen at another path inside. Both absolute. */
 export interface Mount {
   readonly source: string;
   readonly target: string;
+  /** Made for this command alone: it may be given to the user that the command runs as. */
+  readonly own?: boolean;
 }
 
 /** Limits of one path. Each is enforced; how is told in `docs/THREAT-MODEL.md`. */
@@ -75,6 +78,8 @@ export interface SandboxOptions {
   /** The installation's name in control groups and markers. */
   readonly name?: string;
   readonly pathId?: string;
+  /** Whose work it is; as root, commands of one run share a user that no other run has. */
+  readonly owner?: WorkOwner;
   /** Asked before the payload's first instruction; a rejection means that it never runs. */
   readonly onStarted?: (path: StartedPath) => Promise<void>;
 }

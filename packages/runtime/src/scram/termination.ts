@@ -189,6 +189,11 @@ export function findOurs({
   });
 }
 
+/** Every living process of one path, by control group and marker; the path need not be known. */
+export function findPath(name: string, pathId: string): ProcessIdentity[] {
+  return sweepProcesses((one) => pathOf(one, name) === pathId);
+}
+
 /**
  * The paths of which processes live and that are not on the list: by control group, by marker, or
  * as children of the engine.

@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -14,6 +22,7 @@ const LIMITS: SandboxRequest["limits"] = {
   fileBytes: 1_000_000,
 };
 
+const quiet = new AbortController().signal;
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "sov-sandbox-"));
@@ -88,6 +97,37 @@ describe("the sandbox", () => {
     expect(result).toMatchObject({ ended: "exited", exitCode: 7, out: "asked hello" });
     expect(result.err).toContain("/root");
     expect(readFileSync(join(folder, "out", "made"), "utf8")).toBe("x\n");
+  });
+
+  it("is nobody outside where we are root, and not the same nobody for another run", async () => {
+    const users: number[] = [];
+    for (const run of ["a", "b"]) {
+      const out = join(folder, run);
+      mkdirSync(out, { mode: 0o700 });
+      writeFileSync(join(out, "ours"), "before\n", { mode: 0o600 });
+      const owner = { tenant_id: "t", run_id: `run_${run.repeat(20)}` };
+      const script = "echo after >> /out/ours; touch /out/x /tmp/x /dev/shm/x ~/x; id -u; id -G";
+      const writable = [{ source: out, target: "/out" }];
+      const result = await createSandbox({ owner }).run(shell(script, { writable }), quiet);
+      expect(Buffer.from(result.stdout).toString()).toBe("1000\n1000\n");
+      expect(Buffer.from(result.stderr).toString()).toBe("");
+      expect(readFileSync(join(out, "ours"), "utf8")).toBe("before\nafter\n");
+      users.push(statSync(join(out, "x")).uid);
+    }
+    const own = process.getuid?.() ?? -1;
+    if (own === 0) expect(Math.min(...users)).toBeGreaterThan(1_879_000_000);
+    else expect(users).toEqual([own, own]);
+    expect(new Set(users).size).toBe(own === 0 ? 2 : 1);
+  });
+
+  it.runIf(process.getuid?.() === 0)("refuses as root what nobody may read", async () => {
+    const secret = join(folder, "secret");
+    writeFileSync(secret, "x", { mode: 0o600 });
+    const readOnly = [{ source: secret, target: "/secret" }];
+    await expect(run("true", { readOnly })).rejects.toMatchObject({
+      code: "ERR_SANDBOX_REQUEST",
+      message: expect.stringContaining("chmod -R o+rX") as string,
+    });
   });
 
   it("shows the payload no environment, arguments or descriptors of ours", async () => {
