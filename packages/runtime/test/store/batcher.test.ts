@@ -49,9 +49,9 @@ const itemsOf = (count: number): CommitItem[] =>
 const sizes = (batches: readonly (readonly CommitItem[])[]): number[] =>
   batches.map((batch) => batch.length);
 
-function begin(): { server: HeldServer; batcher: Batcher } {
+function begin(shareMin = 64): { server: HeldServer; batcher: Batcher } {
   const server = new HeldServer();
-  return { server, batcher: new Batcher(server.commit) };
+  return { server, batcher: new Batcher(server.commit, shareMin) };
 }
 
 describe("group commit", () => {
@@ -152,16 +152,16 @@ describe("group commit", () => {
 
   it("keeps every stream's order, and what shares a stream or a nonce apart", async () => {
     const item = fc.record({
-      stream: fc.nat(200),
+      stream: fc.nat(100),
       nonce: fc.option(fc.nat(40), { nil: null, freq: 4 }),
     });
     const step = fc.record({
-      items: fc.array(item, { maxLength: 300, size: "max" }),
+      items: fc.array(item, { maxLength: 120, size: "max" }),
       ends: fc.array(fc.nat(1), { maxLength: 6 }),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 6, size: "max" }), async (steps) => {
-        const { server, batcher } = begin();
+        const { server, batcher } = begin(8);
         const counts = new Map<string, number>();
         const ends: Promise<unknown>[] = [];
         const expected: number[] = [];

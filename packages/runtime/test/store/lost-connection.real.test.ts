@@ -22,7 +22,7 @@ beforeAll(async () => {
   if (target.kind !== "embedded") throw new Error("expected an embedded server");
   proxy = await FaultyProxy.start(join(target.socket, ".s.PGSQL.5432"));
   const databaseUrl = `postgres://sovereign@127.0.0.1:${proxy.port}/postgres`;
-  store = await Store.open({ folder, headsFolder: join(home, "l"), databaseUrl, answerMs: 1000 });
+  store = await Store.open({ folder, headsFolder: join(home, "l"), databaseUrl, answerMs: 3000 });
   // The log is there already: each fault meets the commit alone.
   await store.commit(itemFor(newStream(), log));
 });
@@ -93,7 +93,7 @@ describe("a commit whose connection is cut", () => {
   });
 
   it.each(TABLE)("$fault: harms no other batch on its way", async ({ fault, expected }) => {
-    const items = Array.from({ length: 160 }, () => itemFor(newStream(), log));
+    const items = Array.from({ length: 600 }, () => itemFor(newStream(), log));
     const before = proxy.done;
     proxy.arm(fault);
     const ends = await endsOf(items);
@@ -104,9 +104,9 @@ describe("a commit whose connection is cut", () => {
     );
     // Half of them are on another connection.
     const gone = ends.filter((end) => end === "ERR_STORE_UNAVAILABLE").length;
-    expect(gone + ends.filter((end) => end === "committed").length).toBe(160);
-    if (expected === null) expect([0, 80]).toContain(gone);
-    else expect(gone).toBe(expected === UNAVAILABLE ? 80 : 0);
+    expect(gone + ends.filter((end) => end === "committed").length).toBe(600);
+    if (expected === null) expect([0, 300]).toContain(gone);
+    else expect(gone).toBe(expected === UNAVAILABLE ? 300 : 0);
   });
 
   it("leaves a log without gaps, that can be signed", async () => {
