@@ -1,5 +1,6 @@
 export { ControlGroups, type GroupLimits, groupBelow } from "./control-groups.ts";
 export {
+  firstChildOf,
   identify,
   isAlive,
   isFiltered,

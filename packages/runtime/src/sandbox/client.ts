@@ -13,7 +13,7 @@ import {
 } from "../scram/index.ts";
 import { type EngineRequest, sendAll } from "./engine.ts";
 import type { Sandbox } from "./sandbox.ts";
-import type { Mount, SandboxLevel, SandboxRequest, SandboxResult } from "./types.ts";
+import type { Mount, SandboxDemands, SandboxRequest, SandboxResult } from "./types.ts";
 
 const DEATH_MS = 10_000;
 const POLL_MS = 20;
@@ -36,6 +36,7 @@ const engineReply = z.discriminatedUnion("t", [
     signal: z.string().nullable(),
     wall_ms: z.number(),
     level: z.enum(["G3", "G2", "G0"]),
+    backend: z.enum(["bubblewrap", "container", "none"]),
   }),
   z.strictObject({
     t: z.literal("failed"),
@@ -53,19 +54,19 @@ const engineReply = z.discriminatedUnion("t", [
 export function connectSandbox(
   link: ScramLink,
   owner: WorkOwner,
-  minimumLevel: SandboxLevel = "G2",
+  { minimumLevel = "G2", backend = "bubblewrap" }: Partial<SandboxDemands> = {},
 ): Sandbox {
-  return { run: (request, signal) => runPath({ link, owner, minimumLevel }, request, signal) };
+  const place = { link, owner, minimumLevel, backend };
+  return { run: (request, signal) => runPath(place, request, signal) };
 }
 
-interface Place {
+interface Place extends SandboxDemands {
   readonly link: ScramLink;
   readonly owner: WorkOwner;
-  readonly minimumLevel: SandboxLevel;
 }
 
 async function runPath(
-  { link, owner, minimumLevel }: Place,
+  { link, owner, minimumLevel, backend }: Place,
   request: SandboxRequest,
   signal: AbortSignal,
 ): Promise<SandboxResult> {
@@ -99,6 +100,7 @@ async function runPath(
     frames.sendJson({
       ...asked(link, owner, pathId, request),
       minimum_level: minimumLevel,
+      backend,
       stdin_bytes: stdin.length,
     });
     await sendAll(frames, "in", stdin);
@@ -120,6 +122,7 @@ async function runPath(
     signal: reply.signal,
     wallMs: reply.wall_ms,
     level: reply.level,
+    backend: reply.backend,
     stdout: Buffer.concat(streams.out),
     stderr: Buffer.concat(streams.err),
   };
@@ -130,7 +133,7 @@ function asked(
   owner: WorkOwner,
   pathId: string,
   request: SandboxRequest,
-): Omit<EngineRequest, "stdin_bytes" | "minimum_level"> {
+): Omit<EngineRequest, "stdin_bytes" | "minimum_level" | "backend"> {
   const { argv, cwd, env, readOnly, writable, limits } = request;
   return {
     path_id: pathId,

@@ -1,4 +1,4 @@
-import { lstatSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, normalize } from "node:path";
 import { SovereignError } from "@sovereign/core";
@@ -15,8 +15,8 @@ export const USER_FD = 8;
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
-const TMP_BYTES = 256 * 1024 * 1024;
-const SHM_BYTES = 16 * 1024 * 1024;
+export const TMP_BYTES = 256 * 1024 * 1024;
+export const SHM_BYTES = 16 * 1024 * 1024;
 
 /** Refuses what could not be passed on exactly, or would open too much. */
 export function checkRequest(request: SandboxRequest): SandboxRequest {
@@ -77,8 +77,7 @@ export function bubblewrapArguments(request: SandboxRequest, drop: boolean): str
     ...["--size", String(SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm"],
     ...["--size", String(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"],
     ...["--size", String(TMP_BYTES), "--perms", "0777", "--tmpfs", "/home/agent"],
-    ...request.readOnly.flatMap((mount) => bind("--ro-bind", mount)),
-    ...request.writable.flatMap((mount) => bind("--bind", mount)),
+    ...mountsInOrder(request).flatMap((one) => bind(one.readOnly ? "--ro-bind" : "--bind", one)),
     // Who sets up as root may not enter what is somebody else's: there the gate changes folder.
     ...["--chdir", drop ? "/" : request.cwd, "--remount-ro", "/dev", "--remount-ro", "/"],
   ];
@@ -99,37 +98,81 @@ const AS_ROOT = [
   ...["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"].flatMap((name) => ["--cap-add", name]),
 ];
 
-/** The system's programs and libraries, read-only; nothing else of the host is there. */
-function systemMounts(): string[] {
-  const mounts = ["--ro-bind", "/usr", "/usr"];
+/** Outer mounts first, so that each lies on what it covers: what is read-only in a writable one too. */
+export function mountsInOrder({
+  readOnly,
+  writable,
+}: SandboxRequest): (Mount & { readonly readOnly: boolean })[] {
+  const mounts = [
+    ...readOnly.map((one) => ({ ...one, readOnly: true })),
+    ...writable.map((one) => ({ ...one, readOnly: false })),
+  ];
+  const depth = (target: string): number => target.split("/").length;
+  return mounts.sort((one, other) => depth(one.target) - depth(other.target));
+}
+
+export interface SystemFolders {
+  /** Names in the root that are links to the folder of that name in /usr. */
+  readonly links: readonly string[];
+  readonly folders: readonly string[];
+  /** Which a system may lack. */
+  readonly optional: readonly string[];
+}
+
+/** The system's programs and libraries; nothing else of the host is seen inside. */
+export function systemFolders(): SystemFolders {
+  const links: string[] = [];
+  const folders = ["/usr"];
   for (const name of ["bin", "sbin", "lib", "lib64", "lib32", "libx32"]) {
-    const path = `/${name}`;
-    const found = lstatSync(path, { throwIfNoEntry: false });
-    if (found?.isSymbolicLink() === true) mounts.push("--symlink", `usr/${name}`, path);
-    else if (found?.isDirectory() === true) mounts.push("--ro-bind", path, path);
+    const found = lstatSync(`/${name}`, { throwIfNoEntry: false });
+    if (found?.isSymbolicLink() === true) links.push(name);
+    else if (found?.isDirectory() === true) folders.push(`/${name}`);
   }
-  mounts.push("--perms", "0755", "--dir", "/etc");
-  for (const name of ["ld.so.cache", "ssl", "ca-certificates", "alternatives"]) {
-    mounts.push("--ro-bind-try", `/etc/${name}`, `/etc/${name}`);
-  }
-  return mounts;
+  const optional = ["ld.so.cache", "ssl", "ca-certificates", "alternatives"];
+  return {
+    links,
+    folders,
+    optional: optional.map((name) => `/etc/${name}`).filter((path) => existsSync(path)),
+  };
+}
+
+function systemMounts(): string[] {
+  const { links, folders, optional } = systemFolders();
+  return [
+    ...folders.flatMap((path) => ["--ro-bind", path, path]),
+    ...["--perms", "0755", "--dir", "/etc"],
+    ...optional.flatMap((path) => ["--ro-bind", path, path]),
+    ...links.flatMap((name) => ["--symlink", `usr/${name}`, `/${name}`]),
+  ];
 }
 
 /**
- * Closes what Node let through, joins the control groups, gives the folders that are its own to the user
- * that the path will be (none where we are not root), then becomes bubblewrap. For bash: other
- * shells cannot close a descriptor above 9. Limits that would hinder bubblewrap itself are set by
- * the gate instead, inside.
+ * How every path begins: closes what Node let through, joins the control groups, and gives the folders
+ * that are its own to the user that the path will be (none where we are not root). For bash:
+ * other shells cannot close a descriptor above 9. Its words are those of `openingWords`.
  */
-export const LAUNCH_SCRIPT = `groups=$1; files=$2; gate=$3; user=$4; shift 4
+export const OPENING_SCRIPT = `groups=$1; user=$2; shift 2
 for path in /proc/self/fd/*; do
   fd=\${path##*/}; [ "$fd" -le ${USER_FD} ] || eval "exec $fd<&-"
 done
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
 while [ "$1" != -- ]; do
   [ -z "$user" ] || chown -RhP --from=0 "$user:$user" "$1" || exit 126; shift
-done; shift
-exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \
+done; shift`;
+
+export function openingWords(
+  { readOnly, writable }: SandboxRequest,
+  groups: readonly string[],
+  user: number | null,
+): string[] {
+  const given = [...writable, ...readOnly.filter(({ own }) => own === true)];
+  return [groups.join(" "), String(user ?? ""), ...given.map(({ source }) => source), "--"];
+}
+
+/** Then it becomes bubblewrap. Limits that would hinder bubblewrap itself are set by the gate instead, inside. */
+export const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
+files=$1; gate=$2; shift 2
+exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
   bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
 
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */

@@ -67,6 +67,20 @@ export async function killPaths(
   const kill = new Kill(targets);
   kill.first();
   const signalledAt = monotonicMs();
+  targets.root.prefer(true);
+  try {
+    return await untilDead(kill, signalledAt, monotonicMs, deadlineMs);
+  } finally {
+    targets.root.prefer(false);
+  }
+}
+
+async function untilDead(
+  kill: Kill,
+  signalledAt: number,
+  monotonicMs: () => number,
+  deadlineMs: number,
+): Promise<KillReport> {
   const processes = kill.count();
   let lastKill = signalledAt;
   for (;;) {
