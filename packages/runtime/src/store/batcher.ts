@@ -10,8 +10,8 @@ const QUEUE_MAX = 100_000;
 const ON_THEIR_WAY_MAX = 2;
 /**
  * A smaller batch than this does not set out behind another: what a transaction costs whatever is in
- * it (the lock, the flush, the wake-ups) is paid twice. Measured on two busy cores: from one process
- * with 1,024 in flight two batches are quicker; with 32, or from several processes, they are not.
+ * it (the lock, the flush, the wake-ups) is then paid twice, for few entries. Several processes that
+ * write to a log keep the server busy without it.
  */
 const SHARE_MIN = 256;
 
