@@ -72,10 +72,20 @@ export function bubblewrapArguments(request: SandboxRequest): string[] {
     ...["--size", String(SHM_BYTES), "--tmpfs", "/dev/shm"],
     ...["--size", String(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"],
     ...["--size", String(TMP_BYTES), "--perms", "0700", "--tmpfs", "/home/agent"],
-    ...request.readOnly.flatMap(({ source, target }) => ["--ro-bind", source, target]),
-    ...request.writable.flatMap(({ source, target }) => ["--bind", source, target]),
+    ...mountsOf(request),
     ...["--chdir", request.cwd, "--remount-ro", "/dev", "--remount-ro", "/"],
   ];
+}
+
+/** Outer mounts first, so that each lies on what it covers: what is read-only in a writable one too. */
+function mountsOf({ readOnly, writable }: SandboxRequest): string[] {
+  const mounts = [
+    ...readOnly.map((one) => ({ ...one, flag: "--ro-bind" })),
+    ...writable.map((one) => ({ ...one, flag: "--bind" })),
+  ];
+  const depth = (target: string): number => target.split("/").length;
+  mounts.sort((one, other) => depth(one.target) - depth(other.target));
+  return mounts.flatMap(({ flag, source, target }) => [flag, source, target]);
 }
 
 /** The system's programs and libraries, read-only; nothing else of the host is there. */
