@@ -115,6 +115,16 @@ export class KillRig {
     }
   }
 
+  /** The database server and what it started. */
+  server(): number[] {
+    const parent = this.postmaster();
+    if (parent === null) return [];
+    const children = readdirSync("/proc").filter((pid) =>
+      read(`/proc/${pid}/status`).includes(`\nPPid:\t${parent}\n`),
+    );
+    return [parent, ...children.map(Number)];
+  }
+
   /** What of this installation lives: by its folder's name, or the marker of its commands. */
   living(onlyPaths = false): string[] {
     const words = onlyPaths ? [this.marker] : [this.marker, this.folder];

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBundle } from "@sovereign/verify";
@@ -240,10 +240,14 @@ class Lab {
     const child = rig.start(["exec", "rollback", run, "--json"]);
     const ended = endOf(child);
     const mine = (): string | undefined => rig.runs().find((one) => !known.has(one));
-    if (Math.random() < 0.7) {
-      await until(() => mine() !== undefined || child.exitCode !== null);
-      await sleep(Math.random() * this.rollbackMs * 0.5);
-    } else await sleep(share * this.rollbackMs);
+    const moving = join(rig.home, "runs", run, "rollback/switch");
+    const aim = Math.floor(Math.random() * 3);
+    if (aim === 0) await sleep(share * this.rollbackMs);
+    else {
+      const there = (): boolean => (aim === 1 ? mine() !== undefined : existsSync(moving));
+      await until(() => there() || child.exitCode !== null);
+      await sleep(Math.random() * this.rollbackMs * 0.2);
+    }
     await this.#kill(victim, child.pid ?? 0, order);
     found.phase = mine() === undefined ? "before it" : this.#rollbackPhase(run, mine() ?? "");
     found.left = this.#standing(root);
