@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -51,7 +52,7 @@ export async function run(): Promise<BenchReport> {
   try {
     for (let at = 0; at < TRIALS; at++) {
       const scenario = SCENARIOS[at % SCENARIOS.length] as Scenario;
-      const trial = await lab.trial(scenario, (at + Math.random()) / TRIALS);
+      const trial = await lab.trial(scenario, (at + chance()) / TRIALS);
       trials.push(trial);
       const { of, victim, phase, left, place, way, failures } = trial;
       const said = failures.length === 0 ? "ok" : `FAILED: ${failures.join("; ")}`;
@@ -165,9 +166,9 @@ class Lab {
     const child = rig.start(rig.runArguments(root));
     const ended = endOf(child);
     // Some are aimed at the end of a run, where the user's repository is touched.
-    if (Math.random() < 0.4) {
+    if (chance() < 0.4) {
       await this.#untilTape(mine, '"event":"bring_back_start"', () => child.exitCode !== null);
-      await sleep(Math.random() * this.runMs * 0.2);
+      await sleep(chance() * this.runMs * 0.2);
     } else if (victim === "control" || victim === "PostgreSQL") await sleep(share * this.runMs);
     else {
       await this.#untilGuarded(victim, () => child.exitCode !== null);
@@ -241,12 +242,12 @@ class Lab {
     const ended = endOf(child);
     const mine = (): string | undefined => rig.runs().find((one) => !known.has(one));
     const moving = join(rig.home, "runs", run, "rollback/switch");
-    const aim = Math.floor(Math.random() * 3);
+    const aim = Math.floor(chance() * 3);
     if (aim === 0) await sleep(share * this.rollbackMs);
     else {
       const there = (): boolean => (aim === 1 ? mine() !== undefined : existsSync(moving));
       await until(() => there() || child.exitCode !== null);
-      await sleep(Math.random() * this.rollbackMs * 0.2);
+      await sleep(chance() * this.rollbackMs * 0.2);
     }
     await this.#kill(victim, child.pid ?? 0, order);
     found.phase = mine() === undefined ? "before it" : this.#rollbackPhase(run, mine() ?? "");
@@ -292,7 +293,7 @@ class Lab {
   }
 
   async #prepareOrder(): Promise<string> {
-    const out = join(this.rig.folder, `order-${this.rig.runs().length}-${Math.random()}.json`);
+    const out = join(this.rig.folder, `order-${this.rig.runs().length}-${chance()}.json`);
     await this.rig.cli("scram", "prepare", ...OFFICERS, "--out", out);
     return out;
   }
@@ -402,6 +403,11 @@ function phaseOf(tape: string | null): string {
   if (event === "run_end") return "evidence and seal";
   if (event.startsWith("bring_back") || last.includes('"bring_back"')) return "bringing back";
   return last.includes("command.run") && event === "operation_start" ? "in a command" : "in a step";
+}
+
+/** From 0 to less than 1. */
+function chance(): number {
+  return randomInt(1_000_000) / 1_000_000;
 }
 
 async function until(there: () => boolean): Promise<void> {
