@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -50,6 +50,18 @@ function write(name: string, actions: readonly Json[], more: Json = {}): string 
 async function run(path: string): Promise<{ code: number | null; report: Report }> {
   const { code, documents } = await installation.json(["batch", "run", path]);
   return { code, report: documents.at(-1) as unknown as Report };
+}
+
+/** Whether a process with exactly this command line runs: the payload, and none that starts it. */
+function isRunning(...words: string[]): boolean {
+  const wanted = words.map((word) => `${word}\0`).join("");
+  return readdirSync("/proc").some((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8") === wanted;
+    } catch {
+      return false;
+    }
+  });
 }
 
 const states = ({ actions }: Report): string[] => actions.map(({ state }) => state);
@@ -109,11 +121,11 @@ describe("a batch", () => {
   it("RUNNER-01: says what was done, killed and never begun when the switch trips", async () => {
     const path = write("long", [
       { id: "first", argv: ["echo", "done"] },
-      { id: "second", argv: ["sleep", "600"] },
+      { id: "second", argv: ["sleep", "600.125"] },
       { id: "third", argv: ["echo", "never"] },
     ]);
     const running = endOf(installation.start(["batch", "run", path, "--json"]));
-    await sleep(4000);
+    while (!isRunning("sleep", "600.125")) await sleep(50);
     const stop = spawn("/bin/sh", [resolve("packages/runtime/bin/scram")], {
       env: { PATH: process.env["PATH"], SOVEREIGN_HOME: installation.home },
       stdio: "ignore",

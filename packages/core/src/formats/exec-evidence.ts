@@ -107,6 +107,8 @@ export const sandboxProof = z.strictObject({
   worktree_path: z.string(),
   /** Commands ran in a sandbox of this level; null where no command ran. */
   sandbox_level: z.enum(["G3", "G2", "G1", "G0"]).nullable(),
+  /** What confined them; null where no command ran, and in proofs from when there was one. */
+  sandbox_backend: z.enum(["bubblewrap", "container", "none"]).nullable().default(null),
   base_commit: gitId,
   worktree_head_sha: gitId,
   main_repo_head_before: gitId,

@@ -3,7 +3,7 @@ import { fields, parseFormat, sha256Hex } from "@sovereign/core";
 import { z } from "zod";
 import type { Effect, EffectResult } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import type { Mount, Sandbox, SandboxResult } from "../sandbox/index.ts";
+import { type Mount, type Sandbox, type SandboxResult, usedOf } from "../sandbox/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const OUTPUT_BYTES_MAX = 16 * MEBIBYTE;
@@ -69,7 +69,7 @@ async function resultOf(
   const kept = await artifacts.put(`${stepId}/stdout`, end.stdout, "application/octet-stream");
   return {
     status: "completed",
-    output: { exit_code: 0, stdout: kept.sha256, stderr: sha256Hex(end.stderr) },
+    output: { exit_code: 0, stdout: kept.sha256, stderr: sha256Hex(end.stderr), ...usedOf(end) },
     artifacts: [kept],
     usage: { wall_ms: Math.round(end.wallMs), output_bytes: end.stdout.length },
   };

@@ -6,12 +6,13 @@ import { z } from "zod";
 import type { Effect, EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import type {
-  Mount,
-  Sandbox,
-  SandboxEnding,
-  SandboxRequest,
-  SandboxResult,
+import {
+  type Mount,
+  type Sandbox,
+  type SandboxEnding,
+  type SandboxRequest,
+  type SandboxResult,
+  usedOf,
 } from "../sandbox/index.ts";
 import { gitId, treeOutput } from "./effect-output.ts";
 import { diskProbe } from "./file-effects.ts";
@@ -55,7 +56,7 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
     const harvest = await workspace.harvest(wanted.before, null, context);
     const log = Buffer.concat([end.stdout, end.stderr]);
     const kept = await artifacts.put(`03_executor/logs/${context.step_id}.log`, log, "text/plain");
-    const found = { exit_code: end.exitCode, sandbox_level: end.level };
+    const found = { exit_code: end.exitCode, ...usedOf(end) };
     return treeOutput(harvest, found, [kept], end.wallMs);
   };
 }

@@ -93,6 +93,7 @@ function proofOf(options: EvidenceOptions, back: BringBackOutput): SandboxProof 
     is_worktree: true,
     worktree_path: options.worktree,
     sandbox_level: weakest(done.sandboxLevels),
+    sandbox_backend: backendOf(done.sandboxBackends),
     base_commit: base.commit,
     worktree_head_sha: last?.commit ?? base.commit,
     main_repo_head_before: base.commit,
@@ -118,6 +119,13 @@ const LEVELS = ["G0", "G1", "G2", "G3"] as const;
 
 function weakest(levels: readonly string[]): (typeof LEVELS)[number] | null {
   return LEVELS.find((level) => levels.includes(level)) ?? null;
+}
+
+const BACKENDS = ["none", "bubblewrap", "container"] as const;
+
+/** A run has one policy, and so one back end for all of its commands. */
+function backendOf(backends: readonly string[]): (typeof BACKENDS)[number] | null {
+  return BACKENDS.find((backend) => backends.includes(backend)) ?? null;
 }
 
 async function checksumsOf(

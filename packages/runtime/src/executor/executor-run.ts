@@ -49,6 +49,7 @@ export interface ExecutorRunOptions {
 export interface StepsDone {
   readonly steps: StepResult[];
   readonly sandboxLevels: string[];
+  readonly sandboxBackends: string[];
   broughtBack: BringBackOutput | null;
 }
 
@@ -59,7 +60,12 @@ export interface StepsDone {
  */
 export class ExecutorRun {
   readonly #options: ExecutorRunOptions;
-  readonly done: StepsDone = { steps: [], sandboxLevels: [], broughtBack: null };
+  readonly done: StepsDone = {
+    steps: [],
+    sandboxLevels: [],
+    sandboxBackends: [],
+    broughtBack: null,
+  };
   #tree: string;
   #parent: string;
 
@@ -111,8 +117,9 @@ export class ExecutorRun {
     const action = { type, resource, params: { ...params, before: this.#tree } };
     const done = await this.#perform(`${stepId}.${operation.opId}`, stepId, about, action);
     const output = parseFormat(operationOutput, done.output, `${stepId}.${operation.opId}`);
-    const level = output["sandbox_level"];
+    const { sandbox_level: level, sandbox_backend: backend } = output;
     if (typeof level === "string") this.done.sandboxLevels.push(level);
+    if (typeof backend === "string") this.done.sandboxBackends.push(backend);
     tape.add("operation_end", stepId, { ...about, tree: output.tree, files: output.files_changed });
     this.#tree = output.tree;
     return output.files_changed;

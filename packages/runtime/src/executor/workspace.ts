@@ -86,7 +86,9 @@ export class Workspace {
     const own = join(folder, `attempt-${earlier.length + 1}`);
     const space = new Workspace(own, policy, limits);
     mkdirSync(space.root, { recursive: true, mode: 0o700 });
-    mkdirSync(space.noGit, { mode: 0o755 });
+    mkdirSync(space.noGit);
+    // Whatever the umask: also where commands run as another user.
+    chmodSync(space.noGit, 0o755);
     const lenders = earlier
       .map((name) => join(folder, name, "git", "objects"))
       .filter((objects) => existsSync(objects));

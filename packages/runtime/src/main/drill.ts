@@ -22,7 +22,7 @@ import type { DrillReport } from "../cli/index.ts";
 import { systemClock, systemEntropy, timestampOf } from "../kernel/index.ts";
 import { identify, isAlive, type ProcessIdentity } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
-import { connectSandbox, type SandboxRequest } from "../sandbox/index.ts";
+import { connectSandbox, type SandboxDemands, type SandboxRequest } from "../sandbox/index.ts";
 import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
 import { installationIdOf } from "./installation.ts";
 import { issueScramOrder, issueScramReset, type OrderContent } from "./scram-orders.ts";
@@ -38,7 +38,8 @@ const DRILL_ORDER: OrderContent = {
   statement: "drill",
   metadata: {},
 };
-const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
+/** Whose a rehearsal's paths are. */
+export const DRILL: WorkOwner = { tenant_id: "drill", run_id: `run_${"d".repeat(20)}` };
 
 /** Payloads that do what they can to live on. `$MARK` tells them from everything else. */
 const QUIET = [
@@ -113,8 +114,12 @@ export class DrillRig {
   }
 
   /** Start hostile paths, and wait until each payload runs. */
-  async hold(count: number, owner: WorkOwner = DRILL): Promise<void> {
-    const sandbox = connectSandbox(this.link, owner);
+  async hold(
+    count: number,
+    owner: WorkOwner = DRILL,
+    demands: Partial<SandboxDemands> = {},
+  ): Promise<void> {
+    const sandbox = connectSandbox(this.link, owner, demands);
     const outputs = payloads(count).map((script, index) => {
       const out = join(this.home, `out-${owner.tenant_id}-${index}`);
       mkdirSync(out);

@@ -30,7 +30,7 @@ import { ArtifactStore, type RunRow } from "../runs/index.ts";
 import { type Sandbox } from "../sandbox/index.ts";
 import type { Installation } from "./installation.ts";
 import {
-  minimumLevelOf,
+  demandsOf,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
@@ -143,7 +143,7 @@ export interface ExecContext extends OpenedSession {
 }
 
 /** What an execution gives its session: its policy still without the reviews that it needs. */
-export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "minimumLevel"> {
+export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "demands"> {
   readonly policy: CompiledPolicy;
 }
 
@@ -155,7 +155,7 @@ export async function openSession(options: ExecOptions, parts: ExecParts): Promi
   const opened = await openRunSession(options, {
     ...parts,
     policy,
-    minimumLevel: minimumLevelOf(parts.policy),
+    demands: demandsOf(parts.policy),
     artifacts: "",
   });
   const tape = new RunTape(join(folder, GATE_DOCUMENTS.tape), runId, options.installation.clock);

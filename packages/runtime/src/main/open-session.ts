@@ -20,7 +20,7 @@ import {
   type RunRow,
   RunSession,
 } from "../runs/index.ts";
-import { connectSandbox, type Sandbox, type SandboxLevel } from "../sandbox/index.ts";
+import { connectSandbox, type Sandbox, type SandboxDemands } from "../sandbox/index.ts";
 import type { ScramLink, WorkOwner } from "../scram/index.ts";
 import { readApprovals } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
@@ -46,16 +46,19 @@ export interface SessionParts {
   readonly config: JsonObject;
   /** The run as an earlier process left it; null for a new one. */
   readonly row: RunRow | null;
-  /** The weakest sandbox that the policy accepts. */
-  readonly minimumLevel: SandboxLevel;
+  /** What the policy asks of the sandbox. */
+  readonly demands: SandboxDemands;
   /** Where the run's artifacts lie, in its folder; empty for the folder itself. */
   readonly artifacts: string;
   effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
 }
 
 /** What a policy says about it; a policy that is written in Cedar says nothing. */
-export function minimumLevelOf({ limits }: CompiledPolicy): SandboxLevel {
-  return limits?.minimum_sandbox_level ?? "G2";
+export function demandsOf({ limits }: CompiledPolicy): SandboxDemands {
+  return {
+    minimumLevel: limits?.minimum_sandbox_level ?? "G2",
+    backend: limits?.sandbox_backend ?? "bubblewrap",
+  };
 }
 
 export interface OpenedSession {
@@ -87,7 +90,7 @@ export async function openRunSession(
     policy,
     keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
     recorder,
-    effects: parts.effects(artifacts, connectSandbox(scram, owner, parts.minimumLevel)),
+    effects: parts.effects(artifacts, connectSandbox(scram, owner, parts.demands)),
     clock,
     allowCompatible: options.allowCompatible,
   });

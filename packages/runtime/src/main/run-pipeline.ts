@@ -27,7 +27,7 @@ import { PolicyEngine, parsePolicy } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { type RunRow, RunStopped } from "../runs/index.ts";
 import {
-  minimumLevelOf,
+  demandsOf,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
@@ -134,7 +134,7 @@ async function prepare(
     name: frozen.pipeline.name,
     mode,
     policy: new PolicyEngine(policy),
-    minimumLevel: minimumLevelOf(policy),
+    demands: demandsOf(policy),
     plan: frozen.plan,
     config: configOf(frozen, mode),
     row,

@@ -283,7 +283,9 @@ function stateServices(
       if (report.level === null) return { ...report, capacity: null };
       const { scram } = openDataFolder(home);
       new ScramLatch(scram);
-      return { ...report, capacity: await measureCapacity(scram, environment) };
+      const backends = ["bubblewrap", "container"] as const;
+      const usable = backends.slice(0, report.container.level === null ? 1 : 2);
+      return { ...report, capacity: await measureCapacity(scram, environment, usable) };
     },
   };
 }

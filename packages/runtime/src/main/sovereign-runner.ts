@@ -18,7 +18,7 @@ import { newId, systemEntropy } from "../kernel/index.ts";
 import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
 import { RunStopped } from "../runs/index.ts";
 import {
-  minimumLevelOf,
+  demandsOf,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
@@ -111,7 +111,7 @@ export class SovereignRunner {
       name: batchId,
       mode: "sovereign",
       policy: new PolicyEngine(policy),
-      minimumLevel: minimumLevelOf(policy),
+      demands: demandsOf(policy),
       plan,
       config: { batch_id: batchId, metadata: digestOf(batch.metadata), mode: "sovereign" },
       row: null,

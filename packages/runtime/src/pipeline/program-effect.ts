@@ -12,7 +12,7 @@ import {
 import { z } from "zod";
 import type { Effect, EffectResult, Invocation } from "../kernel/index.ts";
 import { type ArtifactStore, readHarvest } from "../runs/index.ts";
-import type { Mount } from "../sandbox/index.ts";
+import { type Mount, usedOf } from "../sandbox/index.ts";
 import { digestTree } from "./frozen.ts";
 import type { ProgramEnd, ProgramSandbox } from "./ports.ts";
 import { checkProgramOutput } from "./program-output.ts";
@@ -118,8 +118,10 @@ function launch(
       cwd: "/output",
       readOnly: [
         { source: node, target: "/runtime/node" },
-        { source: join(stage, "program"), target: "/program" },
-        ...(inputs.length === 0 ? [] : [{ source: join(stage, "input"), target: "/input" }]),
+        { source: join(stage, "program"), target: "/program", own: true },
+        ...(inputs.length === 0
+          ? []
+          : [{ source: join(stage, "input"), target: "/input", own: true }]),
         ...modules,
       ],
       writable: [{ source: join(stage, "output"), target: "/output" }],
@@ -182,6 +184,7 @@ async function harvest(
     output: {
       summary: canonicalBytes(summary).length > SUMMARY_BYTES_MAX ? null : summary,
       summary_digest: digestOf(summary),
+      ...usedOf(end),
     },
     artifacts,
     usage: {

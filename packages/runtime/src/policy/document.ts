@@ -80,6 +80,8 @@ export const sandboxPolicy = z.strictObject({
       timeout_seconds: z.int().min(1).max(86_400).default(1800),
       /** The weakest sandbox in which a step may run: `sovereign doctor` says which one holds. */
       minimum_sandbox_level: z.enum(["G2", "G3"]).default("G2"),
+      /** What confines commands. One that cannot be used here refuses: no other stands in. */
+      sandbox_backend: z.enum(["bubblewrap", "container"]).default("bubblewrap"),
     })
     .prefault({}),
 });

@@ -8,6 +8,10 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 
+/** Of v1's `cpu.shares`; a process outside any group counts 1024. */
+const SHARES_MIN = "2";
+const SHARES_MAX = "262144";
+
 export interface GroupLimits {
   readonly processes: number;
   readonly memoryBytes: number;
@@ -19,9 +23,12 @@ export interface GroupLimits {
  */
 export class ControlGroups {
   readonly folders: readonly string[];
+  /** The group by which all paths of an installation share the processor; null where none is. */
+  readonly #processor: string | null;
 
-  constructor(folders: readonly string[]) {
+  constructor(folders: readonly string[], processor: string | null = null) {
     this.folders = folders;
+    this.#processor = processor;
   }
 
   /**
@@ -29,12 +36,32 @@ export class ControlGroups {
    * where nothing may be written, as for most ordinary users.
    */
   static root(name: string): ControlGroups {
-    return new ControlGroups(makeIn(hierarchies(), `sovereign-${name}`));
+    const group = `sovereign-${name}`;
+    const [processor = null] = makeIn(hierarchies("cpu"), group);
+    return new ControlGroups(makeIn(hierarchies("pids", "memory", "cgroup2"), group), processor);
   }
 
   /** A group below this one. */
   child(name: string): ControlGroups {
-    return new ControlGroups(makeIn(this.folders, name));
+    return new ControlGroups(makeIn(this.folders, name), this.#processor);
+  }
+
+  /** What a path joins: the groups of its own, and the one that it shares. */
+  get joined(): readonly string[] {
+    return this.#processor === null ? this.folders : [...this.folders, this.#processor];
+  }
+
+  /**
+   * Let the paths have what the processor has to spare, or all of it: to die takes a process time,
+   * and in the lowest class it would wait for everybody else's work.
+   */
+  prefer(dying: boolean): void {
+    const shares = this.#processor === null ? null : join(this.#processor, "cpu.shares");
+    try {
+      if (shares !== null) setIfThere(shares, dying ? SHARES_MAX : SHARES_MIN);
+    } catch {
+      // They die all the same, only later where others keep the processors busy.
+    }
   }
 
   /** Set limits on all that is in the group together. */
@@ -121,6 +148,12 @@ export class ControlGroups {
     for (const folder of this.folders) removeFolder(folder);
   }
 
+  /** Of the root group: remove what the paths shared, too. */
+  removeAll(): void {
+    this.remove();
+    if (this.#processor !== null) removeFolder(this.#processor);
+  }
+
   #killFile(): string | null {
     for (const folder of this.folders) {
       const file = join(folder, "cgroup.kill");
@@ -188,23 +221,26 @@ function setIfThere(file: string, value: string): void {
   if (existsSync(file)) writeFileSync(file, value);
 }
 
-/** The groups that hold us and that matter: of v2, and of v1's pids and memory. */
-function hierarchies(): string[] {
-  const own = new Map<string, string>();
-  for (const line of readOrEmpty("/proc/self/cgroup").split("\n")) {
-    const [, controllers = "", ...path] = line.split(":");
-    own.set(controllers, path.join(":"));
-  }
+/** The groups that hold us, by v1's controller, or `cgroup2` for the hierarchy of v2. */
+function hierarchies(...wanted: readonly string[]): string[] {
+  const own = ownGroups();
   const found: string[] = [];
   for (const line of readOrEmpty("/proc/self/mounts").split("\n")) {
     const [, mount = "", type = "", options = ""] = line.split(" ");
-    const controller = ["pids", "memory"].find((name) => options.split(",").includes(name));
-    if (type === "cgroup2") found.push(join(mount, outermost(own.get("") ?? "/")));
-    if (type === "cgroup" && controller !== undefined) {
-      found.push(join(mount, outermost(own.get(controller) ?? "/")));
-    }
+    const names = type === "cgroup" ? options.split(",") : [type];
+    const name = wanted.find((one) => names.includes(one));
+    if (name !== undefined) found.push(join(mount, outermost(own.get(name) ?? "/")));
   }
   return found;
+}
+
+function ownGroups(): Map<string, string> {
+  const own = new Map<string, string>();
+  for (const line of readOrEmpty("/proc/self/cgroup").split("\n")) {
+    const [, names = "", ...path] = line.split(":");
+    for (const name of names.split(",")) own.set(name || "cgroup2", path.join(":"));
+  }
+  return own;
 }
 
 /** Where we run inside one of our own groups, as a sentinel's engine does, its parent. */

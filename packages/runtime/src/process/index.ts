@@ -1,7 +1,9 @@
 export { ControlGroups, type GroupLimits, groupBelow } from "./control-groups.ts";
 export {
+  firstChildOf,
   identify,
   isAlive,
+  isFiltered,
   killPid,
   killProcess,
   type ProcessFacts,

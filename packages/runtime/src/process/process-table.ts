@@ -64,6 +64,19 @@ export function pidNamespaceOf(pid: number): string | null {
   }
 }
 
+/** A child of a process, its only one or any; null when it has none. */
+export function firstChildOf(pid: number): number | null {
+  const listed = readText(`/proc/${pid}/task/${pid}/children`).trim();
+  if (listed !== "") return Number(listed.split(" ")[0]);
+  // Not every kernel lists them.
+  return sweepProcesses(({ parent }) => parent === pid)[0]?.pid ?? null;
+}
+
+/** Whether a filter of system calls is in force for it; false for a process that is gone. */
+export function isFiltered(pid: number): boolean {
+  return /^Seccomp:\s+2$/m.test(readText(`/proc/${pid}/status`));
+}
+
 /** What a sweep may ask about a process. Each answer is read when it is asked for. */
 export interface ProcessFacts {
   readonly pid: number;

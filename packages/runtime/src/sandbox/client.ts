@@ -2,8 +2,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { errorCatalogue, type ErrorCode, parseFormat, SovereignError } from "@sovereign/core";
 import { z } from "zod";
 import { newId, systemEntropy } from "../kernel/index.ts";
+import { killProcess } from "../process/index.ts";
 import {
-  findOurs,
+  findPath,
   type FrameKind,
   Frames,
   readFrame,
@@ -12,7 +13,7 @@ import {
 } from "../scram/index.ts";
 import { type EngineRequest, sendAll } from "./engine.ts";
 import type { Sandbox } from "./sandbox.ts";
-import type { SandboxLevel, SandboxRequest, SandboxResult } from "./types.ts";
+import type { Mount, SandboxDemands, SandboxRequest, SandboxResult } from "./types.ts";
 
 const DEATH_MS = 10_000;
 const POLL_MS = 20;
@@ -35,6 +36,7 @@ const engineReply = z.discriminatedUnion("t", [
     signal: z.string().nullable(),
     wall_ms: z.number(),
     level: z.enum(["G3", "G2", "G0"]),
+    backend: z.enum(["bubblewrap", "container", "none"]),
   }),
   z.strictObject({
     t: z.literal("failed"),
@@ -52,23 +54,25 @@ const engineReply = z.discriminatedUnion("t", [
 export function connectSandbox(
   link: ScramLink,
   owner: WorkOwner,
-  minimumLevel: SandboxLevel = "G2",
+  { minimumLevel = "G2", backend = "bubblewrap" }: Partial<SandboxDemands> = {},
 ): Sandbox {
-  return { run: (request, signal) => runPath({ link, owner, minimumLevel }, request, signal) };
+  const place = { link, owner, minimumLevel, backend };
+  return { run: (request, signal) => runPath(place, request, signal) };
 }
 
-interface Place {
+interface Place extends SandboxDemands {
   readonly link: ScramLink;
   readonly owner: WorkOwner;
-  readonly minimumLevel: SandboxLevel;
 }
 
 async function runPath(
-  { link, owner, minimumLevel }: Place,
+  { link, owner, minimumLevel, backend }: Place,
   request: SandboxRequest,
   signal: AbortSignal,
 ): Promise<SandboxResult> {
-  const socket = await unlessAborted(link.connectEngine(), signal);
+  const socket = await unlessAborted(link.connectEngine(), signal).catch((error: unknown) => {
+    throw trippedFor(link, owner) ?? error;
+  });
   if (socket === null) throw await whyLost(link, owner, null);
   const streams: Record<FrameKind, Buffer[]> = { json: [], in: [], out: [], err: [] };
   let size = 0;
@@ -96,6 +100,7 @@ async function runPath(
     frames.sendJson({
       ...asked(link, owner, pathId, request),
       minimum_level: minimumLevel,
+      backend,
       stdin_bytes: stdin.length,
     });
     await sendAll(frames, "in", stdin);
@@ -109,9 +114,7 @@ async function runPath(
   if (last === undefined) throw await whyLost(link, owner, pathId);
   const reply = parseFormat(engineReply, readFrame(last), "engine reply");
   if (reply.t === "failed") {
-    const gate = link.preflight(owner);
-    if (!gate.armed) throw new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
-    throw new SovereignError(reply.code, reply.message);
+    throw trippedFor(link, owner) ?? new SovereignError(reply.code, reply.message);
   }
   return {
     ended: reply.ended,
@@ -119,6 +122,7 @@ async function runPath(
     signal: reply.signal,
     wallMs: reply.wall_ms,
     level: reply.level,
+    backend: reply.backend,
     stdout: Buffer.concat(streams.out),
     stderr: Buffer.concat(streams.err),
   };
@@ -129,7 +133,7 @@ function asked(
   owner: WorkOwner,
   pathId: string,
   request: SandboxRequest,
-): Omit<EngineRequest, "stdin_bytes" | "minimum_level"> {
+): Omit<EngineRequest, "stdin_bytes" | "minimum_level" | "backend"> {
   const { argv, cwd, env, readOnly, writable, limits } = request;
   return {
     path_id: pathId,
@@ -139,8 +143,8 @@ function asked(
     argv: [...argv],
     cwd,
     env: { ...env },
-    read_only: readOnly.map((mount) => ({ ...mount })),
-    writable: writable.map((mount) => ({ ...mount })),
+    read_only: readOnly.map(mountOf),
+    writable: writable.map(mountOf),
     limits: {
       wall_ms: limits.wallMs,
       cpu_seconds: limits.cpuSeconds,
@@ -150,6 +154,10 @@ function asked(
       file_bytes: limits.fileBytes,
     },
   };
+}
+
+function mountOf({ source, target, own = false }: Mount): EngineRequest["writable"][number] {
+  return { source, target, own };
 }
 
 /** An engine that never gets ready must not hold a cancel up. */
@@ -178,20 +186,33 @@ async function whyLost(
   try {
     if (pathId !== null) await link.request({ t: "kill", path_id: pathId });
   } catch {
-    await sweptDead(link.name);
+    if (pathId !== null) await sweptDead(link.name, pathId);
   }
-  const gate = link.preflight(owner);
-  if (!gate.armed) return new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
-  return new SovereignError(
-    "ERR_SANDBOX_ENGINE_LOST",
-    "The path was ended before it could say how. What it started is dead; it may be tried again.",
+  return (
+    trippedFor(link, owner) ??
+    new SovereignError(
+      "ERR_SANDBOX_ENGINE_LOST",
+      "The path was ended before it could say how. What it started is dead; it may be tried again.",
+    )
   );
 }
 
-/** Without a sentinel the kernel kills what it owned; we look ourselves until it has. */
-async function sweptDead(name: string): Promise<void> {
+/** That the switch is why; null where it is armed. */
+function trippedFor(link: ScramLink, owner: WorkOwner): SovereignError | null {
+  const gate = link.preflight(owner);
+  if (gate.armed) return null;
+  return new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
+}
+
+/**
+ * Without a sentinel the kernel kills what it owned. What was still being set up it may not own yet:
+ * we kill that ourselves, of our own path alone, for a next sentinel may have paths already.
+ */
+async function sweptDead(name: string, pathId: string): Promise<void> {
   for (let waited = 0; waited < DEATH_MS; waited += POLL_MS) {
-    if (findOurs({ name, paths: [], everything: true }).length === 0) return;
+    const left = findPath(name, pathId);
+    if (left.length === 0) return;
+    for (const one of left) killProcess(one);
     await sleep(POLL_MS);
   }
   throw new SovereignError(

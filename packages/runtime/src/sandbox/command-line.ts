@@ -1,7 +1,8 @@
-import { lstatSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { isAbsolute, normalize } from "node:path";
+import { dirname, isAbsolute, normalize } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { INSIDE } from "./path-user.ts";
 import type { Mount, SandboxRequest } from "./types.ts";
 
 /** Descriptors that the launch uses. The payload has 0, 1 and 2 alone. */
@@ -10,11 +11,12 @@ export const ARGS_FD = 4;
 export const GATE_FD = 5;
 export const SECCOMP_FD = 6;
 export const READY_FD = 7;
+export const USER_FD = 8;
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
-const TMP_BYTES = 256 * 1024 * 1024;
-const SHM_BYTES = 16 * 1024 * 1024;
+export const TMP_BYTES = 256 * 1024 * 1024;
+export const SHM_BYTES = 16 * 1024 * 1024;
 
 /** Refuses what could not be passed on exactly, or would open too much. */
 export function checkRequest(request: SandboxRequest): SandboxRequest {
@@ -35,7 +37,7 @@ export function checkRequest(request: SandboxRequest): SandboxRequest {
   };
 }
 
-function checkMount({ source, target }: Mount): Mount {
+function checkMount({ source, target, own = false }: Mount): Mount {
   if (!isAbsolute(source) || source.includes("\0")) throw refused(`an absolute source: ${source}`);
   const plain = isAbsolute(target) && normalize(target) === target && !target.includes("\0");
   if (!plain || target === "/") throw refused(`an absolute, plain target: ${target}`);
@@ -44,7 +46,7 @@ function checkMount({ source, target }: Mount): Mount {
   if (real === "/" || real === home || home.startsWith(`${real}/`)) {
     throw refused(`a source narrower than ${real}`);
   }
-  return { source: real, target };
+  return { source: real, target, own };
 }
 
 function resolveSource(source: string): string {
@@ -58,62 +60,119 @@ function resolveSource(source: string): string {
   throw refused(`a source that is a file or folder: ${source}`);
 }
 
-/** The arguments of bubblewrap, passed through a descriptor so that no process list shows them. */
-export function bubblewrapArguments(request: SandboxRequest): string[] {
+/**
+ * The arguments of bubblewrap, passed through a descriptor so that no process list shows them.
+ * @param drop set up as root, for a gate that then becomes somebody else
+ */
+export function bubblewrapArguments(request: SandboxRequest, drop: boolean): string[] {
   return [
-    ...["--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"],
+    ...["--unshare-user", "--cap-drop", "ALL", ...(drop ? AS_ROOT : AS_OURSELVES)],
     ...["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try"],
-    ...["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "sovereign"],
+    ...["--die-with-parent", "--new-session", "--hostname", "sovereign"],
     ...["--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/home/agent"],
     ...["--setenv", "TMPDIR", "/tmp", "--setenv", "LANG", "C.UTF-8"],
     ...Object.entries(request.env).flatMap(([key, value]) => ["--setenv", key, value]),
     ...systemMounts(),
     ...["--proc", "/proc", "--dev", "/dev"],
-    ...["--size", String(SHM_BYTES), "--tmpfs", "/dev/shm"],
+    ...["--size", String(SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm"],
     ...["--size", String(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"],
-    ...["--size", String(TMP_BYTES), "--perms", "0700", "--tmpfs", "/home/agent"],
-    ...mountsOf(request),
-    ...["--chdir", request.cwd, "--remount-ro", "/dev", "--remount-ro", "/"],
+    ...["--size", String(TMP_BYTES), "--perms", "0777", "--tmpfs", "/home/agent"],
+    ...mountsInOrder(request).flatMap((one) => bind(one.readOnly ? "--ro-bind" : "--bind", one)),
+    // Who sets up as root may not enter what is somebody else's: there the gate changes folder.
+    ...["--chdir", drop ? "/" : request.cwd, "--remount-ro", "/dev", "--remount-ro", "/"],
   ];
 }
+
+/** With its parents, which bubblewrap itself would make for its own user's eyes alone. */
+function bind(kind: string, { source, target }: Mount): string[] {
+  const names = dirname(target).split("/").slice(1);
+  const parents = names.map((_, index) => `/${names.slice(0, index + 1).join("/")}`);
+  const made = parents.filter((path) => path !== "/");
+  return [...made.flatMap((path) => ["--perms", "0755", "--dir", path]), kind, source, target];
+}
+
+const AS_OURSELVES = ["--uid", String(INSIDE), "--gid", String(INSIDE), "--disable-userns"];
+/** The filter of system calls refuses further user namespaces; bubblewrap's own way needs its map. */
+const AS_ROOT = [
+  ...["--uid", "0", "--gid", "0", "--userns-block-fd", String(USER_FD)],
+  ...["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"].flatMap((name) => ["--cap-add", name]),
+];
 
 /** Outer mounts first, so that each lies on what it covers: what is read-only in a writable one too. */
-function mountsOf({ readOnly, writable }: SandboxRequest): string[] {
+export function mountsInOrder({
+  readOnly,
+  writable,
+}: SandboxRequest): (Mount & { readonly readOnly: boolean })[] {
   const mounts = [
-    ...readOnly.map((one) => ({ ...one, flag: "--ro-bind" })),
-    ...writable.map((one) => ({ ...one, flag: "--bind" })),
+    ...readOnly.map((one) => ({ ...one, readOnly: true })),
+    ...writable.map((one) => ({ ...one, readOnly: false })),
   ];
   const depth = (target: string): number => target.split("/").length;
-  mounts.sort((one, other) => depth(one.target) - depth(other.target));
-  return mounts.flatMap(({ flag, source, target }) => [flag, source, target]);
+  return mounts.sort((one, other) => depth(one.target) - depth(other.target));
 }
 
-/** The system's programs and libraries, read-only; nothing else of the host is there. */
-function systemMounts(): string[] {
-  const mounts = ["--ro-bind", "/usr", "/usr"];
+export interface SystemFolders {
+  /** Names in the root that are links to the folder of that name in /usr. */
+  readonly links: readonly string[];
+  readonly folders: readonly string[];
+  /** Which a system may lack. */
+  readonly optional: readonly string[];
+}
+
+/** The system's programs and libraries; nothing else of the host is seen inside. */
+export function systemFolders(): SystemFolders {
+  const links: string[] = [];
+  const folders = ["/usr"];
   for (const name of ["bin", "sbin", "lib", "lib64", "lib32", "libx32"]) {
-    const path = `/${name}`;
-    const found = lstatSync(path, { throwIfNoEntry: false });
-    if (found?.isSymbolicLink() === true) mounts.push("--symlink", `usr/${name}`, path);
-    else if (found?.isDirectory() === true) mounts.push("--ro-bind", path, path);
+    const found = lstatSync(`/${name}`, { throwIfNoEntry: false });
+    if (found?.isSymbolicLink() === true) links.push(name);
+    else if (found?.isDirectory() === true) folders.push(`/${name}`);
   }
-  for (const name of ["ld.so.cache", "ssl", "ca-certificates", "alternatives"]) {
-    mounts.push("--ro-bind-try", `/etc/${name}`, `/etc/${name}`);
-  }
-  return mounts;
+  const optional = ["ld.so.cache", "ssl", "ca-certificates", "alternatives"];
+  return {
+    links,
+    folders,
+    optional: optional.map((name) => `/etc/${name}`).filter((path) => existsSync(path)),
+  };
+}
+
+function systemMounts(): string[] {
+  const { links, folders, optional } = systemFolders();
+  return [
+    ...folders.flatMap((path) => ["--ro-bind", path, path]),
+    ...["--perms", "0755", "--dir", "/etc"],
+    ...optional.flatMap((path) => ["--ro-bind", path, path]),
+    ...links.flatMap((name) => ["--symlink", `usr/${name}`, `/${name}`]),
+  ];
 }
 
 /**
- * Closes what Node let through, joins the control groups, then becomes bubblewrap. For bash: other
- * shells cannot close a descriptor above 9. Limits that would hinder bubblewrap itself are set by
- * the gate instead, inside.
+ * How every path begins: closes what Node let through, joins the control groups, and gives the folders
+ * that are its own to the user that the path will be (none where we are not root). For bash:
+ * other shells cannot close a descriptor above 9. Its words are those of `openingWords`.
  */
-export const LAUNCH_SCRIPT = `groups=$1; files=$2; gate=$3; shift 3
+export const OPENING_SCRIPT = `groups=$1; user=$2; shift 2
 for path in /proc/self/fd/*; do
-  fd=\${path##*/}; [ "$fd" -le ${READY_FD} ] || eval "exec $fd<&-"
+  fd=\${path##*/}; [ "$fd" -le ${USER_FD} ] || eval "exec $fd<&-"
 done
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
-exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \
+while [ "$1" != -- ]; do
+  [ -z "$user" ] || chown -RhP --from=0 "$user:$user" "$1" || exit 126; shift
+done; shift`;
+
+export function openingWords(
+  { readOnly, writable }: SandboxRequest,
+  groups: readonly string[],
+  user: number | null,
+): string[] {
+  const given = [...writable, ...readOnly.filter(({ own }) => own === true)];
+  return [groups.join(" "), String(user ?? ""), ...given.map(({ source }) => source), "--"];
+}
+
+/** Then it becomes bubblewrap. Limits that would hinder bubblewrap itself are set by the gate instead, inside. */
+export const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
+files=$1; gate=$2; shift 2
+exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
   bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
 
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */
@@ -126,16 +185,23 @@ for path in /proc/self/fd/*; do
 done
 exec "$@"`;
 
+const BECOME_NOBODY = `setpriv --reuid=${INSIDE} --regid=${INSIDE} --clear-groups --inh-caps=-all --bounding-set=-all env --chdir="$cd"`;
+
 /**
- * Says that all is set up, the death with its parent too: who lets it go earlier could lose it in
- * between. Then it waits for the word; end of file means that nobody will say it, and the payload never runs. */
-export function gateScript(limits: SandboxRequest["limits"], perUserProcesses: boolean): string {
+ * Says that it waits, and waits for the word; end of file means that nobody will say it, and the
+ * payload never runs.
+ */
+export function gateScript(
+  limits: SandboxRequest["limits"],
+  { perUserProcesses, drop }: { readonly perUserProcesses: boolean; readonly drop: boolean },
+): string {
   const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
   const { memoryBytes, cpuSeconds } = limits;
   return `echo ready >&${READY_FD}; exec ${READY_FD}>&-
 IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
-exec ${GATE_FD}<&-
-exec prlimit ${processes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
+exec ${GATE_FD}<&- ${USER_FD}<&-
+cd=$1; shift
+exec ${drop ? BECOME_NOBODY : ""} prlimit ${processes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
 }
 
 function refused(expected: string): SovereignError {

@@ -16,7 +16,11 @@ import type { SandboxLevel, SandboxRequest, SandboxResult, StartedPath } from ".
 const FRAME_BYTES = 1024 * 1024;
 const STDIN_BYTES_MAX = 256 * 1024 * 1024;
 
-const mount = z.strictObject({ source: z.string().max(4096), target: z.string().max(4096) });
+const mount = z.strictObject({
+  source: z.string().max(4096),
+  target: z.string().max(4096),
+  own: z.boolean(),
+});
 const positive = z.int().min(1);
 
 /** What a control asks the engine to run. Standard input follows in frames of its own. */
@@ -26,6 +30,7 @@ const engineRequest = z.strictObject({
   tenant_id: fields.name,
   run_id: fields.runId,
   minimum_level: z.enum(["G0", "G2", "G3"]),
+  backend: z.enum(["bubblewrap", "container"]),
   stdin_bytes: fields.count.max(STDIN_BYTES_MAX),
   argv: z.array(z.string()),
   cwd: z.string(),
@@ -124,12 +129,15 @@ export class Engine {
     const sandbox = createSandbox({
       name,
       pathId,
+      owner: request,
       minimumLevel: stricterOf(minimumLevel, request.minimum_level),
+      backend: request.backend,
       onStarted: (path) => this.#register(request, path),
+      onOutput: (stream, bytes) => (frames.send(stream, bytes) ? null : drained(frames)),
     });
     try {
       if (signal.aborted) return;
-      await reply(frames, await sandbox.run(sandboxRequest(request, stdin), signal));
+      reply(frames, await sandbox.run(sandboxRequest(request, stdin), signal));
     } catch (error) {
       const code = isSovereignError(error) ? error.code : "ERR_SANDBOX_UNAVAILABLE";
       const message = error instanceof Error ? error.message : "unknown failure";
@@ -208,10 +216,8 @@ function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxReque
   };
 }
 
-async function reply(frames: Frames, result: SandboxResult): Promise<void> {
-  const { stdout, stderr, ended, exitCode, signal, wallMs, level } = result;
-  await sendAll(frames, "out", stdout);
-  await sendAll(frames, "err", stderr);
+function reply(frames: Frames, result: SandboxResult): void {
+  const { ended, exitCode, signal, wallMs, level, backend } = result;
   const told: JsonValue = {
     t: "ended",
     ended,
@@ -219,26 +225,27 @@ async function reply(frames: Frames, result: SandboxResult): Promise<void> {
     signal,
     wall_ms: wallMs,
     level,
+    backend,
   };
   frames.sendJson(told);
 }
 
 /** In pieces, each waiting until the other side has taken the one before. */
-export async function sendAll(
-  frames: Frames,
-  kind: "in" | "out" | "err",
-  bytes: Uint8Array,
-): Promise<void> {
+export async function sendAll(frames: Frames, kind: "in", bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
-    if (frames.send(kind, bytes.subarray(at, at + FRAME_BYTES))) continue;
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        frames.socket.off("drain", done);
-        frames.socket.off("close", done);
-        resolve();
-      };
-      frames.socket.on("drain", done);
-      frames.socket.on("close", done);
-    });
+    if (!frames.send(kind, bytes.subarray(at, at + FRAME_BYTES))) await drained(frames);
   }
+}
+
+/** Until the other side has taken what was sent, or is gone. */
+function drained(frames: Frames): Promise<void> {
+  return new Promise<void>((resolve) => {
+    const done = (): void => {
+      frames.socket.off("drain", done);
+      frames.socket.off("close", done);
+      resolve();
+    };
+    frames.socket.on("drain", done);
+    frames.socket.on("close", done);
+  });
 }

@@ -3,8 +3,11 @@ export { connectSandbox } from "./client.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
 export { createSandbox, type Sandbox } from "./sandbox.ts";
 export { seccompFilter } from "./seccomp.ts";
+export { usedOf } from "./types.ts";
 export type {
   Mount,
+  SandboxBackend,
+  SandboxDemands,
   SandboxEnding,
   SandboxLevel,
   SandboxLimits,

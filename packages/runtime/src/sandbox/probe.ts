@@ -1,8 +1,9 @@
 import { existsSync, readlinkSync } from "node:fs";
 import { isSovereignError } from "@sovereign/core";
 import { ControlGroups } from "../process/index.ts";
-import { bubblewrapInstalled, createSandbox } from "./sandbox.ts";
-import type { SandboxLevel, SandboxLimits, SandboxResult } from "./types.ts";
+import { createSandbox, launcherOf } from "./sandbox.ts";
+import { SYSTEM_PATH } from "./launcher.ts";
+import type { SandboxDemands, SandboxLevel, SandboxLimits, SandboxResult } from "./types.ts";
 
 export interface SandboxCheck {
   readonly name: string;
@@ -12,11 +13,19 @@ export interface SandboxCheck {
   readonly advice: string | null;
 }
 
-export interface SandboxReport {
-  /** The level really in force; null when nothing can run. */
+/** One back end, tried. */
+export interface BackendReport {
+  /** The level really in force; null when nothing can run in it. */
   readonly level: SandboxLevel | null;
   readonly checks: readonly SandboxCheck[];
 }
+
+/** The default back end's, the machine's, and the one that a policy may ask for instead. */
+export interface SandboxReport extends BackendReport {
+  readonly container: BackendReport;
+}
+
+type Backend = SandboxDemands["backend"];
 
 const LIMITS: SandboxLimits = {
   wallMs: 10_000,
@@ -29,54 +38,84 @@ const LIMITS: SandboxLimits = {
 
 const NAMESPACES = ["user", "pid", "mnt", "ipc", "uts", "net"];
 
-/** Try the sandbox with real commands, and say what really holds. */
+/** Try each back end with real commands, and say what really holds. */
 export async function probeSandbox(): Promise<SandboxReport> {
-  const installed = bubblewrapInstalled();
-  const detail = installed ? "installed" : "missing";
-  const checks: SandboxCheck[] = [check("bubblewrap", installed, detail, ADVICE.bubblewrap)];
-  if (!installed) return { level: null, checks };
+  const { level, checks, user } = await tryBackend("bubblewrap");
+  const { user: contained, ...container } = await tryBackend("container");
+  if (container.level !== null) container.checks.push(userCheck(contained));
+  return {
+    level,
+    checks: level === null ? checks : [...checks, ...kernelChecks(level, user)],
+    container,
+  };
+}
+
+interface Trial {
+  readonly level: SandboxLevel | null;
+  readonly checks: SandboxCheck[];
+  /** Who commands are outside; 0 when in doubt. */
+  readonly user: number;
+}
+
+async function tryBackend(backend: Backend): Promise<Trial> {
+  const launcher = launcherOf(backend);
+  const { program } = launcher;
+  const absent = launcher.missing(SYSTEM_PATH);
+  const name = backend === program ? program : `${backend} (${program})`;
+  const checks = [
+    check(name, absent === null, absent === null ? "installed" : "missing", absent ?? ""),
+  ];
+  if (absent !== null) return { level: null, checks, user: 0 };
   try {
-    const result = await trial(SCRIPT);
+    const result = await trial(backend, SCRIPT);
     checks.push(...confinementChecks(result));
-    checks.push(processCheck(await trial(FORKS)));
+    checks.push(processCheck(await trial(backend, FORKS)));
     const held = checks.every(({ ok }) => ok);
-    checks.push(...kernelChecks(result));
-    return { level: held ? result.level : null, checks };
+    // From inside, nested namespaces hide who an ordinary user is: it is ourselves.
+    const own = process.getuid?.() ?? 0;
+    const user = own > 0 ? own : outsideUser(Buffer.from(result.stdout).toString("utf8"));
+    return { level: held ? result.level : null, checks, user };
   } catch (error) {
     if (!isSovereignError(error)) throw error;
     checks.push(check("start", false, error.message, ADVICE.start));
-    return { level: null, checks };
+    return { level: null, checks, user: 0 };
   }
 }
 
 const ADVICE = {
-  bubblewrap: "Nothing runs without it. Type: sudo apt-get install bubblewrap",
   start:
-    "Nothing runs. In a container allow user namespaces; on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-  confinement: "Nothing runs: the sandbox does not hold. Look for another bwrap in PATH.",
+    "Nothing runs in it. In a container allow user namespaces; on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+  confinement: "Nothing runs: the sandbox does not hold. Look for another bwrap or crun in PATH.",
   group:
     "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
   memory:
     "Costs: memory is limited for each process, not for a path together. Mount the memory controller, or have it delegated.",
+  user: "Costs: who gets out of a sandbox is root here. Start us as an ordinary user, or as root of the machine itself.",
   watchdog:
     "Costs: a hung sentinel is noticed by its controls alone. Set scram.hardware_watchdog in config.yaml where there is a /dev/watchdog.",
 } as const;
 
 const SCRIPT = `for n in ${NAMESPACES.join(" ")}; do readlink /proc/self/ns/$n; done
 touch /usr/x 2>/dev/null && echo writable
-grep -E '^(Seccomp|NoNewPrivs):' /proc/self/status; chrt -p $$ 2>/dev/null`;
+grep -E '^(Seccomp|NoNewPrivs|Uid):' /proc/self/status; sed 's/^/map /' /proc/self/uid_map; chrt -p $$ 2>/dev/null`;
 
 function check(name: string, ok: boolean, detail: string, advice: string): SandboxCheck {
   return { name, ok, detail, advice: ok ? null : advice };
 }
 
+function userCheck(user: number): SandboxCheck {
+  const found = user > 0 ? `commands run as user ${user}` : "commands run as the root that we are";
+  return check("not root outside", user > 0, found, ADVICE.user);
+}
+
 /** What the machine gives beyond what must be there. */
-function kernelChecks(result: SandboxResult): SandboxCheck[] {
-  const group = result.level === "G3";
+function kernelChecks(level: SandboxLevel, user: number): SandboxCheck[] {
+  const group = level === "G3";
   const groups = ControlGroups.root("standalone");
   const memory = groups.limitsMemory;
   const watchdog = existsSync("/dev/watchdog");
   return [
+    userCheck(user),
     check(
       "control group kill",
       group,
@@ -98,10 +137,20 @@ function kernelChecks(result: SandboxResult): SandboxCheck[] {
   ];
 }
 
+/** Who the payload is outside its namespace, from its status and its map; 0 when in doubt. */
+function outsideUser(text: string): number {
+  const inside = Number(/^Uid:\s+(\d+)/m.exec(text)?.[1] ?? Number.NaN);
+  for (const [, from, to, count] of text.matchAll(/^map +(\d+) +(\d+) +(\d+)$/gm)) {
+    const offset = inside - Number(from);
+    if (offset >= 0 && offset < Number(count)) return Number(to) + offset;
+  }
+  return 0;
+}
+
 const FORKS = "i=0; while [ $i -lt 30 ]; do sleep 1 & i=$((i+1)); done; jobs -p | wc -l; wait";
 
-function trial(script: string): Promise<SandboxResult> {
-  return createSandbox().run(
+function trial(backend: Backend, script: string): Promise<SandboxResult> {
+  return createSandbox({ backend }).run(
     {
       argv: ["/bin/sh", "-c", script],
       cwd: "/tmp",

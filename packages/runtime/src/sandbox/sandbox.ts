@@ -1,8 +1,7 @@
 import type { ChildProcess, StdioOptions } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import type { Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
 import {
@@ -13,23 +12,24 @@ import {
   killProcess,
   launchRaw,
   type ProcessIdentity,
-  pidNamespaceOf,
 } from "../process/index.ts";
-import { MARKER_VARIABLE } from "../scram/index.ts";
+import { MARKER_VARIABLE, type WorkOwner } from "../scram/index.ts";
+import { bare, bubblewrap } from "./bubblewrap.ts";
 import {
   ARGS_FD,
-  BARE_SCRIPT,
-  bubblewrapArguments,
   checkRequest,
   GATE_FD,
-  gateScript,
   INFO_FD,
-  LAUNCH_SCRIPT,
   READY_FD,
   SECCOMP_FD,
+  USER_FD,
 } from "./command-line.ts";
-import { seccompFilter } from "./seccomp.ts";
+import { container } from "./container.ts";
+import { type Launcher, type LaunchParts, type LaunchPipe, SYSTEM_PATH } from "./launcher.ts";
+import { checkReadable, mustDropRoot, pathUserOf } from "./path-user.ts";
 import type {
+  SandboxBackend,
+  SandboxDemands,
   SandboxEnding,
   SandboxLevel,
   SandboxOptions,
@@ -37,13 +37,13 @@ import type {
   SandboxResult,
 } from "./types.ts";
 
-const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** How long a killed path may take to be gone before we say that it is not. */
 const DEATH_MS = 5000;
 /** From the weakest up. */
 export const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
 /** The name of control groups for paths that no sentinel knows, such as the doctor's trials. */
 const STANDALONE = "standalone";
+const NOBODYS: WorkOwner = { tenant_id: STANDALONE, run_id: STANDALONE };
 /** Where the kernel does not limit the number of processes, they are counted this often. */
 const WATCH_MS = 25;
 
@@ -62,28 +62,37 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
   return {
     run: async (request, signal) => {
       const checked = checkRequest(request);
-      const bare = !bubblewrapInstalled(options.searchPath);
       const { minimumLevel = "G2" } = options;
-      if (bare && minimumLevel !== "G0") throw missing();
-      const path = new SandboxedPath(checked, options, bare);
+      const launcher = launcherFor(options, minimumLevel);
+      const path = new SandboxedPath(checked, options, launcher);
       if (LEVELS.indexOf(path.level) < LEVELS.indexOf(minimumLevel)) {
         path.discard();
-        throw unavailable(`level ${path.level} holds, ${minimumLevel} is asked for`);
+        throw unavailable(launcher, `level ${path.level} holds, ${minimumLevel} is asked for`);
       }
       return path.run(signal);
     },
   };
 }
 
-export function bubblewrapInstalled(searchPath = PATH): boolean {
-  return searchPath.split(":").some((folder) => existsSync(`${folder}/bwrap`));
+export function launcherOf(backend: SandboxDemands["backend"]): Launcher {
+  return backend === "container" ? container : bubblewrap;
+}
+
+/** What is asked for, or nothing: no back end stands in for the other one. */
+function launcherFor(options: SandboxOptions, minimumLevel: SandboxLevel): Launcher {
+  const launcher = launcherOf(options.backend ?? "bubblewrap");
+  const missing = launcher.missing(options.searchPath ?? SYSTEM_PATH);
+  if (missing === null) return launcher;
+  if (options.backend !== "container" && minimumLevel === "G0") return bare;
+  throw new SovereignError("ERR_SANDBOX_UNAVAILABLE", missing, { backend: launcher.backend });
 }
 
 /** One command on its way: launched, let go, ended, verified dead. */
 class SandboxedPath {
   readonly #request: SandboxRequest;
   readonly #options: SandboxOptions;
-  readonly #bare: boolean;
+  readonly #launcher: Launcher;
+  readonly #parts: LaunchParts;
   readonly #groups: ControlGroups;
   readonly #pathId: string;
   #child: ChildProcess | null = null;
@@ -95,23 +104,40 @@ class SandboxedPath {
   #outer: ProcessIdentity | null = null;
   #inner: ProcessIdentity | null = null;
   #ending: SandboxEnding | null = null;
+  /** Why it could not be set up, as far as we know it ourselves. */
+  #trouble = "";
   #output = 0;
 
-  constructor(request: SandboxRequest, options: SandboxOptions, bare: boolean) {
+  constructor(request: SandboxRequest, options: SandboxOptions, launcher: Launcher) {
     this.#request = request;
     this.#options = options;
-    this.#bare = bare;
+    this.#launcher = launcher;
+    const drop = launcher.backend !== "none" && mustDropRoot();
+    const user = drop ? pathUserOf(options.owner ?? NOBODYS) : null;
+    if (user !== null) checkReadable(request.readOnly, user);
     const { processes, memoryBytes } = request.limits;
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
-    // bubblewrap and the gate are three of the group's processes before the payload starts.
-    this.#groups = ControlGroups.root(options.name ?? STANDALONE)
+    const name = options.name ?? STANDALONE;
+    this.#groups = ControlGroups.root(name)
       .child(this.#pathId)
-      .limit({ processes: processes + 3, memoryBytes });
+      .limit({ processes: processes + launcher.processes, memoryBytes });
+    this.#parts = {
+      request,
+      groups: this.#groups.joined,
+      marker: { [MARKER_VARIABLE]: `${name}/${this.#pathId}` },
+      user,
+      perUserProcesses:
+        !this.#groups.limitsProcesses && (user !== null || process.getuid?.() !== 0),
+    };
+  }
+
+  get backend(): SandboxBackend {
+    return this.#launcher.backend;
   }
 
   get level(): SandboxLevel {
-    if (this.#bare) return "G0";
+    if (this.backend === "none") return "G0";
     return this.#groups.killable ? "G3" : "G2";
   }
 
@@ -144,26 +170,17 @@ class SandboxedPath {
   }
 
   #launch(): ChildProcess {
-    const { argv, limits, env } = this.#request;
-    const marker = { [MARKER_VARIABLE]: `${this.#options.name ?? STANDALONE}/${this.#pathId}` };
+    const { script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
+    const stdio: StdioOptions = Array.from({ length: USER_FD + 1 }, () => "pipe");
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
-    const bash = { command: "/bin/bash", args: ["--norc", "--noprofile", "-c"] };
-    const stdio: StdioOptions = ["pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe", "pipe"];
-    const groups = this.#groups.folders.join(" ");
-    if (this.#bare) {
-      const args = [...bash.args, BARE_SCRIPT, "sh", groups, ...argv];
-      return launchRaw({ ...bash, args, env: { PATH, ...env, ...marker }, stdio });
-    }
-    const perUser = !this.#groups.limitsProcesses && process.getuid?.() !== 0;
-    const gate = gateScript(limits, perUser);
-    const words = [groups, String(limits.fileBytes), gate, ...argv];
-    return launchRaw({
-      ...bash,
-      args: [...bash.args, LAUNCH_SCRIPT, "sh", ...words],
-      // bubblewrap's own environment can be read by the payload: no secret is in it.
-      env: { PATH, ...marker },
-      stdio,
-    });
+    const args = ["--norc", "--noprofile", "-c", script, "sh", ...words];
+    const child = launchRaw({ command: "/bin/bash", args, env, stdio });
+    const pipes = child.stdio as unknown as LaunchPipe[];
+    for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
+    child.stdin?.on("error", ignoreBrokenPipe);
+    pipes[ARGS_FD]?.end(settings);
+    pipes[SECCOMP_FD]?.end(filter);
+    return child;
   }
 
   async #collect(child: ChildProcess, started: number): Promise<SandboxResult> {
@@ -175,28 +192,26 @@ class SandboxedPath {
         });
       },
     );
-    const stdout = this.#gather(child.stdout);
-    const stderr = this.#gather(child.stderr);
+    const stdout = this.#gather("out", child.stdout);
+    const stderr = this.#gather("err", child.stderr);
     const opened = this.#open(child);
     const end = await Promise.race([closed, opened.then(() => closed), this.#stuck.promise]);
     await this.#verifyDead();
     const wallMs = performance.now() - started;
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
     if (!this.#released && this.#ending === null) {
-      throw unavailable(streams.stderr.toString("utf8").trim().slice(-300));
+      const said = streams.stderr.toString("utf8").trim().slice(-300);
+      throw unavailable(this.#launcher, `${this.#trouble}${said}`);
     }
-    return { ...this.#classify(end), ...streams, wallMs, level: this.level };
+    return { ...this.#classify(end), ...streams, wallMs, level: this.level, backend: this.backend };
   }
 
   /** Set the path up behind its gate, ask whoever must know of it, then say go. */
   async #open(child: ChildProcess): Promise<void> {
-    const pipes = child.stdio as unknown as (Readable & Writable)[];
-    for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
-    child.stdin?.on("error", ignoreBrokenPipe);
-    const gate = pipes[GATE_FD] as Writable;
+    const pipes = child.stdio as unknown as LaunchPipe[];
+    const gate = pipes[GATE_FD] as LaunchPipe;
     this.#outer = identify(child.pid ?? -1);
-    const confined = this.#bare || (await this.#confine(pipes));
-    const ready = confined && (await isReady(pipes[READY_FD] as Readable));
+    const ready = await this.#setUp(pipes);
     if (this.#outer === null || !ready || this.#ending !== null) {
       gate.end();
       return;
@@ -213,32 +228,63 @@ class SandboxedPath {
     child.stdin?.end(this.#request.stdin ?? "");
   }
 
+  /** Until the gate waits, in a namespace that is complete. */
+  async #setUp(pipes: readonly LaunchPipe[]): Promise<boolean> {
+    const confined = await this.#confine(pipes);
+    return confined && (await isReady(pipes[READY_FD] as LaunchPipe)) && (await this.#isSealed());
+  }
+
+  /** INVARIANT: no payload runs whose namespace would outlive its launcher. */
+  async #isSealed(): Promise<boolean> {
+    const inner = this.#inner;
+    if (inner === null) return this.backend === "none";
+    while (!this.#launcher.isSealed(inner)) {
+      if (!isAlive(inner)) return false;
+      await sleep(1);
+    }
+    return true;
+  }
+
+  /** Learn who its first process is, and who that becomes outside. */
+  async #confine(pipes: readonly LaunchPipe[]): Promise<boolean> {
+    try {
+      const confined = await this.#launcher.confined(pipes[INFO_FD] as LaunchPipe);
+      this.#inner = confined?.inner ?? null;
+      if (this.#inner !== null) this.#launcher.mapUser(this.#inner, this.#parts.user);
+      return confined !== null;
+    } catch (error) {
+      this.#trouble = `a user of its own: ${error instanceof Error ? error.message : "unknown"}`;
+      return false;
+    } finally {
+      pipes[USER_FD]?.end("go");
+    }
+  }
+
   async #announce(outer: ProcessIdentity): Promise<void> {
     await this.#options.onStarted?.({
       pathId: this.#pathId,
       outer,
       inner: this.#inner,
-      pidNamespace: this.#inner === null ? null : pidNamespaceOf(this.#inner.pid),
+      pidNamespace: this.#inner === null ? null : this.#launcher.pidNamespace(this.#inner),
       groups: this.#groups.folders,
     });
   }
 
-  /** Give bubblewrap its arguments and its filter, and learn who its first process is. */
-  async #confine(pipes: readonly (Readable & Writable)[]): Promise<boolean> {
-    const words = bubblewrapArguments(this.#request).map((word) => `${word}\0`);
-    pipes[ARGS_FD]?.end(words.join(""));
-    pipes[SECCOMP_FD]?.end(seccompFilter());
-    const pid = await readInnerPid(pipes[INFO_FD] as Readable);
-    this.#inner = pid === null ? null : identify(pid);
-    return this.#inner !== null;
-  }
-
-  #gather(stream: Readable | null): Buffer[] {
+  /** Kept for the result, or handed on as it comes; what is said before the payload is kept too. */
+  #gather(name: "out" | "err", stream: Readable | null): Buffer[] {
+    const { onOutput } = this.#options;
     const chunks: Buffer[] = [];
     stream?.on("data", (chunk: Buffer) => {
       this.#output += chunk.length;
-      if (this.#output <= this.#request.limits.outputBytes) chunks.push(chunk);
-      else this.#kill("output_limit");
+      if (this.#output > this.#request.limits.outputBytes) {
+        this.#kill("output_limit");
+        return;
+      }
+      const taken = onOutput?.(name, chunk) ?? null;
+      if (onOutput === undefined || !this.#released) chunks.push(chunk);
+      if (taken === null || this.#ending !== null) return;
+      stream.pause();
+      void taken.then(() => stream.resume());
     });
     return chunks;
   }
@@ -250,6 +296,9 @@ class SandboxedPath {
     this.#patience ??= setTimeout(() => {
       this.#stuck.reject(this.#survivor(this.#groups.members().length));
     }, DEATH_MS);
+    // What was said before still comes; a stream that waits would never end.
+    this.#child?.stdout?.resume();
+    this.#child?.stderr?.resume();
     this.#groups.kill();
     if (this.#inner !== null) killProcess(this.#inner);
     const outer = this.#child?.pid;
@@ -281,11 +330,15 @@ class SandboxedPath {
     return new SovereignError("ERR_SANDBOX_SURVIVOR", text, { pid, alive });
   }
 
-  /** As root without a pids controller, nothing in the kernel limits: count, and kill above. */
+  /** Where the payload is root and there is no pids controller, nothing in the kernel limits. */
   #watchProcesses(): NodeJS.Timeout | undefined {
-    if (this.#groups.limitsProcesses || process.getuid?.() !== 0) return undefined;
+    const limited = this.#groups.limitsProcesses || this.#parts.user !== null;
+    if (limited || process.getuid?.() !== 0) return undefined;
     return setInterval(() => {
-      if (this.#groups.members().length > this.#request.limits.processes + 3) {
+      if (
+        this.#groups.members().length >
+        this.#request.limits.processes + this.#launcher.processes
+      ) {
         this.#kill("memory_limit");
       }
     }, WATCH_MS);
@@ -325,33 +378,14 @@ function isReady(ready: Readable): Promise<boolean> {
   });
 }
 
-/** bubblewrap tells the first process's pid as JSON; nothing comes when it could not set up. */
-async function readInnerPid(info: Readable): Promise<number | null> {
-  let text = "";
-  try {
-    for await (const chunk of info) text += String(chunk);
-  } catch {
-    return null;
-  }
-  const found = /"child-pid":\s*(\d+)/.exec(text);
-  return found?.[1] === undefined ? null : Number(found[1]);
-}
-
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== "EPIPE" && error.code !== "ECONNRESET") throw error;
 }
 
-function missing(): SovereignError {
+function unavailable({ program }: Launcher, found: string): SovereignError {
   return new SovereignError(
     "ERR_SANDBOX_UNAVAILABLE",
-    "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
-  );
-}
-
-function unavailable(found: string): SovereignError {
-  return new SovereignError(
-    "ERR_SANDBOX_UNAVAILABLE",
-    `bubblewrap cannot make a sandbox here: ${found}. Try: sovereign doctor`,
+    `${program} cannot make a sandbox here: ${found === "" ? "it says no reason" : found}. Try: sovereign doctor`,
     { found },
   );
 }

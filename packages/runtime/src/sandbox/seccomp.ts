@@ -10,9 +10,9 @@ const RETURN = 0x06;
 const ALLOW = 0x7fff0000;
 const KILL = 0x80000000;
 const errno = (number: number): number => 0x00050000 | number;
-const EPERM = 1;
-const EAFNOSUPPORT = 97;
-const ENOSYS = 38;
+export const EPERM = 1;
+export const EAFNOSUPPORT = 97;
+export const ENOSYS = 38;
 
 /** Offsets in `struct seccomp_data`; of an argument, the low half. */
 const NUMBER = 0;
@@ -20,16 +20,16 @@ const ARCHITECTURE = 4;
 const argument = (index: number): number => 16 + 8 * index;
 
 /** All of the flags that make a namespace. */
-const NEW_NAMESPACES = 0x7e020000;
-const TIOCSTI = 0x5412;
-const TIOCLINUX = 0x541c;
-const PR_SET_PDEATHSIG = 1;
+export const NEW_NAMESPACES = 0x7e020000;
+export const TIOCSTI = 0x5412;
+export const TIOCLINUX = 0x541c;
+export const PR_SET_PDEATHSIG = 1;
 /** AF_UNIX, AF_INET and AF_INET6; netlink (16) for routes alone. */
-const SOCKET_FAMILIES = [1, 2, 10];
-const AF_NETLINK = 16;
+export const SOCKET_FAMILIES = [1, 2, 10];
+export const AF_NETLINK = 16;
 
 /** Refused with EPERM whatever their arguments: [x86-64, arm64], null where it is not there. */
-const REFUSED: Readonly<Record<string, readonly [number, number | null]>> = {
+export const REFUSED: Readonly<Record<string, readonly [number, number | null]>> = {
   ptrace: [101, 117],
   process_vm_readv: [310, 270],
   process_vm_writev: [311, 271],
@@ -115,6 +115,24 @@ const MACHINES = {
   },
 } as const;
 
+/**
+ * The numbers of a machine.
+ *
+ * @throws ERR_SANDBOX_UNAVAILABLE on a machine of another architecture
+ */
+export function seccompMachine(architecture: string): {
+  readonly name: keyof typeof MACHINES;
+  readonly machine: (typeof MACHINES)[keyof typeof MACHINES];
+} {
+  if (architecture === "x64" || architecture === "arm64") {
+    return { name: architecture, machine: MACHINES[architecture] };
+  }
+  throw new SovereignError(
+    "ERR_SANDBOX_UNAVAILABLE",
+    `Expected an x86-64 or arm64 machine, found ${architecture}: there is no system call filter for it.`,
+  );
+}
+
 type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, value: number];
 
 /**
@@ -129,13 +147,7 @@ type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, valu
  * @see seccomp(2), linux/seccomp.h
  */
 export function seccompFilter(architecture: string = process.arch): Uint8Array {
-  if (architecture !== "x64" && architecture !== "arm64") {
-    throw new SovereignError(
-      "ERR_SANDBOX_UNAVAILABLE",
-      `Expected an x86-64 or arm64 machine, found ${architecture}: there is no system call filter for it.`,
-    );
-  }
-  const machine = MACHINES[architecture];
+  const { machine } = seccompMachine(architecture);
   const program: Instruction[] = [
     [LOAD, 0, 0, ARCHITECTURE],
     [JUMP_EQUAL, 1, 0, machine.audit],

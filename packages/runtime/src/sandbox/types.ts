@@ -1,9 +1,12 @@
 import type { ProcessIdentity } from "../process/index.ts";
+import type { WorkOwner } from "../scram/index.ts";
 
 /** A host path seen at another path inside. Both absolute. */
 export interface Mount {
   readonly source: string;
   readonly target: string;
+  /** Made for this command alone: it may be given to the user that the command runs as. */
+  readonly own?: boolean;
 }
 
 /** Limits of one path. Each is enforced; how is told in `docs/THREAT-MODEL.md`. */
@@ -38,6 +41,15 @@ export interface SandboxRequest {
  */
 export type SandboxLevel = "G3" | "G2" | "G0";
 
+/** What confines: bubblewrap, or a container by an OCI runtime; none only at G0. */
+export type SandboxBackend = "bubblewrap" | "container" | "none";
+
+/** What a policy asks of the sandbox that its commands run in. */
+export interface SandboxDemands {
+  readonly minimumLevel: SandboxLevel;
+  readonly backend: Exclude<SandboxBackend, "none">;
+}
+
 export type SandboxEnding =
   | "exited"
   | "signalled"
@@ -55,6 +67,15 @@ export interface SandboxResult {
   readonly stderr: Uint8Array;
   readonly wallMs: number;
   readonly level: SandboxLevel;
+  readonly backend: SandboxBackend;
+}
+
+/** What an outcome records of the sandbox that was used. */
+export function usedOf({ level, backend }: Pick<SandboxResult, "level" | "backend">): {
+  readonly sandbox_level: SandboxLevel;
+  readonly sandbox_backend: SandboxBackend;
+} {
+  return { sandbox_level: level, sandbox_backend: backend };
 }
 
 /** A path that is started but whose payload waits behind its gate. */
@@ -70,11 +91,20 @@ export interface StartedPath {
 export interface SandboxOptions {
   /** The lowest level that is accepted. `G0` is unsafe: untrusted code then runs unconfined. */
   readonly minimumLevel?: SandboxLevel;
+  /** Which back end confines; there is no falling back to the other one. */
+  readonly backend?: SandboxDemands["backend"];
   /** Where system programs are looked for, as in `PATH`. */
   readonly searchPath?: string;
   /** The installation's name in control groups and markers. */
   readonly name?: string;
   readonly pathId?: string;
+  /** Whose work it is; as root, commands of one run share a user that no other run has. */
+  readonly owner?: WorkOwner;
+  /**
+   * Takes output as it comes, instead of the result. What it answers is waited for before more is
+   * read: a payload that says more than is taken waits too. After a kill nothing waits.
+   */
+  readonly onOutput?: (stream: "out" | "err", bytes: Buffer) => Promise<void> | null;
   /** Asked before the payload's first instruction; a rejection means that it never runs. */
   readonly onStarted?: (path: StartedPath) => Promise<void>;
 }

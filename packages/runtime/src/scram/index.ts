@@ -13,4 +13,4 @@ export { checkInvariants, SCRAM_INVARIANTS } from "./sentinel/invariants.ts";
 export { groupNameOf } from "./sentinel/names.ts";
 export { Sentinel, type SentinelOptions } from "./sentinel/sentinel.ts";
 export { offlineStatus, openEvents } from "./status.ts";
-export { findOurs, MARKER_VARIABLE } from "./termination.ts";
+export { findPath, MARKER_VARIABLE } from "./termination.ts";

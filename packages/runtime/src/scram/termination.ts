@@ -67,6 +67,20 @@ export async function killPaths(
   const kill = new Kill(targets);
   kill.first();
   const signalledAt = monotonicMs();
+  targets.root.prefer(true);
+  try {
+    return await untilDead(kill, signalledAt, monotonicMs, deadlineMs);
+  } finally {
+    targets.root.prefer(false);
+  }
+}
+
+async function untilDead(
+  kill: Kill,
+  signalledAt: number,
+  monotonicMs: () => number,
+  deadlineMs: number,
+): Promise<KillReport> {
   const processes = kill.count();
   let lastKill = signalledAt;
   for (;;) {
@@ -187,6 +201,11 @@ export function findOurs({
     const namespace = namespaces.size === 0 ? null : one.pidNamespace();
     return namespace !== null && namespaces.has(namespace);
   });
+}
+
+/** Every living process of one path, by control group and marker; the path need not be known. */
+export function findPath(name: string, pathId: string): ProcessIdentity[] {
+  return sweepProcesses((one) => pathOf(one, name) === pathId);
 }
 
 /**

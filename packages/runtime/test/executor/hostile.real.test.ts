@@ -289,6 +289,7 @@ describe("a command", () => {
           stderr: nothing,
           wallMs: 1,
           level: "G3",
+          backend: "bubblewrap",
         }),
     };
     expect(await attack([sh("true")], { sandbox })).toMatchObject({ code });

@@ -36,6 +36,7 @@ async function run(
           signal: null,
           wallMs: 1,
           level: "G3",
+          backend: "bubblewrap",
         } as const;
         const stderr = Buffer.from("one\u001b[31m\nline");
         return Promise.resolve({ ...done, stdout: Buffer.alloc(0), stderr, ...end });

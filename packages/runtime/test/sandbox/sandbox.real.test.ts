@@ -1,9 +1,21 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
+import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
 import { canFreeze, Freezer } from "../support/freezer.ts";
+import { survivors } from "../support/survivors.ts";
 
 const LIMITS: SandboxRequest["limits"] = {
   wallMs: 20_000,
@@ -14,6 +26,8 @@ const LIMITS: SandboxRequest["limits"] = {
   fileBytes: 1_000_000,
 };
 
+let backend: BackEnd["backend"] = "bubblewrap";
+const quiet = new AbortController().signal;
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "sov-sandbox-"));
@@ -40,24 +54,12 @@ async function run(
   more: Partial<SandboxRequest> = {},
   signal = new AbortController().signal,
 ): Promise<{ ended: string; exitCode: number | null; out: string; err: string; wallMs: number }> {
-  const { ended, exitCode, stdout, stderr, wallMs } = await createSandbox().run(
+  const { ended, exitCode, stdout, stderr, wallMs } = await createSandbox({ backend }).run(
     shell(script, more),
     signal,
   );
   const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("utf8").trim();
   return { ended, exitCode, out: text(stdout), err: text(stderr), wallMs };
-}
-
-/** Processes anywhere whose command line holds the marker: an independent sweep. */
-function survivors(marker: string): string[] {
-  return readdirSync("/proc").filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(marker);
-    } catch {
-      return false;
-    }
-  });
 }
 
 const OPTIONAL = ["control group kill", "memory of a path together", "hardware watchdog"];
@@ -70,13 +72,10 @@ function commandOf(pid: string): string {
   }
 }
 
-describe("the sandbox", () => {
-  it("holds here, by its own probe", async () => {
-    const report = await probeSandbox();
-    expect(report.checks.filter((check) => !check.ok && !OPTIONAL.includes(check.name))).toEqual(
-      [],
-    );
-    expect(["G3", "G2"]).toContain(report.level);
+describe.each(BACK_ENDS)("the sandbox of $title", (one) => {
+  beforeEach(({ skip }) => {
+    skip(one.absent !== null);
+    backend = one.backend;
   });
 
   it("gives standard input, the exit code and only what is mounted", async () => {
@@ -88,6 +87,71 @@ describe("the sandbox", () => {
     expect(result).toMatchObject({ ended: "exited", exitCode: 7, out: "asked hello" });
     expect(result.err).toContain("/root");
     expect(readFileSync(join(folder, "out", "made"), "utf8")).toBe("x\n");
+  });
+
+  it("is nobody outside where we are root, and not the same nobody for another run", async () => {
+    const users: number[] = [];
+    for (const run of ["a", "b"]) {
+      const out = join(folder, run);
+      mkdirSync(out, { mode: 0o700 });
+      writeFileSync(join(out, "ours"), "before\n", { mode: 0o600 });
+      const owner = { tenant_id: "t", run_id: `run_${run.repeat(20)}` };
+      const script = "echo after >> /out/ours; touch /out/x /tmp/x /dev/shm/x ~/x; id -u; id -G";
+      const writable = [{ source: out, target: "/out" }];
+      const result = await createSandbox({ owner }).run(shell(script, { writable }), quiet);
+      expect(Buffer.from(result.stdout).toString()).toBe("1000\n1000\n");
+      expect(Buffer.from(result.stderr).toString()).toBe("");
+      expect(readFileSync(join(out, "ours"), "utf8")).toBe("before\nafter\n");
+      users.push(statSync(join(out, "x")).uid);
+    }
+    const own = process.getuid?.() ?? -1;
+    if (own === 0) expect(Math.min(...users)).toBeGreaterThan(1_879_000_000);
+    else expect(users).toEqual([own, own]);
+    expect(new Set(users).size).toBe(own === 0 ? 2 : 1);
+  });
+
+  it.runIf(process.getuid?.() === 0)("refuses as root what nobody may read", async () => {
+    const secret = join(folder, "secret");
+    writeFileSync(secret, "x", { mode: 0o600 });
+    const readOnly = [{ source: secret, target: "/secret" }];
+    await expect(run("true", { readOnly })).rejects.toMatchObject({
+      code: "ERR_SANDBOX_REQUEST",
+      message: expect.stringContaining("chmod -R o+rX") as string,
+    });
+  });
+
+  it("lets a payload that says more than is taken wait, until it is taken or killed", async () => {
+    const script =
+      "for n in $(seq 200); do head -c 65536 /dev/zero; echo $n > /out/at; done; exec sleep $REST";
+    const at = (): string => readFileSync(join(folder, "out", "at"), "utf8");
+    for (const rest of ["0", "600"]) {
+      const taken = Promise.withResolvers<undefined>();
+      const abort = new AbortController();
+      let size = 0;
+      const onOutput = (_: string, bytes: Buffer): Promise<undefined> => {
+        size += bytes.length;
+        return taken.promise;
+      };
+      const limits = { ...LIMITS, outputBytes: 20_000_000 };
+      const request = shell(script, { limits, env: { REST: rest } });
+      const running = createSandbox({ onOutput }).run(request, abort.signal);
+      await vi.waitUntil(() => size > 0, { timeout: 10_000 });
+      let still = 0;
+      let seen = "";
+      while (still < 20) {
+        await sleep(20);
+        const now = size > 0 && existsSync(join(folder, "out", "at")) ? at() : "";
+        still = now === seen ? still + 1 : 0;
+        seen = now;
+      }
+      expect(size).toBeLessThan(1_000_000);
+      if (rest === "600") abort.abort();
+      else taken.resolve(undefined);
+      const { ended } = await running;
+      expect(ended).toBe(rest === "600" ? "cancelled" : "exited");
+      if (rest === "0") expect(size).toBe(200 * 65_536);
+      rmSync(join(folder, "out", "at"));
+    }
   });
 
   it("shows the payload no environment, arguments or descriptors of ours", async () => {
@@ -182,10 +246,24 @@ describe("the sandbox", () => {
   });
 
   it("never starts the payload when whoever must know of it refuses", async () => {
-    const sandbox = createSandbox({ onStarted: () => Promise.reject(new Error("no")) });
+    const sandbox = createSandbox({ backend, onStarted: () => Promise.reject(new Error("no")) });
     const signal = new AbortController().signal;
     await expect(sandbox.run(shell("touch /out/ran"), signal)).rejects.toThrow("no");
     expect(readdirSync(join(folder, "out"))).toEqual([]);
+  });
+});
+
+describe("the sandbox", () => {
+  beforeEach(() => {
+    backend = "bubblewrap";
+  });
+
+  it("holds here, by its own probe", async () => {
+    const report = await probeSandbox();
+    expect(report.checks.filter((check) => !check.ok && !OPTIONAL.includes(check.name))).toEqual(
+      [],
+    );
+    expect(["G3", "G2"]).toContain(report.level);
   });
 
   it("refuses to run without bubblewrap, unless the configuration asks for no confinement", async () => {
@@ -197,6 +275,20 @@ describe("the sandbox", () => {
     });
     const unsafe = createSandbox({ searchPath, minimumLevel: "G0" });
     expect(await unsafe.run(shell("exit 3"), signal)).toMatchObject({ level: "G0", exitCode: 3 });
+  });
+
+  it("refuses a container where its runtime is not installed, even where nothing confines", async () => {
+    const signal = new AbortController().signal;
+    const asked = { backend: "container", searchPath: "/nonexistent" } as const;
+    for (const minimumLevel of ["G3", "G2", "G0"] as const) {
+      await expect(
+        createSandbox({ ...asked, minimumLevel }).run(shell("touch /out/ran"), signal),
+      ).rejects.toMatchObject({
+        code: "ERR_SANDBOX_UNAVAILABLE",
+        message: expect.stringContaining("apt-get install crun") as string,
+      });
+    }
+    expect(readdirSync(join(folder, "out"))).toEqual([]);
   });
 
   it.each([

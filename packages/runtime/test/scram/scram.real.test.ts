@@ -148,7 +148,10 @@ describe("a stop", () => {
   it("is not waited for by a path that the machine cannot confine as policy asks", async () => {
     const one = await rig();
     const { level } = (await one.link.request({ t: "status" })) as { level: string };
-    const strict = connectSandbox(one.link, OWNER, "G3").run(trivial("exit 3"), quiet);
+    const strict = connectSandbox(one.link, OWNER, { minimumLevel: "G3" }).run(
+      trivial("exit 3"),
+      quiet,
+    );
     if (level === "G3") expect((await strict).exitCode).toBe(3);
     else await expect(strict).rejects.toMatchObject({ code: "ERR_SANDBOX_UNAVAILABLE" });
   });

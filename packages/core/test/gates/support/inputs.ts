@@ -140,6 +140,7 @@ export function good(): Writable<GateInputs> {
       is_worktree: true,
       worktree_path: "/x",
       sandbox_level: "G3",
+      sandbox_backend: "bubblewrap",
       base_commit: id("0"),
       worktree_head_sha: commit,
       main_repo_head_before: id("0"),

@@ -1,5 +1,7 @@
 import type { Command } from "commander";
+import type { SandboxCheck } from "../../sandbox/index.ts";
 import type { CommandContext } from "../context.ts";
+import type { Output } from "../output.ts";
 
 export function doctorCommand(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -14,10 +16,10 @@ export function doctorCommand(program: Command, context: CommandContext): void {
         return;
       }
       output.print(`sandbox level: ${report.level ?? "none: nothing will run"}`);
-      for (const { name, ok, detail, advice } of report.checks) {
-        output.print(`  ${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
-        if (advice !== null) output.print(`           ${advice}`);
-      }
+      printChecks(output, report.checks);
+      const { container } = report;
+      output.print(`container back end: ${container.level ?? "not usable"}`);
+      printChecks(output, container.checks);
       if (report.capacity !== null) {
         const { paths, path_ms } = report.capacity;
         output.print(`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);
@@ -38,4 +40,11 @@ export function doctorCommand(program: Command, context: CommandContext): void {
       output.print(`installation: ${status.installation}`);
       output.print(`kill switch:  ${status.scram}`);
     });
+}
+
+function printChecks(output: Output, checks: readonly SandboxCheck[]): void {
+  for (const { name, ok, detail, advice } of checks) {
+    output.print(`  ${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
+    if (advice !== null) output.print(`           ${advice}`);
+  }
 }

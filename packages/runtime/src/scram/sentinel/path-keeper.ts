@@ -187,7 +187,7 @@ export class PathKeeper {
   async close(): Promise<void> {
     await this.killAll();
     this.#deadMan?.dismiss();
-    this.#options.root.remove();
+    this.#options.root.removeAll();
   }
 
   #kill(what: Pick<KillTargets, "paths" | "everything" | "engine">): ReturnType<typeof killPaths> {

@@ -71,6 +71,7 @@ export class Sentinel {
     this.#journal = Journal.open(join(folder, "journal.jsonl"));
     this.#envelopes = new EnvelopeStore(join(folder, "envelopes"));
     this.#root = ControlGroups.root(this.#name);
+    this.#root.prefer(false);
     this.#stops = new StopBook(this.#latch, this.#journal);
     this.#stderr = openSync(join(folder, "engine.log"), "a", 0o600);
     this.#paths = new PathKeeper({

@@ -1,0 +1,157 @@
+import { lstatSync, mkdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { canonicalBytes, SovereignError } from "@sovereign/core";
+import { firstChildOf, identify, pidNamespaceOf } from "../process/index.ts";
+import {
+  ARGS_FD,
+  GATE_FD,
+  INFO_FD,
+  OPENING_SCRIPT,
+  openingWords,
+  READY_FD,
+  SECCOMP_FD,
+  systemFolders,
+  USER_FD,
+} from "./command-line.ts";
+import { CONTAINER_GATE_FD, CONTAINER_READY_FD, containerConfig } from "./container-config.ts";
+import { isInstalled, type Launcher, SYSTEM_PATH } from "./launcher.ts";
+import type { SandboxLimits } from "./types.ts";
+
+/**
+ * A container by crun, an OCI runtime, without any privilege. crun alone dies without its
+ * container, and counts processes where it stands; so it is the first process of namespaces of its
+ * own, and the container's are nested in them: kill crun, and the kernel kills all inside.
+ */
+export const container: Launcher = {
+  backend: "container",
+  program: "crun",
+  // unshare, crun, the container's first process, and one of crun's while it sets up.
+  processes: 4,
+  missing: (searchPath) => {
+    const absent = Object.entries(PROGRAMS).find(([name]) => !isInstalled(name, searchPath));
+    if (absent === undefined) return null;
+    const [program, debian] = absent;
+    return `${program} is not installed, and no command runs in a container without it. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
+  },
+  prepare: ({ request, groups, marker, user, perUserProcesses }) => ({
+    script: LAUNCH_SCRIPT,
+    words: [
+      ...openingWords(request, groups, user),
+      // As root of the machine no user namespace is around the container's: one could not give it a
+      // user that is nobody.
+      user === null ? "--user --map-root-user" : "",
+      SETUP_SCRIPT,
+      bundleFolder(),
+      systemFolders().links.join(" "),
+    ],
+    env: { PATH: SYSTEM_PATH, ...marker },
+    settings: canonicalBytes(
+      containerConfig(request, user, initScript(request.limits, perUserProcesses)),
+    ),
+    // It is among the settings.
+    filter: new Uint8Array(),
+  }),
+  confined: async (info) => {
+    const pid = await readLine(info);
+    const inner = pid === "" ? null : identify(Number(pid));
+    return inner === null ? null : { inner };
+  },
+  // The runtime writes the map that its settings say.
+  mapUser: () => undefined,
+  // It says who it is only after the death with its parent was asked for.
+  isSealed: () => true,
+  pidNamespace: ({ pid }) => {
+    const first = firstChildOf(pid);
+    return first === null ? null : pidNamespaceOf(first);
+  },
+};
+
+/** The first line, empty when there is none: the pipe stays open as long as the path lives. */
+function readLine(pipe: Readable): Promise<string> {
+  return new Promise((resolve) => {
+    let text = "";
+    pipe.on("data", (chunk: Buffer) => {
+      text += chunk.toString("latin1");
+      const end = text.indexOf("\n");
+      if (end !== -1) resolve(text.slice(0, end));
+    });
+    pipe.once("close", () => {
+      resolve("");
+    });
+  });
+}
+
+/** Program → the Debian package that brings it. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  crun: "crun",
+  unshare: "util-linux",
+  setpriv: "util-linux",
+  mount: "mount",
+};
+
+/**
+ * Where each path mounts its container's bundle, in a mount namespace of its own: on the machine
+ * it stays an empty folder, and nothing is left behind whoever dies.
+ */
+function bundleFolder(): string {
+  const uid = process.getuid?.() ?? 0;
+  const folder = join(tmpdir(), `sovereign-container-${uid}`);
+  try {
+    mkdirSync(folder, { mode: 0o755 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+  const found = lstatSync(folder);
+  if (found.isDirectory() && found.uid === uid) return folder;
+  throw new SovereignError(
+    "ERR_SANDBOX_UNAVAILABLE",
+    `Expected ${folder} to be a folder of ours. Remove it: a container's bundle is mounted there.`,
+  );
+}
+
+/** Becomes the keeper of namespaces that die with it as it dies with us. */
+const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
+user=$1; shift
+exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
+  unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
+  /bin/bash --norc --noprofile -c "$1" sh "$user" "$2" "$3"`;
+
+/**
+ * The first process of those namespaces: says who it is on the machine while it still sees the
+ * machine's processes, makes a place for the bundle, and becomes crun. In a user namespace of its own one
+ * more, the container's, may be made and no other; the filter of system calls refuses them too. crun refuses machines with both kinds of control
+ * groups, so it is shown the second kind alone; it makes no groups here.
+ */
+const SETUP_SCRIPT = `set -e; umask 022
+user=$1; folder=$2; links=$3
+IFS= read -r stat < /proc/self/stat
+echo "\${stat%% *}" >&${INFO_FD}
+[ -z "$user" ] || echo 1 > /proc/sys/user/max_user_namespaces
+mount -t cgroup2 cgroup2 /sys/fs/cgroup 2> /dev/null || :
+mount -t proc proc /proc
+mount -t tmpfs -o mode=0700,size=4m bundle "$folder"
+mkdir "$folder/rootfs" "$folder/state"
+for name in $links; do ln -s "usr/$name" "$folder/rootfs/$name"; done
+cat <&${ARGS_FD} > "$folder/config.json"
+export XDG_RUNTIME_DIR="$folder/state"
+exec crun --root "$folder/state" --cgroup-manager=disabled run --preserve-fds 2 \
+  --bundle "$folder" path ${CONTAINER_GATE_FD}<&${GATE_FD} ${CONTAINER_READY_FD}>&${READY_FD} \
+  ${GATE_FD}<&- ${SECCOMP_FD}<&- ${READY_FD}>&- ${USER_FD}<&-`;
+
+/**
+ * The container's first process. It stays, because the kernel spares a first process the signals
+ * that limits and failures send; the payload is its child.
+ */
+function initScript(limits: SandboxLimits, perUserProcesses: boolean): string {
+  const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
+  const { memoryBytes, cpuSeconds, fileBytes } = limits;
+  return `cd "$1" || exit 126; shift
+echo ready >&${CONTAINER_READY_FD}; exec ${CONTAINER_READY_FD}>&-
+IFS= read -r word <&${CONTAINER_GATE_FD} && [ "$word" = go ] || exit 125
+exec ${CONTAINER_GATE_FD}<&-
+prlimit ${processes} --fsize=${fileBytes} --data=${memoryBytes} \\
+  --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"
+exit $?`;
+}
