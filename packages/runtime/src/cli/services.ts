@@ -87,6 +87,7 @@ export interface ExecStatusReport {
   readonly head: string;
   readonly recovery: string;
   readonly place: string;
+  readonly rollback: { readonly run: string; readonly status: string } | null;
 }
 
 /** What an order says. */

@@ -14,7 +14,9 @@ import { type ExecOptions, readNamed } from "./exec-context.ts";
 import { judgeRun } from "./exec-gates.ts";
 import { answerTemplate, applyAnswers } from "./exec-intent.ts";
 import type { Installation } from "./installation.ts";
-import { execStatus, openRequest, rollbackRequest } from "./rollback-request.ts";
+import { openRequest } from "./exec-standing.ts";
+import { execStatus } from "./exec-status.ts";
+import { rollbackRequest } from "./rollback-request.ts";
 import { resumeRequest, submitRequest } from "./run-request.ts";
 import { type Opened, reportOf } from "./run-report.ts";
 

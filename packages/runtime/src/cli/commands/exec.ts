@@ -95,10 +95,13 @@ function addStatus(
       const found = await services.requestStatus(runId, inputOf(flags));
       if (output.json) output.printJson(found);
       else {
-        const { status, reason, repository, place, head, recovery } = found;
+        const { status, reason, repository, place, head, recovery, rollback } = found;
         output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
         output.print(`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
         if (recovery !== "none") output.print(`recovery: ${recovery}`);
+        if (rollback !== null) {
+          output.print(`a rollback that was killed: ${rollback.run} ${rollback.status}`);
+        }
       }
     });
 }
