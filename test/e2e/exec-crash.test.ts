@@ -92,6 +92,7 @@ describe("an execution that is killed", () => {
       else
         expect(runEnded(resumed.documents)).toMatchObject({
           status: "completed",
+          reason: null,
           verdict: "VALID",
         });
     }
@@ -100,7 +101,11 @@ describe("an execution that is killed", () => {
     expect(git("status", "--porcelain")).toBe("?? mine.txt");
     if (git("rev-parse", "HEAD") !== base) {
       const back = await installation.json(["exec", "rollback", found.run]);
-      expect(runEnded(back.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+      expect(runEnded(back.documents)).toMatchObject({
+        status: "completed",
+        reason: null,
+        verdict: "VALID",
+      });
     }
     expect(git("rev-parse", "HEAD")).toBe(base);
     expect(git("status", "--porcelain")).toBe("?? mine.txt");
@@ -126,7 +131,11 @@ describe("an execution that is killed", () => {
     const run = found?.run ?? "";
     if (found?.status === "running") {
       const resumed = await installation.json(["exec", "resume", run]);
-      expect(runEnded(resumed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+      expect(runEnded(resumed.documents)).toMatchObject({
+        status: "completed",
+        reason: null,
+        verdict: "VALID",
+      });
     }
     expect(git("log", "--format=%s", "-6").split("\n")[0]).toBe("step_06: 1 operation");
     expect(await installation.run(["gates", "run", run])).toMatchObject({ code: 0 });

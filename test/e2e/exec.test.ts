@@ -106,12 +106,13 @@ describe("an execution", () => {
     const evidence = ["--bundle", end.bundle, "--trust", end.trust_root, "--repo"];
     const custody = await installation.json(["exec", "custody", ...evidence, repo]);
     expect(custody.code).toBe(0);
-    const findings = custody.documents[0]?.["findings"] as Json[];
-    expect(findings).toHaveLength(6);
-    expect(findings.every((one) => one["onBranch"])).toBe(true);
+    const steps = custody.documents[0]?.["steps"] as Json[];
+    expect(steps.at(-1)).toMatchObject({ name: "repository_custody", status: "PASS", passed: 7 });
+    const where = Object.values(steps.at(-1)?.["details"] as Json).map(String);
+    expect(where.filter((one) => one.endsWith(" on refs/heads/main"))).toHaveLength(6);
     const elsewhere = await installation.run(["exec", "custody", ...evidence, "."]);
     expect(elsewhere.code).toBe(4);
-    expect(elsewhere.out).toContain("the repository does not have it");
+    expect(elsewhere.out).toContain("ERR_GIT_OBJECT_MISSING");
 
     const status = await installation.json(["exec", "status", end.run]);
     expect(status.documents[0]).toMatchObject({ place: "at result", recovery: "none" });
@@ -122,6 +123,13 @@ describe("an execution", () => {
     expect(git("rev-parse", "HEAD")).toBe(base);
     expect(git("status", "--porcelain")).toBe("?? mine.txt");
     expect(passing((await gates(undone.run)).verdicts)).toEqual(["EX-F"]);
+    const after = await installation.run(["verify", ...evidence, repo]);
+    expect(after).toMatchObject({ code: 0 });
+    expect(after.out.match(/was on refs\/heads\/main, now on no branch/g)).toHaveLength(6);
+    const trust = ["--trust", undone.trust_root, "--repo", repo];
+    const way = await installation.run(["verify", "--bundle", undone.bundle, ...trust]);
+    expect(way.out).toMatch(/base [0-9a-f]{12} on refs\/heads\/main/);
+    expect(way.code).toBe(0);
     const again = await installation.run(["exec", "rollback", end.run]);
     expect(again.err).toContain("ERR_ROLLBACK_NOTHING");
   });

@@ -9,16 +9,20 @@ import {
 import { printable } from "./printable.ts";
 import { STEP_TITLES } from "./step-titles.ts";
 import { type AuditReport, verifyAudit } from "./verify-audit.ts";
-import { parseTrustRoot, VERIFIER, verifyBundle } from "./verify-bundle.ts";
+import { openGitRepository } from "./git/index.ts";
+import { verifyRepositoryCustody } from "./repository-custody.ts";
+import { parseTrustRoot, VERIFIER, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";
 
 const HELP = `sovereign-verify: verify evidence offline, without trusting who made it
 
-  sovereign-verify [--bundle] BUNDLE --trust trust-root.json [--output report.json]
+  sovereign-verify [--bundle] BUNDLE --trust trust-root.json [--repo DIR] [--output report.json]
   sovereign-verify audit immutable_audit.jsonl [--checkpoint NOTE --trust trust-root.json]
 
   --bundle FILE      a compliance bundle, .json or .zip
   --trust FILE       the trust root, received by another way than the bundle
   --level LEVEL      what must be proved: sovereign (default) or compatible
+  --repo DIR         hold an execution's commits against this git repository, too
+                     (the bundle must hold its artifacts' bytes)
   --output FILE      write the whole report as JSON
   --json             print the report as JSON
   --quiet            print the verdict alone
@@ -43,6 +47,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       options: {
         bundle: { type: "string" },
         trust: { type: "string" },
+        repo: { type: "string" },
         level: { type: "string", default: "sovereign" },
         checkpoint: { type: "string" },
         output: { type: "string" },
@@ -64,6 +69,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 
 interface Flags {
   trust?: string | undefined;
+  repo?: string | undefined;
   level: string;
   checkpoint?: string | undefined;
   output?: string | undefined;
@@ -78,12 +84,25 @@ function bundleCommand(file: string | undefined, flags: Flags): number {
   }
   const trustRoot = flags.trust === undefined ? null : read(flags.trust);
   const level: Mode = flags.level;
-  const report = verifyBundle(read(file), { trustRoot, level });
+  const custody = flags.repo === undefined ? {} : { custody: custodyIn(flags.repo) };
+  const report = verifyBundle(read(file), { trustRoot, level, ...custody });
   if (flags.output !== undefined) save(flags.output, report);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
   else if (flags.quiet) print(`${report.verdict}\n`);
   else print(renderReport(file, report));
   return report.verdict === "VALID" ? 0 : 4;
+}
+
+/** @throws ERR_REPOSITORY_UNREADABLE before anything is verified */
+function custodyIn(folder: string): NonNullable<VerifyOptions["custody"]> {
+  const repository = openGitRepository(folder);
+  return (bundle, step) => {
+    try {
+      verifyRepositoryCustody(repository, bundle, step);
+    } finally {
+      repository.objects.close();
+    }
+  };
 }
 
 async function auditCommand(file: string | undefined, flags: Flags): Promise<number> {
@@ -118,9 +137,13 @@ function renderReport(file: string, report: VerificationReport): string {
       ([name, value]) => `${name} ${printable(String(value))}`,
     );
     const failure = step.first_failure;
+    // A commit a line: one reads where each of them stands.
+    const apart = step.name === "repository_custody" ? details.map((one) => `   ${one}`) : null;
+    const beside = details.length > 0 && apart === null ? ` (${details.join(", ")})` : "";
     return [
       `${index + 1}. ${STEP_TITLES[step.name]}: ${step.status}`,
-      `   checked ${step.passed} / ${step.checked}${details.length > 0 ? ` (${details.join(", ")})` : ""}`,
+      `   checked ${step.passed} / ${step.checked}${beside}`,
+      ...(apart ?? []),
       ...(failure === null ? [] : [`   at ${placeOf(failure)}`]),
     ];
   });

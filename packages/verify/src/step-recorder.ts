@@ -61,9 +61,16 @@ export class StepRecorder {
   }
 }
 
+/** What could not be looked at is not shown to be wrong. */
+const INCOMPLETE: ReadonlySet<ErrorCode> = new Set([
+  "ERR_VERIFY_INCOMPLETE",
+  "ERR_GIT_OBJECT_MISSING",
+  "ERR_GIT_OBJECT_LIMIT",
+]);
+
 function statusOf(code: ErrorCode): Status {
   if (code === "ERR_VERIFY_UNTRUSTED") return "UNTRUSTED";
-  if (code === "ERR_VERIFY_INCOMPLETE") return "INCOMPLETE";
+  if (INCOMPLETE.has(code)) return "INCOMPLETE";
   return "FAIL";
 }
 

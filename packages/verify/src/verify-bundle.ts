@@ -1,4 +1,5 @@
 import {
+  type ComplianceBundle,
   digestOf,
   formats,
   type Mode,
@@ -29,6 +30,8 @@ export interface VerifyOptions {
   readonly trustRoot: Uint8Array | null;
   /** The level that the evidence must prove; a compatible run never proves "sovereign". */
   readonly level?: Mode;
+  /** Holds what the bundle says came back against a repository, where one is at hand. */
+  readonly custody?: (bundle: ComplianceBundle, step: StepRecorder) => void;
 }
 
 /**
@@ -67,7 +70,13 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
       );
     }
   });
-  const steps = [chain, merkle, signatures, trace, attestation].map((step) => step.result());
+  const recorders = [chain, merkle, signatures, trace, attestation];
+  if (options.custody !== undefined) {
+    const custody = new StepRecorder("repository_custody");
+    options.custody(bundle, custody);
+    recorders.push(custody);
+  }
+  const steps = recorders.map((step) => step.result());
   const { manifest, entries } = bundle;
   const status = entries.at(-1)?.entry.data["status"];
   const body: Omit<VerificationReport, "attestation_id"> = {

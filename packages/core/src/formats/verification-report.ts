@@ -10,10 +10,12 @@ export const stepName = z.enum([
   "signature_authority_map",
   "policy_resolution_trace",
   "attestation",
+  /** Only where a repository was given. */
+  "repository_custody",
 ]);
 export type StepName = z.infer<typeof stepName>;
 
-/** One of the five steps: how much was checked, and where the first thing went wrong. */
+/** One of the steps: how much was checked, and where the first thing went wrong. */
 export const verificationStep = z.strictObject({
   name: stepName,
   status: z.enum(["PASS", "FAIL", "INCOMPLETE", "UNTRUSTED", "NOT_RUN"]),

@@ -21,7 +21,7 @@ import type { Progress } from "../pipeline/index.ts";
 import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import type { SandboxReport } from "../sandbox/index.ts";
-import type { CustodyFinding, ExecProgress } from "../executor/index.ts";
+import type { ExecProgress } from "../executor/index.ts";
 import type { JournalLine, LatchedStop } from "../scram/index.ts";
 
 /** How a run ended, for the command line. */
@@ -87,6 +87,7 @@ export interface ExecStatusReport {
   readonly head: string;
   readonly recovery: string;
   readonly place: string;
+  readonly rollback: { readonly run: string; readonly status: string } | null;
 }
 
 /** What an order says. */
@@ -200,15 +201,6 @@ export interface Services {
   resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;
   requestStatus(runId: string, input: ExecInput): Promise<ExecStatusReport>;
   rollbackRequest(runId: string, input: ExecInput): Promise<RunReport>;
-  /** Verify a bundle, and hold its commits against a repository. */
-  checkCustody(files: {
-    readonly bundle: string;
-    readonly trust: string;
-    readonly repository: string;
-  }): Promise<{
-    readonly verdict: VerificationReport["verdict"];
-    readonly findings: readonly CustodyFinding[];
-  }>;
   judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
   answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
   applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;

@@ -47,7 +47,10 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
     const wanted = parseFormat(params, action.params, "command action");
     await workspace.require(wanted.before);
     const request = requestOf(options, action.resource, wanted);
-    const end = await runWatched(options, request, invocation.signal);
+    workspace.coverGit();
+    const end = await runWatched(options, request, invocation.signal).finally(() => {
+      workspace.uncoverGit();
+    });
     const failure = failureOf(end);
     if (failure !== null) return failure;
     const harvest = await workspace.harvest(wanted.before, null, context);
@@ -71,7 +74,8 @@ function requestOf(
   return {
     argv: [executable, ...wanted.argv],
     cwd: wanted.cwd === "" ? "/workspace" : `/workspace/${folderBelow(root, wanted.cwd)}`,
-    readOnly: [node, ...libraries],
+    // A payload can neither make a repository at the tree's root nor look for one there.
+    readOnly: [node, ...libraries, { source: workspace.noGit, target: "/workspace/.git" }],
     writable: [{ source: root, target: "/workspace" }],
     env: { PATH: "/runtime:/usr/bin:/bin" },
     limits: {

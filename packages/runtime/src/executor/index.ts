@@ -1,6 +1,5 @@
 export { REVIEWER, ReviewedPolicy } from "./review.ts";
 export { writeEvidence, rollbackProofOf } from "./evidence.ts";
-export { checkCustody, type CustodyFinding } from "./custody.ts";
 export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
 export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";
 export {

@@ -1,13 +1,15 @@
 import {
   linkSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
 import type { UserRepository } from "./git/index.ts";
@@ -43,6 +45,7 @@ export async function lockRepository(
   const own = encode({ ...self(), run });
   for (let waited = 0; ; waited += POLL_MS) {
     if (tryLink(path, own)) {
+      removeLeftovers(path);
       return {
         release: () => {
           // Only our own: a lock that was taken over is somebody else's.
@@ -65,10 +68,22 @@ function tryLink(path: string, own: string): boolean {
     linkSync(temporary, path);
     return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    // Somebody to whom we do not seem to live took it for a dead one's.
+    if (code === "ENOENT") return tryLink(path, own);
+    if (code !== "EEXIST") throw error;
     return false;
   } finally {
-    unlinkSync(temporary);
+    rmSync(temporary, { force: true });
+  }
+}
+
+/** Remove what those left who were killed while they took the lock, or took it over. */
+function removeLeftovers(path: string): void {
+  for (const name of readdirSync(dirname(path))) {
+    const pid = /^sovereign\.lock\.(?:stale\.)?(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && pid !== String(process.pid) && startTimeOf(pid) === null)
+      rmSync(join(dirname(path), name), { force: true });
   }
 }
 

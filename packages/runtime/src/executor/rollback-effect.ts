@@ -34,9 +34,9 @@ export function createRollbackEffect(options: RollbackEffectOptions): Effect {
   const { repository, artifacts, folder, clock } = options;
   return async ({ action, context }) => {
     const { of_run, ref, base, head } = parseFormat(params, action.params, "rollback");
-    await recoverSwitch(join(folder, "switch"), repository);
+    const moved = (await recoverSwitch(join(folder, "switch"), repository)) === "done";
     const at = Math.floor(clock.now().getTime() / 1000);
-    const back = await rollBack({ repository, base, head, ref, folder, at });
+    const back = await rollBack({ repository, base, head, ref, folder, at, moved });
     const proof = rollbackProofOf(context.run_id, of_run, back, clock);
     const bytes = canonicalBytes(proof);
     const kept = await artifacts.put(GATE_DOCUMENTS.rollbackProof, bytes, "application/json");

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   createPrivateRepository,
@@ -21,6 +22,8 @@ export interface RollbackOptions {
   /** Seconds since 1970, for the reflog. */
   readonly at: number;
   readonly onStep?: (step: SwitchStep) => void;
+  /** True where an earlier attempt moved the branch and could not say so: it is proved alone. */
+  readonly moved?: boolean;
 }
 
 /** What was found after the way back, each part looked at again. */
@@ -47,24 +50,31 @@ export interface RolledBack {
  * @throws ERR_REPOSITORY_MOVED when the branch is not where the run brought it; as switchTree
  */
 export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
-  const { repository, base, head, ref, folder } = options;
-  const git = await createPrivateRepository(join(folder, "git"), repository, head);
+  const { repository, base, head, ref, folder, moved = false } = options;
+  // Of this process alone: a git that outlived a killed one may still write to its own.
+  const own = join(folder, `git-${process.pid}`);
+  const git = await createPrivateRepository(own, repository, head);
   const [from = "", to = ""] = await Promise.all(
     [head, base].map((commit) => git.text(["rev-parse", "--verify", `${commit}^{tree}`])),
   );
   const changes = await readChanges(git, from, to);
-  const status_before = await statusDigest(git, repository, head, folder);
-  await switchTree({
-    repository,
-    git,
-    from: { commit: head, tree: from, ref },
-    to: { commit: base, tree: to },
-    changes,
-    folder: join(folder, "switch"),
-    reason: `roll back to ${base.slice(0, 12)}`,
-    at: options.at,
-    ...(options.onStep === undefined ? {} : { onStep: options.onStep }),
-  });
+  const before = join(folder, "status.before");
+  if (!moved) {
+    const status = await statusDigest(git, repository, head, folder);
+    writeFileSync(before, status, { mode: 0o600, flush: true });
+    await switchTree({
+      repository,
+      git,
+      from: { commit: head, tree: from, ref },
+      to: { commit: base, tree: to },
+      changes,
+      folder: join(folder, "switch"),
+      reason: `roll back to ${base.slice(0, 12)}`,
+      at: options.at,
+      ...(options.onStep === undefined ? {} : { onStep: options.onStep }),
+    });
+  }
+  const status_before = readFileSync(before, "utf8");
   const found = await readHead(repository);
   const restored = changes.map(({ path, status }) => ({
     path,

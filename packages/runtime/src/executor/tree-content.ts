@@ -81,6 +81,18 @@ export function removeContent(root: string, path: string): void {
   }
 }
 
+/** Remove those of these folders that are empty, inner ones first. */
+export function removeFolders(root: string, folders: readonly string[]): void {
+  for (const path of [...folders].sort().reverse()) {
+    if (contentAt(root, path).kind !== "folder") continue;
+    try {
+      rmdirSync(join(root, path));
+    } catch {
+      // It holds something that is the user's.
+    }
+  }
+}
+
 /** Remove what a killed replacement left beside the paths. */
 export function removeLeftovers(root: string, paths: readonly string[], prefix: string): void {
   for (const folder of new Set(paths.map((path) => dirname(join(root, path))))) {

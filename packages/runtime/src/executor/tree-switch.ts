@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -17,10 +18,18 @@ import {
   fields,
   parseFormat,
   parseStrictJson,
+  isSovereignError,
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { type Change, Git, type Head, readHead, type UserRepository } from "./git/index.ts";
+import {
+  type Change,
+  Git,
+  type Head,
+  readHead,
+  type UserRepository,
+  withRefLocked,
+} from "./git/index.ts";
 import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import {
@@ -28,6 +37,7 @@ import {
   type Content,
   contentAt,
   removeContent,
+  removeFolders,
   removeLeftovers,
   replaceContent,
   sameContent,
@@ -50,7 +60,7 @@ export interface SwitchOptions {
   readonly onStep?: (step: SwitchStep) => void;
 }
 
-export type SwitchStep = "journalled" | "replaced" | "indexed" | "moved";
+export type SwitchStep = "journalled" | "foldered" | "replaced" | "indexed" | "locked" | "moved";
 
 const content = z.strictObject({
   kind: z.enum(["absent", "file", "executable", "link", "folder", "other"]),
@@ -63,6 +73,8 @@ const journalFormat = z.strictObject({
   from: z.string(),
   to: z.string(),
   paths: z.array(z.strictObject({ path: z.string(), before: content, after: content })),
+  /** Folders that are made on the way. */
+  folders: z.array(z.string()),
 });
 type Journal = z.infer<typeof journalFormat>;
 
@@ -125,18 +137,47 @@ export async function recoverSwitch(folder: string, repository: UserRepository):
   const journal = readJournal(folder);
   if (journal === null) return "none";
   if (journal.state !== "applying") return journal.state;
-  const head = await readHead(repository);
-  if (head.commit === journal.to && head.ref === journal.ref) {
-    writeJournal(folder, { ...journal, state: "done" });
-    return "done";
-  }
   const lock = lockIndex(repository, folder);
   try {
-    undo(repository, folder, journal);
+    return await endSwitch(folder, repository, journal);
   } finally {
     unlockIndex(lock);
   }
+}
+
+/**
+ * A git that outlived the killed process may still be about to move the branch: it is undone while
+ * the branch is held where it was, or not before it is known that it is elsewhere.
+ */
+async function endSwitch(
+  folder: string,
+  repository: UserRepository,
+  journal: Journal,
+): Promise<Recovery> {
+  const before = { ref: journal.ref, commit: journal.from };
+  const user = new Git({ gitDir: repository.gitDir });
+  try {
+    await withRefLocked(user, before, null, () => {
+      undo(repository, folder, journal);
+      return false;
+    });
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
+    const head = await readHead(repository);
+    if (head.commit === journal.to && head.ref === journal.ref) {
+      writeJournal(folder, { ...journal, state: "done" });
+      return "done";
+    }
+    if ((await commitOf(user, journal)) === journal.from) throw error;
+    undo(repository, folder, journal);
+  }
   return "undone";
+}
+
+/** Where the branch of a journal is; empty where there is none any more. */
+function commitOf(user: Git, { ref }: Journal): Promise<string> {
+  const call = { answers: [1, 128] };
+  return user.text(["rev-parse", "-q", "--verify", `${ref ?? "HEAD"}^{commit}`], call);
 }
 
 /** True while what a folder's switch began is neither complete nor undone. */
@@ -267,7 +308,20 @@ function journalOf({ repository, from, to, changes, folder }: SwitchOptions): Jo
       before: fileOnly(contentAt(join(folder, "before"), path)),
       after: fileOnly(contentAt(join(folder, "after"), path)),
     })),
+    folders: missingFolders(
+      repository.root,
+      changes.filter((one) => one.status !== "deleted").map((one) => one.path),
+    ),
   };
+}
+
+/** The folders above these paths that are not there, outer ones first. */
+function missingFolders(root: string, paths: readonly string[]): string[] {
+  const above = paths.flatMap((path) => {
+    const names = path.split("/").slice(0, -1);
+    return names.map((_, at) => names.slice(0, at + 1).join("/"));
+  });
+  return [...new Set(above)].sort().filter((path) => contentAt(root, path).kind !== "folder");
 }
 
 /** A folder in a copy stands for other paths below it. */
@@ -288,9 +342,19 @@ function writeJournal(folder: string, journal: Journal): void {
 }
 
 /** Removals first: a folder may have to come where a file was. */
-function replaceAll({ repository: { root }, folder }: SwitchOptions, journal: Journal): void {
-  const ordered = [...journal.paths].sort((a, b) => rank(a.after) - rank(b.after));
-  for (const { path, before, after } of ordered) {
+function replaceAll(options: SwitchOptions, journal: Journal): void {
+  const { repository, folder, onStep } = options;
+  const { root } = repository;
+  const goes = journal.paths.filter((one) => one.after.kind === "absent");
+  const comes = journal.paths.filter((one) => one.after.kind !== "absent");
+  replaceSome(root, folder, goes);
+  for (const path of journal.folders) mkdirSync(join(root, path), { recursive: true });
+  onStep?.("foldered");
+  replaceSome(root, folder, comes);
+}
+
+function replaceSome(root: string, folder: string, paths: Journal["paths"]): void {
+  for (const { path, before, after } of paths) {
     const now = fileOnly(contentAt(root, path));
     if (!sameContent(now, before)) {
       throw new SovereignError(
@@ -301,10 +365,6 @@ function replaceAll({ repository: { root }, folder }: SwitchOptions, journal: Jo
     }
     put(root, path, after, join(folder, "after"));
   }
-}
-
-function rank(wanted: Content): number {
-  return wanted.kind === "absent" ? 0 : 1;
 }
 
 function put(root: string, path: string, wanted: Content, source: string): void {
@@ -330,13 +390,22 @@ function installIndex({ index }: UserRepository, source: string): void {
 }
 
 /** Compare and swap, with no hook; the reflog says who moved it. */
-async function moveBranch({ repository, from, to, reason, at }: SwitchOptions): Promise<void> {
+async function moveBranch({
+  repository,
+  from,
+  to,
+  reason,
+  at,
+  onStep,
+}: SwitchOptions): Promise<void> {
   const user = new Git({ gitDir: repository.gitDir });
-  const name = from.ref === null ? ["--no-deref", "HEAD"] : [from.ref];
-  const log = ["--create-reflog", "-m", `sovereign: ${reason}`];
+  const args = ["--create-reflog", "-m", `sovereign: ${reason}`];
+  const locked = (): boolean => {
+    onStep?.("locked");
+    return true;
+  };
   try {
-    const logged = ["-c", "core.logAllRefUpdates=true"];
-    await user.bytes([...logged, "update-ref", ...log, ...name, to.commit, from.commit], { at });
+    await withRefLocked(user, from, to.commit, locked, { args, at });
   } catch (cause) {
     // What failed may be the answer alone.
     if ((await readHead(repository)).commit === to.commit) return;
@@ -357,14 +426,19 @@ function undo(repository: UserRepository, folder: string, journal: Journal): voi
     journal.paths.map((one) => one.path),
     PREFIX,
   );
-  const ordered = [...journal.paths].sort((a, b) => rank(a.before) - rank(b.before));
   const foreign: string[] = [];
-  for (const { path, before, after } of ordered) {
+  const isOurs = ({ path, before, after }: Journal["paths"][number]): boolean => {
     const now = fileOnly(contentAt(root, path));
-    if (sameContent(now, before)) continue;
-    if (sameContent(now, after)) put(root, path, before, join(folder, "before"));
-    else foreign.push(path);
-  }
+    if (sameContent(now, before)) return false;
+    if (!sameContent(now, after)) foreign.push(path);
+    return sameContent(now, after);
+  };
+  for (const one of journal.paths.filter((each) => each.before.kind === "absent"))
+    if (isOurs(one)) unlinkSync(join(root, one.path));
+  // Before what comes back: a file may have to be where a folder was made.
+  removeFolders(root, journal.folders);
+  for (const one of journal.paths.filter((each) => each.before.kind !== "absent"))
+    if (isOurs(one)) put(root, one.path, one.before, join(folder, "before"));
   const saved = join(folder, "index.before");
   const next = join(folder, "index.next");
   // An index that is neither is the user's by now.

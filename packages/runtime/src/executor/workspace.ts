@@ -1,4 +1,12 @@
-import { chmodSync, existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type Action, type ActionContext, SovereignError } from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
@@ -46,6 +54,8 @@ export class Workspace {
   readonly root: string;
   /** Where all of it lies; a scratch folder of this process alone. */
   readonly folder: string;
+  /** An empty folder: what a command sees as `.git`. */
+  readonly noGit: string;
   readonly #policy: PolicyDecider;
   readonly limits: WorkLimits;
   /** The tree id that the files stand for; null until they were written. */
@@ -54,6 +64,7 @@ export class Workspace {
   private constructor(folder: string, policy: PolicyDecider, limits: WorkLimits) {
     this.folder = folder;
     this.root = join(folder, "tree");
+    this.noGit = join(folder, "no-git");
     this.git = new Git({ gitDir: join(folder, "git"), workTree: this.root });
     this.#policy = policy;
     this.limits = limits;
@@ -75,6 +86,9 @@ export class Workspace {
     const own = join(folder, `attempt-${earlier.length + 1}`);
     const space = new Workspace(own, policy, limits);
     mkdirSync(space.root, { recursive: true, mode: 0o700 });
+    mkdirSync(space.noGit);
+    // Whatever the umask: also where commands run as another user.
+    chmodSync(space.noGit, 0o755);
     const lenders = earlier
       .map((name) => join(folder, name, "git", "objects"))
       .filter((objects) => existsSync(objects));
@@ -93,6 +107,20 @@ export class Workspace {
     mkdirSync(this.root, { recursive: true, mode: 0o700 });
     await checkOut(this.git, tree);
     this.#at = tree;
+  }
+
+  /** Have the folder there that the sandbox covers as `.git`: it can be neither made nor found. */
+  coverGit(): void {
+    mkdirSync(join(this.root, ".git"), { recursive: true, mode: 0o755 });
+  }
+
+  /** Take the mount point away again, when nothing of the command lives: no judged tree has it. */
+  uncoverGit(): void {
+    try {
+      rmdirSync(join(this.root, ".git"));
+    } catch {
+      // It is no empty folder: the look at the tree's names refuses it.
+    }
   }
 
   /**

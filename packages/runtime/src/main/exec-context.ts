@@ -102,7 +102,11 @@ export async function freezeExec(
 export async function openFrozenExec(folder: string, row: RunRow): Promise<FrozenExec> {
   const value = parseCanonicalJson(row.plan) as JsonObject;
   if (value["kind"] !== "exec_request") {
-    const text = `Run ${row.runId} is no execution of a request: try sovereign run resume ${row.runId}`;
+    const ofRun = value["of_run"];
+    const text =
+      typeof ofRun !== "string"
+        ? `Run ${row.runId} is no execution of a request: try sovereign run resume ${row.runId}`
+        : `Run ${row.runId} is the rollback of ${ofRun}: try sovereign exec status ${ofRun}`;
     throw new SovereignError("ERR_REQUEST_INVALID", text);
   }
   const plan = parseFormat(execPlan, value, "plan");
@@ -120,9 +124,15 @@ export async function openFrozenExec(folder: string, row: RunRow): Promise<Froze
   return { planned, policy, plan, request };
 }
 
-/** True for the run of a request, by its plan. */
+/** True for the run of a request, and for a rollback, by its plan. */
 export function isExecution(row: RunRow): boolean {
-  return (parseCanonicalJson(row.plan) as JsonObject)["kind"] === "exec_request";
+  const { kind } = parseCanonicalJson(row.plan) as JsonObject;
+  return kind === "exec_request" || kind === "exec_rollback";
+}
+
+/** True for the run that undoes another. */
+export function isRollback(row: RunRow): boolean {
+  return (parseCanonicalJson(row.plan) as JsonObject)["kind"] === "exec_rollback";
 }
 
 /** One run while this process works on it. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -57,18 +57,23 @@ export async function judgeRun(
   for (const one of namedArtifacts(entries)) {
     if (isGateInput(one.name)) contents.set(one.name, await store.get(one));
   }
-  // A run that has not ended has not recorded its documents yet: they are read as they are.
-  for (const name of Object.values(GATE_DOCUMENTS)) {
-    const path = join(store.folder, name);
-    if (!contents.has(name) && live && !sealed && existsSync(path))
-      contents.set(name, readFileSync(path));
-  }
+  if (live && !sealed) addUnrecorded(contents, store.folder);
   return {
     run_id: runId,
     ...evaluateGates(readGateInputs(contents, entries)),
     inputs: gateInputDigests(contents),
     evaluated_at: timestampOf(installation.clock),
   };
+}
+
+/** A run that has not ended has not recorded its documents yet: they are read as they are. */
+function addUnrecorded(contents: Map<string, Uint8Array>, folder: string): void {
+  for (const name of Object.values(GATE_DOCUMENTS)) {
+    const path = join(folder, name);
+    if (contents.has(name) || statSync(path, { throwIfNoEntry: false })?.isFile() !== true)
+      continue;
+    contents.set(name, readFileSync(path));
+  }
 }
 
 function namedArtifacts(entries: readonly PlacedEntry[]): ArtifactRef[] {

@@ -30,17 +30,28 @@ export async function readRecorded(
   runId: string,
 ): Promise<RecordedEnd | null> {
   let result: ArtifactRef | undefined;
-  let attested = false;
   for await (const { entry } of readRun(installation.store, tenantId, runId)) {
     if (entry.event_type === "evidence.recorded") {
       const artifacts = entry.data["artifacts"] as unknown as ArtifactRef[];
       result = artifacts.find((one) => one.name === GATE_DOCUMENTS.result);
     }
-    attested ||= entry.data["predicate_type"] === predicateType("gate-receipt");
   }
   if (result === undefined) return null;
   const store = new ArtifactStore(installation.folder.run(runId));
   const value = parseStrictJson(await store.get(result));
   const { status, code, reason } = parseFormat(formats.executionResult, value, result.name);
+  const attested = await readAttested(installation, tenantId, runId);
   return { status, code, reason, attested };
+}
+
+/** True where the gates' receipt is in the ledger. */
+export async function readAttested(
+  installation: Installation,
+  tenantId: string,
+  runId: string,
+): Promise<boolean> {
+  for await (const { entry } of readRun(installation.store, tenantId, runId)) {
+    if (entry.data["predicate_type"] === predicateType("gate-receipt")) return true;
+  }
+  return false;
 }

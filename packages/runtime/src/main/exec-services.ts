@@ -1,9 +1,7 @@
 import { formats, parseFormat, SovereignError } from "@sovereign/core";
-import { parseBundle, verifyBundle } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { ExecFiles, ExecInput, ExecPlanReport, Services } from "../cli/index.ts";
 import {
-  checkCustody,
   inspectRepository,
   parseExecRequest,
   readHead,
@@ -16,7 +14,9 @@ import { type ExecOptions, readNamed } from "./exec-context.ts";
 import { judgeRun } from "./exec-gates.ts";
 import { answerTemplate, applyAnswers } from "./exec-intent.ts";
 import type { Installation } from "./installation.ts";
-import { execStatus, openRequest, rollbackRequest } from "./rollback-request.ts";
+import { openRequest } from "./exec-standing.ts";
+import { execStatus } from "./exec-status.ts";
+import { rollbackRequest } from "./rollback-request.ts";
 import { resumeRequest, submitRequest } from "./run-request.ts";
 import { type Opened, reportOf } from "./run-report.ts";
 
@@ -27,7 +27,6 @@ type ExecServices = Pick<
   | "resumeRequest"
   | "requestStatus"
   | "rollbackRequest"
-  | "checkCustody"
   | "judgeRun"
   | "answerTemplate"
   | "applyAnswers"
@@ -62,12 +61,6 @@ export function execServices(
       opened(async (installation) =>
         reportOf(await rollbackRequest(optionsOf(installation, input), runId)),
       ),
-    checkCustody: async ({ bundle, trust, repository }) => {
-      const bytes = readNamed(bundle);
-      const { verdict } = verifyBundle(bytes, { trustRoot: readNamed(trust) });
-      const found = await inspectRepository(repository);
-      return { verdict, findings: await checkCustody(parseBundle(bytes), found) };
-    },
     judgeRun: (tenantId, runId) =>
       opened((installation) => judgeRun(installation, tenantId, runId)),
     answerTemplate: (tenantId, runId) =>

@@ -75,7 +75,7 @@ export async function openRunSession(
   parts: SessionParts,
 ): Promise<OpenedSession> {
   const { installation, tenantId } = options;
-  const { store, keyLog, keystore, clock } = installation;
+  const { store, keyLog, clock } = installation;
   const { runId, row, policy } = parts;
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
@@ -84,13 +84,7 @@ export async function openRunSession(
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
   const artifacts = new ArtifactStore(join(installation.folder.run(runId), parts.artifacts));
-  const authority = new Authority({
-    keystore,
-    keys: () => keyLog.current(),
-    decide: (action, context) => policy.decide(action, context),
-    clock,
-    entropy: systemEntropy,
-  });
+  const authority = authorityOf(installation, policy);
   const kernel = createKernel({
     scram,
     policy,
@@ -124,6 +118,18 @@ export async function openRunSession(
     steps: row === null ? [] : await store.listSteps(tenantId, runId),
   });
   return { session, authority, artifacts, scram, stopWatching };
+}
+
+/** The authority of an installation, which asks this policy. */
+export function authorityOf(installation: Installation, policy: PolicyDecider): Authority {
+  const { keystore, keyLog, clock } = installation;
+  return new Authority({
+    keystore,
+    keys: () => keyLog.current(),
+    decide: (action, context) => policy.decide(action, context),
+    clock,
+    entropy: systemEntropy,
+  });
 }
 
 /** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */

@@ -1,191 +1,203 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { type EntryData, type JsonObject, parseFormat, SovereignError } from "@sovereign/core";
+import {
+  fields,
+  GATE_DOCUMENTS,
+  type JsonObject,
+  parseCanonicalJson,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
 import { z } from "zod";
-import {
-  gitId,
-  inspectRepository,
-  isSwitchOpen,
-  lockRepository,
-  readHead,
-  recoverSwitch,
-  type UserRepository,
-} from "../executor/index.ts";
+import { gitId, isSwitchOpen } from "../executor/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
-import type { RunRow } from "../runs/index.ts";
-import { RunStopped } from "../runs/index.ts";
-import type { Store } from "../store/index.ts";
-import { readRun } from "./approvals.ts";
+import { RunStopped, type RunRow } from "../runs/index.ts";
+import { readAttested } from "./exec-recorded.ts";
 import {
+  type ExecContext,
   type ExecOptions,
-  type FrozenExec,
-  openFrozenExec,
   openSession,
   rollbackEffects,
 } from "./exec-context.ts";
 import { attestGates } from "./exec-gates.ts";
-import type { Installation } from "./installation.ts";
+import { rollbackFolder, type Standing, withStanding } from "./exec-standing.ts";
+import { publishSealed } from "./publish-sealed.ts";
 import { checkTenant, type RunResult } from "./run-pipeline.ts";
-import { sealRun } from "./seal-run.ts";
+import { isPublished, sealRun } from "./seal-run.ts";
+import { writeWhole } from "./write-whole.ts";
 
-/** Where an execution stands, after what a kill left has been brought to an end. */
-export interface ExecStatus {
-  readonly runId: string;
-  readonly status: RunRow["status"];
-  readonly reason: string | null;
-  readonly repository: string;
-  readonly base: string;
-  /** Where the run brought the branch; null where it did not, or was rolled back before sealing. */
-  readonly broughtTo: string | null;
-  readonly head: string;
-  /** What became of a move of the branch that a kill had left halfway. */
-  readonly recovery: "none" | "done" | "undone";
-  readonly place: "at base" | "at result" | "elsewhere";
-}
+/** The plan of a rollback, as it stands in the run's row. */
+const rollbackPlan = z.strictObject({
+  kind: z.literal("exec_rollback"),
+  of_run: fields.runId,
+  ref: z.string().nullable(),
+  base: gitId,
+  head: gitId,
+});
+type RollbackPlan = z.infer<typeof rollbackPlan>;
 
-interface Found {
-  readonly row: RunRow;
-  readonly frozen: FrozenExec;
-  readonly status: ExecStatus;
-}
+const STEP = "rollback";
 
 /**
- * Say where an execution stands; a move of the branch that a kill left halfway is ended first.
- * @throws ERR_RUN_NOT_FOUND, ERR_REPOSITORY_BUSY while the run is alive
- */
-export async function execStatus(options: ExecOptions, runId: string): Promise<ExecStatus> {
-  return (await find(options, runId)).status;
-}
-
-async function find(options: ExecOptions, runId: string): Promise<Found> {
-  const { installation, tenantId } = options;
-  const row = await installation.store.findRun(tenantId, runId);
-  if (row === null) {
-    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
-  }
-  const folder = installation.folder.run(runId);
-  const frozen = await openFrozenExec(folder, row);
-  const { root, commit: base } = frozen.plan.repository;
-  const repository = await inspectRepository(root);
-  const lock = await lockRepository(repository, runId, options.waitMs);
-  try {
-    // The way back comes after the way there: so it is ended first.
-    const back = await endSwitch(join(folder, ROLLBACK, "switch"), repository);
-    const there = await endSwitch(join(folder, "work", "switch"), repository);
-    const recovery = back.ended ?? there.ended ?? "none";
-    const { commit: head } = await readHead(repository);
-    const recorded = await broughtTo(installation.store, tenantId, runId);
-    const result = recorded ?? (there.state === "done" ? head : null);
-    const place = head === result ? "at result" : head === base ? "at base" : "elsewhere";
-    const { status, reason } = row;
-    return {
-      row,
-      frozen,
-      status: {
-        runId,
-        status,
-        reason,
-        repository: root,
-        base,
-        broughtTo: result,
-        head,
-        recovery,
-        place,
-      },
-    };
-  } finally {
-    lock.release();
-  }
-}
-
-/** Below the run that is undone: whoever asks for its status finds there what a kill left. */
-const ROLLBACK = "rollback";
-
-/** @returns how the move stands, and what became of it if it was still open */
-async function endSwitch(
-  folder: string,
-  repository: UserRepository,
-): Promise<{ state: "none" | "done" | "undone"; ended: "none" | "done" | "undone" | null }> {
-  const open = isSwitchOpen(folder);
-  const state = await recoverSwitch(folder, repository);
-  return { state, ended: open ? state : null };
-}
-
-/** As the ledger has it. */
-async function broughtTo(store: Store, tenantId: string, runId: string): Promise<string | null> {
-  let head: string | null = null;
-  for await (const { entry } of readRun(store, tenantId, runId)) {
-    if (entry.event_type !== "execution.completed") continue;
-    const { step_id, output } = entry.data as EntryData<"execution.completed">;
-    if (step_id !== "bring_back") continue;
-    head = parseFormat(z.looseObject({ head: gitId }), output, "bring back").head;
-  }
-  return head;
-}
-
-/**
- * Bring a repository back to where an execution began, as a run of its own with its own evidence.
+ * Bring a repository back to where an execution began, as a run of its own with its own evidence. A
+ * rollback that was killed is gone on with.
  *
  * @throws ERR_ROLLBACK_NOTHING when the run brought nothing back
  * @throws ERR_REPOSITORY_MOVED, ERR_REPOSITORY_DIRTY with nothing changed
  */
-export async function rollbackRequest(options: ExecOptions, ofRun: string): Promise<RunResult> {
+export function rollbackRequest(options: ExecOptions, ofRun: string): Promise<RunResult> {
   checkTenant(options.tenantId);
-  const { frozen, row, status } = await find(options, ofRun);
-  const { base, broughtTo: head, repository: root } = status;
-  if (head === null || head === base || status.place === "at base") {
-    const text = `There is nothing of run ${ofRun} to roll back: ${root} is ${status.place}.`;
-    throw new SovereignError("ERR_ROLLBACK_NOTHING", text, { runId: ofRun });
-  }
-  const { installation } = options;
-  const runId = newId("run_", systemEntropy);
-  const repository = await inspectRepository(root);
-  const lock = await lockRepository(repository, runId, options.waitMs);
-  try {
-    const folder = join(installation.folder.run(ofRun), ROLLBACK);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const params = { of_run: ofRun, ref: frozen.plan.repository.ref, base, head };
-    const context = await openSession(options, {
-      runId,
-      name: "rollback",
-      mode: row.mode,
-      policy: frozen.policy,
-      plan: { kind: "exec_rollback", ...params },
-      config: { mode: row.mode },
-      row: null,
-      effects: (artifacts) => rollbackEffects(installation, repository, folder, artifacts),
-    });
-    await context.session.admit();
-    try {
-      const action = { type: "git.rollback", resource: ofRun, params: params as JsonObject };
-      const { role } = frozen.planned.request;
-      return await undo(options, context, { stepId: "rollback", role, action });
-    } finally {
-      context.stopWatching();
-      // Copies of what could not be put back stay where the message says they are.
-      if (!isSwitchOpen(join(folder, "switch"))) rmSync(folder, { recursive: true, force: true });
+  return withStanding(options, ofRun, async (standing) => {
+    const left = await findLeft(options, ofRun);
+    if (left !== null) return carryOut(options, standing, left);
+    const { broughtTo: head, frozen, place } = standing;
+    const { root, ref, commit: base } = frozen.plan.repository;
+    if (head === null || head === base || place === "at base") {
+      const text = `There is nothing of run ${ofRun} to roll back: ${root} is ${place}.`;
+      throw new SovereignError("ERR_ROLLBACK_NOTHING", text, { runId: ofRun });
     }
+    const runId = newId("run_", systemEntropy);
+    const folder = rollbackFolder(options.installation, ofRun);
+    rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeWhole(join(folder, MARK), runId);
+    const plan: RollbackPlan = { kind: "exec_rollback", of_run: ofRun, ref, base, head };
+    return carryOut(options, standing, { runId, plan, row: null });
+  });
+}
+
+/**
+ * Go on with a rollback that a kill left, by its own id or by that of the run that it undoes.
+ * @returns null where none was left
+ */
+export async function resumeRollback(options: ExecOptions, row: RunRow): Promise<RunResult | null> {
+  const { installation } = options;
+  const value = parseCanonicalJson(row.plan) as JsonObject;
+  const own = value["kind"] === "exec_rollback";
+  const ofRun = own ? parseFormat(rollbackPlan, value, "plan").of_run : row.runId;
+  return withStanding(options, ofRun, async (standing) => {
+    const left = await findLeft(options, ofRun);
+    if (left !== null && (!own || left.runId === row.runId)) {
+      return carryOut(options, standing, left);
+    }
+    if (!own || row.sealed === null || isPublished(installation, row.runId)) return null;
+    return publishSealed(options, standing.frozen.policy, row);
+  });
+}
+
+/** What became of a rollback that a kill had left open. */
+export interface SettledRollback {
+  readonly run: string;
+  readonly status: "completed" | "failed" | "open";
+}
+
+/**
+ * End what a kill left of a rollback without moving anything: one that had moved the branch is
+ * proved and sealed, another is sealed as failed. While the kill switch is tripped it stays open.
+ */
+export async function settleRollback(
+  options: ExecOptions,
+  standing: Standing,
+): Promise<SettledRollback | null> {
+  const left = await findLeft(options, standing.row.runId);
+  if (left === null) return null;
+  const run = left.runId;
+  if (options.installation.scram.status().state !== "ARMED") return { run, status: "open" };
+  const { status } = await carryOut(options, standing, left, standing.movedBack);
+  return { run, status: status === "pending" ? "open" : status };
+}
+
+/** Names the rollback at work, from before its first entry until all of it is done. */
+const MARK = "run";
+
+interface Rollback {
+  readonly runId: string;
+  readonly plan: RollbackPlan;
+  /** As an earlier process left it; null for a new one. */
+  readonly row: RunRow | null;
+}
+
+/** A rollback of the run that was admitted and has not ended; of one that has, what is left is done. */
+async function findLeft(options: ExecOptions, ofRun: string): Promise<Rollback | null> {
+  const { installation, tenantId } = options;
+  const folder = rollbackFolder(installation, ofRun);
+  const mark = join(folder, MARK);
+  if (!existsSync(mark)) return null;
+  const runId = readFileSync(mark, "utf8");
+  const row = await installation.store.findRun(tenantId, runId);
+  const ended = row === null || (row.sealed !== null && isPublished(installation, runId));
+  if (ended) {
+    clear(folder);
+    return null;
+  }
+  const plan = parseFormat(rollbackPlan, parseCanonicalJson(row.plan), "plan");
+  return { runId, plan, row };
+}
+
+/** Copies of what could not be put back stay where the message says they are. */
+function clear(folder: string): void {
+  if (!isSwitchOpen(join(folder, "switch"))) rmSync(folder, { recursive: true, force: true });
+}
+
+/** @param move false ends it where it stands, if its step is not done */
+async function carryOut(
+  options: ExecOptions,
+  { repository, frozen, row: of }: Standing,
+  { runId, plan, row }: Rollback,
+  move = true,
+): Promise<RunResult> {
+  const { installation } = options;
+  const folder = rollbackFolder(installation, of.runId);
+  if (row !== null && row.sealed !== null) {
+    const result = await publishSealed(options, frozen.policy, row);
+    clear(folder);
+    return result;
+  }
+  if (row !== null && installation.scram.status().state !== "ARMED") {
+    const text = `The kill switch is tripped: rollback ${runId} goes on when it is reset.`;
+    throw new SovereignError("ERR_SCRAM_TRIPPED", text, { runId });
+  }
+  const context = await openSession(options, {
+    runId,
+    name: "rollback",
+    mode: of.mode,
+    policy: frozen.policy,
+    plan,
+    config: { mode: of.mode },
+    row,
+    effects: (artifacts) => rollbackEffects(installation, repository, folder, artifacts),
+  });
+  const { session } = context;
+  try {
+    if (row === null) await session.admit();
+    else await session.note("run.resumed", "INFO", { from: row.status });
+    const { of_run, ref, base, head } = plan;
+    const params = { of_run, ref, base, head };
+    const action = { type: "git.rollback", resource: of_run, params };
+    const step = { stepId: STEP, role: frozen.planned.request.role, action };
+    const result = await undo(options, context, move || session.isDone(STEP) ? step : null);
+    clear(folder);
+    return result;
   } finally {
-    lock.release();
+    context.stopWatching();
   }
 }
 
+type Step = Parameters<ExecContext["session"]["perform"]>[0];
+
 async function undo(
   options: ExecOptions,
-  context: Awaited<ReturnType<typeof openSession>>,
-  step: Parameters<typeof context.session.perform>[0],
+  context: ExecContext,
+  step: Step | null,
 ): Promise<RunResult> {
   const { session, artifacts, runId } = context;
-  let stop: RunStopped | null = null;
-  try {
-    await session.perform(step);
-  } catch (error) {
-    if (!(error instanceof RunStopped) || error.outcome.status === "UNAVAILABLE") throw error;
-    stop = error;
-  }
-  await attestGates(options, context);
-  const reason = stop?.message ?? null;
-  const status = stop === null ? "completed" : "failed";
+  const stop = step === null ? null : await perform(context, step);
+  if (stop !== null) await recordProof(context);
+  if (!(await readAttested(options.installation, options.tenantId, runId)))
+    await attestGates(options, context);
+  const reason =
+    step === null ? "It was killed before it moved the branch." : (stop?.message ?? null);
+  const status = reason === null ? "completed" : "failed";
   const read = artifacts.get.bind(artifacts);
   const { bundle, trustRoot } = await sealRun(options, context, status, reason, read);
   return {
@@ -200,16 +212,24 @@ async function undo(
   };
 }
 
-/** For `answers`: the questions of a run that waits for them. */
-export async function openRequest(
-  installation: Installation,
-  tenantId: string,
-  runId: string,
-): Promise<{ row: RunRow; frozen: FrozenExec; folder: string }> {
-  const row = await installation.store.findRun(tenantId, runId);
-  if (row === null) {
-    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
+/** What a rollback that failed has proved about itself: gates judge it like any other. */
+async function recordProof({ artifacts, session }: ExecContext): Promise<void> {
+  const name = GATE_DOCUMENTS.rollbackProof;
+  const path = artifacts.pathOf({ name });
+  if (!existsSync(path)) return;
+  const kept = await artifacts.put(name, readFileSync(path), "application/json");
+  await session.recordEvidence([kept]);
+}
+
+/** @throws ERR_STORE_UNAVAILABLE where nothing can be recorded: what was begun waits */
+async function perform({ session }: ExecContext, step: Step): Promise<RunStopped | null> {
+  try {
+    await session.perform(step);
+    return null;
+  } catch (error) {
+    if (!(error instanceof RunStopped)) throw error;
+    if (error.outcome.status !== "UNAVAILABLE") return error;
+    const text = `${error.message} Try sovereign exec rollback again later: it goes on.`;
+    throw new SovereignError("ERR_STORE_UNAVAILABLE", text, {}, error);
   }
-  const folder = installation.folder.run(runId);
-  return { row, frozen: await openFrozenExec(folder, row), folder };
 }

@@ -1,5 +1,4 @@
-import { mkdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync } from "node:fs";
 import {
   type ExecutionResult,
   GATE_DOCUMENTS,
@@ -12,10 +11,8 @@ import {
   ExecutorRun,
   type Head,
   inspectRepository,
-  isSwitchOpen,
   lockRepository,
   readHead,
-  removeHostile,
   requireRunnable,
   statusDigest,
   type UserRepository,
@@ -30,6 +27,7 @@ import {
   executionEffects,
   freezeExec,
   type FrozenExec,
+  isRollback,
   openFrozenExec,
   openSession,
   openWorkspace,
@@ -37,8 +35,10 @@ import {
 import { attestGates } from "./exec-gates.ts";
 import { intentOf, writeIntent } from "./exec-intent.ts";
 import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
+import { publishSealed, removeScratch } from "./publish-sealed.ts";
+import { resumeRollback } from "./rollback-request.ts";
 import { checkTenant, type RunResult } from "./run-pipeline.ts";
-import { sealRun } from "./seal-run.ts";
+import { isPublished, sealRun } from "./seal-run.ts";
 
 export interface SubmitRequestOptions extends ExecOptions {
   readonly request: string;
@@ -90,9 +90,7 @@ export async function resumeRequest(options: ExecOptions, runId: string): Promis
   if (row === null) {
     throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
   }
-  if (row.sealed !== null) {
-    throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${row.status}.`);
-  }
+  if (row.sealed !== null || isRollback(row)) return resumeEnded(options, row);
   const frozen = await openFrozenExec(installation.folder.run(runId), row);
   const repository = await inspectRepository(frozen.plan.repository.root);
   const lock = await lockRepository(repository, runId, options.waitMs);
@@ -105,6 +103,22 @@ export async function resumeRequest(options: ExecOptions, runId: string): Promis
   } finally {
     lock.release();
   }
+}
+
+/** Of a run that was sealed, what a kill left undone after it; of a rollback, all that is left. */
+async function resumeEnded(options: ExecOptions, row: RunRow): Promise<RunResult> {
+  const { installation } = options;
+  const { runId } = row;
+  if (!isRollback(row) && !isPublished(installation, runId)) {
+    const folder = installation.folder.run(runId);
+    const { policy } = await openFrozenExec(folder, row);
+    const result = await publishSealed(options, policy, row);
+    removeScratch(folder);
+    return result;
+  }
+  const rolledBack = await resumeRollback(options, row);
+  if (rolledBack !== null) return rolledBack;
+  throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${row.status}.`);
 }
 
 interface Work {
@@ -279,7 +293,7 @@ async function end(
 
 /** What is left once the evidence is recorded: gates, seal, and nothing of the scratch. */
 async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): Promise<RunResult> {
-  const { context, workspace } = work;
+  const { context } = work;
   const { session, artifacts, folder, runId } = context;
   const { status, code, reason } = recorded;
   if (!recorded.attested) await attestGates(options, context);
@@ -288,10 +302,7 @@ async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): P
   const { bundle, trustRoot } = await sealRun(options, context, ended, reason, read);
   context.stopWatching();
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
-  removeHostile(workspace.root);
-  const scratch = join(folder, "work");
-  // Copies of what could not be put back stay where the message says they are.
-  if (!isSwitchOpen(join(scratch, "switch"))) rmSync(scratch, { recursive: true, force: true });
+  removeScratch(folder);
   return {
     runId,
     status: ended,

@@ -239,8 +239,9 @@ function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "expo
     exportBundle: (tenantId, runId, withArtifacts) =>
       opened((installation) => {
         const folder = installation.folder.run(runId);
-        // An execution's artifacts stand in its folder under the names that the seed gives them.
-        const own = existsSync(join(folder, GATE_DOCUMENTS.request));
+        // The artifacts of an execution, and of a rollback, stand in its folder under the names that
+        // the seed gives them.
+        const own = existsSync(join(folder, GATE_DOCUMENTS.tape));
         const artifacts = new ArtifactStore(own ? folder : join(folder, "artifacts"));
         return exportBundle({
           ledger: installation.store,

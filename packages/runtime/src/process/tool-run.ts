@@ -4,6 +4,8 @@ import type { ToolOptions, TrustedTool } from "./trusted-tool.ts";
 export interface ToolLimits {
   /** Standard input; none when absent. */
   readonly input?: Uint8Array;
+  /** Told all of standard output whenever there is more: what to tell the tool next; null is all. */
+  readonly reply?: (stdout: string) => string | null;
   /** More than this on standard output ends the tool. */
   readonly stdoutBytesMax: number;
   readonly timeoutMs: number;
@@ -52,8 +54,15 @@ export function startToolRun(
     }, options.timeoutMs);
     child.stdout.on("data", (chunk: Buffer) => {
       size += chunk.length;
-      if (size <= options.stdoutBytesMax) chunks.push(chunk);
-      else stop("output_limit");
+      if (size > options.stdoutBytesMax) {
+        stop("output_limit");
+        return;
+      }
+      chunks.push(chunk);
+      if (options.reply === undefined) return;
+      const next = options.reply(Buffer.concat(chunks).toString("utf8"));
+      if (next === null) child.stdin.end();
+      else child.stdin.write(next);
     });
     child.stderr.on("data", (chunk: Buffer) => {
       stderr = (stderr + chunk.toString("utf8")).slice(-STDERR_CHARS);
@@ -71,7 +80,8 @@ export function startToolRun(
     });
     // A tool that stops reading early says by its end what is wrong.
     child.stdin.on("error", () => undefined);
-    child.stdin.end(options.input ?? "");
+    if (options.reply === undefined) child.stdin.end(options.input ?? "");
+    else child.stdin.write(options.input ?? "");
   });
 }
 

@@ -6,9 +6,19 @@ const BATCH_ITEMS_MAX = 1024;
 const BATCH_BYTES_MAX = 8 * 1024 * 1024;
 /** Items that may wait; beyond it callers are told to wait themselves. */
 const QUEUE_MAX = 100_000;
+/** How many batches may be on their way: one at the server, one behind it. */
+const ON_THEIR_WAY_MAX = 2;
+/**
+ * A smaller batch than this does not set out behind another: what a transaction costs whatever is in
+ * it (the lock, the flush, the wake-ups) is then paid twice, for few entries. Several processes that
+ * write to a log keep the server busy without it.
+ */
+const SHARE_MIN = 256;
 
 interface Waiting {
   readonly item: CommitItem;
+  /** Its stream and its nonces: what no two items on their way may share. */
+  readonly names: readonly string[];
   readonly resolve: (verdict: CommitVerdict) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -17,16 +27,25 @@ interface Waiting {
 export type CommitBatch = (items: readonly CommitItem[]) => Promise<readonly CommitVerdict[]>;
 
 /**
- * Group commit: while one batch is on its way to the disk, the next one gathers. Nobody waits for
+ * Group commit: while batches are on their way to the disk, the next one gathers. Nobody waits for
  * a timer, and the more there is to do, the larger the batches.
+ *
+ * Two batches may be on their way, so that one is made, and answers are given, while the server
+ * works on the other. They are independent: no two items on their way share a stream or a nonce.
  */
 export class Batcher {
   readonly #commitBatch: CommitBatch;
+  readonly #shareMin: number;
   #queue: Waiting[] = [];
-  #flushing = false;
+  #scheduled = false;
+  #onTheirWay = 0;
+  /** The streams and nonces of all items on their way. */
+  readonly #busy = new Set<string>();
 
-  constructor(commitBatch: CommitBatch) {
+  /** @param shareMin the fewest items that set out while another batch is on its way */
+  constructor(commitBatch: CommitBatch, shareMin = SHARE_MIN) {
     this.#commitBatch = commitBatch;
+    this.#shareMin = shareMin;
   }
 
   commit(item: CommitItem): Promise<CommitVerdict> {
@@ -35,17 +54,47 @@ export class Batcher {
       return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", text));
     }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, resolve, reject });
-      if (!this.#flushing) void this.#flush();
+      this.#queue.push({ item, names: namesOf(item), resolve, reject });
+      this.#schedule();
     });
   }
 
-  async #flush(): Promise<void> {
-    this.#flushing = true;
-    // What callers add in this turn of the event loop still gets into the first batch.
-    await Promise.resolve();
-    while (this.#queue.length > 0) await this.#send(this.#take());
-    this.#flushing = false;
+  /** What callers add in this turn of the event loop, however many promises later, still gets in. */
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      process.nextTick(() => {
+        this.#scheduled = false;
+        this.#flush();
+      });
+    });
+  }
+
+  #flush(): void {
+    for (;;) {
+      const most = this.#share();
+      const batch = most === 0 ? [] : this.#take(most);
+      if (batch.length === 0) return;
+      void this.#dispatch(batch);
+    }
+  }
+
+  /** How many items the next batch may have; none while it is better to let it gather. */
+  #share(): number {
+    const waiting = this.#queue.length;
+    if (this.#onTheirWay === 0) {
+      return waiting < 2 * this.#shareMin ? waiting : Math.ceil(waiting / 2);
+    }
+    return this.#onTheirWay < ON_THEIR_WAY_MAX && waiting >= this.#shareMin ? waiting : 0;
+  }
+
+  async #dispatch(batch: readonly Waiting[]): Promise<void> {
+    this.#onTheirWay += 1;
+    await this.#send(batch);
+    this.#onTheirWay -= 1;
+    for (const { names } of batch) for (const name of names) this.#busy.delete(name);
+    this.#schedule();
   }
 
   /** One error spoils a transaction, so a batch that fails is split until the bad item is alone. */
@@ -68,31 +117,36 @@ export class Batcher {
     }
   }
 
-  /** No two items of a batch touch the same stream or nonce; the later one goes with the next. */
-  #take(): Waiting[] {
+  /**
+   * The next batch, of `most` items at most. What shares a stream or a nonce with an item on its
+   * way, or before it in the queue, stays: a stream's order is kept.
+   */
+  #take(most: number): Waiting[] {
     const taken: Waiting[] = [];
     const left: Waiting[] = [];
-    const used = new Set<string>();
+    const deferred = new Set<string>();
     let bytes = 0;
-    for (const waiting of this.#queue) {
-      const { item } = waiting;
-      const names = [
-        `${item.log}/${item.stream}`,
-        ...(item.nonces ?? []).map(({ nonce }) => nonce),
-      ];
-      const fits =
-        taken.length < BATCH_ITEMS_MAX && (bytes < BATCH_BYTES_MAX || taken.length === 0);
-      if (!fits || names.some((name) => used.has(name))) {
+    let at = 0;
+    for (; at < this.#queue.length; at++) {
+      if (taken.length >= Math.min(most, BATCH_ITEMS_MAX) || bytes >= BATCH_BYTES_MAX) break;
+      const waiting = this.#queue[at] as Waiting;
+      const { names, item } = waiting;
+      if (names.some((name) => this.#busy.has(name) || deferred.has(name))) {
         left.push(waiting);
-        // The stream's order is kept: what comes after a deferred item is deferred too.
-        names.forEach((name) => used.add(name));
+        for (const name of names) deferred.add(name);
         continue;
       }
-      names.forEach((name) => used.add(name));
+      for (const name of names) this.#busy.add(name);
       bytes += item.entries.reduce((total, entry) => total + entry.bytes.length, 0);
       taken.push(waiting);
     }
-    this.#queue = left;
+    this.#queue = left.length === 0 ? this.#queue.slice(at) : left.concat(this.#queue.slice(at));
     return taken;
   }
+}
+
+function namesOf(item: CommitItem): string[] {
+  const stream = `${item.log}/${item.stream}`;
+  if (item.nonces === undefined || item.nonces.length === 0) return [stream];
+  return [stream, ...item.nonces.map(({ nonce }) => nonce)];
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -143,11 +143,6 @@ describe("an operation", () => {
 describe("a command", () => {
   it.each([
     ["a repository inside", "mkdir -p sub/.git && echo x > sub/.git/config"],
-    ["a .git file", "echo 'gitdir: /tmp' > .git"],
-    [
-      "a .git folder with a monitor",
-      "mkdir .git && printf '[core]\\n\\tfsmonitor = touch /tmp/ran\\n' > .git/config",
-    ],
     [".GIT", "mkdir .GIT"],
     ["GIT~1", "mkdir GIT~1"],
     ["a FIFO", "mkfifo pipe"],
@@ -166,6 +161,20 @@ describe("a command", () => {
   });
 
   it.each([
+    ["makes a repository", "git init -q"],
+    ["makes a repository elsewhere for here", "git init -q --separate-git-dir=/tmp/git"],
+    ["makes .git", "mkdir .git"],
+    ["writes a .git file", "echo 'gitdir: /tmp' > .git"],
+    ["puts a .git file in its place", "echo 'gitdir: /tmp' > x && mv -fT x .git"],
+    [
+      "writes a .git folder's monitor",
+      "printf '[core]\\n\\tfsmonitor = touch /tmp/ran\\n' > .git/config",
+    ],
+    ["removes .git", "rm -rf .git"],
+    ["moves .git", "mv .git other"],
+    ["opens .git to itself", "chmod 777 .git"],
+    ["takes the cover off", "umount .git || umount -l .git"],
+    ["finds a repository", "git rev-parse --git-dir"],
     ["makes a device", "mknod dev c 1 3"],
     ["links a file of the system", "ln /usr/bin/env twin"],
     ["links a file of the user's", "ln $OLDPWD/README.md twin"],
@@ -189,6 +198,16 @@ describe("a command", () => {
     expect(await attack([sh(real)])).toMatchObject({ code: "ERR_COMMAND_FAILED" });
     expect(existsSync(join(run, "patches"))).toBe(false);
     expect(readFileSync(join(run, "audit/run_tape.jsonl"), "utf8")).not.toContain("evil");
+  });
+
+  it("finds .git empty at its tree's root, and leaves no trace of it", async () => {
+    const tries = "mkdir .git; git init; echo x > .git/HEAD; rm -rf .git; mv .git git";
+    const script = `(${tries}) 2>/dev/null; test -z "$(ls -A .git)" && pwd > good.txt`;
+    const folder = join(repo.folder, "run");
+    const { code } = await execute(repo, requestOf([[sh(script)], [write("a.txt")]]), { folder });
+    expect(code).toBe("none");
+    expect(repo.git("diff", "--name-only", "HEAD~2", "HEAD")).toBe("a.txt\ngood.txt");
+    expect(readdirSync(join(folder, "work/attempt-1/tree"))).not.toContain(".git");
   });
 
   it("cannot edit after it ended: what it leaves in the background is dead", async () => {

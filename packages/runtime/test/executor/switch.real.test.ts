@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { appendFileSync, chmodSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
@@ -55,16 +55,22 @@ describe("rolling back", () => {
 });
 
 describe("a switch that is killed", () => {
-  it.each(["journalled", "replaced", "indexed", "moved"])(
+  it.each(["journalled", "foldered", "replaced", "indexed", "locked", "moved"])(
     "after it %s is brought to an end",
     async (at) => {
       const repo = make();
       const judged = await judgeSteps(repo, [
         write("src/app.ts", "export const app = 2;\n"),
-        write("new/file", "x\n"),
+        write("new/deep/file", "x\n"),
+        (tree) => {
+          rmSync(join(tree, "docs/guide.md"));
+          write("empty/file", "x\n")(tree);
+        },
       ]);
       repo.write("mine.txt", "mine\n");
+      mkdirSync(join(repo.root, "empty"));
       const before = repo.state();
+      const names = repo.names();
       const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
       const args = JSON.stringify({
         root: repo.root,
@@ -89,12 +95,49 @@ describe("a switch that is killed", () => {
       } else {
         expect(recovered).toBe("undone");
         expect(repo.state()).toEqual(before);
+        expect(repo.names()).toEqual(names);
         await judged.bring();
       }
       expect(await recover()).toBe("done");
+      expect(repo.names().filter((name) => /lock|sovereign/.test(name))).toEqual([]);
       expect(existsSync(join(repo.root, ".git/index.lock"))).toBe(false);
     },
   );
+});
+
+describe("a git that outlives the killed process", () => {
+  it.each(["commit", "abort"])("is waited for, and its %s decides", async (word) => {
+    const repo = make();
+    const judged = await judgeSteps(repo, [write("src/app.ts", "export const app = 2;\n")]);
+    const before = repo.state();
+    const folder = join(repo.private, "bring-back", "switch");
+    const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
+    const patches = judged.patches.map((one) => ({
+      ...one,
+      patch: Buffer.from(one.patch).toString("base64"),
+    }));
+    const task = { root: repo.root, folder: join(folder, ".."), at: "indexed", patches };
+    await new Promise((end) =>
+      spawn(process.execPath, [child, JSON.stringify(task)], { stdio: "inherit" }).on("close", end),
+    );
+    const to = judged.patches.at(-1)?.commit ?? "";
+    const orphan = spawn("git", ["update-ref", "--stdin"], { cwd: repo.root });
+    const said = new Promise((prepared) => {
+      orphan.stdout.on("data", (data) => {
+        if (String(data).includes("prepare: ok")) prepared(null);
+      });
+    });
+    orphan.stdin.write(`start\nupdate refs/heads/main ${to} ${judged.head.commit}\nprepare\n`);
+    await said;
+    const recovering = recoverSwitch(folder, await inspectRepository(repo.root));
+    // It waits: what it would do without that, it has done long before.
+    await Promise.race([recovering, new Promise((waited) => setTimeout(waited, 700))]);
+    orphan.stdin.end(`${word}\n`);
+    expect(await recovering).toBe(word === "commit" ? "done" : "undone");
+    if (word === "abort") expect(repo.state()).toEqual(before);
+    else expect(repo.git("rev-parse", "HEAD")).toBe(to);
+    expect(repo.git("status", "--porcelain")).toBe("");
+  });
 });
 
 describe("an edit of the user's after a kill", () => {
@@ -157,5 +200,19 @@ describe("the repository's lock", () => {
       (await lockRepository(user, "run_two", 0)).release();
     }
     expect(existsSync(path)).toBe(false);
+  });
+
+  it("is rid of what those left who were killed while they took it", async () => {
+    const repo = make();
+    const user = await inspectRepository(repo.root);
+    const dead = execFileSync(process.execPath, ["-e", "console.log(process.pid)"], {
+      encoding: "utf8",
+    }).trim();
+    const names = repo.names();
+    for (const name of [dead, `stale.${dead}`])
+      writeFileSync(join(user.gitDir, `sovereign.lock.${name}`), "half");
+    writeFileSync(join(user.gitDir, `sovereign.lock.${process.ppid}`), "alive");
+    (await lockRepository(user, "run_one", 0)).release();
+    expect(repo.names()).toEqual([...names, `.git/sovereign.lock.${process.ppid}`].sort());
   });
 });

@@ -75,17 +75,22 @@ export class FaultyProxy {
     server.on("close", () => client.end());
     /** The commit's bytes so far, once its beginning was seen. */
     let commit: Buffer | null = null;
+    /** What is done to it. Another connection's commit, that comes meanwhile, is let through. */
+    let chosen: Fault | null = null;
     let answering: Fault | null = null;
     client.on("data", (chunk) => {
-      if (commit === null && (this.#fault === null || !chunk.includes("commit_batch"))) {
-        server.write(chunk);
-        return;
+      if (commit === null) {
+        if (this.#fault === null || !chunk.includes("commit_batch")) {
+          server.write(chunk);
+          return;
+        }
+        [chosen, this.#fault] = [this.#fault, null];
       }
       commit = Buffer.concat([commit ?? Buffer.alloc(0), chunk]);
       if (!commit.subarray(-SYNC.length).equals(SYNC)) return;
-      const fault = this.#fault as Fault;
+      const fault = chosen as Fault;
       const whole = commit;
-      [this.#fault, commit, answering] = [null, null, fault];
+      [commit, answering] = [null, fault];
       this.done += 1;
       this.#send(fault, whole, client, server, ends);
     });

@@ -6,6 +6,12 @@ export const verifyCodes = {
   ERR_TRUST_ROOT_MALFORMED: row.input("The file is no trust root."),
   ERR_FILE_UNREADABLE: row.input("A file cannot be read."),
   ERR_USAGE: row.input("The command's words are not understood."),
+  ERR_REPOSITORY_UNREADABLE: row.input("The folder is no git repository that can be read."),
+  ERR_GIT_OBJECT_MISSING: row.integrity("The repository does not have an object."),
+  ERR_GIT_OBJECT_CORRUPT: row.integrity(
+    "The repository holds an object that is not what its id says.",
+  ),
+  ERR_GIT_OBJECT_LIMIT: row.integrity("Reading the repository would take more than it may."),
   ERR_VERIFY_INVALID: row.integrity("The evidence contradicts itself or the rules."),
   ERR_VERIFY_UNTRUSTED: row.integrity("The evidence is not by keys that the trust root knows."),
   ERR_VERIFY_INCOMPLETE: row.integrity("Something is missing from the evidence."),

@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { type Output, table } from "../output.ts";
@@ -94,39 +95,28 @@ function addStatus(
       const found = await services.requestStatus(runId, inputOf(flags));
       if (output.json) output.printJson(found);
       else {
-        const { status, reason, repository, place, head, recovery } = found;
+        const { status, reason, repository, place, head, recovery, rollback } = found;
         output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
         output.print(`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
         if (recovery !== "none") output.print(`recovery: ${recovery}`);
+        if (rollback !== null) {
+          output.print(`a rollback that was killed: ${rollback.run} ${rollback.status}`);
+        }
       }
     });
 }
 
+/** The verifier does it, which anybody can run without us; this says where the repository is. */
 function addCustody(exec: Command, context: CommandContext): void {
-  const { services, output } = context;
   exec
     .command("custody")
     .description("verify a bundle and hold its commits against a repository; exit 4 if they differ")
     .requiredOption("--bundle <file>", "the evidence of an execution")
     .requiredOption("--trust <file>", "the trust root, received by another way")
     .option("--repo <folder>", "a folder in the repository", ".")
-    .action(async (flags: { bundle: string; trust: string; repo: string }) => {
-      const { bundle, trust, repo: repository } = flags;
-      const found = await services.checkCustody({ bundle, trust, repository });
-      const { verdict, findings } = found;
-      if (output.json) output.printJson(found);
-      else {
-        const rows = findings.map((one) => [
-          one.step,
-          one.commit.slice(0, 12),
-          one.onBranch ? "on the branch" : "not on the branch",
-          one.problems.length === 0 ? "as the evidence says" : one.problems.join("; "),
-        ]);
-        output.print(table([["STEP", "COMMIT", "WHERE", "REPOSITORY"], ...rows]));
-        output.print(`verdict: ${verdict}`);
-      }
-      const broken = findings.some((one) => one.problems.length > 0);
-      context.exit = verdict === "VALID" && findings.length > 0 && !broken ? 0 : 4;
+    .action(async ({ bundle, trust, repo }: { bundle: string; trust: string; repo: string }) => {
+      const words = [`--bundle=${bundle}`, `--trust=${trust}`, `--repo=${repo}`];
+      context.exit = await verifyMain(context.output.json ? [...words, "--json"] : words);
     });
 }
 

@@ -19,6 +19,8 @@ export interface GitCall {
   readonly timeoutMs?: number;
   /** Seconds since 1970 for author and committer. */
   readonly at?: number;
+  /** Told what git said: what to tell it next; null ends its input. */
+  readonly reply?: (stdout: string) => string | null;
   /** Exit codes, besides 0, that are an answer and no failure. */
   readonly answers?: readonly number[];
 }
@@ -105,6 +107,7 @@ export class Git {
       env: environmentOf(this.place, call.at ?? 0),
       cwd: this.place.workTree ?? "/",
       ...(input === undefined ? {} : { input: Buffer.from(input as string) }),
+      ...(call.reply === undefined ? {} : { reply: call.reply }),
       stdoutBytesMax: call.stdoutBytesMax ?? STDOUT_BYTES_MAX,
       timeoutMs: call.timeoutMs ?? TIMEOUT_MS,
     });

@@ -2,6 +2,7 @@ export { type Change, type ChangeLimits, judgeChanges, readChanges } from "./cha
 export { type CommitText, commitMessage } from "./commit-message.ts";
 export { COMMITTER, Git } from "./git.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
+export { withRefLocked } from "./ref-lock.ts";
 export {
   commitTree,
   formatPatch,

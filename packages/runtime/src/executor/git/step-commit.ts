@@ -95,8 +95,13 @@ export function scanTree(root: string): string[] {
       count += 1;
       if (count > ENTRIES_MAX) throw refused(root, `it has more than ${ENTRIES_MAX} entries`);
       const path = join(folder, entry.name);
-      if (/^(\.git|git~\d+)$/i.test(entry.name)) requireEmptyMountPoint(root, path);
-      else if (entry.isDirectory()) folders.push(path);
+      if (/^(\.git|git~\d+)$/i.test(entry.name)) {
+        throw refused(
+          path.slice(root.length + 1),
+          "it would be a repository inside the repository",
+        );
+      }
+      if (entry.isDirectory()) folders.push(path);
       else if (entry.name === ".gitignore") ignoreFiles.push(path.slice(root.length + 1));
       else if (!entry.isFile() && !entry.isSymbolicLink()) {
         throw refused(path.slice(root.length + 1), "it is no file, folder or link");
@@ -104,13 +109,6 @@ export function scanTree(root: string): string[] {
     }
   }
   return ignoreFiles;
-}
-
-/** The sandbox covers `.git` at the root with an empty folder: that alone may be there. */
-function requireEmptyMountPoint(root: string, path: string): void {
-  const isMountPoint = path === join(root, ".git") && lstatSync(path).isDirectory();
-  if (isMountPoint && readdirSync(path).length === 0) return;
-  throw refused(path.slice(root.length + 1), "it would be a repository inside the repository");
 }
 
 function refused(path: string, why: string): SovereignError {

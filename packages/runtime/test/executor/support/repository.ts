@@ -3,6 +3,7 @@ import {
   chmodSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -93,6 +94,13 @@ export class TestRepository {
         "--ignored",
       ),
     };
+  }
+
+  /** Every name that is there, folders and git's own locks too; but for objects and logs. */
+  names(): string[] {
+    return readdirSync(this.root, { recursive: true, encoding: "utf8" })
+      .filter((name) => !/^\.git\/(objects|logs)\//.test(name))
+      .sort();
   }
 
   dispose(): void {

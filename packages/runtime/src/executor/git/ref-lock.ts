@@ -1,0 +1,50 @@
+import type { Git, GitCall } from "./git.ts";
+
+/** A branch by its full name, or a detached HEAD, and where it has to be. */
+export interface RefAt {
+  readonly ref: string | null;
+  readonly commit: string;
+}
+
+/** Another git that holds the branch moves it or lets it go; who moved it is in the reflog. */
+const CONFIG = ["core.filesRefLockTimeout=10000", "core.logAllRefUpdates=true"].flatMap(
+  (setting) => ["-c", setting],
+);
+
+/**
+ * Do something while git holds the branch's lock, and move the branch if it says so. It is tied to
+ * us by its input: where we are killed, git reads the end of it, moves nothing and removes its lock.
+ *
+ * @param to where the branch is moved; null only holds it
+ * @param work false lets the branch go where it is
+ * @throws ERR_GIT_FAILED where the branch is not where it has to be; what `work` throws, with
+ *   nothing moved
+ */
+export async function withRefLocked(
+  git: Git,
+  { ref, commit }: RefAt,
+  to: string | null,
+  work: () => boolean,
+  call: { readonly args?: readonly string[] } & Pick<GitCall, "at"> = {},
+): Promise<void> {
+  const name = ref ?? "HEAD";
+  const what = to === null ? `verify ${name} ${commit}` : `update ${name} ${to} ${commit}`;
+  const option = ref === null ? "option no-deref\n" : "";
+  let thrown: { readonly error: unknown } | null = null;
+  const reply = (said: string): string | null => {
+    if (!said.includes("prepare: ok")) return "";
+    if (/commit: ok|abort: ok/.test(said)) return null;
+    try {
+      return work() ? "commit\n" : "abort\n";
+    } catch (error) {
+      thrown = { error };
+      return null;
+    }
+  };
+  const input = `start\n${option}${what}\nprepare\n`;
+  const args = [...CONFIG, "update-ref", ...(call.args ?? []), "--stdin"];
+  const end = git.bytes(args, { input, reply, ...(call.at === undefined ? {} : { at: call.at }) });
+  await end.finally(() => {
+    if (thrown !== null) throw thrown.error;
+  });
+}

@@ -1,0 +1,110 @@
+import { join } from "node:path";
+import { type EntryData, parseFormat, SovereignError } from "@sovereign/core";
+import { z } from "zod";
+import {
+  gitId,
+  inspectRepository,
+  isSwitchOpen,
+  lockRepository,
+  readHead,
+  recoverSwitch,
+  type UserRepository,
+} from "../executor/index.ts";
+import type { RunRow } from "../runs/index.ts";
+import type { Store } from "../store/index.ts";
+import { readRun } from "./approvals.ts";
+import { type ExecOptions, type FrozenExec, openFrozenExec } from "./exec-context.ts";
+import type { Installation } from "./installation.ts";
+
+/** Where an execution stands, when what a kill left of a move has been brought to an end. */
+export interface Standing {
+  readonly row: RunRow;
+  readonly frozen: FrozenExec;
+  readonly repository: UserRepository;
+  /** Where the run brought the branch; null where it did not. */
+  readonly broughtTo: string | null;
+  readonly head: string;
+  /** What became of a move of the branch that a kill had left halfway. */
+  readonly recovery: "none" | "done" | "undone";
+  /** True where the branch was moved back, and not all that follows is done. */
+  readonly movedBack: boolean;
+  readonly place: "at base" | "at result" | "elsewhere";
+}
+
+/**
+ * Hold an execution's repository, end what a kill left halfway in it, and do something there.
+ *
+ * @throws ERR_RUN_NOT_FOUND, ERR_REPOSITORY_BUSY while the run is alive
+ */
+export async function withStanding<T>(
+  options: ExecOptions,
+  runId: string,
+  work: (standing: Standing) => Promise<T>,
+): Promise<T> {
+  const { installation, tenantId } = options;
+  const { row, frozen, folder } = await openRequest(installation, tenantId, runId);
+  const { root, commit: base } = frozen.plan.repository;
+  const repository = await inspectRepository(root);
+  const lock = await lockRepository(repository, runId, options.waitMs);
+  try {
+    // The way back comes after the way there: so it is ended first.
+    const back = await endSwitch(join(rollbackFolder(installation, runId), "switch"), repository);
+    const there = await endSwitch(join(folder, "work", "switch"), repository);
+    const { commit: head } = await readHead(repository);
+    const recorded = await broughtTo(installation.store, tenantId, runId);
+    const result = recorded ?? (there.state === "done" ? head : null);
+    return await work({
+      row,
+      frozen,
+      repository,
+      broughtTo: result,
+      head,
+      recovery: back.ended ?? there.ended ?? "none",
+      movedBack: back.state === "done",
+      place: head === result ? "at result" : head === base ? "at base" : "elsewhere",
+    });
+  } finally {
+    lock.release();
+  }
+}
+
+/** Below the run that is undone: whoever asks for its status finds there what a kill left. */
+export function rollbackFolder(installation: Installation, ofRun: string): string {
+  return join(installation.folder.run(ofRun), "rollback");
+}
+
+/** An execution as it was frozen. @throws ERR_RUN_NOT_FOUND, ERR_REQUEST_INVALID */
+export async function openRequest(
+  installation: Installation,
+  tenantId: string,
+  runId: string,
+): Promise<{ row: RunRow; frozen: FrozenExec; folder: string }> {
+  const row = await installation.store.findRun(tenantId, runId);
+  if (row === null) {
+    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
+  }
+  const folder = installation.folder.run(runId);
+  return { row, frozen: await openFrozenExec(folder, row), folder };
+}
+
+/** @returns how the move stands, and what became of it if it was still open */
+async function endSwitch(
+  folder: string,
+  repository: UserRepository,
+): Promise<{ state: "none" | "done" | "undone"; ended: "none" | "done" | "undone" | null }> {
+  const open = isSwitchOpen(folder);
+  const state = await recoverSwitch(folder, repository);
+  return { state, ended: open ? state : null };
+}
+
+/** As the ledger has it. */
+async function broughtTo(store: Store, tenantId: string, runId: string): Promise<string | null> {
+  let head: string | null = null;
+  for await (const { entry } of readRun(store, tenantId, runId)) {
+    if (entry.event_type !== "execution.completed") continue;
+    const { step_id, output } = entry.data as EntryData<"execution.completed">;
+    if (step_id !== "bring_back") continue;
+    head = parseFormat(z.looseObject({ head: gitId }), output, "bring back").head;
+  }
+  return head;
+}

@@ -1,0 +1,253 @@
+import {
+  base64Decode,
+  type ComplianceBundle,
+  type EntryData,
+  fields,
+  formats,
+  GATE_DOCUMENTS,
+  type JsonValue,
+  parseFormat,
+  parseStrictJson,
+  type PlacedEntry,
+  sha256Hex,
+  SovereignError,
+} from "@sovereign/core";
+import { z } from "zod";
+import {
+  type GitRepository,
+  type ObjectStore,
+  parseGitCommit,
+  placesOf,
+  type TreeChange,
+  verifyPatch,
+} from "./git/index.ts";
+import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
+
+const { gitId, digest } = fields;
+const commitOutput = z.looseObject({
+  commit: gitId,
+  parent: gitId,
+  tree: gitId,
+  patch_sha256: digest,
+});
+const bringBackParams = z.looseObject({
+  base: gitId,
+  patches: z
+    .array(
+      z.looseObject({
+        step_id: z.string().regex(/^step_\d{2,3}$/),
+        commit: gitId,
+        tree: gitId,
+        sha256: digest,
+      }),
+    )
+    .max(1000),
+});
+const bringBackOutput = z.looseObject({
+  base: gitId,
+  head: gitId,
+  tree: gitId,
+  commits: z.array(gitId).max(1000),
+});
+const rollbackOutput = z.looseObject({ base: gitId, head: gitId, tree: gitId });
+
+/** An action that completed, with what it was asked and what it said. */
+interface Done {
+  readonly resource: string;
+  readonly params: JsonValue;
+  readonly output: JsonValue;
+}
+
+/** One step as the evidence follows it: from its binding to the branch. */
+interface CustodyLink {
+  readonly step: string;
+  readonly commit: string;
+  readonly parent: string;
+  readonly parentTree: string | null;
+  readonly tree: string;
+  readonly patch: string;
+}
+
+/**
+ * Walk the chain of custody of an execution, and hold each of its commits against a repository:
+ * that the commit is there, on the commit and with the tree that were judged, that the patch
+ * whose digest was signed, applied to that parent's files, gives the commit's byte for byte, and
+ * that these have the SHA-256 that the checksums name. Where the
+ * commit stands now is told, and proves nothing: branches move.
+ *
+ * @param repository untrusted, as all of the bundle is here
+ */
+export function verifyRepositoryCustody(
+  repository: GitRepository,
+  bundle: ComplianceBundle,
+  step: StepRecorder,
+): void {
+  const completed = completedActions(bundle.entries);
+  const back = completed.get("bring_back");
+  const undone = completed.get("rollback");
+  if (back !== undefined) {
+    step.check("bring_back", () => {
+      verifyBroughtBack(repository, bundle, { back, completed, step });
+    });
+  } else if (undone !== undefined) {
+    step.check("rollback", () => {
+      verifyUndone(repository, undone, step);
+    });
+  } else {
+    step.check("bring_back", () => {
+      const text =
+        "The evidence says of no commit that it came back: there is nothing to look for.";
+      throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
+    });
+  }
+}
+
+/** By step; the last where one was tried again. */
+function completedActions(entries: readonly PlacedEntry[]): Map<string, Done> {
+  const asked = new Map<string, EntryData<"execution.authorized">>();
+  const completed = new Map<string, Done>();
+  for (const { entry } of entries) {
+    if (entry.event_type === "execution.authorized") {
+      const data = entry.data as EntryData<"execution.authorized">;
+      asked.set(`${data.context.step_id} ${data.context.attempt}`, data);
+    }
+    if (entry.event_type !== "execution.completed") continue;
+    const { step_id, attempt, output } = entry.data as EntryData<"execution.completed">;
+    const action = asked.get(`${step_id} ${attempt}`)?.action;
+    if (action === undefined) continue;
+    completed.set(step_id, { resource: action.resource, params: action.params, output });
+  }
+  return completed;
+}
+
+function verifyBroughtBack(
+  repository: GitRepository,
+  bundle: ComplianceBundle,
+  run: {
+    readonly back: Done;
+    readonly completed: ReadonlyMap<string, Done>;
+    readonly step: StepRecorder;
+  },
+): void {
+  const { back, completed, step } = run;
+  const links = linksOf(back, completed);
+  const there: CustodyLink[] = [];
+  for (const link of links) {
+    const checked = step.check(link.step, () => verifyLink(repository, bundle, link));
+    if (checked !== null) there.push(link);
+  }
+  const places = placesOf(
+    repository,
+    there.map((one) => one.commit),
+    back.resource,
+  );
+  step.detail("branch", back.resource);
+  for (const { step: name, commit } of links) {
+    const place = places.get(commit);
+    step.detail(name, `${commit.slice(0, 12)} ${place ?? "is not as the evidence says"}`);
+  }
+}
+
+/** What the entries say of each other. @throws ERR_VERIFY_INVALID where they contradict */
+function linksOf(back: Done, completed: ReadonlyMap<string, Done>): CustodyLink[] {
+  const invalid = "ERR_VERIFY_INVALID";
+  const { base, patches } = parseFormat(bringBackParams, back.params, "bring_back", invalid);
+  const output = parseFormat(bringBackOutput, back.output, "bring_back", invalid);
+  expectEqual(output.base, base, "Where the commits were brought to");
+  expectEqual(output.commits.length, patches.length, "The number of commits that came back");
+  expectEqual(
+    output.head,
+    output.commits.at(-1) ?? base,
+    "The commit that the branch was moved to",
+  );
+  return patches.map((patch, index) => {
+    const { step_id: name } = patch;
+    const made = completed.get(`${name}.commit`);
+    if (made === undefined) throw wrong(`No commit of ${name} completed, and its patch came back.`);
+    const found = parseFormat(commitOutput, made.output, `${name}.commit`, invalid);
+    expectEqual(
+      patch.commit,
+      found.commit,
+      `The commit of ${name} that was authorised to come back`,
+    );
+    expectEqual(output.commits[index], found.commit, `The commit of ${name} that came back`);
+    expectEqual(patch.tree, found.tree, `The tree of ${name}`);
+    expectEqual(patch.sha256, found.patch_sha256, `The patch of ${name}`);
+    expectEqual(found.parent, output.commits[index - 1] ?? base, `The parent of ${name}`);
+    return {
+      step: name,
+      commit: found.commit,
+      parent: found.parent,
+      parentTree: patches[index - 1]?.tree ?? null,
+      tree: found.tree,
+      patch: patch.sha256,
+    };
+  });
+}
+
+function verifyLink({ objects }: GitRepository, bundle: ComplianceBundle, link: CustodyLink): true {
+  const found = parseGitCommit(objects.read(link.commit, "commit"));
+  expectEqual(found.tree, link.tree, `The tree of the commit ${link.commit}`);
+  expectEqual(found.parents.join(" "), link.parent, `The parents of the commit ${link.commit}`);
+  const parent = parseGitCommit(objects.read(link.parent, "commit"));
+  if (link.parentTree !== null) expectEqual(parent.tree, link.parentTree, "The parent's tree");
+  const patch = contentOf(bundle, `patches/${link.step}.patch`);
+  expectEqual(sha256Hex(patch), link.patch, `The digest of the patch of ${link.step}`);
+  const expected = { commit: link.commit, before: parent.tree, after: link.tree };
+  verifyChecksums(objects, bundle, link.step, verifyPatch(objects, patch, expected));
+  return true;
+}
+
+/** Git's own ids are SHA-1 in most repositories: each file is held by SHA-256, on both sides. */
+function verifyChecksums(
+  objects: ObjectStore,
+  bundle: ComplianceBundle,
+  step: string,
+  changes: ReadonlyMap<string, TreeChange>,
+): void {
+  const name = GATE_DOCUMENTS.checksums;
+  const value = parseStrictJson(contentOf(bundle, name));
+  const { steps } = parseFormat(formats.checksums, value, name, "ERR_VERIFY_INVALID");
+  const files = steps.find((one) => one.step_id === step)?.files ?? [];
+  expectEqual(files.length, changes.size, `How many files ${name} has of ${step}`);
+  for (const { path, before, after } of files) {
+    const change = changes.get(Buffer.from(path, "utf8").toString("latin1"));
+    if (change === undefined) throw wrong(`${step} does not change ${path}, which ${name} names.`);
+    expectEqual(digestOfBlob(objects, change.before), before, `SHA-256 of ${path} before ${step}`);
+    expectEqual(digestOfBlob(objects, change.after), after, `SHA-256 of ${path} after ${step}`);
+  }
+}
+
+function digestOfBlob(objects: ObjectStore, entry: TreeChange["before"]): string | null {
+  return entry === null ? null : sha256Hex(objects.read(entry.id, "blob"));
+}
+
+/** The bytes of an artifact, which the ledger names by their digest. */
+function contentOf({ artifacts }: ComplianceBundle, name: string): Uint8Array {
+  const artifact = artifacts.find((one) => one.name === name);
+  if (artifact?.content === undefined) {
+    const text = `The bundle does not hold the bytes of ${name}: export it --with-artifacts.`;
+    throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
+  }
+  const bytes = base64Decode(artifact.content);
+  expectEqual(sha256Hex(bytes), artifact.sha256, `The digest of the bytes of ${name}`);
+  return bytes;
+}
+
+/** A rollback made no commits: the one that it went back to is there, with the tree it says. */
+function verifyUndone(repository: GitRepository, undone: Done, step: StepRecorder): void {
+  const output = parseFormat(rollbackOutput, undone.output, "rollback", "ERR_VERIFY_INVALID");
+  const params = parseFormat(
+    z.looseObject({ base: gitId, ref: z.string().nullable() }),
+    undone.params,
+    "rollback",
+    "ERR_VERIFY_INVALID",
+  );
+  expectEqual(output.base, params.base, "Where the rollback went");
+  const { tree } = parseGitCommit(repository.objects.read(output.base, "commit"));
+  expectEqual(tree, output.tree, `The tree of the commit ${output.base}`);
+  const branch = params.ref ?? "HEAD";
+  const place = placesOf(repository, [output.base], branch).get(output.base) ?? "";
+  step.detail("branch", branch);
+  step.detail("base", `${output.base.slice(0, 12)} ${place}`);
+}
