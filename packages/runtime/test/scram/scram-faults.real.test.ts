@@ -40,10 +40,11 @@ describe.each(BACK_ENDS)("when a part dies, what ran in $title dies", ({ backend
     for (let waited = 0; waited < 3000 && (await stateOf(one)) !== "COMPLETE"; waited += 50) {
       await sleep(50);
     }
-    expect(new ScramLatch(join(one.home, "scram")).status()).toMatchObject({
-      state: "TRIPPED",
-      stops: [{ reason: "system_critical" }],
-    });
+    const status = new ScramLatch(join(one.home, "scram")).status();
+    if (status.state !== "TRIPPED") throw new Error("the engine's end tripped nothing");
+    // One stop for the engine, and one for each path that a slow machine does not let die in time.
+    const reasons = new Set(status.stops?.map(({ reason }) => reason));
+    expect([...reasons]).toEqual(["system_critical"]);
   });
 
   it.each(["idle", "wedged"])(
