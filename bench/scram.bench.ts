@@ -30,6 +30,7 @@ export async function run(): Promise<BenchReport> {
   add(await entered(15), ...(await naive(15)));
   add(...(await deaths()));
   add(await races());
+  add(await thousand());
   for (const wedged of [false, true]) add(await orders(100, { wedged, hogs: 0 }));
   add(await orders(100, { wedged: false, hogs: 8 }), await entered(100));
   return { title: `Kill switch, milliseconds, ${TRIALS} trials a row`, rows };
@@ -274,6 +275,48 @@ async function races(): Promise<BenchRow> {
       "gates opened after the stop": bypassed,
       "acts after death": late,
     },
+  };
+}
+
+const STUBBORN = "trap '' TERM INT HUP; : > /out/ready; while :; do sleep 1000; done";
+
+/** A thousand asked for at once: the engine lets in what can be reaped in time, the others wait. */
+async function thousand(): Promise<BenchRow> {
+  const reaped: number[] = [];
+  let admitted = 0;
+  let survivors = 0;
+  let later = 0;
+  for (let trial = 0; trial < Math.ceil(TRIALS / 10); trial++) {
+    const rig = await DrillRig.open(ENVIRONMENT);
+    const sandbox = connectSandbox(rig.link, OWNER);
+    const controller = new AbortController();
+    const outs = Array.from({ length: 1000 }, (_, index) => join(rig.home, `thousand-${index}`));
+    const running = outs.map((out) => {
+      mkdirSync(out);
+      return sandbox.run(rig.payload(STUBBORN, out), controller.signal).catch(() => 0);
+    });
+    const ready = (): number => outs.filter((out) => readdirSync(out).length > 0).length;
+    let still = 0;
+    let seen = 0;
+    while (still < 10) {
+      await sleep(300);
+      const now = ready();
+      still = now > 0 && now === seen ? still + 1 : 0;
+      seen = now;
+    }
+    admitted = Math.max(admitted, ready());
+    const before = ready();
+    const { body } = await rig.stop();
+    survivors += rig.survivors();
+    reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
+    await Promise.all(running);
+    later += ready() - before;
+    await rig.close();
+  }
+  const { p50, max } = quantiles(reaped);
+  return {
+    name: "order to all dead, 1,000 paths asked for",
+    values: { p50: round(p50), max: round(max), admitted, survivors, "began after": later },
   };
 }
 
