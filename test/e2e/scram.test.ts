@@ -162,8 +162,9 @@ describe("an order that is not as it should be", () => {
     "a data folder that cannot be written runs nothing",
     async () => {
       chmodSync(join(installation.home, "scram"), 0o500);
-      const { code } = await one(["batch", "run", join(folder, "batch.json")]);
-      expect(code).not.toBe(0);
+      const { code, found } = await one(["batch", "run", join(folder, "batch.json")]);
+      expect(code).toBe(1);
+      expect(found).toMatchObject({ error: { code: "ERR_SCRAM_SENTINEL_START" } });
       chmodSync(join(installation.home, "scram"), 0o700);
     },
   );

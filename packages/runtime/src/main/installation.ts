@@ -106,7 +106,9 @@ export async function openInstallation(options: InstallationOptions): Promise<In
       clock,
       origin: (log) => logOrigin(id, log === INSTALLATION_LOG ? INSTALLATION_LOG : `tenant/${log}`),
       close: async () => {
-        if (link !== null) (await link).close();
+        // Who could not connect was told so when it asked.
+        const connected = await link?.catch(() => null);
+        connected?.close();
         await store.close();
       },
     };

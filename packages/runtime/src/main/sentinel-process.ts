@@ -1,6 +1,7 @@
 import { closeSync, existsSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { SovereignError } from "@sovereign/core";
 import { systemClock } from "../kernel/index.ts";
 import { startTrustedService } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
@@ -16,9 +17,12 @@ export function programCommand(name: "sentinel" | "engine"): [string, ...string[
   return [process.execPath, "--disable-warning=ExperimentalWarning", program];
 }
 
-/** Start the sentinel of a data folder. It ends at once when another serves there already. */
+/**
+ * Start the sentinel of a data folder. It ends at once when another serves there already.
+ * @throws ERR_SCRAM_SENTINEL_START where it could not say what goes wrong
+ */
 export function startSentinel(home: string, environment: Environment): void {
-  const log = openSync(join(home, "scram", "sentinel.log"), "a", 0o600);
+  const log = openLog(join(home, "scram", "sentinel.log"));
   const { PATH, SOVEREIGN_PASSPHRASE_FILE: passphrase } = environment;
   const [command, ...args] = [...programCommand("sentinel"), home];
   try {
@@ -59,4 +63,14 @@ export function connectScram(home: string, environment: Environment): Promise<Sc
       startSentinel(home, environment);
     },
   });
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, "a", 0o600);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    const text = `No sentinel can be started, and nothing runs without one: ${why}. Its folder must be writable.`;
+    throw new SovereignError("ERR_SCRAM_SENTINEL_START", text, { path }, cause);
+  }
 }

@@ -90,13 +90,18 @@ export class ScramLink implements ScramGate {
     const handle = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
     const deadline = clock.monotonicMs() + patienceMs;
     let attempts = 0;
-    while (clock.monotonicMs() < deadline) {
-      const link = await ScramLink.#attempt(latch, handle);
-      if (link !== null) return link;
-      // One that was about to end gives its place up within a moment; then another is needed.
-      if (attempts % RESTART_EVERY === 0) start();
-      attempts += 1;
-      await sleep(RETRY_MS);
+    try {
+      while (clock.monotonicMs() < deadline) {
+        const link = await ScramLink.#attempt(latch, handle);
+        if (link !== null) return link;
+        // One that was about to end gives its place up within a moment; then another is needed.
+        if (attempts % RESTART_EVERY === 0) start();
+        attempts += 1;
+        await sleep(RETRY_MS);
+      }
+    } catch (error) {
+      closeSync(handle);
+      throw error;
     }
     closeSync(handle);
     throw new SovereignError(
