@@ -138,7 +138,7 @@ export class Authority {
       const what = role === null ? purpose : `${purpose} ${role}`;
       throw new SovereignError(
         "ERR_KEY_NOT_FOUND",
-        `No valid key is enrolled for ${what}. List them with: sovereign keys list`,
+        `No valid key is enrolled for ${what}. ${howToEnrol(purpose, role)}`,
         { purpose, role },
       );
     }
@@ -182,4 +182,12 @@ function digests(
 
 function about(action: Action): Subject[] {
   return [{ name: `action:${action.type}`, sha256: digestOf(action) }];
+}
+
+/** The words that enrol a key for a role; a key of the installation itself is rotated instead. */
+function howToEnrol(purpose: KeyPurpose, role: string | null): string {
+  const flag = purpose === "approval" ? "approver" : purpose;
+  return role === null
+    ? "List them with: sovereign keys list"
+    : `Enrol one with: sovereign keys add --${flag} ${role}`;
 }
