@@ -8,9 +8,12 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 
-/** Of v1's `cpu.shares`; a process outside any group counts 1024. */
+/**
+ * Of v1's `cpu.shares`; a process outside any group counts 1024. The most is what twenty of those
+ * have: ahead of others' work, and behind the sentinel, which must see that they are dead.
+ */
 const SHARES_MIN = "2";
-const SHARES_MAX = "262144";
+const SHARES_MAX = "20480";
 
 export interface GroupLimits {
   readonly processes: number;
