@@ -9,11 +9,13 @@ import {
 import { basename, join } from "node:path";
 
 /**
- * Of v1's `cpu.shares`; a process outside any group counts 1024. The most is what twenty of those
- * have: ahead of others' work, and behind the sentinel, which must see that they are dead.
+ * Of v1's `cpu.shares`; a process outside any group counts 1024. All paths together count as one
+ * while they live: with less, one that holds a lock of the kernel could keep even the sentinel
+ * waiting. The most is what twenty have: ahead of others' work, and behind the sentinel, which must
+ * see that they are dead.
  */
-const SHARES_MIN = "2";
-const SHARES_MAX = "20480";
+const SHARES_LIVING = "1024";
+const SHARES_DYING = "20480";
 
 export interface GroupLimits {
   readonly processes: number;
@@ -55,13 +57,13 @@ export class ControlGroups {
   }
 
   /**
-   * Let the paths have what the processor has to spare, or all of it: to die takes a process time,
+   * Let all paths together count as one ordinary process, or as many: to die takes a process time,
    * and in the lowest class it would wait for everybody else's work.
    */
   prefer(dying: boolean): void {
     const shares = this.#processor === null ? null : join(this.#processor, "cpu.shares");
     try {
-      if (shares !== null) setIfThere(shares, dying ? SHARES_MAX : SHARES_MIN);
+      if (shares !== null) setIfThere(shares, dying ? SHARES_DYING : SHARES_LIVING);
     } catch {
       // They die all the same, only later where others keep the processors busy.
     }
