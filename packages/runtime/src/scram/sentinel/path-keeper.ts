@@ -35,7 +35,10 @@ export interface PathKeeperOptions {
   readonly onFault: (why: string) => void;
 }
 
-/** Owns the engine, the dead-man and the list of live paths; nobody else kills. */
+/**
+ * Owns the engine, the dead-man and the list of live paths, and kills them. Besides, an engine ends
+ * its own paths, and a control what is left of its own where no sentinel lives.
+ */
 export class PathKeeper {
   readonly #options: PathKeeperOptions;
   readonly #registry = new PathRegistry();
