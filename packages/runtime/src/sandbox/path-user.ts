@@ -1,5 +1,5 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { sha256, SovereignError } from "@sovereign/core";
+import { sha256, SovereignError, utf8Encode } from "@sovereign/core";
 import type { WorkOwner } from "../scram/index.ts";
 import type { Mount } from "./types.ts";
 
@@ -18,7 +18,7 @@ export const INSIDE = 1000;
  * out of its sandbox is nobody, and not even the same nobody as another run's.
  */
 export function pathUserOf({ tenant_id, run_id }: WorkOwner): number {
-  const digest = sha256(new TextEncoder().encode(`${tenant_id}/${run_id}`));
+  const digest = sha256(utf8Encode(`${tenant_id}/${run_id}`));
   return FIRST + (((digest[0] ?? 0) << 8) | (digest[1] ?? 0));
 }
 
