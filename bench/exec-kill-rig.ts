@@ -18,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ScramLink } from "../packages/runtime/src/scram/index.ts";
+import { endOf as endOfCommand, type Json } from "../test/e2e/cli.ts";
 
 const PATHS = ["made/**", "src/**"];
 const COMMANDS = [{ id: "sh", executable: "sh", allowed_args: ["**"] }];
@@ -31,7 +32,7 @@ const POLICY = {
 
 export interface CliEnd {
   readonly code: number | null;
-  readonly documents: Record<string, unknown>[];
+  readonly documents: Json[];
   readonly err: string;
 }
 
@@ -202,18 +203,11 @@ function makeTemplate(root: string): void {
   mkdirSync(join(root, "mine-and-empty"));
 }
 
-export function endOf(child: ChildProcess): Promise<CliEnd> {
-  let out = "";
-  let err = "";
-  child.stdout?.on("data", (chunk) => (out += String(chunk)));
-  child.stderr?.on("data", (chunk) => (err += String(chunk)));
-  return new Promise((end) => {
-    child.on("close", (code) => {
-      const lines = out.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}"));
-      const documents = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
-      end({ code, documents, err });
-    });
-  });
+/** Its documents are those that came whole: the last line of one that was killed may be half there. */
+export async function endOf(child: ChildProcess): Promise<CliEnd> {
+  const { code, out, err } = await endOfCommand(child);
+  const lines = out.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}"));
+  return { code, documents: lines.map((line) => JSON.parse(line) as Json), err };
 }
 
 /** All that a user could notice of their repository, as lines that can be compared. */
