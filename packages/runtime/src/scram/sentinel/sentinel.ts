@@ -14,6 +14,7 @@ import { type Activation, type ActivationParts, activate } from "./activation.ts
 import { EmbeddedPaths } from "./embedded.ts";
 import { Link } from "./links.ts";
 import { groupNameOf } from "./names.ts";
+import { NetworkOrders } from "./network-orders.ts";
 import { type OrderDecision, OrderDesk } from "./orders.ts";
 import { PathKeeper } from "./path-keeper.ts";
 import { passesSelfTest } from "./self-test.ts";
@@ -52,6 +53,7 @@ export class Sentinel {
   readonly #embedded = new EmbeddedPaths();
   readonly #links = new Map<string, Link>();
   readonly #desk: OrderDesk;
+  readonly #network: NetworkOrders;
   readonly #watchdog: Watchdog;
   readonly #stderr: number;
   #keys: SentinelKeys | null = null;
@@ -95,6 +97,12 @@ export class Sentinel {
       clock,
       journal: this.#journal,
       windowMs: config.authorization_timeout_seconds * 1000,
+    });
+    this.#network = new NetworkOrders({
+      desk: this.#desk,
+      clock,
+      journal: this.#journal,
+      activate: (activation) => this.#activate(activation),
     });
     this.#watchdog = new Watchdog(config.hardware_watchdog);
     this.#idleSince = clock.monotonicMs();
@@ -254,6 +262,10 @@ export class Sentinel {
         return this.#decided(this.#desk.receive(message.envelope, "local", receivedAt));
       case "authorize":
         return this.#decided(this.#desk.authorize(message.envelope, "local", receivedAt));
+      case "present":
+        return this.#network.present(message, receivedAt);
+      case "refusals":
+        return this.#network.refusals(message);
       case "pending":
         return { envelope: this.#desk.pending() };
       case "resettable":
