@@ -1,6 +1,7 @@
 import { authorityCodes } from "./codes/authority.ts";
 import { coreCodes } from "./codes/core.ts";
 import { executorCodes } from "./codes/executor.ts";
+import { httpCodes } from "./codes/http.ts";
 import { kernelCodes } from "./codes/kernel.ts";
 import { policyCodes } from "./codes/policy.ts";
 import { runsCodes } from "./codes/runs.ts";
@@ -21,6 +22,7 @@ export const errorCatalogue = {
   ...scramCodes,
   ...runsCodes,
   ...executorCodes,
+  ...httpCodes,
 } as const;
 
 export type ErrorCode = keyof typeof errorCatalogue;

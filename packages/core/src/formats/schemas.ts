@@ -30,7 +30,7 @@ import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
-import { scramEvent, scramEventId, scramReason, scramScope } from "./scram.ts";
+import { killReceipt, scramEvent, scramEventId, scramReason, scramScope } from "./scram.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -65,6 +65,7 @@ export const fields = {
 export const formats = {
   metadata: jsonObject,
   scramEvent,
+  killReceipt,
   scramReason,
   scramScope,
   action,

@@ -10,6 +10,8 @@ export type {
   RunInput,
   RunReport,
   ScramOutcome,
+  ScramRemote,
+  ScramServeInput,
   ScramReport,
   Services,
 } from "./services.ts";

@@ -107,7 +107,36 @@ export type ScramOutcome =
       readonly receipt: KillReceipt;
       /** The signed receipt; null where the sentinel's key was locked or missing. */
       readonly envelope: Envelope | null;
+      /** Of a server's answer: whether the sentinel's signature could be checked here. */
+      readonly checked?: boolean;
     };
+
+/** A server of the kill switch, on this or another machine. */
+export interface ScramRemote {
+  readonly url: string;
+  /** A file with the certificates of those who may vouch for it; null for the system's. */
+  readonly ca: string | null;
+  /** The installation that it serves; null for that of the data folder here. */
+  readonly installation: string | null;
+}
+
+/** How to take orders over HTTP. Files are named; `signal` ends it. */
+export interface ScramServeInput {
+  readonly listen: string;
+  readonly tlsCert: string | null;
+  readonly tlsKey: string | null;
+  readonly clientCa: string | null;
+  readonly plaintext: boolean;
+  readonly names: readonly string[];
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: ScramServeEvent) => void;
+}
+
+/** What goes on in a server of the kill switch. */
+export type ScramServeEvent =
+  | { readonly event: "listening"; readonly url: string; readonly keys: number }
+  | { readonly event: "sentinel.lost" | "sentinel.back" }
+  | { readonly event: "stopped"; readonly outcome: JsonObject };
 
 export interface ScramReport {
   readonly state: ScramState;
@@ -213,16 +242,22 @@ export interface Services {
       readonly operatorKey: string;
       readonly architectKey: string;
       readonly order: string | null;
+      readonly remote: ScramRemote | null;
     },
   ): Promise<ScramOutcome>;
   scramAuthorize(
-    input: ScramInput & { readonly as: "operator" | "architect"; readonly key: string },
+    input: ScramInput & {
+      readonly as: "operator" | "architect";
+      readonly key: string;
+      readonly remote: ScramRemote | null;
+    },
   ): Promise<ScramOutcome>;
   scramPrepare(
     input: ScramInput & {
       readonly operatorKey: string;
       readonly architectKey: string;
       readonly validMs: number;
+      readonly installation: string | null;
     },
   ): Promise<Envelope>;
   scramReset(input: {
@@ -232,6 +267,8 @@ export interface Services {
   }): Promise<ScramReport>;
   scramKeys(): Promise<readonly KeyWindow[]>;
   scramLog(): Promise<readonly JournalLine[]>;
+  /** Take orders over HTTP until the signal. */
+  scramServe(input: ScramServeInput): Promise<void>;
   scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
   probeSandbox(): Promise<SandboxReport & { readonly capacity: PathCapacity | null }>;
 }

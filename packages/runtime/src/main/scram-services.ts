@@ -21,6 +21,8 @@ import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from 
 import { runDrill } from "./drill.ts";
 import { anchorInstallation, type Installation } from "./installation.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
+import { RemoteScram } from "./scram-remote.ts";
+import { serveScram } from "./scram-serve.ts";
 import { connectScram } from "./sentinel-process.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -36,6 +38,7 @@ type ScramServices = Pick<
   | "scramKeys"
   | "scramLog"
   | "scramDrill"
+  | "scramServe"
 >;
 
 /** The kill switch for the command line. A stop needs no database; a reset does. */
@@ -58,13 +61,15 @@ export function createScramServices(
       );
     },
     scramActivate: async (input) => {
-      const envelope =
-        input.order === null
-          ? issueScramOrder(home, input, [
-              await sign(input.operatorKey, "operator"),
-              await sign(input.architectKey, "architect"),
-            ])
-          : readEnvelopeFile(input.order);
+      const remote = input.remote === null ? null : new RemoteScram(home, input.remote);
+      const signers = (): Promise<Signer[]> =>
+        Promise.all([sign(input.operatorKey, "operator"), sign(input.architectKey, "architect")]);
+      if (input.order !== null) {
+        const prepared = readEnvelopeFile(input.order);
+        return remote?.send(prepared) ?? send(home, environment, "order", prepared);
+      }
+      if (remote !== null) return remote.send(remote.issue(input, await signers()));
+      const envelope = issueScramOrder(home, input, await signers());
       return send(home, environment, "order", envelope);
     },
     scramPrepare: async (input) =>
@@ -74,7 +79,12 @@ export function createScramServices(
         [await sign(input.operatorKey, "operator"), await sign(input.architectKey, "architect")],
         input.validMs,
       ),
-    scramAuthorize: (input) => authorize(home, environment, sign, input),
+    scramAuthorize: async (input) =>
+      input.remote === null
+        ? authorize(home, environment, sign, input)
+        : new RemoteScram(home, input.remote).authorize(input, await sign(input.key, input.as)),
+    scramServe: (input) =>
+      serveScram(home, environment, () => opened(() => Promise.resolve()), input),
     scramReset: (input) => reset(home, environment, sign, opened, input),
     scramDrill: (input) => runDrill(input),
     scramLog: () => Promise.resolve(Journal.open(join(folder(), "journal.jsonl")).lines),

@@ -172,14 +172,17 @@ export class OrderDesk {
     const fresh = signers.filter(
       ({ living, keyId }) => living && this.#presented.isNew(order.nonce, keyId),
     );
-    const two = this.#signersOf(envelope).length > 1;
-    if (two && fresh.length > 0 && this.#isRecent(order)) {
+    if (fresh.length > 0 && this.#isOfTwo(envelope) && this.#isRecent(order)) {
       return this.#decide(envelope, judged, receivedAt);
     }
     if (code === "ERR_SCRAM_ORDER_EXPIRED") {
-      return { kind: "refuse", code, reason: judged.reason ?? "it is outside its time" };
+      return { kind: "refuse", code, reason: String(judged.reason) };
     }
     return this.#wait(held, order, signers, fresh);
+  }
+
+  #isOfTwo(envelope: Envelope): boolean {
+    return this.#signersOf(envelope).length > 1;
   }
 
   /** One person's order waits, once; bytes that were here before open no window again. */

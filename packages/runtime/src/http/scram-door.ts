@@ -1,0 +1,183 @@
+import type { IncomingMessage } from "node:http";
+import {
+  type Envelope,
+  type ErrorCode,
+  isSovereignError,
+  type JsonObject,
+  type JsonValue,
+  parseEnvelope,
+  parseStrictJson,
+  type ScramState,
+  SovereignError,
+} from "@sovereign/core";
+import type { Clock } from "../kernel/index.ts";
+import {
+  type HeldLink,
+  type KnownKeys,
+  type LatchedStop,
+  orderSigners,
+  type ScramLink,
+} from "../scram/index.ts";
+import type { Answer } from "./answer.ts";
+import { problemOf } from "./answer.ts";
+import { sourceOf } from "./connections.ts";
+import { RefusalLimits } from "./refusal-limits.ts";
+import { BODY_BYTES_MAX, readBody } from "./request.ts";
+
+/** How long an order waits for a sentinel that is just being started. */
+const SENTINEL_MS = 5000;
+/** However many ask, the sentinel is asked for its state so often at most. */
+const STATUS_MS = 200;
+/** How often the sentinel is told of strangers. */
+const REPORT_MS = 1000;
+const DEPTH_MAX = 16;
+
+export interface ScramDoorOptions {
+  readonly link: HeldLink;
+  readonly keys: KnownKeys;
+  readonly clock: Clock;
+  /** What a monitor is told, from the sentinel's state; null where there is no sentinel. */
+  readonly health: (status: ScramStatus | null) => Promise<JsonObject>;
+  /** Told after every stop that came through this door. */
+  readonly onStopped: (outcome: JsonObject) => void;
+}
+
+/** What of the sentinel's state matters here. */
+export interface ScramStatus {
+  readonly state: ScramState;
+  readonly stops: readonly LatchedStop[];
+}
+
+/**
+ * Orders and questions from a network, for the sentinel. It decides nothing: it keeps from the
+ * sentinel what bears no living key's signature, and hands on the rest as it came.
+ */
+export class ScramDoor {
+  readonly #options: ScramDoorOptions;
+  readonly #limits: RefusalLimits;
+  #status: { readonly at: number; readonly found: Promise<ScramStatus | null> } | null = null;
+  #unreported: { code: ErrorCode; from: string; count: number } | null = null;
+
+  constructor(options: ScramDoorOptions) {
+    this.#options = options;
+    this.#limits = new RefusalLimits(options.clock);
+  }
+
+  /** @param keep called when the request is in the sentinel's hands */
+  async order(request: IncomingMessage, keep: () => void): Promise<Answer> {
+    const source = sourceOf(request.socket);
+    const bytes = await readBody(request);
+    let envelope: Envelope;
+    try {
+      envelope = this.#known(bytes);
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+      this.#report(error.code, source);
+      throw error;
+    }
+    keep();
+    const link = await this.#options.link.within(SENTINEL_MS);
+    if (link === null) throw new SovereignError("ERR_SCRAM_SENTINEL_LOST", "No sentinel answers.");
+    return this.#present(link, envelope, source);
+  }
+
+  /** What anybody may know: whether it is tripped, since when, and by which events. */
+  async status(): Promise<Answer> {
+    const status = await this.#ask();
+    if (status === null) {
+      return problemOf(new SovereignError("ERR_SCRAM_SENTINEL_LOST", "No sentinel answers."));
+    }
+    const stops = status.stops.map(({ event_id, tripped_at }) => ({ event_id, tripped_at }));
+    return { status: 200, body: { state: status.state, stops } };
+  }
+
+  async health(): Promise<Answer> {
+    const body = await this.#options.health(await this.#ask());
+    return { status: body["runner_status"] === "HEALTHY" ? 200 : 503, body };
+  }
+
+  /** The answer to what was refused; whoever is refused too often is told to wait. */
+  refuse(error: unknown, request: IncomingMessage): Answer {
+    const answer = problemOf(error);
+    if (answer.status >= 500) return { ...answer, headers: { "retry-after": "1" } };
+    const seconds = this.#limits.count(sourceOf(request.socket));
+    // An authenticated order is always told what became of it.
+    const code = isSovereignError(error) ? error.code : null;
+    if (seconds === 0 || (code !== null && isAuthenticated(code))) return answer;
+    const text = `It was refused (${String(code)}), as too much from there before it.`;
+    const limited = problemOf(new SovereignError("ERR_HTTP_RATE", text));
+    return { ...limited, headers: { "retry-after": String(seconds) } };
+  }
+
+  /** An envelope that somebody signed who is enrolled here. @throws for all others */
+  #known(bytes: Uint8Array): Envelope {
+    let envelope: Envelope;
+    try {
+      const limits = { bytesMax: BODY_BYTES_MAX, depthMax: DEPTH_MAX };
+      envelope = parseEnvelope(parseStrictJson(bytes, limits));
+    } catch (cause) {
+      const why = isSovereignError(cause) ? cause.message : "unreadable";
+      const message = `Expected a signed envelope with an order of the kill switch: ${why}`;
+      throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", message.slice(0, 300), {}, cause);
+    }
+    const known = this.#options.keys.current();
+    const now = this.#options.clock.now().toISOString();
+    const signers = known === null ? [] : orderSigners(envelope, known.keys, now);
+    if (signers.some(({ living }) => living)) return envelope;
+    const message =
+      "Expected the signature of an operator or an architect who is enrolled here, named by its keyid.";
+    throw new SovereignError("ERR_SCRAM_ORDER_STRANGER", message);
+  }
+
+  async #present(link: ScramLink, envelope: Envelope, from: string): Promise<Answer> {
+    const found = (await link.request({ t: "present", envelope, from })) as JsonObject;
+    const { pending, others } = found as { pending?: JsonObject; others?: JsonValue };
+    if (pending !== undefined) {
+      return { status: 202, body: { kind: "pending", ...pending, waiting: others ?? [] } };
+    }
+    const { event, body: receipt, receipt: signed } = found as Record<string, JsonObject>;
+    const outcome = {
+      kind: "stopped",
+      event: event ?? null,
+      receipt: receipt ?? null,
+      envelope: signed ?? null,
+    };
+    this.#status = null;
+    this.#options.onStopped(outcome);
+    return { status: 200, body: outcome };
+  }
+
+  #ask(): Promise<ScramStatus | null> {
+    const { clock, link } = this.#options;
+    const now = clock.monotonicMs();
+    if (this.#status !== null && now - this.#status.at < STATUS_MS) return this.#status.found;
+    const asked = link.current?.request({ t: "status" }) ?? Promise.resolve(null);
+    const found = asked.then(
+      (status) => status as unknown as ScramStatus | null,
+      () => null,
+    );
+    this.#status = { at: now, found };
+    return found;
+  }
+
+  /** Strangers are told of together, so that a flood of them costs the sentinel nothing. */
+  #report(code: ErrorCode, from: string): void {
+    if (this.#unreported !== null) {
+      this.#unreported = { code, from, count: this.#unreported.count + 1 };
+      return;
+    }
+    this.#unreported = { code, from, count: 1 };
+    setTimeout(() => {
+      const report = this.#unreported;
+      this.#unreported = null;
+      if (report === null) return;
+      this.#options.link.current?.request({ t: "refusals", ...report }).catch(() => undefined);
+    }, REPORT_MS).unref();
+  }
+}
+
+/** Refusals that only a living key's signature can lead to. */
+function isAuthenticated(code: ErrorCode): boolean {
+  return code.startsWith("ERR_SCRAM_ORDER_") && !STRANGERS.has(code);
+}
+const STRANGERS = new Set<ErrorCode>(["ERR_SCRAM_ORDER_STRANGER", "ERR_SCRAM_ORDER_MALFORMED"]);
