@@ -11,6 +11,7 @@ export type {
   RunReport,
   ScramOutcome,
   ScramRemote,
+  ScramServeEvent,
   ScramServeInput,
   ScramReport,
   Services,

@@ -116,6 +116,9 @@ export interface ScramRemote {
   readonly url: string;
   /** A file with the certificates of those who may vouch for it; null for the system's. */
   readonly ca: string | null;
+  /** Files with a certificate and its key, for a server that lets in only whom it knows. */
+  readonly clientCert: string | null;
+  readonly clientKey: string | null;
   /** The installation that it serves; null for that of the data folder here. */
   readonly installation: string | null;
 }

@@ -20,6 +20,8 @@ export interface OrderServer {
   readonly url: string;
   /** Whose certificates are believed, as PEM; null for those of the system. */
   readonly ca: Buffer | null;
+  /** Who we are, as PEM, where the server lets in only those whom it knows. */
+  readonly identity: { readonly cert: Buffer; readonly key: Buffer } | null;
 }
 
 /**
@@ -86,7 +88,10 @@ function post(server: OrderServer, body: Buffer): Promise<{ status: number; byte
   });
 }
 
-function targetOf({ url, ca }: OrderServer): { options: RequestOptions; secure: boolean } {
+function targetOf({ url, ca, identity }: OrderServer): {
+  options: RequestOptions;
+  secure: boolean;
+} {
   if (url.startsWith("unix:")) {
     return { options: { socketPath: url.slice(5), host: "localhost" }, secure: false };
   }
@@ -99,6 +104,11 @@ function targetOf({ url, ca }: OrderServer): { options: RequestOptions; secure: 
   }
   const { hostname, port } = found;
   const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  const options = { host, ...(port === "" ? {} : { port }), ...(ca === null ? {} : { ca }) };
+  const options = {
+    host,
+    ...(port === "" ? {} : { port }),
+    ...(ca === null ? {} : { ca }),
+    ...identity,
+  };
   return { options, secure };
 }

@@ -77,16 +77,17 @@ export class ScramDoor {
     }
     keep();
     const link = await this.#options.link.within(SENTINEL_MS);
-    if (link === null) throw new SovereignError("ERR_SCRAM_SENTINEL_LOST", "No sentinel answers.");
+    if (link === null) throw noSentinel();
     return this.#present(link, envelope, source);
   }
 
-  /** What anybody may know: whether it is tripped, since when, and by which events. */
+  /**
+   * What anybody may know: whether it is tripped, since when, and by which events.
+   * @throws ERR_SCRAM_SENTINEL_LOST
+   */
   async status(): Promise<Answer> {
     const status = await this.#ask();
-    if (status === null) {
-      return problemOf(new SovereignError("ERR_SCRAM_SENTINEL_LOST", "No sentinel answers."));
-    }
+    if (status === null) throw noSentinel();
     const stops = status.stops.map(({ event_id, tripped_at }) => ({ event_id, tripped_at }));
     return { status: 200, body: { state: status.state, stops } };
   }
@@ -174,6 +175,10 @@ export class ScramDoor {
       this.#options.link.current?.request({ t: "refusals", ...report }).catch(() => undefined);
     }, REPORT_MS).unref();
   }
+}
+
+function noSentinel(): SovereignError {
+  return new SovereignError("ERR_SCRAM_SENTINEL_LOST", "No sentinel answers.");
 }
 
 /** Refusals that only a living key's signature can lead to. */

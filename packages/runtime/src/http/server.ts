@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { SovereignError } from "@sovereign/core";
 import { sendAnswer } from "./answer.ts";
@@ -43,12 +43,14 @@ export interface ScramServerOptions {
 export class ScramServer {
   readonly #server: Server;
   readonly #connections: Connections;
+  readonly #names: Names;
   /** Where it listens, as a URL. */
   readonly url: string;
 
-  private constructor(server: Server, connections: Connections, url: string) {
+  private constructor(server: Server, connections: Connections, names: Names, url: string) {
     this.#server = server;
     this.#connections = connections;
+    this.#names = names;
     this.url = url;
   }
 
@@ -62,10 +64,11 @@ export class ScramServer {
       throw new SovereignError("ERR_HTTP_CONFIG", message);
     }
     const connections = new Connections(CONNECTIONS_MAX, PER_SOURCE_MAX);
-    const isOurName = nameCheck(options);
+    const names = new Names(options.names);
     const server = createPlainOrTls(tls, (request, response) => {
-      void handle(door, connections, isOurName, request, response);
+      void handle(door, connections, names, request, response);
     });
+    if (tls !== null) names.certify(tls);
     server.on("connection", (socket) => {
       connections.add(socket);
     });
@@ -74,7 +77,20 @@ export class ScramServer {
     server.maxRequestsPerSocket = 1;
     server.setTimeout(IDLE_MS);
     await listenAt(server, listen);
-    return new ScramServer(server, connections, urlOf(server, listen, tls !== null));
+    return new ScramServer(server, connections, names, urlOf(server, listen, tls !== null));
+  }
+
+  /** Serve another certificate from the next connection on. @throws ERR_HTTP_CONFIG */
+  renew(tls: TlsMaterial): void {
+    if (!(this.#server instanceof TlsServer)) return;
+    const { cert, key, clientCa } = tls;
+    try {
+      const ca = clientCa === null ? {} : { ca: clientCa };
+      this.#server.setSecureContext({ cert, key, minVersion: "TLSv1.3", ...ca });
+      this.#names.certify(tls);
+    } catch (cause) {
+      throw unusable(cause);
+    }
   }
 
   async close(): Promise<void> {
@@ -87,7 +103,7 @@ export class ScramServer {
 async function handle(
   door: ScramDoor,
   connections: Connections,
-  isOurName: (name: string) => boolean,
+  names: Names,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -95,7 +111,7 @@ async function handle(
   request.on("error", () => undefined);
   response.on("error", () => undefined);
   try {
-    checkCaller(request, isOurName);
+    checkCaller(request, (name) => names.include(name));
     const answer = await routeOf(request)(door, request, () => {
       connections.keep(request.socket);
     });
@@ -154,17 +170,37 @@ function createPlainOrTls(tls: TlsMaterial | null, listener: RequestListener): S
       listener,
     );
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unreadable";
-    const message = `Expected a certificate and its key, as PEM: ${why}.`;
-    throw new SovereignError("ERR_HTTP_CONFIG", message, {}, cause);
+    throw unusable(cause);
   }
 }
 
-/** Names of the certificate are ours: whoever connects has checked them. */
-function nameCheck({ tls, names }: ScramServerOptions): (name: string) => boolean {
-  const known = new Set(names.map((name) => name.toLowerCase()));
-  const certificate = tls === null ? null : new X509Certificate(tls.cert);
-  return (name) => known.has(name) || certificate?.checkHost(name) !== undefined;
+function unusable(cause: unknown): SovereignError {
+  const why = cause instanceof Error ? cause.message : "unreadable";
+  const message = `Expected a certificate and its key, as PEM: ${why}.`;
+  return new SovereignError("ERR_HTTP_CONFIG", message, {}, cause);
+}
+
+/** What the server goes by. Names of its certificate are ours: whoever connects has checked them. */
+class Names {
+  readonly #given: ReadonlySet<string>;
+  #certificate: X509Certificate | null = null;
+
+  constructor(given: readonly string[]) {
+    this.#given = new Set(given.map((name) => name.toLowerCase()));
+  }
+
+  /** @throws ERR_HTTP_CONFIG */
+  certify({ cert }: TlsMaterial): void {
+    try {
+      this.#certificate = new X509Certificate(cert);
+    } catch (cause) {
+      throw unusable(cause);
+    }
+  }
+
+  include(name: string): boolean {
+    return this.#given.has(name) || this.#certificate?.checkHost(name) !== undefined;
+  }
 }
 
 const PROTOCOL_FAILURES: Readonly<Record<string, string>> = {

@@ -38,9 +38,19 @@ export class RemoteScram {
   /** For which installation its orders are; null for that of the data folder here. */
   readonly #installation: string | null;
 
-  constructor(home: string, { url, ca, installation }: ScramRemote) {
+  /** @throws ERR_HTTP_CONFIG */
+  constructor(home: string, remote: ScramRemote) {
+    const { url, ca, clientCert, clientKey, installation } = remote;
+    if ((clientCert === null) !== (clientKey === null)) {
+      const message = "Expected both --client-cert and --client-key.";
+      throw new SovereignError("ERR_HTTP_CONFIG", message);
+    }
+    const identity =
+      clientCert === null || clientKey === null
+        ? null
+        : { cert: readPem(clientCert), key: readPem(clientKey) };
     this.#home = home;
-    this.#server = { url, ca: ca === null ? null : readPem(ca) };
+    this.#server = { url, ca: ca === null ? null : readPem(ca), identity };
     this.#installation = installation;
   }
 

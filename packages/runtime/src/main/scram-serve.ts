@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type JsonObject, SovereignError } from "@sovereign/core";
 import type { ScramServeInput } from "../cli/index.ts";
@@ -19,6 +19,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const ANCHOR_FIRST_MS = 1000;
 const ANCHOR_MAX_MS = 60_000;
+const RENEWAL_MS = 1000;
 
 /**
  * Take orders over HTTP until told to end. Nothing here waits for a database: a stop is recorded by
@@ -60,12 +61,14 @@ export async function serveScram(
     });
     const server = await ScramServer.start({ door, listen, tls, plaintext, names });
     onEvent({ event: "listening", url: server.url, keys: countKeys(keys) });
+    const renewals = tls === null ? null : watchTls(input, server);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener("abort", () => {
         resolve();
       });
     });
+    clearInterval(renewals ?? undefined);
     await server.close();
   } finally {
     link.close();
@@ -124,6 +127,25 @@ async function healthOf(status: ScramStatus | null): Promise<JsonObject> {
       status === null ? Promise.reject(new Error("no sentinel")) : Promise.resolve(status),
     );
   return { runner_status, scram_state, scram_armed, scram_active, scram_complete };
+}
+
+/** Certificates are renewed every few weeks: a new one is served without a new start. */
+function watchTls(input: ScramServeInput, server: ScramServer): NodeJS.Timeout {
+  const files = [input.tlsCert, input.tlsKey, input.clientCa].filter((file) => file !== null);
+  const stamp = (): string =>
+    files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs).join(" ");
+  let served = stamp();
+  return setInterval(() => {
+    const found = stamp();
+    if (found === served) return;
+    try {
+      const tls = readTls(input);
+      if (tls !== null) server.renew(tls);
+      served = found;
+    } catch {
+      // One of the files may be written in a moment; until then the old certificate is good.
+    }
+  }, RENEWAL_MS);
 }
 
 function countKeys(keys: KnownKeys): number {

@@ -25,6 +25,8 @@ interface OrderFlags {
   readonly metadata?: JsonObject;
   readonly url?: string;
   readonly ca?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
   readonly installation?: string;
 }
 
@@ -163,18 +165,22 @@ function withRemote(command: Command): Command {
   return command
     .option("--url <url>", "send it to a server (see: scram serve): https://…, http://…, unix:PATH")
     .option("--ca <file>", "whose certificates of servers are believed, if not the system's")
+    .option("--client-cert <file>", "our certificate, for a server with --client-ca, as PEM")
+    .option("--client-key <file>", "its key")
     .option("--installation <id>", "whose switch it is for, if not this data folder's");
 }
 
-function remoteOf(
-  scram: Command,
-  { url, ca, installation }: Partial<OrderFlags>,
-): ScramRemote | null {
-  if (url !== undefined) return { url, ca: ca ?? null, installation: installation ?? null };
-  if (ca !== undefined || installation !== undefined) {
-    scram.error("--ca and --installation go with --url");
-  }
-  return null;
+function remoteOf(scram: Command, flags: Partial<OrderFlags>): ScramRemote | null {
+  const { url, ca, clientCert, clientKey, installation } = flags;
+  const rest = {
+    ca: ca ?? null,
+    clientCert: clientCert ?? null,
+    clientKey: clientKey ?? null,
+    installation: installation ?? null,
+  };
+  if (url !== undefined) return { url, ...rest };
+  if (Object.values(rest).every((value) => value === null)) return null;
+  return scram.error("--ca, --client-cert, --client-key and --installation go with --url");
 }
 
 function bothKeys(
