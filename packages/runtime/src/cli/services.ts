@@ -138,7 +138,8 @@ export interface ScramServeInput {
 /** What goes on in a server of the kill switch. */
 export type ScramServeEvent =
   | { readonly event: "listening"; readonly url: string; readonly keys: number }
-  | { readonly event: "sentinel.lost" | "sentinel.back" }
+  /** `recorded`: what was stopped since is in the ledger. */
+  | { readonly event: "sentinel.lost" | "sentinel.back" | "recorded" }
   | { readonly event: "stopped"; readonly outcome: JsonObject };
 
 export interface ScramReport {

@@ -20,6 +20,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const ANCHOR_FIRST_MS = 1000;
 const ANCHOR_MAX_MS = 60_000;
 const RENEWAL_MS = 1000;
+const WARM_UP = 50;
+const REHEARSAL_MS = 1000;
 
 /**
  * Take orders over HTTP until told to end. Nothing here waits for a database: a stop is recorded by
@@ -47,7 +49,10 @@ export async function serveScram(
       onEvent({ event: there ? "sentinel.back" : "sentinel.lost" });
     },
   });
-  const anchoring = new Anchoring(anchor, signal);
+  const anchoring = new Anchoring(async () => {
+    await anchor();
+    onEvent({ event: "recorded" });
+  }, signal);
   try {
     const door = new ScramDoor({
       link,
@@ -61,6 +66,10 @@ export async function serveScram(
     });
     const server = await ScramServer.start({ door, listen, tls, plaintext, names });
     onEvent({ event: "listening", url: server.url, keys: countKeys(keys) });
+    for (let round = 0; round < WARM_UP; round++) door.rehearse();
+    const rehearsals = setInterval(() => {
+      door.rehearse();
+    }, REHEARSAL_MS);
     const renewals = tls === null ? null : watchTls(input, server);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
@@ -69,6 +78,7 @@ export async function serveScram(
       });
     });
     clearInterval(renewals ?? undefined);
+    clearInterval(rehearsals);
     await server.close();
   } finally {
     link.close();

@@ -59,6 +59,8 @@ function lineOf(event: ScramServeEvent): string {
       return "the sentinel does not answer: orders wait for the next one";
     case "sentinel.back":
       return "the sentinel is there";
+    case "recorded":
+      return "the ledger has it";
     case "stopped": {
       const { event: told } = event.outcome as { event: Record<string, unknown> };
       return `${String(told["scram_state"])}  ${String(told["event_id"])}  ${String(told["reason"])}`;
