@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import {
+  digestOf,
   type Envelope,
   type ErrorCode,
   isSovereignError,
@@ -17,13 +18,14 @@ import {
   type HeldLink,
   type KnownKeys,
   type LatchedStop,
+  type OrderSigner,
   orderSigners,
   type ScramLink,
 } from "../scram/index.ts";
 import type { Answer } from "./answer.ts";
 import { problemOf } from "./answer.ts";
 import { sourceOf } from "./connections.ts";
-import { RefusalLimits } from "./refusal-limits.ts";
+import { RateLimits } from "./rate-limits.ts";
 import { BODY_BYTES_MAX, readBody } from "./request.ts";
 
 /** How long an order waits for a sentinel that is just being started. */
@@ -33,6 +35,11 @@ const STATUS_MS = 200;
 /** How often the sentinel is told of strangers. */
 const REPORT_MS = 1000;
 const DEPTH_MAX = 16;
+/** How often one address, and all together, may be refused before they are told to wait. */
+const REFUSALS = { burst: 10, perSecond: 1 };
+const ALL_REFUSALS = { burst: 100, perSecond: 20 };
+/** How often the same order with the same signatures is handed on: it may be an eavesdropper's. */
+const REPEATS = { burst: 5, perSecond: 1 };
 /** Of the right form, so that it is verified, and good for nothing. */
 const SIG = `${"A".repeat(86)}==`;
 
@@ -44,6 +51,12 @@ export interface ScramDoorOptions {
   readonly health: (status: ScramStatus | null) => Promise<JsonObject>;
   /** Told after every stop that came through this door. */
   readonly onStopped: (outcome: JsonObject) => void;
+}
+
+/** An order that somebody signed who is enrolled, and whose signatures hold. */
+interface KnownOrder {
+  readonly envelope: Envelope;
+  readonly signers: readonly OrderSigner[];
 }
 
 /** What of the sentinel's state matters here. */
@@ -58,13 +71,17 @@ export interface ScramStatus {
  */
 export class ScramDoor {
   readonly #options: ScramDoorOptions;
-  readonly #limits: RefusalLimits;
+  readonly #refusals: RateLimits;
+  readonly #allRefusals: RateLimits;
+  readonly #repeats: RateLimits;
   #status: { readonly at: number; readonly found: Promise<ScramStatus | null> } | null = null;
   #unreported: { code: ErrorCode; from: string; count: number } | null = null;
 
   constructor(options: ScramDoorOptions) {
     this.#options = options;
-    this.#limits = new RefusalLimits(options.clock);
+    this.#refusals = new RateLimits(options.clock, REFUSALS);
+    this.#allRefusals = new RateLimits(options.clock, ALL_REFUSALS);
+    this.#repeats = new RateLimits(options.clock, REPEATS);
   }
 
   /**
@@ -89,18 +106,19 @@ export class ScramDoor {
   async order(request: IncomingMessage, keep: () => void): Promise<Answer> {
     const source = sourceOf(request.socket);
     const bytes = await readBody(request);
-    let envelope: Envelope;
+    let order: KnownOrder;
     try {
-      envelope = this.#known(bytes);
+      order = this.#known(bytes);
     } catch (error) {
       if (!isSovereignError(error)) throw error;
       this.#report(error.code, source);
       throw error;
     }
+    this.#limitRepeats(order);
     keep();
     const link = await this.#options.link.within(SENTINEL_MS);
     if (link === null) throw noSentinel();
-    return this.#present(link, envelope, source);
+    return this.#present(link, order.envelope, source);
   }
 
   /**
@@ -123,17 +141,20 @@ export class ScramDoor {
   refuse(error: unknown, request: IncomingMessage): Answer {
     const answer = problemOf(error);
     if (answer.status >= 500) return { ...answer, headers: { "retry-after": "1" } };
-    const seconds = this.#limits.count(sourceOf(request.socket));
     // An authenticated order is always told what became of it.
     const code = isSovereignError(error) ? error.code : null;
-    if (seconds === 0 || (code !== null && isAuthenticated(code))) return answer;
+    if (code !== null && isAuthenticated(code)) return answer;
+    const source = sourceOf(request.socket);
+    const seconds = Math.max(this.#refusals.count(source), this.#allRefusals.count("all"));
+    if (code === "ERR_HTTP_RATE") return { ...answer, headers: { "retry-after": "1" } };
+    if (seconds === 0) return answer;
     const text = `It was refused (${String(code)}), as too much from there before it.`;
     const limited = problemOf(new SovereignError("ERR_HTTP_RATE", text));
     return { ...limited, headers: { "retry-after": String(seconds) } };
   }
 
   /** An envelope that somebody signed who is enrolled here. @throws for all others */
-  #known(bytes: Uint8Array): Envelope {
+  #known(bytes: Uint8Array): KnownOrder {
     let envelope: Envelope;
     try {
       const limits = { bytesMax: BODY_BYTES_MAX, depthMax: DEPTH_MAX };
@@ -146,10 +167,22 @@ export class ScramDoor {
     const known = this.#options.keys.current();
     const now = this.#options.clock.now().toISOString();
     const signers = known === null ? [] : orderSigners(envelope, known.keys, now);
-    if (signers.some(({ living }) => living)) return envelope;
+    if (signers.some(({ living }) => living)) return { envelope, signers };
     const message =
       "Expected the signature of an operator or an architect who is enrolled here, named by its keyid.";
     throw new SovereignError("ERR_SCRAM_ORDER_STRANGER", message);
+  }
+
+  /**
+   * What others signed can be sent again by who has seen it, and would cost the sentinel more than
+   * strangers do. Who has a signature of their own to add is not limited: that is another order.
+   */
+  #limitRepeats({ envelope, signers }: KnownOrder): void {
+    const keys = signers.map(({ keyId }) => keyId).sort();
+    const { payloadType, payload } = envelope;
+    if (this.#repeats.count(digestOf([payloadType, payload, keys])) === 0) return;
+    const text = "The same order with the same signatures was sent too often.";
+    throw new SovereignError("ERR_HTTP_RATE", text);
   }
 
   async #present(link: ScramLink, envelope: Envelope, from: string): Promise<Answer> {

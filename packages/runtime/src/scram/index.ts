@@ -13,6 +13,7 @@ export {
   type Judgement,
   type JudgementContext,
   mergeSignatures,
+  type OrderSigner,
   orderSigners,
 } from "./order.ts";
 export { ENGINE_SOCKET, type EngineOrder, engineOrder } from "./protocol.ts";

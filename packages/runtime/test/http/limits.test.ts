@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { Connections, sourceOf } from "../../src/http/connections.ts";
 import { parseListenAddress } from "../../src/http/index.ts";
-import { RefusalLimits } from "../../src/http/refusal-limits.ts";
+import { RateLimits } from "../../src/http/rate-limits.ts";
 import { TestClock } from "../support/world.ts";
 
 describe("where to listen", () => {
@@ -26,22 +26,26 @@ describe("where to listen", () => {
   );
 });
 
-describe("refusals", () => {
-  it("have a limit for each address, which comes back with time", () => {
+describe("limits", () => {
+  it("are for each, and come back with time", () => {
     const clock = new TestClock();
-    const limits = new RefusalLimits(clock);
+    const limits = new RateLimits(clock, { burst: 10, perSecond: 2 });
     for (let times = 0; times < 10; times++) expect(limits.count("a")).toBe(0);
     expect(limits.count("a")).toBe(1);
     expect(limits.count("b")).toBe(0);
-    clock.ms += 1000;
+    clock.ms += 500;
     expect(limits.count("a")).toBe(0);
     expect(limits.count("a")).toBe(1);
   });
 
-  it("have a limit for all together", () => {
-    const limits = new RefusalLimits(new TestClock());
-    const found = Array.from({ length: 200 }, (_, index) => limits.count(`a${index}`));
-    expect(found.filter((seconds) => seconds === 0)).toHaveLength(100);
+  it("forget no one who came lately", () => {
+    const limits = new RateLimits(new TestClock(), { burst: 1, perSecond: 1 });
+    expect(limits.count("a")).toBe(0);
+    for (let other = 0; other < 20_000; other++) {
+      limits.count(`other ${other}`);
+      if (other % 5000 === 0) expect(limits.count("a")).toBe(1);
+    }
+    expect(limits.count("other 0")).toBe(0);
   });
 });
 

@@ -78,7 +78,7 @@ describe("an order over HTTP", () => {
     );
     const receipt = parseStatement(proof.body, "kill-receipt").predicate;
     expect(canonicalize(receipt)).toBe(canonicalize(body["receipt"] as never));
-    expect(server.events.at(-1)).toMatchObject({ event: "stopped" });
+    expect(server.events).toContainEqual({ event: "stopped", outcome: body });
     const health = await ask(server, "/healthz");
     expect(health).toMatchObject({ status: 503, body: { runner_status: "HALTED" } });
   });
@@ -269,6 +269,27 @@ describe("bytes that were seen on the way", () => {
     await until(async () => (await ask(server, "/v1/scram/status")).status === 200);
     for (const bytes of parts) expect((await ask(server, ORDERS, bytes)).status).toBe(409);
     expect(linesOf(one).filter(({ event }) => event === "authorization.pending")).toHaveLength(1);
+  });
+});
+
+describe("an order that somebody has seen, and sends without end", () => {
+  it("is not handed on, and the other signature over it is", async () => {
+    const one = await rig();
+    const server = await serve(one);
+    const { first, second } = halves(one);
+    let limited = 0;
+    for (let times = 0; times < 30; times++) {
+      const { status, headers, body } = await ask(server, ORDERS, first);
+      if (status === 202) continue;
+      expect({ status, code: body["code"], after: headers["retry-after"] }).toEqual({
+        status: 429,
+        code: "ERR_HTTP_RATE",
+        after: "1",
+      });
+      limited += 1;
+    }
+    expect(limited).toBeGreaterThan(0);
+    expect((await ask(server, ORDERS, second)).status).toBe(200);
   });
 });
 
