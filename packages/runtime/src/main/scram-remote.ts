@@ -19,12 +19,12 @@ import {
   SovereignError,
   verifyEnvelope,
 } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import type { ScramOutcome, ScramRemote } from "../cli/index.ts";
 import { type OrderServer, postOrder } from "../http/index.ts";
 import { systemClock } from "../kernel/index.ts";
 import { KnownKeys, mergeSignatures } from "../scram/index.ts";
 import { type OrderContent, issueScramOrder, signScramOrder } from "./scram-orders.ts";
-import { readPem } from "./scram-serve.ts";
 
 /** An order that somebody else wrote is signed only where it ends within this time. */
 const SIGNED_FOR_MS = 3_600_000;
@@ -38,7 +38,7 @@ export class RemoteScram {
   /** For which installation its orders are; null for that of the data folder here. */
   readonly #installation: string | null;
 
-  /** @throws ERR_HTTP_CONFIG */
+  /** @throws ERR_HTTP_CONFIG, ERR_FILE_UNREADABLE */
   constructor(home: string, remote: ScramRemote) {
     const { url, ca, clientCert, clientKey, installation } = remote;
     if ((clientCert === null) !== (clientKey === null)) {
@@ -48,9 +48,9 @@ export class RemoteScram {
     const identity =
       clientCert === null || clientKey === null
         ? null
-        : { cert: readPem(clientCert), key: readPem(clientKey) };
+        : { cert: readNamed(clientCert), key: readNamed(clientKey) };
     this.#home = home;
-    this.#server = { url, ca: ca === null ? null : readPem(ca), identity };
+    this.#server = { url, ca: ca === null ? null : readNamed(ca), identity };
     this.#installation = installation;
   }
 

@@ -1,6 +1,7 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type JsonObject, SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import type { ScramServeInput } from "../cli/index.ts";
 import {
   parseListenAddress,
@@ -19,6 +20,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const ANCHOR_FIRST_MS = 1000;
 const ANCHOR_MAX_MS = 60_000;
+const PEM_BYTES_MAX = 1024 * 1024;
 const RENEWAL_MS = 1000;
 const WARM_UP = 50;
 const REHEARSAL_MS = 1000;
@@ -28,7 +30,7 @@ const REHEARSAL_MS = 1000;
  * the sentinel, and taken into the ledger afterwards, when the database is there.
  *
  * @param anchor takes the sentinel's journal into the ledger
- * @throws ERR_HTTP_CONFIG, ERR_HTTP_LISTEN, ERR_SCRAM_SENTINEL_START
+ * @throws ERR_HTTP_CONFIG, ERR_FILE_UNREADABLE, ERR_HTTP_LISTEN, ERR_SCRAM_SENTINEL_START
  */
 export async function serveScram(
   home: string,
@@ -172,18 +174,8 @@ function readTls({ tlsCert, tlsKey, clientCa }: ScramServeInput): TlsMaterial | 
     throw new SovereignError("ERR_HTTP_CONFIG", message);
   }
   return {
-    cert: readPem(tlsCert),
-    key: readPem(tlsKey),
-    clientCa: clientCa === null ? null : readPem(clientCa),
+    cert: readNamed(tlsCert, PEM_BYTES_MAX),
+    key: readNamed(tlsKey, PEM_BYTES_MAX),
+    clientCa: clientCa === null ? null : readNamed(clientCa, PEM_BYTES_MAX),
   };
-}
-
-/** @throws ERR_HTTP_CONFIG */
-export function readPem(file: string): Buffer {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unreadable";
-    throw new SovereignError("ERR_HTTP_CONFIG", `Cannot read ${file}: ${why}.`, { file }, cause);
-  }
 }

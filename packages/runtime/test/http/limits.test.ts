@@ -1,6 +1,8 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
+import { SovereignError } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
+import { problemOf } from "../../src/http/answer.ts";
 import { Connections, sourceOf } from "../../src/http/connections.ts";
 import { parseListenAddress } from "../../src/http/index.ts";
 import { RateLimits } from "../../src/http/rate-limits.ts";
@@ -46,6 +48,24 @@ describe("limits", () => {
       if (other % 5000 === 0) expect(limits.count("a")).toBe(1);
     }
     expect(limits.count("other 0")).toBe(0);
+  });
+});
+
+describe("an answer", () => {
+  it("tells strangers nothing of what went wrong here", () => {
+    const secret = "/home/alice/keys";
+    expect(problemOf(new Error(secret))).toMatchObject({
+      status: 500,
+      body: { code: "ERR_HTTP_FAILED" },
+    });
+    for (const error of [
+      new Error(secret),
+      new SovereignError("ERR_SCRAM_SENTINEL_START", secret),
+      new SovereignError("ERR_SCRAM_KEYS_INVALID", secret),
+      new SovereignError("ERR_SCRAM_UNWRITABLE", secret),
+    ]) {
+      expect(JSON.stringify(problemOf(error))).not.toContain(secret);
+    }
   });
 });
 

@@ -129,13 +129,18 @@ describe("a server is not started", () => {
     ["for other machines without TLS", { listen: "0.0.0.0:0" }],
     ["for other machines without TLS, by IPv6", { listen: "[::]:0" }],
     ["with a certificate that has no key", { tlsCert: "/dev/null" }],
-    ["with a key that is none", { tlsCert: "/dev/null", tlsKey: "/dev/null" }],
-    ["with a certificate that is not there", { tlsCert: "/nowhere", tlsKey: "/nowhere" }],
+    ["with a certificate that is none", { tlsCert: "package.json", tlsKey: "package.json" }],
     ["at a name", { listen: "example.org:7433" }],
     ["at no port", { listen: "127.0.0.1" }],
   ])("%s", async (_, change) => {
     const one = await rig();
     await expect(serve(one, change)).rejects.toMatchObject({ code: "ERR_HTTP_CONFIG" });
+  });
+
+  it("with a certificate that is not there", async () => {
+    const one = await rig();
+    const files = { tlsCert: join(folder, "nowhere"), tlsKey: join(folder, "nowhere") };
+    await expect(serve(one, files)).rejects.toMatchObject({ code: "ERR_FILE_UNREADABLE" });
   });
 
   it("where another listens; and it is, for others, when plain text is asked for", async () => {
