@@ -59,7 +59,7 @@ export function certify(name: string, issuer: Certified | null): Certified {
   );
   const signature = sign("sha256", body, issuer?.key ?? key);
   const whole = sequence(body, ECDSA_SHA256, der(0x03, Buffer.from([0]), signature));
-  const lines = whole.toString("base64").replace(/.{64}/g, "$&\n");
+  const lines = (whole.toString("base64").match(/.{1,64}/g) ?? []).join("\n");
   const certPem = `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
   return { name, key, keyPem, certPem };
 }
