@@ -53,8 +53,11 @@ export class Connections {
     if (found !== undefined) found.kept = true;
   }
 
-  closeAll(): void {
-    for (const { socket } of this.#open.values()) socket.destroy();
+  /** Break off all, or all that are not kept. */
+  closeAll(keepKept: boolean): void {
+    for (const { socket, kept } of this.#open.values()) {
+      if (!(kept && keepKept)) socket.destroy();
+    }
   }
 
   #dropOldest(of: string): void {

@@ -105,13 +105,11 @@ export class ScramDoor {
   /** @param keep called when the request is in the sentinel's hands */
   async order(request: IncomingMessage, keep: () => void): Promise<Answer> {
     const source = sourceOf(request.socket);
-    const bytes = await readBody(request);
     let order: KnownOrder;
     try {
-      order = this.#known(bytes);
+      order = this.#known(await readBody(request));
     } catch (error) {
-      if (!isSovereignError(error)) throw error;
-      this.#report(error.code, source);
+      if (isSovereignError(error)) this.#report(error.code, source);
       throw error;
     }
     this.#limitRepeats(order);

@@ -21,6 +21,7 @@ const PER_SOURCE_MAX = 32;
 const HEADERS_MS = 5000;
 const REQUEST_MS = 10_000;
 const IDLE_MS = 15_000;
+const CLOSE_MS = 3000;
 
 /** Certificate and key, as PEM; with a CA only whom it certified may connect. */
 export interface TlsMaterial {
@@ -93,10 +94,15 @@ export class ScramServer {
     }
   }
 
+  /** Listen no more. Whose order is being carried out gets their answer. */
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#connections.closeAll();
+    this.#connections.closeAll(true);
+    const patience = setTimeout(() => {
+      this.#connections.closeAll(false);
+    }, CLOSE_MS);
     await closed;
+    clearTimeout(patience);
   }
 }
 

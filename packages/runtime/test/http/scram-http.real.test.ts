@@ -272,6 +272,55 @@ describe("bytes that were seen on the way", () => {
   });
 });
 
+describe("a connection", () => {
+  it("carries one request: what follows in the same breath is not looked at", async () => {
+    const one = await rig();
+    const { port } = await serve(one);
+    const request = (body: string): string =>
+      `POST ${ORDERS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+    const socket = connect(port, "127.0.0.1");
+    let answer = "";
+    socket.on("data", (chunk) => (answer += String(chunk)));
+    socket.on("error", () => undefined);
+    socket.write(request("{}") + request(JSON.stringify(one.order())));
+    await new Promise((end) => socket.on("close", end));
+    expect(answer).toContain("400 Bad Request");
+    expect(answer).not.toContain("200 OK");
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+
+  it("is answered when the server is ended meanwhile", async () => {
+    const one = await rig();
+    const server = await serve(one);
+    await one.hold(5);
+    const answered = ask(server, ORDERS, one.order());
+    await until(async () => (await stateOf(one)) !== "ARMED");
+    await server.end();
+    expect((await answered).status).toBe(200);
+    await expect(ask(server, "/healthz")).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  it.each([
+    ["that says no HTTP", "hello\r\n\r\n", "400"],
+    ["whose headers are too long", `GET / HTTP/1.1\r\nx: ${"y".repeat(20_000)}`, "431"],
+    ["that names no host", "GET /healthz HTTP/1.1\r\n\r\n", "400"],
+    [
+      "whose body does not come",
+      `POST ${ORDERS} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 10\r\n\r\n{`,
+      "408",
+    ],
+  ])("%s is ended", async (_, bytes, status) => {
+    const one = await rig();
+    const { port } = await serve(one);
+    const socket = connect(port, "127.0.0.1", () => socket.write(bytes));
+    let answer = "";
+    socket.on("data", (chunk) => (answer += String(chunk)));
+    socket.on("error", () => undefined);
+    await new Promise((end) => socket.on("close", end));
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  });
+});
+
 describe("an order that somebody has seen, and sends without end", () => {
   it("is not handed on, and the other signature over it is", async () => {
     const one = await rig();
