@@ -289,6 +289,15 @@ describe("an order that was here before", () => {
 });
 
 describe("orders that wait", () => {
+  it("lapse without a record where none can be written, and hinder no order", () => {
+    const { operator, architect } = keys;
+    expect(judged(signOrder(keys.order(nonce("1")), operator))).toContain("waits");
+    rmSync(folder, { recursive: true });
+    clock.ms += 31_000;
+    expect(judged(signOrder(keys.order(nonce("2")), operator, architect))).toBe("stops all");
+    expect(desk.waiting).toBe(false);
+  });
+
   const nonce = (letter: string): Partial<ScramOrder> => ({ nonce: letter.repeat(32) });
 
   it("take no other's place", () => {

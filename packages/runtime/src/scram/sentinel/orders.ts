@@ -92,7 +92,11 @@ export class OrderDesk {
       if (known.success) this.#presented.add(known.data.nonce, known.data.keys);
     }
     this.#waiting = new WaitingOrders(clock, windowMs, ({ order_id }) => {
-      journal.append("authorization.lapsed", clock.now().toISOString(), { order_id });
+      try {
+        journal.append("authorization.lapsed", clock.now().toISOString(), { order_id });
+      } catch {
+        // A full disk must not keep the order that is being judged from being carried out.
+      }
     });
   }
 
