@@ -6,6 +6,7 @@ import {
   type KeyPurpose,
   type KeyRecord,
   type KeyTable,
+  type KeyWindow,
   GENESIS_HASH,
   predicateType,
   SovereignError,
@@ -40,6 +41,9 @@ export interface KeySlot {
   /** Until when it is good; null or absent for no end. */
   readonly notAfter?: string | null;
 }
+
+/** How much of a key's id names it. */
+const PREFIX_MIN = 8;
 
 /** The keys that every installation has. One key for one purpose and role. */
 export const INSTALLATION_KEYS: readonly KeySlot[] = [
@@ -121,26 +125,39 @@ export class KeyLog {
     return key;
   }
 
-  /** Make a new key in the place of an old one, which ends here. */
-  async rotate(keystore: Keystore, keyId: string, reason: string): Promise<KeyRecord> {
-    const { purpose, role } = this.#find(keyId);
+  /**
+   * Make a new key in the place of an old one, which ends here.
+   *
+   * @param reference the key's id, or enough of its beginning
+   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED
+   */
+  async rotate(keystore: Keystore, reference: string, reason: string): Promise<KeyRecord> {
+    const { record, ended } = this.#find(reference);
+    if (ended !== null) throw hasEnded(record);
+    const { purpose, role, key_id } = record;
     const key = await keystore.create(purpose, role, this.#window());
-    await this.#append(keystore, { event: "rotated", key, replaces: keyId, reason });
+    await this.#append(keystore, { event: "rotated", key, replaces: key_id, reason });
     return key;
   }
 
   /**
-   * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more.
+   * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more; that may
+   * also be said of a key that has ended.
+   *
+   * @param reference the key's id, or enough of its beginning
+   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED
    */
   async revoke(
     keystore: Keystore,
-    keyId: string,
+    reference: string,
     reason: string,
     distrustAll: boolean,
-  ): Promise<void> {
-    const key = this.#find(keyId);
+  ): Promise<KeyRecord> {
+    const { record: key, ended } = this.#find(reference);
+    if (ended !== null && !distrustAll) throw hasEnded(key);
     const event = { event: "revoked", key, replaces: null, reason } as const;
     await this.#append(keystore, event, distrustAll);
+    return key;
   }
 
   /** What an auditor pins. */
@@ -169,12 +186,21 @@ export class KeyLog {
     return { notBefore: this.#clock.now().toISOString(), notAfter: null };
   }
 
-  #find(keyId: string): KeyRecord {
-    const window = this.#replay.table.get(keyId);
-    if (window === undefined) {
-      throw new SovereignError("ERR_KEY_NOT_FOUND", `No key ${keyId} is enrolled.`, { keyId });
-    }
-    return window.record;
+  #find(reference: string): KeyWindow {
+    const { table } = this.#replay;
+    const exact = table.get(reference);
+    if (exact !== undefined) return exact;
+    const enough = reference.length >= PREFIX_MIN;
+    const begins = table.windows.filter(
+      ({ record }) => enough && record.key_id.startsWith(reference),
+    );
+    const [only] = begins;
+    if (only !== undefined && begins.length === 1) return only;
+    throw new SovereignError(
+      "ERR_KEY_NOT_FOUND",
+      `Expected a key's id or at least ${PREFIX_MIN} characters of its beginning, found ${reference}, which fits ${begins.length} keys. List them with: sovereign keys list`,
+      { reference },
+    );
   }
 
   async #append(
@@ -197,7 +223,9 @@ export class KeyLog {
       predicate,
       await keystore.signer(rootId),
     );
-    await this.#store.append(sequence, `key.${event.event}`, envelope);
+    const eventType = `key.${event.event}`;
+    this.#replay.foresee(envelope, eventType, predicate.issued_at);
+    await this.#store.append(sequence, eventType, envelope);
     await this.refresh();
   }
 
@@ -212,4 +240,12 @@ export class KeyLog {
     }
     return root.record.key_id;
   }
+}
+
+function hasEnded({ key_id, purpose }: KeyRecord): SovereignError {
+  return new SovereignError(
+    "ERR_KEY_ENDED",
+    `The ${purpose} key ${key_id} has ended already, and ends only once. What is in force: sovereign keys list. To believe nothing that it ever signed: sovereign keys revoke ${key_id} --distrust-all`,
+    { keyId: key_id },
+  );
 }

@@ -1,11 +1,11 @@
 import { realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS } from "../authority/index.ts";
 import { parseBatchFile } from "../batch/index.ts";
 import type { Services } from "../cli/index.ts";
 import { parsePolicy } from "../policy/index.ts";
-import { readNamed } from "./exec-context.ts";
 import type { Installation } from "./installation.ts";
 import type { Opened } from "./run-report.ts";
 import { SovereignRunner } from "./sovereign-runner.ts";

@@ -1,4 +1,5 @@
 import { formats, parseFormat, SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { ExecFiles, ExecInput, ExecPlanReport, Services } from "../cli/index.ts";
 import {
@@ -12,7 +13,7 @@ import {
 } from "../executor/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../policy/index.ts";
 import { locateDataFolder, openDataFolder } from "../runs/index.ts";
-import { type ExecOptions, readNamed } from "./exec-context.ts";
+import type { ExecOptions } from "./exec-context.ts";
 import { judgeRun } from "./exec-gates.ts";
 import { answerTemplate, applyAnswers } from "./exec-intent.ts";
 import type { Installation } from "./installation.ts";

@@ -3,7 +3,7 @@ import { SovereignError } from "@sovereign/core";
 import { isSwitchOpen, removeHostile } from "../executor/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import { authorityOf } from "./open-session.ts";
-import type { RunResult } from "./run-pipeline.ts";
+import type { RunResult } from "./run-result.ts";
 import { isPublished, type Place, publishRun } from "./seal-run.ts";
 
 /**

@@ -22,7 +22,8 @@ import {
 import { attestGates } from "./exec-gates.ts";
 import { rollbackFolder, type Standing, withStanding } from "./exec-standing.ts";
 import { publishSealed } from "./publish-sealed.ts";
-import { checkTenant, type RunResult } from "./run-pipeline.ts";
+import { checkTenant } from "./run-pipeline.ts";
+import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
 import { isPublished, sealRun } from "./seal-run.ts";
 import { writeWhole } from "./write-whole.ts";

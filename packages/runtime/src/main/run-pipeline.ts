@@ -32,6 +32,7 @@ import {
   type SessionOptions,
 } from "./open-session.ts";
 import { publishSealed } from "./publish-sealed.ts";
+import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
 import { sealRun } from "./seal-run.ts";
 
@@ -39,21 +40,6 @@ export interface SubmitOptions extends SessionOptions {
   readonly pipeline: string;
   readonly mode: Mode;
   readonly faults: readonly string[];
-}
-
-/** How a run ended, or that it waits. */
-export interface RunResult {
-  readonly runId: string;
-  readonly status: "completed" | "failed" | "pending";
-  readonly reason: string | null;
-  /** The outcome that stopped it, if one did. */
-  readonly outcome: Outcome | null;
-  /** The error's code where no outcome stopped it. */
-  readonly code: string | null;
-  /** Files of the evidence; null while the run waits. */
-  readonly bundle: string | null;
-  readonly trustRoot: string | null;
-  readonly artifacts: readonly ArtifactRef[];
 }
 
 /** Submit a pipeline and run it to its end, or until it waits for people. */

@@ -36,7 +36,8 @@ import { holdRepository } from "./exec-standing.ts";
 import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
 import { publishSealed, removeScratch } from "./publish-sealed.ts";
 import { resumeRollback } from "./rollback-request.ts";
-import { checkTenant, type RunResult } from "./run-pipeline.ts";
+import { checkTenant } from "./run-pipeline.ts";
+import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
 import { isPublished, isRollback, sealRun } from "./seal-run.ts";
 

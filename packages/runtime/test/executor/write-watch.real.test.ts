@@ -82,7 +82,7 @@ describe.skipIf(process.getuid?.() !== 0)(
     it("stops a command by another code, whoever took the room, and lets none begin", async () => {
       if (disk === null) throw new Error("no small disk could be mounted");
       const path = join(disk.path, "tree");
-    mkdirSync(path);
+      mkdirSync(path);
       const fill = disk.fill.bind(disk);
       const watched = watchWrites(path, MEBIBYTE * 1024, (full) => {
         fill(MEBIBYTE);
