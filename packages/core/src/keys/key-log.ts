@@ -12,11 +12,20 @@ import { KeyTable } from "./key-table.ts";
  * a trust root from outside can say whether it is the right one.
  */
 export class KeyLogReplay {
-  readonly table: KeyTable = new KeyTable();
+  readonly table: KeyTable;
   readonly #installationId: string;
 
-  constructor(installationId: string) {
+  constructor(installationId: string, table = new KeyTable()) {
     this.#installationId = installationId;
+    this.table = table;
+  }
+
+  /**
+   * The same replay, to be continued apart: a log is only appended to, so what it would not take
+   * must be found out before it is in it.
+   */
+  fork(): KeyLogReplay {
+    return new KeyLogReplay(this.#installationId, this.table.copy());
   }
 
   /**
@@ -28,22 +37,6 @@ export class KeyLogReplay {
    * @throws ERR_ENVELOPE_SIGNATURE, ERR_STATEMENT_MALFORMED or ERR_KEY_LOG_INVALID
    */
   apply(envelope: Envelope, eventType: string, at: string): KeyEvent {
-    const event = this.#verified(envelope, eventType, at);
-    this.table.apply(event);
-    return event;
-  }
-
-  /**
-   * Whether the next event could be applied: a log is only appended to, so what it would not take
-   * must never get into it.
-   *
-   * @throws as {@link KeyLogReplay.apply}
-   */
-  foresee(envelope: Envelope, eventType: string, at: string): void {
-    this.table.copy().apply(this.#verified(envelope, eventType, at));
-  }
-
-  #verified(envelope: Envelope, eventType: string, at: string): KeyEvent {
     const { body } = verifyEnvelope(envelope, this.#rootsFor(envelope, at));
     const event = parseStatement(body, "key-event").predicate;
     if (event.installation_id !== this.#installationId) {
@@ -55,6 +48,7 @@ export class KeyLogReplay {
     if (this.table.count === 0 && event.key.purpose !== "root") {
       throw invalid("the first event introduces a root key");
     }
+    this.table.apply(event);
     return event;
   }
 

@@ -1,5 +1,6 @@
 import {
   type Envelope,
+  type ErrorCode,
   KeyLogReplay,
   type KeyEvent,
   type KeyLogHead,
@@ -28,11 +29,23 @@ export interface KeyLogStore {
   /** Entries from a sequence number on, in order. */
   read(from: number): Promise<KeyLogEntry[]>;
   /**
-   * Append at exactly this sequence number.
-   * @throws ERR_STREAM_CONFLICT when another process was first
+   * Append all of them at exactly this sequence number.
+   * @returns false when another process was first: then none was appended
    */
-  append(sequence: number, eventType: string, envelope: Envelope): Promise<void>;
+  append(sequence: number, events: readonly NewKeyEvent[]): Promise<boolean>;
 }
+
+/** What is to be appended: the event's type as the ledger names it, and the signed statement. */
+export interface NewKeyEvent {
+  readonly eventType: string;
+  readonly envelope: Envelope;
+}
+
+/** What an event says; the rest of it depends on its place in the log. */
+type Change = Pick<KeyEvent, "event" | "key" | "replaces" | "reason" | "distrust_all">;
+
+/** How often a change is tried again that another process was quicker than. */
+const ATTEMPTS = 20;
 
 /** A role or an approver that gets a key of its own, or one of the installation's purposes. */
 export interface KeySlot {
@@ -101,27 +114,43 @@ export class KeyLog {
   }
 
   /**
-   * Make the keys of a new installation: the root first, which introduces the others.
+   * Make the keys of a new installation, all of them or none: the root first, which introduces the
+   * others.
    *
    * @throws ERR_KEYS_EXIST when the log is not empty
    */
   async initialise(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
     await this.refresh();
-    if (this.#hashes.length > 0) {
-      throw new SovereignError("ERR_KEYS_EXIST", "This installation has keys already.");
-    }
+    if (this.#hashes.length > 0) throw keysExist();
     const made: KeyRecord[] = [];
-    for (const slot of slots) made.push(await this.introduce(keystore, slot));
+    for (const slot of slots) made.push(await this.#create(keystore, slot));
+    try {
+      await this.#append(keystore, made.map(introduction), 1);
+    } catch (error) {
+      if (!isCoded(error, "ERR_STREAM_CONFLICT")) throw error;
+      await this.refresh();
+      throw keysExist();
+    }
     return made;
+  }
+
+  /**
+   * A new installation gets its keys at its first work; an existing one is never widened silently.
+   */
+  async ensure(keystore: Keystore, slots: readonly KeySlot[]): Promise<void> {
+    if (this.#hashes.length > 0) return;
+    try {
+      await this.initialise(keystore, slots);
+    } catch (error) {
+      // Others began at the same time, and were first.
+      if (!isCoded(error, "ERR_KEYS_EXIST")) throw error;
+    }
   }
 
   /** Make a key for a purpose (and role) and enrol it. */
   async introduce(keystore: Keystore, slot: KeySlot): Promise<KeyRecord> {
-    const key = await keystore.create(slot.purpose, slot.role, {
-      ...this.#window(),
-      notAfter: slot.notAfter ?? null,
-    });
-    await this.#append(keystore, { event: "introduced", key, replaces: null, reason: null });
+    const key = await this.#create(keystore, slot);
+    await this.#append(keystore, [introduction(key)]);
     return key;
   }
 
@@ -134,18 +163,21 @@ export class KeyLog {
   async rotate(keystore: Keystore, reference: string, reason: string): Promise<KeyRecord> {
     const { record, ended } = this.#find(reference);
     if (ended !== null) throw hasEnded(record);
-    const { purpose, role, key_id } = record;
-    const key = await keystore.create(purpose, role, this.#window());
-    await this.#append(keystore, { event: "rotated", key, replaces: key_id, reason });
+    const { purpose, role, key_id: replaces } = record;
+    const key = await this.#create(keystore, { purpose, role });
+    await this.#append(keystore, [
+      { event: "rotated", key, replaces, reason, distrust_all: false },
+    ]);
     return key;
   }
 
   /**
    * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more; that may
-   * also be said of a key that has ended.
+   * also be said of a key that has ended. The only root key can not be withdrawn, for nobody could
+   * enrol another: it is rotated.
    *
    * @param reference the key's id, or enough of its beginning
-   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED
+   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED, ERR_KEY_LAST_ROOT
    */
   async revoke(
     keystore: Keystore,
@@ -155,8 +187,11 @@ export class KeyLog {
   ): Promise<KeyRecord> {
     const { record: key, ended } = this.#find(reference);
     if (ended !== null && !distrustAll) throw hasEnded(key);
-    const event = { event: "revoked", key, replaces: null, reason } as const;
-    await this.#append(keystore, event, distrustAll);
+    const roots = this.#replay.table.currentRoots(this.#now());
+    if (roots.length === 1 && roots[0]?.record === key) throw lastRoot(key);
+    await this.#append(keystore, [
+      { event: "revoked", key, replaces: null, reason, distrust_all: distrustAll },
+    ]);
     return key;
   }
 
@@ -182,8 +217,8 @@ export class KeyLog {
     };
   }
 
-  #window(): { notBefore: string; notAfter: null } {
-    return { notBefore: this.#clock.now().toISOString(), notAfter: null };
+  #create(keystore: Keystore, { purpose, role, notAfter = null }: KeySlot): Promise<KeyRecord> {
+    return keystore.create(purpose, role, { notBefore: this.#now(), notAfter });
   }
 
   #find(reference: string): KeyWindow {
@@ -203,43 +238,96 @@ export class KeyLog {
     );
   }
 
+  /** Where another process was quicker, what it appended is read, and ours signed anew after it. */
   async #append(
     keystore: Keystore,
-    event: Pick<KeyEvent, "event" | "key" | "replaces" | "reason">,
-    distrustAll = false,
+    changes: readonly Change[],
+    attempts = ATTEMPTS,
   ): Promise<void> {
-    const sequence = this.#hashes.length;
-    const predicate: KeyEvent = {
-      installation_id: this.#installationId,
-      sequence,
-      ...event,
-      distrust_all: distrustAll,
-      issued_at: this.#clock.now().toISOString(),
-    };
-    const rootId = sequence === 0 ? event.key.key_id : this.#rootKeyId();
-    const envelope = signStatement(
-      [{ name: `key:${event.key.purpose}`, sha256: event.key.key_id }],
-      predicateType("key-event"),
-      predicate,
-      await keystore.signer(rootId),
-    );
-    const eventType = `key.${event.event}`;
-    this.#replay.foresee(envelope, eventType, predicate.issued_at);
-    await this.#store.append(sequence, eventType, envelope);
+    try {
+      for (let attempt = 1; !(await this.#tryAppend(keystore, changes)); attempt++) {
+        if (attempt >= attempts) throw conflict();
+        await this.refresh();
+      }
+    } catch (error) {
+      // Where it is not known whether they were enrolled, their keys are kept.
+      const refused =
+        isCoded(error, "ERR_STREAM_CONFLICT") || isCoded(error, "ERR_KEY_LOG_INVALID");
+      const made = refused ? changes.filter(({ event }) => event !== "revoked") : [];
+      for (const { key } of made) await keystore.discard(key.key_id);
+      throw error;
+    }
     await this.refresh();
   }
 
-  #rootKeyId(): string {
-    const { table } = this.#replay;
-    const root = table.valid("root", null, table.count, this.#clock.now().toISOString()).at(-1);
-    if (root === undefined) {
-      throw new SovereignError(
-        "ERR_KEYS_MISSING",
-        "No root key is valid: run sovereign keys init.",
-      );
-    }
-    return root.record.key_id;
+  async #tryAppend(keystore: Keystore, changes: readonly Change[]): Promise<boolean> {
+    const events = await this.#sign(keystore, changes);
+    return this.#store.append(this.#hashes.length, events);
   }
+
+  /** INVARIANT: nothing is appended that a replay would not take. */
+  async #sign(keystore: Keystore, changes: readonly Change[]): Promise<NewKeyEvent[]> {
+    const ahead = this.#replay.fork();
+    const events: NewKeyEvent[] = [];
+    for (const change of changes) {
+      const { key, event } = change;
+      const issued_at = this.#now();
+      const sequence = ahead.table.count;
+      const predicate: KeyEvent = {
+        installation_id: this.#installationId,
+        sequence,
+        ...change,
+        issued_at,
+      };
+      const root = sequence === 0 ? key.key_id : rootKeyId(ahead.table, issued_at);
+      const envelope = signStatement(
+        [{ name: `key:${key.purpose}`, sha256: key.key_id }],
+        predicateType("key-event"),
+        predicate,
+        await keystore.signer(root),
+      );
+      const eventType = `key.${event}`;
+      ahead.apply(envelope, eventType, issued_at);
+      events.push({ eventType, envelope });
+    }
+    return events;
+  }
+
+  #now(): string {
+    return this.#clock.now().toISOString();
+  }
+}
+
+function introduction(key: KeyRecord): Change {
+  return { event: "introduced", key, replaces: null, reason: null, distrust_all: false };
+}
+
+function rootKeyId(table: KeyTable, at: string): string {
+  const root = table.valid("root", null, table.count, at).at(-1);
+  if (root !== undefined) return root.record.key_id;
+  throw new SovereignError("ERR_KEYS_MISSING", "No root key is valid now: is the clock right?");
+}
+
+function isCoded(error: unknown, code: ErrorCode): boolean {
+  return error instanceof SovereignError && error.code === code;
+}
+
+function conflict(): SovereignError {
+  const text =
+    "Other processes change the key log at the same time. Look at it with `sovereign keys list`, then try again.";
+  return new SovereignError("ERR_STREAM_CONFLICT", text);
+}
+
+function keysExist(): SovereignError {
+  return new SovereignError("ERR_KEYS_EXIST", "This installation has keys already.");
+}
+
+function lastRoot({ key_id }: KeyRecord): SovereignError {
+  return new SovereignError(
+    "ERR_KEY_LAST_ROOT",
+    `${key_id} is the only root key: without one, no key could be enrolled or withdrawn any more. Put another in its place with: sovereign keys rotate ${key_id}. Then the old one can be distrusted.`,
+    { keyId: key_id },
+  );
 }
 
 function hasEnded({ key_id, purpose }: KeyRecord): SovereignError {

@@ -147,7 +147,7 @@ async function ensureKeys(installation: Installation, files: ExecFiles): Promise
   const policy = parsePolicy(readNamed(files.policy), files.policy);
   const approvers = new Set(approvalRoles(policy));
   if (request.requires_review) approvers.add(REVIEWER);
-  await keyLog.initialise(keystore, [
+  await keyLog.ensure(keystore, [
     ...INSTALLATION_KEYS,
     { purpose: "role", role: request.role },
     ...[...approvers].map((role): KeySlot => ({ purpose: "approval", role })),

@@ -147,16 +147,14 @@ function runServices(
   };
 }
 
-/** A new installation gets its keys at its first run; an existing one is never widened silently. */
 async function ensureKeys(installation: Installation, pipeline: Pipeline): Promise<void> {
   const { keyLog, keystore } = installation;
-  if (keyLog.head().count > 0) return;
   const roles = new Set<string>();
   for (const stage of pipeline.stages) {
     roles.add(stage.role);
     if (stage.type === "agent_chain") for (const agent of stage.agents) roles.add(agent.role);
   }
-  await keyLog.initialise(keystore, [
+  await keyLog.ensure(keystore, [
     ...INSTALLATION_KEYS,
     ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
     ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
