@@ -35,7 +35,6 @@ const params = z.strictObject({
 });
 
 const MEBIBYTE = 1024 * 1024;
-const OUTPUT_BYTES_MAX = 4 * MEBIBYTE;
 const LOG_CHARS = 500;
 /** What a command may leave besides what is judged: products that ignore rules hide. */
 const UNJUDGED_BYTES = 256 * MEBIBYTE;
@@ -81,10 +80,10 @@ function requestOf(
     env: { PATH: "/runtime:/usr/bin:/bin" },
     limits: {
       wallMs: seconds * 1000,
-      cpuSeconds: Math.max(1, Math.ceil(seconds)),
-      memoryBytes: 2048 * MEBIBYTE,
-      processes: 256,
-      outputBytes: OUTPUT_BYTES_MAX,
+      cpuSeconds: Math.max(1, Math.min(limits.cpuSeconds, Math.ceil(seconds))),
+      memoryBytes: limits.memoryBytes,
+      processes: limits.processes,
+      outputBytes: limits.outputBytes,
       fileBytes: limits.fileBytesMax,
     },
   };

@@ -1,4 +1,4 @@
-import { SovereignError } from "@sovereign/core";
+import { type ErrorCode, SovereignError } from "@sovereign/core";
 import { startToolRun } from "../../process/index.ts";
 
 /**
@@ -150,6 +150,14 @@ function environmentOf(place: GitPlace, at: number): Record<string, string> {
   };
 }
 
+function failureCode(ended: string, said: string): ErrorCode {
+  if (ended === "timeout" || ended === "output_limit") return "ERR_GIT_LIMIT";
+  // In these words, for its language is ours.
+  return /No space left on device|Disk quota exceeded/.test(said)
+    ? "ERR_DISK_LOW"
+    : "ERR_GIT_FAILED";
+}
+
 function failure(command: string, ended: string, status: number, stderr: string): SovereignError {
   if (ended === "not_started") {
     return new SovereignError(
@@ -162,7 +170,7 @@ function failure(command: string, ended: string, status: number, stderr: string)
     .replaceAll(/[^\x20-\x7e]+/g, " ")
     .trim()
     .slice(-500);
-  const code = ended === "timeout" || ended === "output_limit" ? "ERR_GIT_LIMIT" : "ERR_GIT_FAILED";
+  const code = failureCode(ended, said);
   const text = `git ${command} ended with ${ended === "exited" ? `exit ${status}` : ended}: ${said}`;
   return new SovereignError(code, text, { command, status });
 }
