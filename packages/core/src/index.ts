@@ -129,6 +129,7 @@ export {
   type TypedStatement,
 } from "./statement/index.ts";
 export {
+  answerGaps,
   evaluateGates,
   GATE_DOCUMENTS,
   GATES,

@@ -120,13 +120,19 @@ export async function openRunSession(
   return { session, authority, artifacts, scram, stopWatching };
 }
 
-/** The authority of an installation, which asks this policy. */
-export function authorityOf(installation: Installation, policy: PolicyDecider): Authority {
+/** The authority of an installation, which asks this policy; without one it permits nothing. */
+export function authorityOf(
+  installation: Installation,
+  policy: Pick<PolicyDecider, "decide"> | null,
+): Authority {
   const { keystore, keyLog, clock } = installation;
   return new Authority({
     keystore,
     keys: () => keyLog.current(),
-    decide: (action, context) => policy.decide(action, context),
+    decide: (action, context) => {
+      if (policy !== null) return policy.decide(action, context);
+      throw new SovereignError("ERR_BINDING_REFUSED", "No policy, no permission.");
+    },
     clock,
     entropy: systemEntropy,
   });

@@ -310,6 +310,22 @@ describe("orders that wait", () => {
     expect(judged(signOrder(wanted, architect))).toBe("stops all");
   });
 
+  it("wait no longer when what their signers asked for is done, and only then", () => {
+    const { operator, architect } = keys;
+    const acme = { kind: "tenant", tenant_id: "acme" } as const;
+    const sign = (letter: string, change: Partial<ScramOrder>, ...by: Signer[]): Envelope =>
+      signOrder(keys.order({ nonce: letter.repeat(32), ...change }), ...by);
+    expect(judged(sign("1", {}, architect))).toBe("waits for operator");
+    expect(judged(sign("2", { scope: acme }, architect))).toBe("waits for operator");
+    expect(judged(sign("3", {}, keys.secondOperator))).toBe("waits for architect");
+    // A stop of one tenant does not make anybody forget the order to stop everything.
+    expect(judged(sign("4", { scope: acme }, operator, architect))).toBe("stops tenant");
+    expect(judged(sign("1", {}, operator))).toBe("stops all");
+    expect(desk.waiting).toBe(true);
+    expect(judged(sign("3", {}, architect))).toBe("stops all");
+    expect(desk.waiting).toBe(false);
+  });
+
   it("are shown to those for whom they wait, and to no others", () => {
     const { operator, architect, secondOperator } = keys;
     const mine = signOrder(keys.order(nonce("1")), operator);

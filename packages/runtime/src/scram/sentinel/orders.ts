@@ -251,6 +251,9 @@ export class OrderDesk {
     this.#waiting.remove(envelope);
     this.use(order.nonce);
     const failed = code !== null;
+    if (operator !== null && architect !== null && !failed) {
+      this.#waiting.fulfil([operator, architect], order.scope);
+    }
     const activation: Activation = {
       // Whose work a failed order may stop is as unproved as the order: it stops everything.
       scope: failed ? { kind: "all" } : order.scope,

@@ -1,4 +1,4 @@
-import type { Envelope, ScramOrder } from "@sovereign/core";
+import { canonicalize, type Envelope, type ScramOrder, type ScramScope } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
 
 /** How many orders wait that one key signed first: one person can not crowd out another's. */
@@ -60,6 +60,15 @@ export class WaitingOrders {
 
   remove(envelope: Envelope): void {
     this.#orders.delete(contentOf(envelope));
+  }
+
+  /** What these people asked for is done: their other orders for no more than it wait no longer. */
+  fulfil(signers: readonly string[], scope: ScramScope): void {
+    const done = canonicalize(scope);
+    for (const [content, { signer, order }] of this.#orders) {
+      const covered = scope.kind === "all" || canonicalize(order.scope) === done;
+      if (covered && signers.includes(signer)) this.#orders.delete(content);
+    }
   }
 
   #dropLapsed(): void {
