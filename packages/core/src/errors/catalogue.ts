@@ -2,6 +2,7 @@ import { authorityCodes } from "./codes/authority.ts";
 import { coreCodes } from "./codes/core.ts";
 import { executorCodes } from "./codes/executor.ts";
 import { kernelCodes } from "./codes/kernel.ts";
+import { nodesCodes } from "./codes/nodes.ts";
 import { policyCodes } from "./codes/policy.ts";
 import { runsCodes } from "./codes/runs.ts";
 import { sandboxCodes } from "./codes/sandbox.ts";
@@ -19,6 +20,7 @@ export const errorCatalogue = {
   ...kernelCodes,
   ...sandboxCodes,
   ...scramCodes,
+  ...nodesCodes,
   ...runsCodes,
   ...executorCodes,
 } as const;

@@ -11,6 +11,7 @@ import {
   keyId,
   mode,
   name,
+  nodeId,
   nonce,
   runId,
   schemaVersion,
@@ -30,7 +31,7 @@ import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
-import { scramEvent, scramEventId, scramReason, scramScope } from "./scram.ts";
+import { scramEvent, scramEventId, scramOrigin, scramReason, scramScope } from "./scram.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -49,6 +50,7 @@ export const fields = {
   keyRecord,
   mode,
   name,
+  nodeId,
   nonce,
   runId,
   schemaVersion,
@@ -65,6 +67,7 @@ export const fields = {
 export const formats = {
   metadata: jsonObject,
   scramEvent,
+  scramOrigin,
   scramReason,
   scramScope,
   action,

@@ -1,36 +1,73 @@
+import { join } from "node:path";
 import {
   canonicalBytes,
   type Envelope,
+  fields,
+  formats,
   INSTALLATION_LOG,
+  parseCanonicalJson,
+  parseFormat,
   type Severity,
   SovereignError,
 } from "@sovereign/core";
+import { z } from "zod";
 import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
-import type { EnvelopeStore, Journal, JournalLine } from "../scram/index.ts";
+import type { DataFolder } from "../runs/index.ts";
+import { EnvelopeStore, Journal, type JournalLine } from "../scram/index.ts";
 import type { Store } from "../store/index.ts";
+import type { SovereignNode } from "./nodes.ts";
 
-const STREAM = "scram";
 const ATTEMPTS = 20;
 const CRITICAL = new Set(["scram.activated", "scram.executed", "scram.reset"]);
-const WARNING = new Set(["order.refused", "engine.lost", "deadman.lost", "discovery.found"]);
+const WARNING = new Set([
+  "order.refused",
+  "engine.lost",
+  "deadman.lost",
+  "discovery.found",
+  "lease.ended",
+]);
+
+/** What the journal of a node is taken from, and where to. */
+interface Anchored {
+  readonly folder: DataFolder;
+  readonly store: Store;
+  readonly node: SovereignNode;
+}
+
+/** Take what the sentinel recorded into the ledger, and tell the other nodes. */
+export async function anchorInstallation({ folder, store, node }: Anchored): Promise<void> {
+  const envelopes = new EnvelopeStore(join(folder.scram, "envelopes"));
+  const journal = join(folder.scram, "journal.jsonl");
+  const taken = await anchorJournal(store, node.stream, journal, envelopes);
+  if (taken > 0 && store.shared) await store.announce();
+}
 
 /**
  * Take the sentinel's journal into the ledger, one entry a line, in order: the stream's count is
  * the number of lines taken. Whatever happened while the database was down is caught up here.
  *
+ * @param stream the node's
+ * @param path the journal's
+ * @returns how many lines were taken
  * @throws ERR_STREAM_CONFLICT when others were always quicker
+ * @throws ERR_NODE_CLONED when the stream holds lines that this journal never had
  */
-export async function anchorJournal(
+async function anchorJournal(
   store: Store,
-  journal: Journal,
+  stream: string,
+  path: string,
   envelopes: EnvelopeStore,
   attempt = 1,
-): Promise<void> {
-  let head = await store.streamHead(INSTALLATION_LOG, STREAM);
+): Promise<number> {
+  let head = await store.streamHead(INSTALLATION_LOG, stream);
+  // Read after the stream: what stands there stood in the journal first.
+  const journal = Journal.open(path);
+  await refuseOthers(store, stream, head.count, journal);
+  const before = head.count;
   for (const line of journal.lines.slice(head.count)) {
     const carried = envelopesOf(line, envelopes);
     const { bytes, hash } = createEntry(head.count === 0 ? EMPTY_STREAM : head, {
-      stream: STREAM,
+      stream,
       tenantId: INSTALLATION_LOG,
       runId: null,
       timestamp: line.at,
@@ -43,7 +80,7 @@ export async function anchorJournal(
     });
     const verdict = await store.commit({
       log: INSTALLATION_LOG,
-      stream: STREAM,
+      stream,
       expectedHead: { count: head.count, hash: head.hash },
       entries: [{ bytes, hash }],
       envelopes: carried.map(([digest, envelope]) => ({ digest, bytes: canonicalBytes(envelope) })),
@@ -51,9 +88,84 @@ export async function anchorJournal(
     if (verdict.status === "refused") {
       if (attempt > ATTEMPTS) throw conflict();
       // Another process takes the same lines at the same time: go on where it is.
-      return anchorJournal(store, journal, envelopes, attempt + 1);
+      return anchorJournal(store, stream, path, envelopes, attempt + 1);
     }
     head = { count: head.count + 1, hash };
+  }
+  return head.count - before;
+}
+
+const anchored = z.looseObject({
+  journal: z.strictObject({ sequence: fields.count, previous_hash: fields.digest }),
+});
+
+/** A copy of a data folder goes on by itself, and would be taken for the node that it was. */
+async function refuseOthers(
+  store: Store,
+  stream: string,
+  count: number,
+  { lines, path }: Journal,
+): Promise<void> {
+  if (count === 0) return;
+  const line = lines[count - 1];
+  for await (const { bytes } of store.readStream(INSTALLATION_LOG, stream, count - 1)) {
+    const { data, timestamp } = parseFormat(
+      formats.ledgerEntry,
+      parseCanonicalJson(bytes),
+      "journal entry",
+    );
+    const { journal } = parseFormat(anchored, data, "journal entry");
+    const same = line?.previous_hash === journal.previous_hash && line.at === timestamp;
+    if (same) return;
+    break;
+  }
+  const text = `The ledger holds ${count} lines of this node's journal, ${path} has ${lines.length}, and they are not the same. Another data folder is a copy of this one, or this one was set back. Look into it; then remove node.json, and this folder joins as a new node.`;
+  throw new SovereignError("ERR_NODE_CLONED", text, { stream });
+}
+
+/**
+ * Takes the journal into the ledger while work goes on: one attempt at a time, and again when what
+ * could not be taken may be.
+ */
+export class AnchorDuty {
+  readonly #anchor: () => Promise<unknown>;
+  #wanted = false;
+  #working: Promise<void> | null = null;
+
+  constructor(anchor: () => Promise<unknown>) {
+    this.#anchor = anchor;
+  }
+
+  /** There are new lines. */
+  want(): void {
+    this.#wanted = true;
+    this.retry();
+  }
+
+  /** The database is there: what could not be taken is tried again. */
+  retry(): void {
+    if (!this.#wanted || this.#working !== null) return;
+    this.#working = this.#work().finally(() => {
+      this.#working = null;
+    });
+  }
+
+  /** Until what is under way has ended. */
+  async settled(): Promise<void> {
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    while (this.#wanted) {
+      this.#wanted = false;
+      try {
+        await this.#anchor();
+      } catch {
+        // The lines stay in the journal: the next try, or the next opening, takes them.
+        this.#wanted = true;
+        return;
+      }
+    }
   }
 }
 

@@ -19,7 +19,8 @@ import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from "../scram/index.ts";
 import { runDrill } from "./drill.ts";
-import { anchorInstallation, type Installation } from "./installation.ts";
+import type { Installation } from "./installation.ts";
+import { anchorInstallation } from "./journal-anchor.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
 import { connectScram } from "./sentinel-process.ts";
 
@@ -30,6 +31,7 @@ type ScramServices = Pick<
   Services,
   | "scramStatus"
   | "scramActivate"
+  | "scramSpread"
   | "scramAuthorize"
   | "scramPrepare"
   | "scramReset"
@@ -75,6 +77,12 @@ export function createScramServices(
         input.validMs,
       ),
     scramAuthorize: (input) => authorize(home, environment, sign, input),
+    scramSpread: async () => {
+      if ((environment["DATABASE_URL"] ?? "") === "") return false;
+      // Whoever opens an installation takes its journal into the ledger.
+      await opened(() => Promise.resolve());
+      return true;
+    },
     scramReset: (input) => reset(home, environment, sign, opened, input),
     scramDrill: (input) => runDrill(input),
     scramLog: () => Promise.resolve(Journal.open(join(folder(), "journal.jsonl")).lines),

@@ -5,7 +5,14 @@ import type { Envelope, JsonValue } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Journal } from "../../src/scram/index.ts";
 import { OrderDesk, type OrderSource } from "../../src/scram/sentinel/orders.ts";
-import { INSTALLATION, NOW, ScramKeys, signOrder, signReset } from "../support/scram-keys.ts";
+import {
+  BEFORE,
+  INSTALLATION,
+  NOW,
+  ScramKeys,
+  signOrder,
+  signReset,
+} from "../support/scram-keys.ts";
 import { TestClock } from "../support/world.ts";
 
 let folder: string;
@@ -25,7 +32,8 @@ const keys = new ScramKeys();
 const { operator, architect, secondOperator } = keys;
 
 function desk(): OrderDesk {
-  const known = { installationId: INSTALLATION, keys: keys.table };
+  const times = Array.from({ length: keys.table.count }, () => BEFORE);
+  const known = { installationId: INSTALLATION, keys: keys.table, times };
   return new OrderDesk({ keys: () => known, clock, journal, windowMs: 30_000 });
 }
 

@@ -40,7 +40,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
     .action(async (flags: Partial<OrderFlags> & { order?: string }) => {
       const order = flags.order ?? null;
       const input = { ...inputOf(bothKeys(scram, flags, order !== null)), order };
-      showOutcome(await services.scramActivate(input), context);
+      await showOutcome(await services.scramActivate(input), context);
     });
 
   withOrder(scram.command("emergency"))
@@ -48,7 +48,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
     .requiredOption("--metadata <json>", "an object, kept in the event", parseMetadata)
     .action(async (flags: Partial<OrderFlags>) => {
       const input = { ...inputOf(bothKeys(scram, flags, false)), order: null };
-      showOutcome(await services.scramActivate(input), context);
+      await showOutcome(await services.scramActivate(input), context);
     });
 
   withOrder(scram.command("authorize"), false)
@@ -62,7 +62,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
       }
       const as = operatorKey === undefined ? "architect" : "operator";
       const key = operatorKey ?? architectKey ?? "";
-      showOutcome(await services.scramAuthorize({ ...inputOf(flags), as, key }), context);
+      await showOutcome(await services.scramAuthorize({ ...inputOf(flags), as, key }), context);
     });
 
   withOrder(scram.command("prepare"))
@@ -80,7 +80,9 @@ function orderCommands(scram: Command, context: CommandContext): void {
 
   scram
     .command("reset")
-    .description("go on after a stop, with both keys and a reason; needs the database")
+    .description(
+      "go on after a stop, with both keys and a reason; this machine alone; needs the database",
+    )
     .requiredOption("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
     .requiredOption("--architect-key <key>", "the same, of an architect")
     .requiredOption("--reason <text>", "why it is safe to go on")
@@ -201,8 +203,11 @@ function parseMetadata(text: string): JsonObject {
   }
 }
 
-/** A stop without authority is a stop all the same: exit 3 says that it was not authorised. */
-function showOutcome(outcome: ScramOutcome, context: CommandContext): void {
+/**
+ * A stop without authority is a stop all the same: exit 3 says that it was not authorised. Other
+ * machines are told after the person who asked.
+ */
+async function showOutcome(outcome: ScramOutcome, context: CommandContext): Promise<void> {
   const { output } = context;
   if (output.json) output.printJson(outcome);
   if (outcome.kind === "pending") {
@@ -214,6 +219,15 @@ function showOutcome(outcome: ScramOutcome, context: CommandContext): void {
   const { event, receipt } = outcome;
   context.exit = event.scram_state === "FAILED" ? 1 : receipt.authorized ? 0 : 3;
   if (!output.json) showStop(outcome, output);
+  try {
+    const told = await context.services.scramSpread();
+    if (told) output.note("in the shared ledger: the other machines of the installation read it");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unknown failure";
+    output.note(
+      `stopped here, but NOT in the shared ledger yet: ${why} The other machines stop when it is there, or when their leases end.`,
+    );
+  }
 }
 
 function showStop(

@@ -1,5 +1,6 @@
 import {
   base64Decode,
+  digestOf,
   type Envelope,
   type ErrorCode,
   isSovereignError,
@@ -8,6 +9,7 @@ import {
   parseEnvelope,
   parseStatement,
   type ScramOrder,
+  type ScramOrigin,
   type ScramReset,
   SovereignError,
 } from "@sovereign/core";
@@ -19,6 +21,14 @@ import type { Activation } from "./activation.ts";
 
 /** Who hands an order over: a stranger on a network may not stop the system by a bad one. */
 export type OrderSource = "local" | "network";
+
+/** An order that another node carried out, as this one found it in the log. */
+export interface PeerOrder {
+  readonly value: JsonValue;
+  /** When the other node recorded that it did. */
+  readonly at: string;
+  readonly origin: ScramOrigin;
+}
 
 /** An order that waits for its second signature. */
 interface PendingOrder {
@@ -38,7 +48,9 @@ export interface OrderDeskOptions {
 export type OrderDecision =
   | { readonly kind: "activate"; readonly activation: Activation }
   | { readonly kind: "pending"; readonly orderId: string; readonly missing: string }
-  | { readonly kind: "refuse"; readonly code: ErrorCode; readonly reason: string };
+  | { readonly kind: "refuse"; readonly code: ErrorCode; readonly reason: string }
+  /** It was carried out, or refused, here before. */
+  | { readonly kind: "known" };
 
 /**
  * Judges orders, and holds the one that waits for its second key.
@@ -50,15 +62,14 @@ export type OrderDecision =
 export class OrderDesk {
   readonly #options: OrderDeskOptions;
   readonly #used: Set<string>;
+  /** Digests of what came from other nodes and was refused. */
+  readonly #refused: Set<string>;
   #pending: PendingOrder | null = null;
 
   constructor(options: OrderDeskOptions) {
     this.#options = options;
-    this.#used = new Set(
-      options.journal.lines.flatMap(({ data }) =>
-        typeof data["nonce"] === "string" ? [data["nonce"]] : [],
-      ),
-    );
+    this.#used = textsOf(options.journal, "nonce");
+    this.#refused = textsOf(options.journal, "peer_digest");
   }
 
   get waiting(): boolean {
@@ -95,6 +106,41 @@ export class OrderDesk {
       return { kind: "pending", orderId: judged.order.order_id, missing };
     }
     return this.#decide(envelope, judged, source, receivedAt);
+  }
+
+  /**
+   * What another node carried out is carried out here, once, if two keys of the installation signed
+   * it. The log is believed in one thing alone, when that was: an order that was good then is good
+   * now, however long this node was away, and so is one by a key that was withdrawn since. Whatever
+   * else is wrong with it, nothing is stopped: whoever writes to the database is a stranger here.
+   *
+   * @param peer untrusted
+   */
+  receivePeer({ value, at, origin }: PeerOrder, receivedAt: number): OrderDecision {
+    const digest = digestOf(value);
+    if (this.#refused.has(digest)) return { kind: "known" };
+    const envelope = readEnvelope(value);
+    const decision =
+      envelope === null
+        ? malformed()
+        : this.#decide(envelope, this.#judgePeer(envelope, at), "network", receivedAt);
+    if (decision.kind === "refuse") {
+      if (decision.code === "ERR_SCRAM_ORDER_REPLAYED") return { kind: "known" };
+      this.#refused.add(digest);
+    }
+    if (decision.kind !== "activate") return decision;
+    return { kind: "activate", activation: { ...decision.activation, trigger: "peer", origin } };
+  }
+
+  #judgePeer(envelope: Envelope, at: string): Judgement<ScramOrder> {
+    const known = this.#options.keys();
+    if (known === null) return this.#withoutKeys("scram-order", envelope);
+    const later = known.times.findIndex((time) => time > at);
+    const then = later === -1 ? known.keys.count : later;
+    const context = { ...known, now: at, usedNonces: this.#used };
+    const judged = judgeOrder("scram-order", envelope, context);
+    if (judged.code !== "ERR_SCRAM_ORDER_KEY") return judged;
+    return judgeOrder("scram-order", envelope, { ...context, epoch: then });
   }
 
   /** A reset is never taken in doubt: it is authorised, or refused. */
@@ -134,6 +180,7 @@ export class OrderDesk {
       authorized: !failed,
       refusal: failed ? `${code}: ${reason}`.slice(0, 500) : null,
       order: envelope,
+      origin: null,
       nonce: order.nonce,
       operator,
       architect,
@@ -181,6 +228,11 @@ export class OrderDesk {
     this.#pending = null;
     journal.append("authorization.lapsed", clock.now().toISOString(), data);
   }
+}
+
+function textsOf({ lines }: Journal, name: string): Set<string> {
+  const texts = lines.map(({ data }) => data[name]);
+  return new Set(texts.filter((text) => typeof text === "string"));
 }
 
 function readEnvelope(value: JsonValue): Envelope | null {
