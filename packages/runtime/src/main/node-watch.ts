@@ -30,13 +30,16 @@ export interface Place {
   readonly hash: string;
 }
 
+/** The installation's log as it grows; see the store's. */
+export type Feed = Pick<LogFeed, "read" | "readEnvelope" | "close">;
+
 export interface NodeWatchOptions {
   readonly node: SovereignNode;
-  readonly link: ScramLink;
+  readonly link: Pick<ScramLink, "request">;
   readonly clock: Clock;
   readonly leaseMs: number | null;
   /** Open the feed of the installation's log. */
-  readonly feed: (onNews: () => void) => LogFeed;
+  readonly feed: (onNews: () => void) => Feed;
   /** Where this node has read to, as an earlier process left it; null where none did. */
   readonly place: Place | null;
   readonly keep: (place: Place) => void;
@@ -53,7 +56,7 @@ export interface NodeWatchOptions {
  */
 export class NodeWatch {
   readonly #options: NodeWatchOptions;
-  readonly #feed: LogFeed;
+  readonly #feed: Feed;
   readonly #ended = new AbortController();
   #place: Place;
   #wake: () => void = () => undefined;
