@@ -56,6 +56,12 @@ describe("with a server in DATABASE_URL", () => {
     expect(gone).toMatchObject({ code: 1 });
     expect(gone.err).toContain("ERR_STORE_UNAVAILABLE");
     expect(gone.err).not.toMatch(/secret|^\s+at /m);
+    for (const url of ["nonsense:secret", "mysql://app:secret@127.0.0.1/app", "secret"]) {
+      const nonsense = await installation.run(["status"], { DATABASE_URL: url });
+      expect(nonsense.code).toBe(2);
+      expect(nonsense.err).toContain("ERR_DATABASE_URL");
+      expect(nonsense.err).not.toContain("secret");
+    }
   });
 });
 

@@ -4,6 +4,7 @@ export {
   KeyLog,
   type KeyLogStore,
   Keystore,
+  type NewKeyEvent,
 } from "./authority/index.ts";
 export {
   type Authorization,

@@ -12,7 +12,7 @@ import { readZip, writeZip } from "./zip.ts";
 /** The one file of a zipped bundle. */
 const BUNDLE_NAME = "compliance_bundle.json";
 /** How large a bundle may be, unpacked: a little less than what one string can hold. */
-const BUNDLE_BYTES_MAX = 500 * 1024 * 1024;
+export const BUNDLE_BYTES_MAX = 500 * 1024 * 1024;
 
 /** Zip a bundle: the same bytes each time. */
 export function writeBundleZip(bundle: Uint8Array): Uint8Array {

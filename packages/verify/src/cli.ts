@@ -1,4 +1,4 @@
-import { createReadStream, readFileSync, writeFileSync } from "node:fs";
+import { createReadStream, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import {
   isSovereignError,
@@ -6,7 +6,9 @@ import {
   SovereignError,
   type VerificationReport,
 } from "@sovereign/core";
+import { BUNDLE_BYTES_MAX } from "./bundle-file.ts";
 import { printable } from "./printable.ts";
+import { readNamed, unreadable } from "./read-named.ts";
 import { STEP_TITLES } from "./step-titles.ts";
 import { type AuditReport, verifyAudit } from "./verify-audit.ts";
 import { openGitRepository } from "./git/index.ts";
@@ -82,10 +84,10 @@ function bundleCommand(file: string | undefined, flags: Flags): number {
   if (flags.level !== "sovereign" && flags.level !== "compatible") {
     throw usage(`--level ${flags.level}: expected sovereign or compatible`);
   }
-  const trustRoot = flags.trust === undefined ? null : read(flags.trust);
+  const trustRoot = flags.trust === undefined ? null : readNamed(flags.trust);
   const level: Mode = flags.level;
   const custody = flags.repo === undefined ? {} : { custody: custodyIn(flags.repo) };
-  const report = verifyBundle(read(file), { trustRoot, level, ...custody });
+  const report = verifyBundle(readNamed(file, BUNDLE_BYTES_MAX), { trustRoot, level, ...custody });
   if (flags.output !== undefined) save(flags.output, report);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
   else if (flags.quiet) print(`${report.verdict}\n`);
@@ -114,8 +116,8 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
     flags.checkpoint === undefined || flags.trust === undefined
       ? null
       : {
-          note: Buffer.from(read(flags.checkpoint)).toString("utf8"),
-          trust: parseTrustRoot(read(flags.trust)),
+          note: readNamed(flags.checkpoint).toString("utf8"),
+          trust: parseTrustRoot(readNamed(flags.trust)),
         };
   const report = await verifyAudit(chunksOf(file), { checkpoint });
   if (flags.output !== undefined) save(flags.output, report);
@@ -185,25 +187,12 @@ function save(file: string, report: VerificationReport | AuditReport): void {
   }
 }
 
-function read(file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-}
-
 async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
   try {
     for await (const chunk of createReadStream(file)) yield chunk as Uint8Array;
   } catch (cause) {
     throw unreadable(file, cause);
   }
-}
-
-function unreadable(file: string, cause: unknown): SovereignError {
-  const why = cause instanceof Error ? cause.message : "unknown";
-  return new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${file}: ${why}.`, { file }, cause);
 }
 
 function usage(expected: string): SovereignError {

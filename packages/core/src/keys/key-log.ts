@@ -12,11 +12,20 @@ import { KeyTable } from "./key-table.ts";
  * a trust root from outside can say whether it is the right one.
  */
 export class KeyLogReplay {
-  readonly table: KeyTable = new KeyTable();
+  readonly table: KeyTable;
   readonly #installationId: string;
 
-  constructor(installationId: string) {
+  constructor(installationId: string, table = new KeyTable()) {
     this.#installationId = installationId;
+    this.table = table;
+  }
+
+  /**
+   * The same replay, to be continued apart: a log is only appended to, so what it would not take
+   * must be found out before it is in it.
+   */
+  fork(): KeyLogReplay {
+    return new KeyLogReplay(this.#installationId, this.table.copy());
   }
 
   /**

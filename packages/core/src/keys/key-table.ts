@@ -47,6 +47,15 @@ export class KeyTable {
     return [...this.#windows.values()];
   }
 
+  /** The same keys in a table of its own: the windows themselves never change. */
+  copy(): KeyTable {
+    const table = new KeyTable();
+    for (const [keyId, window] of this.#windows) table.#windows.set(keyId, window);
+    for (const keyId of this.#roots) table.#roots.add(keyId);
+    table.#count = this.#count;
+    return table;
+  }
+
   /** The root keys that may sign the next event, at this time. */
   currentRoots(at: string): KeyWindow[] {
     return [...this.#roots]

@@ -5,5 +5,6 @@ export {
   type KeyLogEntry,
   type KeyLogStore,
   type KeySlot,
+  type NewKeyEvent,
 } from "./key-log.ts";
 export { Keystore, type KeystoreOptions } from "./keystore.ts";

@@ -1,11 +1,13 @@
 import {
   type Envelope,
+  type ErrorCode,
   KeyLogReplay,
   type KeyEvent,
   type KeyLogHead,
   type KeyPurpose,
   type KeyRecord,
   type KeyTable,
+  type KeyWindow,
   GENESIS_HASH,
   predicateType,
   SovereignError,
@@ -27,11 +29,23 @@ export interface KeyLogStore {
   /** Entries from a sequence number on, in order. */
   read(from: number): Promise<KeyLogEntry[]>;
   /**
-   * Append at exactly this sequence number.
-   * @throws ERR_STREAM_CONFLICT when another process was first
+   * Append all of them at exactly this sequence number.
+   * @returns false when another process was first: then none was appended
    */
-  append(sequence: number, eventType: string, envelope: Envelope): Promise<void>;
+  append(sequence: number, events: readonly NewKeyEvent[]): Promise<boolean>;
 }
+
+/** What is to be appended: the event's type as the ledger names it, and the signed statement. */
+export interface NewKeyEvent {
+  readonly eventType: string;
+  readonly envelope: Envelope;
+}
+
+/** What an event says; the rest of it depends on its place in the log. */
+type Change = Pick<KeyEvent, "event" | "key" | "replaces" | "reason" | "distrust_all">;
+
+/** How often a change is tried again that another process was quicker than. */
+const ATTEMPTS = 20;
 
 /** A role or an approver that gets a key of its own, or one of the installation's purposes. */
 export interface KeySlot {
@@ -40,6 +54,9 @@ export interface KeySlot {
   /** Until when it is good; null or absent for no end. */
   readonly notAfter?: string | null;
 }
+
+/** How much of a key's id names it. */
+const PREFIX_MIN = 8;
 
 /** The keys that every installation has. One key for one purpose and role. */
 export const INSTALLATION_KEYS: readonly KeySlot[] = [
@@ -104,50 +121,82 @@ export class KeyLog {
   }
 
   /**
-   * Make the keys of a new installation: the root first, which introduces the others.
+   * Make the keys of a new installation, all of them or none: the root first, which introduces the
+   * others.
    *
    * @throws ERR_KEYS_EXIST when the log is not empty
    */
   async initialise(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
     await this.refresh();
-    if (this.#hashes.length > 0) {
-      throw new SovereignError("ERR_KEYS_EXIST", "This installation has keys already.");
-    }
+    if (this.#hashes.length > 0) throw keysExist();
     const made: KeyRecord[] = [];
-    for (const slot of slots) made.push(await this.introduce(keystore, slot));
+    for (const slot of slots) made.push(await this.#create(keystore, slot));
+    try {
+      await this.#append(keystore, made.map(introduction), 1);
+    } catch (error) {
+      if (!isCoded(error, "ERR_STREAM_CONFLICT")) throw error;
+      await this.refresh();
+      throw keysExist();
+    }
     return made;
+  }
+
+  /**
+   * A new installation gets its keys at its first work; an existing one is never widened silently.
+   */
+  async ensure(keystore: Keystore, slots: readonly KeySlot[]): Promise<void> {
+    if (this.#hashes.length > 0) return;
+    try {
+      await this.initialise(keystore, slots);
+    } catch (error) {
+      // Others began at the same time, and were first.
+      if (!isCoded(error, "ERR_KEYS_EXIST")) throw error;
+    }
   }
 
   /** Make a key for a purpose (and role) and enrol it. */
   async introduce(keystore: Keystore, slot: KeySlot): Promise<KeyRecord> {
-    const key = await keystore.create(slot.purpose, slot.role, {
-      ...this.#window(),
-      notAfter: slot.notAfter ?? null,
-    });
-    await this.#append(keystore, { event: "introduced", key, replaces: null, reason: null });
-    return key;
-  }
-
-  /** Make a new key in the place of an old one, which ends here. */
-  async rotate(keystore: Keystore, keyId: string, reason: string): Promise<KeyRecord> {
-    const { purpose, role } = this.#find(keyId);
-    const key = await keystore.create(purpose, role, this.#window());
-    await this.#append(keystore, { event: "rotated", key, replaces: keyId, reason });
+    const key = await this.#create(keystore, slot);
+    await this.#append(keystore, [introduction(key)]);
     return key;
   }
 
   /**
-   * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more.
+   * Make a new key in the place of an old one, which ends here.
+   *
+   * @param reference the key's id, or enough of its beginning
+   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED
+   */
+  async rotate(keystore: Keystore, reference: string, reason: string): Promise<KeyRecord> {
+    const { record, ended } = this.#find(reference);
+    if (ended !== null) throw hasEnded(record);
+    const { purpose, role, key_id: replaces } = record;
+    const key = await this.#create(keystore, { purpose, role });
+    await this.#append(keystore, [
+      { event: "rotated", key, replaces, reason, distrust_all: false },
+    ]);
+    return key;
+  }
+
+  /**
+   * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more; that may
+   * also be said of a key that has ended.
+   *
+   * @param reference the key's id, or enough of its beginning
+   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED
    */
   async revoke(
     keystore: Keystore,
-    keyId: string,
+    reference: string,
     reason: string,
     distrustAll: boolean,
-  ): Promise<void> {
-    const key = this.#find(keyId);
-    const event = { event: "revoked", key, replaces: null, reason } as const;
-    await this.#append(keystore, event, distrustAll);
+  ): Promise<KeyRecord> {
+    const { record: key, ended } = this.#find(reference);
+    if (ended !== null && !distrustAll) throw hasEnded(key);
+    await this.#append(keystore, [
+      { event: "revoked", key, replaces: null, reason, distrust_all: distrustAll },
+    ]);
+    return key;
   }
 
   /** What an auditor pins. */
@@ -172,51 +221,115 @@ export class KeyLog {
     };
   }
 
-  #window(): { notBefore: string; notAfter: null } {
-    return { notBefore: this.#clock.now().toISOString(), notAfter: null };
+  #create(keystore: Keystore, { purpose, role, notAfter = null }: KeySlot): Promise<KeyRecord> {
+    return keystore.create(purpose, role, { notBefore: this.#now(), notAfter });
   }
 
-  #find(keyId: string): KeyRecord {
-    const window = this.#replay.table.get(keyId);
-    if (window === undefined) {
-      throw new SovereignError("ERR_KEY_NOT_FOUND", `No key ${keyId} is enrolled.`, { keyId });
-    }
-    return window.record;
+  #find(reference: string): KeyWindow {
+    const { table } = this.#replay;
+    const exact = table.get(reference);
+    if (exact !== undefined) return exact;
+    const enough = reference.length >= PREFIX_MIN;
+    const begins = table.windows.filter(
+      ({ record }) => enough && record.key_id.startsWith(reference),
+    );
+    const [only] = begins;
+    if (only !== undefined && begins.length === 1) return only;
+    throw new SovereignError(
+      "ERR_KEY_NOT_FOUND",
+      `Expected a key's id or at least ${PREFIX_MIN} characters of its beginning, found ${reference}, which fits ${begins.length} keys. List them with: sovereign keys list`,
+      { reference },
+    );
   }
 
+  /** Where another process was quicker, what it appended is read, and ours signed anew after it. */
   async #append(
     keystore: Keystore,
-    event: Pick<KeyEvent, "event" | "key" | "replaces" | "reason">,
-    distrustAll = false,
+    changes: readonly Change[],
+    attempts = ATTEMPTS,
   ): Promise<void> {
-    const sequence = this.#hashes.length;
-    const predicate: KeyEvent = {
-      installation_id: this.#installationId,
-      sequence,
-      ...event,
-      distrust_all: distrustAll,
-      issued_at: this.#clock.now().toISOString(),
-    };
-    const rootId = sequence === 0 ? event.key.key_id : this.#rootKeyId();
-    const envelope = signStatement(
-      [{ name: `key:${event.key.purpose}`, sha256: event.key.key_id }],
-      predicateType("key-event"),
-      predicate,
-      await keystore.signer(rootId),
-    );
-    await this.#store.append(sequence, `key.${event.event}`, envelope);
+    try {
+      for (let attempt = 1; !(await this.#tryAppend(keystore, changes)); attempt++) {
+        if (attempt >= attempts) throw conflict();
+        await this.refresh();
+      }
+    } catch (error) {
+      // Where it is not known whether they were enrolled, their keys are kept.
+      const refused =
+        isCoded(error, "ERR_STREAM_CONFLICT") || isCoded(error, "ERR_KEY_LOG_INVALID");
+      const made = refused ? changes.filter(({ event }) => event !== "revoked") : [];
+      for (const { key } of made) await keystore.discard(key.key_id);
+      throw error;
+    }
     await this.refresh();
   }
 
-  #rootKeyId(): string {
-    const { table } = this.#replay;
-    const root = table.valid("root", null, table.count, this.#clock.now().toISOString()).at(-1);
-    if (root === undefined) {
-      throw new SovereignError(
-        "ERR_KEYS_MISSING",
-        "No root key is valid: run sovereign keys init.",
-      );
-    }
-    return root.record.key_id;
+  async #tryAppend(keystore: Keystore, changes: readonly Change[]): Promise<boolean> {
+    const events = await this.#sign(keystore, changes);
+    return this.#store.append(this.#hashes.length, events);
   }
+
+  /** INVARIANT: nothing is appended that a replay would not take. */
+  async #sign(keystore: Keystore, changes: readonly Change[]): Promise<NewKeyEvent[]> {
+    const ahead = this.#replay.fork();
+    const events: NewKeyEvent[] = [];
+    for (const change of changes) {
+      const { key, event } = change;
+      const issued_at = this.#now();
+      const sequence = ahead.table.count;
+      const predicate: KeyEvent = {
+        installation_id: this.#installationId,
+        sequence,
+        ...change,
+        issued_at,
+      };
+      const root = sequence === 0 ? key.key_id : rootKeyId(ahead.table, issued_at);
+      const envelope = signStatement(
+        [{ name: `key:${key.purpose}`, sha256: key.key_id }],
+        predicateType("key-event"),
+        predicate,
+        await keystore.signer(root),
+      );
+      const eventType = `key.${event}`;
+      ahead.apply(envelope, eventType, issued_at);
+      events.push({ eventType, envelope });
+    }
+    return events;
+  }
+
+  #now(): string {
+    return this.#clock.now().toISOString();
+  }
+}
+
+function introduction(key: KeyRecord): Change {
+  return { event: "introduced", key, replaces: null, reason: null, distrust_all: false };
+}
+
+function rootKeyId(table: KeyTable, at: string): string {
+  const root = table.valid("root", null, table.count, at).at(-1);
+  if (root !== undefined) return root.record.key_id;
+  throw new SovereignError("ERR_KEYS_MISSING", "No root key is valid: run sovereign keys init.");
+}
+
+function isCoded(error: unknown, code: ErrorCode): boolean {
+  return error instanceof SovereignError && error.code === code;
+}
+
+function conflict(): SovereignError {
+  const text =
+    "Other processes change the key log at the same time. Look at it with `sovereign keys list`, then try again.";
+  return new SovereignError("ERR_STREAM_CONFLICT", text);
+}
+
+function keysExist(): SovereignError {
+  return new SovereignError("ERR_KEYS_EXIST", "This installation has keys already.");
+}
+
+function hasEnded({ key_id, purpose }: KeyRecord): SovereignError {
+  return new SovereignError(
+    "ERR_KEY_ENDED",
+    `The ${purpose} key ${key_id} has ended already, and ends only once. What is in force: sovereign keys list. To believe nothing that it ever signed: sovereign keys revoke ${key_id} --distrust-all`,
+    { keyId: key_id },
+  );
 }

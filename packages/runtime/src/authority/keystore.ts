@@ -9,7 +9,7 @@ import {
   sign,
 } from "node:crypto";
 import { existsSync } from "node:fs";
-import { chmod, mkdir, open, readdir, readFile, rename, stat } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import {
@@ -145,6 +145,14 @@ export class Keystore {
     throw new SovereignError("ERR_KEY_NOT_FOUND", `Key ${keyId} is not in this keystore.`, {
       keyId,
     });
+  }
+
+  /** Forget a key that was never enrolled. */
+  async discard(keyId: string): Promise<void> {
+    for (const file of await readdir(this.#folder)) {
+      if (!file.includes(keyId.slice(0, 16)) || !file.endsWith(KEY_SUFFIX)) continue;
+      if ((await this.#read(file)).record.key_id === keyId) await rm(join(this.#folder, file));
+    }
   }
 
   async #write(file: KeyFile): Promise<void> {

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { batchCommands } from "./commands/batch.ts";
 import { bundleCommands } from "./commands/bundle.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -69,9 +69,9 @@ export async function runCli(
 function everywhere(command: Command, apply: (command: Command) => void): void {
   apply(command);
   for (const child of command.commands) {
-    // These may stand anywhere on the line.
-    child.option("--json", "print results as JSON, one document a line");
-    child.option("--verbose", "say which data folder and database are used");
+    // These may stand anywhere on the line; the help names them once, as global.
+    child.addOption(new Option("--json").hideHelp());
+    child.addOption(new Option("--verbose").hideHelp());
     everywhere(child, apply);
   }
 }

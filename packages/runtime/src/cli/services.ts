@@ -199,7 +199,7 @@ export interface Services {
   addKey(slot: KeySlot): Promise<KeyRecord>;
   listKeys(): Promise<KeyTable>;
   rotateKey(keyId: string, reason: string): Promise<KeyRecord>;
-  revokeKey(keyId: string, reason: string, distrustAll: boolean): Promise<void>;
+  revokeKey(keyId: string, reason: string, distrustAll: boolean): Promise<KeyRecord>;
   trustRoot(): Promise<TrustRoot>;
   exportBundle(tenantId: string, runId: string, withArtifacts: boolean): Promise<Uint8Array>;
   exportAudit(log: string, write: (line: string) => void): Promise<number>;

@@ -1,12 +1,11 @@
 import { realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS } from "../authority/index.ts";
 import { parseBatchFile } from "../batch/index.ts";
 import type { Services } from "../cli/index.ts";
 import { parsePolicy } from "../policy/index.ts";
-import { readNamed } from "./exec-context.ts";
-import type { Installation } from "./installation.ts";
 import type { Opened } from "./run-report.ts";
 import { SovereignRunner } from "./sovereign-runner.ts";
 
@@ -22,7 +21,8 @@ export function batchServices(
         const { batch_id, actions, metadata, role } = batch;
         const policyFile = resolve(dirname(file), batch.policy);
         const policy = parsePolicy(readNamed(policyFile), policyFile);
-        await ensureKeys(installation, role);
+        const slots = [...INSTALLATION_KEYS, { purpose: "role", role } as const];
+        await installation.keyLog.ensure(installation.keystore, slots);
         const folder = batch.input === undefined ? null : folderOf(dirname(file), batch.input);
         const runner = new SovereignRunner({
           ...input,
@@ -36,12 +36,6 @@ export function batchServices(
       }),
     health: () => SovereignRunner.healthCheck(() => scram.scramStatus()),
   };
-}
-
-/** A new installation gets its keys at its first run; an existing one is never widened silently. */
-async function ensureKeys({ keyLog, keystore }: Installation, role: string): Promise<void> {
-  if (keyLog.head().count > 0) return;
-  await keyLog.initialise(keystore, [...INSTALLATION_KEYS, { purpose: "role", role }]);
 }
 
 function folderOf(base: string, path: string): string {

@@ -16,6 +16,7 @@ import {
   KeyLog,
   type KeyLogEntry,
   type KeyLogStore,
+  type NewKeyEvent,
   Keystore,
 } from "../authority/index.ts";
 import type { DrillReport } from "../cli/index.ts";
@@ -270,9 +271,9 @@ class MemoryKeyLog implements KeyLogStore {
     return Promise.resolve(this.#entries.slice(from));
   }
 
-  append(_sequence: number, eventType: string, envelope: Envelope): Promise<void> {
+  append(_sequence: number, events: readonly NewKeyEvent[]): Promise<boolean> {
     const timestamp = timestampOf(systemClock);
-    this.#entries.push({ eventType, timestamp, hash: GENESIS_HASH, envelope });
-    return Promise.resolve();
+    for (const event of events) this.#entries.push({ ...event, timestamp, hash: GENESIS_HASH });
+    return Promise.resolve(true);
   }
 }

@@ -9,6 +9,7 @@ import {
   parseFormat,
   SovereignError,
 } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { z } from "zod";
 import {
   createExecutorEffects,
@@ -217,15 +218,4 @@ export function rollbackEffects(
     clock,
   });
   return { "git.rollback": effect };
-}
-
-/** @throws ERR_FILE_UNREADABLE */
-export function readNamed(path: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unknown";
-    const text = `Cannot read ${path}: ${why}.`;
-    throw new SovereignError("ERR_FILE_UNREADABLE", text, { file: path }, cause);
-  }
 }

@@ -1,4 +1,5 @@
 import { formats, parseFormat, SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { ExecFiles, ExecInput, ExecPlanReport, Services } from "../cli/index.ts";
 import {
@@ -10,7 +11,7 @@ import {
   workLimits,
 } from "../executor/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../policy/index.ts";
-import { type ExecOptions, readNamed } from "./exec-context.ts";
+import type { ExecOptions } from "./exec-context.ts";
 import { judgeRun } from "./exec-gates.ts";
 import { answerTemplate, applyAnswers } from "./exec-intent.ts";
 import type { Installation } from "./installation.ts";
@@ -137,7 +138,7 @@ async function ensureKeys(installation: Installation, files: ExecFiles): Promise
   const policy = parsePolicy(readNamed(files.policy), files.policy);
   const approvers = new Set(approvalRoles(policy));
   if (request.requires_review) approvers.add(REVIEWER);
-  await keyLog.initialise(keystore, [
+  await keyLog.ensure(keystore, [
     ...INSTALLATION_KEYS,
     { purpose: "role", role: request.role },
     ...[...approvers].map((role): KeySlot => ({ purpose: "approval", role })),

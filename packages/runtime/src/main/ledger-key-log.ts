@@ -1,7 +1,6 @@
 import {
   canonicalBytes,
   digestOf,
-  type Envelope,
   type EntryData,
   formats,
   INSTALLATION_LOG,
@@ -10,7 +9,7 @@ import {
   parseFormat,
   SovereignError,
 } from "@sovereign/core";
-import type { KeyLogEntry, KeyLogStore } from "../authority/index.ts";
+import type { KeyLogEntry, KeyLogStore, NewKeyEvent } from "../authority/index.ts";
 import { type Clock, timestampOf } from "../kernel/index.ts";
 import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
 import type { Store } from "../store/index.ts";
@@ -44,31 +43,34 @@ export class LedgerKeyLog implements KeyLogStore {
     return entries;
   }
 
-  async append(sequence: number, eventType: string, envelope: Envelope): Promise<void> {
-    const head =
+  async append(sequence: number, events: readonly NewKeyEvent[]): Promise<boolean> {
+    let head =
       sequence === 0 ? EMPTY_STREAM : await this.#store.streamHead(INSTALLATION_LOG, "keys");
-    const digest = digestOf(envelope);
-    const { bytes, hash } = createEntry(head, {
-      stream: "keys",
-      tenantId: INSTALLATION_LOG,
-      runId: null,
-      timestamp: timestampOf(this.#clock),
-      eventType,
-      severity: eventType === "key.revoked" ? "WARNING" : "INFO",
-      data: { envelopes: { key_event: digest } },
+    const expectedHead = { count: sequence, hash: head.hash };
+    const timestamp = timestampOf(this.#clock);
+    const entries = events.map(({ eventType, envelope }) => {
+      const entry = createEntry(head, {
+        stream: "keys",
+        tenantId: INSTALLATION_LOG,
+        runId: null,
+        timestamp,
+        eventType,
+        severity: eventType === "key.revoked" ? "WARNING" : "INFO",
+        data: { envelopes: { key_event: digestOf(envelope) } },
+      });
+      head = { count: head.count + 1, hash: entry.hash };
+      return entry;
     });
     const verdict = await this.#store.commit({
       log: INSTALLATION_LOG,
       stream: "keys",
-      expectedHead: { count: sequence, hash: head.hash },
-      entries: [{ bytes, hash }],
-      envelopes: [{ digest, bytes: canonicalBytes(envelope) }],
+      expectedHead,
+      entries: entries.map(({ bytes, hash }) => ({ bytes, hash })),
+      envelopes: events.map(({ envelope }) => ({
+        digest: digestOf(envelope),
+        bytes: canonicalBytes(envelope),
+      })),
     });
-    if (verdict.status === "committed") return;
-    throw new SovereignError(
-      "ERR_STREAM_CONFLICT",
-      "Another process changed the key log at the same time. Look at it with `sovereign keys list`, then try again.",
-      { sequence },
-    );
+    return verdict.status === "committed";
   }
 }

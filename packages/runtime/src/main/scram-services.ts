@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import {
   base64Decode,
@@ -14,6 +14,7 @@ import {
   type Signer,
   SovereignError,
 } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { Keystore } from "../authority/index.ts";
 import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
@@ -220,7 +221,7 @@ async function findSigner(
 
 function readEnvelopeFile(path: string): Envelope {
   try {
-    return parseEnvelope(parseStrictJson(readFileSync(path)));
+    return parseEnvelope(parseStrictJson(readNamed(path)));
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unreadable";
     throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", `${path}: ${why}`, { path }, cause);

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -13,6 +13,7 @@ import {
   SovereignError,
   utf8Encode,
 } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { RunInput, Services } from "../cli/index.ts";
 import { type Pipeline, parsePipeline } from "../pipeline/index.ts";
@@ -116,7 +117,7 @@ function describeDiskFailure(home: string, error: unknown): unknown {
 }
 
 function readPassphrase(file: string): string {
-  const text = readInput(file)
+  const text = readNamed(file)
     .toString("utf8")
     .replace(/\r?\n$/, "");
   if (text.length >= 8) return text;
@@ -138,7 +139,7 @@ function runServices(
   return {
     run: (file, input) =>
       opened(async (installation) => {
-        const pipeline = parsePipeline(readInput(file), file);
+        const pipeline = parsePipeline(readNamed(file), file);
         await ensureKeys(installation, pipeline);
         const options = { ...submit(installation, input), pipeline: file };
         const { mode, faults } = input;
@@ -159,16 +160,14 @@ function runServices(
   };
 }
 
-/** A new installation gets its keys at its first run; an existing one is never widened silently. */
 async function ensureKeys(installation: Installation, pipeline: Pipeline): Promise<void> {
   const { keyLog, keystore } = installation;
-  if (keyLog.head().count > 0) return;
   const roles = new Set<string>();
   for (const stage of pipeline.stages) {
     roles.add(stage.role);
     if (stage.type === "agent_chain") for (const agent of stage.agents) roles.add(agent.role);
   }
-  await keyLog.initialise(keystore, [
+  await keyLog.ensure(keystore, [
     ...INSTALLATION_KEYS,
     ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
     ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
@@ -212,10 +211,10 @@ function policyServices(
   opened: Opened,
 ): Pick<Services, "checkPolicy" | "explainPolicy" | "learnPolicy"> {
   return {
-    checkPolicy: (file) => Promise.resolve().then(() => parsePolicy(readInput(file), file)),
+    checkPolicy: (file) => Promise.resolve().then(() => parsePolicy(readNamed(file), file)),
     explainPolicy: (file, type, resource, role, params) =>
       Promise.resolve().then(() => {
-        const policy = parsePolicy(readInput(file), file);
+        const policy = parsePolicy(readNamed(file), file);
         const value = { type, resource, params: parseStrictJson(utf8Encode(params)) };
         const action = parseFormat(formats.action, value, "--action, --resource, --params");
         return new PolicyEngine(policy).explain(action, {
@@ -301,19 +300,4 @@ function stateServices(
       return { ...report, capacity: await measureCapacity(scram, environment, usable) };
     },
   };
-}
-
-function readInput(file: string): Buffer {
-  try {
-    if (existsSync(file)) return readFileSync(file);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unknown";
-    throw new SovereignError(
-      "ERR_FILE_UNREADABLE",
-      `Cannot read ${file}: ${why}.`,
-      { file },
-      cause,
-    );
-  }
-  throw new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${file}: no such file.`, { file });
 }

@@ -1,6 +1,6 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { SovereignError } from "@sovereign/core";
 
 /** Where everything of an installation lies. */
@@ -45,7 +45,7 @@ export function openDataFolder(root: string): DataFolder {
   };
   try {
     for (const path of [root, folder.ledger, folder.registry, join(root, "runs")]) {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeFolder(path);
     }
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unknown";
@@ -57,4 +57,16 @@ export function openDataFolder(root: string): DataFolder {
     );
   }
   return folder;
+}
+
+/** Node's own recursive one never comes back where nothing can be made, as in /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been quicker.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
 }

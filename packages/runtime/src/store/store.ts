@@ -25,7 +25,13 @@ import { Batcher } from "./batcher.ts";
 import { invalid } from "./commit-sql.ts";
 import { Committer } from "./committer.ts";
 import { Database, isConnectionLoss } from "./database.ts";
-import { type ConnectionTarget, ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
+import {
+  type ConnectionTarget,
+  ownerConfig,
+  parseDatabaseUrl,
+  startEmbedded,
+  stopEmbedded,
+} from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
 import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
 import { growTree, proveSet, rootAt } from "./log-tree.ts";
@@ -65,7 +71,8 @@ export class Store implements RunStore {
   /**
    * Open the store: start or join the server, bring the schema up to date.
    *
-   * @throws ERR_POSTGRES_MISSING, ERR_POSTGRES_START, ERR_STORE_UNAVAILABLE, ERR_MIGRATION_CHANGED
+   * @throws ERR_DATABASE_URL, ERR_POSTGRES_MISSING, ERR_POSTGRES_START, ERR_STORE_UNAVAILABLE,
+   *   ERR_MIGRATION_CHANGED
    */
   static async open(options: StoreOptions): Promise<Store> {
     for (let attempt = 1; ; attempt++) {
@@ -83,7 +90,7 @@ export class Store implements RunStore {
     const target: ConnectionTarget =
       options.databaseUrl === null
         ? await startEmbedded(options.folder)
-        : { kind: "url", url: options.databaseUrl };
+        : { kind: "url", url: parseDatabaseUrl(options.databaseUrl) };
     const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 10_000 });
     client.on("error", () => undefined);
     try {

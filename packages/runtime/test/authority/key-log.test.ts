@@ -47,7 +47,7 @@ describe("the key log", () => {
     await world.keyLog.revoke(world.keystore, keyId, "was stolen all along", true);
     expect(new Set(refusals(world.keyLog.current(), keyId))).toEqual(new Set(["distrusted"]));
     await expect(world.keyLog.revoke(world.keystore, keyId, "again", false)).rejects.toMatchObject({
-      code: "ERR_KEY_LOG_INVALID",
+      code: "ERR_KEY_ENDED",
     });
   });
 
@@ -73,6 +73,32 @@ describe("the key log", () => {
     await expect(
       world.keyLog.introduce(world.keystore, { purpose: "role", role: "late" }),
     ).rejects.toMatchObject({ code: "ERR_KEYS_MISSING" });
+  });
+
+  it("knows a key by enough of the beginning of its id, and by nothing that fits two", async () => {
+    const keyId = world.keyIdOf("role", "trainer");
+    const refused = { code: "ERR_KEY_NOT_FOUND" };
+    const { keyLog, keystore } = world;
+    await expect(keyLog.rotate(keystore, keyId.slice(0, 7), "x")).rejects.toMatchObject(refused);
+    await expect(keyLog.rotate(keystore, "", "x")).rejects.toMatchObject(refused);
+    await keyLog.rotate(keystore, keyId.slice(0, 8), "x");
+    expect(keyLog.current().get(keyId)?.endedBy).toBe("rotated");
+  });
+
+  it("takes in nothing that could not be replayed: the log stays whole", async () => {
+    const keyId = world.keyIdOf("role", "trainer");
+    const { keyLog, keystore, log } = world;
+    await keyLog.rotate(keystore, keyId, "yearly");
+    const before = log.entries.length;
+    const ended = { code: "ERR_KEY_ENDED" };
+    await expect(keyLog.rotate(keystore, keyId, "again")).rejects.toMatchObject(ended);
+    await expect(keyLog.revoke(keystore, keyId, "again", false)).rejects.toMatchObject(ended);
+    const nameless = { purpose: "role", role: null } as const;
+    await expect(keyLog.introduce(keystore, nameless)).rejects.toMatchObject({
+      code: "ERR_KEY_LOG_INVALID",
+    });
+    expect(log.entries).toHaveLength(before);
+    await keyLog.introduce(keystore, { purpose: "role", role: "newcomer" });
   });
 
   it("issues no binding for what policy denies", async () => {

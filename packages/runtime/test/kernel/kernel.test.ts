@@ -323,10 +323,10 @@ async function growth(world: World) {
   const shadow = new KeyLog(
     {
       read: (from) => Promise.resolve([...world.log.entries, ...added].slice(from)),
-      append: (_sequence, eventType, envelope) => {
+      append: (_sequence, events) => {
         const timestamp = world.clock.now().toISOString();
-        added.push({ eventType, timestamp, hash: GENESIS_HASH, envelope });
-        return Promise.resolve();
+        for (const event of events) added.push({ ...event, timestamp, hash: GENESIS_HASH });
+        return Promise.resolve(true);
       },
     },
     `ins_${"a".repeat(20)}`,

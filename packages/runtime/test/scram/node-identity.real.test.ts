@@ -46,7 +46,7 @@ describe("a data folder", () => {
     const url = await database();
     const place = home();
     const several = await Promise.all([open(place, url), open(place, url), open(place, url)]);
-    const first = several[0] as Installation;
+    const first = several[0];
     for (const one of several) expect(one.node).toEqual(first.node);
     expect((await open(place, url)).node).toEqual(first.node);
     const rows = await query(url, "select stream from sovereign.entries where stream = 'nodes'");

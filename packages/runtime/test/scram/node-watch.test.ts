@@ -170,7 +170,7 @@ describe("the watch over other nodes", () => {
   it.each<[string, string, (log: TestLog) => void]>([
     ["its joining is gone", "ERR_NODE_UNKNOWN", (log) => (log.entries = [])],
     ["an entry is missing", "ERR_LEDGER_CORRUPT", (log) => log.entries.splice(1, 1)],
-    ["an entry was edited", "ERR_LEDGER_CORRUPT", (log) => edit(log)],
+    ["an entry was edited", "ERR_LEDGER_CORRUPT", edit],
     [
       "an order is missing",
       "ERR_LEDGER_CORRUPT",

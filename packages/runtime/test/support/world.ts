@@ -16,6 +16,7 @@ import {
   KeyLog,
   type KeyLogEntry,
   type KeyLogStore,
+  type NewKeyEvent,
   Keystore,
 } from "../../src/authority/index.ts";
 import {
@@ -55,11 +56,13 @@ class MemoryKeyLog implements KeyLogStore {
     return Promise.resolve(this.entries.slice(from));
   }
 
-  append(sequence: number, eventType: string, envelope: Envelope): Promise<void> {
-    if (sequence !== this.entries.length) throw new Error("out of order");
+  append(sequence: number, events: readonly NewKeyEvent[]): Promise<boolean> {
+    if (sequence !== this.entries.length) return Promise.resolve(false);
     const timestamp = this.#clock.now().toISOString();
-    this.entries.push({ eventType, timestamp, hash: digestOf(envelope), envelope });
-    return Promise.resolve();
+    for (const event of events) {
+      this.entries.push({ ...event, timestamp, hash: digestOf(event.envelope) });
+    }
+    return Promise.resolve(true);
   }
 }
 

@@ -8,6 +8,7 @@ export const storeCodes = {
   ERR_LEDGER_ROLLED_BACK: row.integrity(
     "The database holds less than, or other than, what was signed.",
   ),
+  ERR_DATABASE_URL: row.input("DATABASE_URL is not the address of a PostgreSQL."),
   ERR_POSTGRES_MISSING: row.fatal("There is no PostgreSQL to start."),
   ERR_POSTGRES_START: row.fatal("PostgreSQL does not start, or refuses the schema."),
   ERR_MIGRATION_CHANGED: row.fatal("The database is of another version of the product."),

@@ -65,7 +65,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
 
   keys
     .command("rotate <key>")
-    .description("make a new key in the place of an old one")
+    .description("make a new key in the place of an old one (its id, or the beginning of it)")
     .option("--reason <text>", "why", "rotation")
     .action(async (keyId: string, flags: { reason: string }) => {
       const key = await services.rotateKey(keyId, flags.reason);
@@ -75,13 +75,15 @@ function lifeCommands(keys: Command, context: CommandContext): void {
 
   keys
     .command("revoke <key>")
-    .description("withdraw a key; what it signed before stays good unless --distrust-all")
+    .description(
+      "withdraw a key (id or beginning); what it signed before stays good unless --distrust-all",
+    )
     .requiredOption("--reason <text>", "why")
     .option("--distrust-all", "believe nothing that this key ever signed", false)
     .action(async (keyId: string, flags: { reason: string; distrustAll: boolean }) => {
-      await services.revokeKey(keyId, flags.reason, flags.distrustAll);
-      if (output.json) output.printJson({ revoked: keyId, distrust_all: flags.distrustAll });
-      else output.print(`${keyId} is revoked`);
+      const { key_id } = await services.revokeKey(keyId, flags.reason, flags.distrustAll);
+      if (output.json) output.printJson({ revoked: key_id, distrust_all: flags.distrustAll });
+      else output.print(`${key_id} is revoked`);
     });
 
   keys

@@ -2,13 +2,15 @@ import { writeFileSync } from "node:fs";
 import {
   formats,
   type JsonObject,
+  type JsonValue,
   parseFormat,
   parseStrictJson,
   type ScramReason,
   type ScramScope,
   utf8Encode,
 } from "@sovereign/core";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { describeScope } from "../../scram/index.ts";
 import type { CommandContext } from "../context.ts";
 import { table } from "../output.ts";
 import type { DrillReport, ScramOutcome, ScramReport } from "../services.ts";
@@ -145,8 +147,11 @@ function withOrder(command: Command, both = true): Command {
       .option("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
       .option("--architect-key <key>", "the same, of an architect");
   }
+  const scope = new Option("--scope <scope>", "all, tenant:NAME or run:ID")
+    .argParser(parseScope)
+    .default({ kind: "all" }, "all");
   return command
-    .option("--scope <scope>", "all, tenant:NAME or run:ID", parseScope, { kind: "all" })
+    .addOption(scope)
     .option("--reason <reason>", REASONS.join(", "), parseReason, "operator_initiated")
     .option("--message <text>", "in your own words");
 }
@@ -260,12 +265,19 @@ function showStatus(status: ScramReport, context: CommandContext): void {
   }
   output.print(status.state);
   for (const { event_id, reason, scope, tripped_at } of status.stops) {
-    output.print(`  ${event_id}  ${tripped_at}  ${reason}  ${JSON.stringify(scope)}`);
+    output.print(`  ${event_id}  ${tripped_at}  ${reason}  ${describeScope(scope)}`);
   }
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
-  if (status.sentinel === null)
-    output.print("sentinel: none runs; it is started with the next work");
-  else output.print(`sentinel: ${JSON.stringify(status.sentinel)}`);
+  output.print(`sentinel: ${describeSentinel(status.sentinel)}`);
+}
+
+function describeSentinel(sentinel: ScramReport["sentinel"]): string {
+  if (sentinel === null) return "none runs; it is started with the next work";
+  const told = (value: JsonValue): string => (value === false ? "none" : JSON.stringify(value));
+  return Object.entries(sentinel)
+    .map(([name, value]) => `${name.replaceAll("_", " ")} ${told(value)}`)
+    .join(", ")
+    .replaceAll('"', "");
 }
 
 function showDrill(report: DrillReport, context: CommandContext): void {
