@@ -29,10 +29,12 @@ const WARNING = new Set([
 
 /** What the journal of a node is taken from, and where to. */
 interface Anchored {
-  readonly folder: DataFolder;
-  readonly store: Store;
-  readonly node: SovereignNode;
+  readonly folder: Pick<DataFolder, "scram">;
+  readonly store: AnchorStore;
+  readonly node: Pick<SovereignNode, "stream">;
 }
+
+type AnchorStore = Pick<Store, "streamHead" | "readStream" | "commit" | "shared" | "announce">;
 
 /** Take what the sentinel recorded into the ledger, and tell the other nodes. */
 export async function anchorInstallation({ folder, store, node }: Anchored): Promise<void> {
@@ -53,7 +55,7 @@ export async function anchorInstallation({ folder, store, node }: Anchored): Pro
  * @throws ERR_NODE_CLONED when the stream holds lines that this journal never had
  */
 async function anchorJournal(
-  store: Store,
+  store: AnchorStore,
   stream: string,
   path: string,
   envelopes: EnvelopeStore,
@@ -101,7 +103,7 @@ const anchored = z.looseObject({
 
 /** A copy of a data folder goes on by itself, and would be taken for the node that it was. */
 async function refuseOthers(
-  store: Store,
+  store: AnchorStore,
   stream: string,
   count: number,
   { lines, path }: Journal,
