@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -114,6 +114,24 @@ describe("two machines of one installation, at their terminals", () => {
     await ok(b, ["scram", "status"], far);
   });
 
+  it("resume what the lease killed: nothing is ended by it", async () => {
+    const repo = repository();
+    const flags = ["--policy", POLICY, "--request", REQUEST, "--repo", repo, "--json"];
+    const child = b.start(["exec", "run", ...flags], far);
+    const ended = endOf(child);
+    await untilPaths(b, 1);
+    // A control that does not go on renews nothing; the sentinel does not need it.
+    child.kill("SIGSTOP");
+    await untilPaths(b, 0);
+    child.kill("SIGCONT");
+    const { out, code } = await ended;
+    expect(lines(out).at(-1)).toMatchObject({ status: "pending", code: "ERR_SCRAM_LEASE" });
+    expect(code).toBe(5);
+    const run = lines(out).at(-1)?.["run"] as string;
+    const resumed = await ok(b, ["exec", "resume", run, "--json"], far);
+    expect(runEnded(lines(resumed.out))).toMatchObject({ status: "completed", verdict: "VALID" });
+  });
+
   it("resume what was cut off when the database is back", async () => {
     const child = b.start(["run", PIPELINE, ...APPROVE, "--json"], far);
     child.stdout?.on("data", (chunk) => {
@@ -136,6 +154,42 @@ function batch(): string {
   const content = { schema_version: "1.0.0", batch_id: "long", policy: "policy.json", actions };
   writeFileSync(join(place.home, "batch.json"), JSON.stringify(content));
   return join(place.home, "batch.json");
+}
+
+const POLICY = join(place.home, "exec-policy.json");
+const REQUEST = join(place.home, "exec-request.json");
+
+/** With a request to it that sleeps for longer than the lease lasts. */
+function repository(): string {
+  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["?"] }];
+  const allowlist = { file_operations: ["write_file"], paths: ["**"], commands };
+  const git = ["git_commit"];
+  const policy = {
+    policy_id: "slow",
+    schema_version: "1.0.0",
+    allowed_git_operations: git,
+    allowlist,
+  };
+  writeFileSync(POLICY, JSON.stringify(policy));
+  const operations = [
+    { op_id: "file", action: "write_file", params: { path: "a", content: "a" } },
+    { op_id: "sleep", action: "command", params: { argv: ["sleep", "9"] } },
+  ];
+  const request = {
+    exec_request_id: "exec_req_slow_01",
+    schema_version: "1.0.0",
+    created_at: "2026-01-01T00:00:00Z",
+    patch_plan: { steps: [{ step_id: "step_01", operations }] },
+  };
+  writeFileSync(REQUEST, JSON.stringify(request));
+  const repo = join(place.home, "repo");
+  mkdirSync(repo);
+  const user = ["-c", "user.name=User", "-c", "user.email=user@example.org"];
+  const commit = [...user, "commit", "-q", "--allow-empty", "-m", "base"];
+  for (const args of [["init", "-q", "-b", "main"], commit]) {
+    execFileSync("git", args, { cwd: repo });
+  }
+  return repo;
 }
 
 async function untilPaths(one: Installation, paths: number): Promise<void> {

@@ -10,8 +10,9 @@ import type { SovereignNode } from "./nodes.ts";
 import { PlaceFile } from "./place-file.ts";
 import { connectScram } from "./sentinel-process.ts";
 
-/** How long the server has to answer those who must hear of the other nodes. */
-const FEED_ANSWER_MS = 1000;
+/** How long the server has to answer: what comes later than a lease lasts renews none. */
+const ANSWER_MS_MIN = 1000;
+const ANSWER_MS_MAX = 5000;
 
 /** The parts of an installation that a guard works with. */
 interface Guarded {
@@ -66,7 +67,7 @@ function watchNodes(installation: Guarded, link: ScramLink, duty: AnchorDuty): N
   const { clock, config, folder, keyLog, node, store } = installation;
   const { lease_ms: leaseMs } = config.scram;
   const places = new PlaceFile(folder.ledger);
-  const answerMs = Math.max(FEED_ANSWER_MS, 2 * (leaseMs ?? 0));
+  const answerMs = Math.min(ANSWER_MS_MAX, Math.max(ANSWER_MS_MIN, leaseMs ?? ANSWER_MS_MAX));
   return new NodeWatch({
     node,
     link,

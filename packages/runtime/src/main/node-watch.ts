@@ -92,8 +92,9 @@ export class NodeWatch {
   async close(): Promise<void> {
     this.#ended.abort();
     this.#wake();
-    await this.#living;
+    // A read that is under way ends with its connection.
     await this.#feed.close();
+    await this.#living;
   }
 
   async #live(): Promise<void> {

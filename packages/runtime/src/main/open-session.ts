@@ -19,6 +19,7 @@ import {
   RunRecorder,
   type RunRow,
   RunSession,
+  type RunStopped,
 } from "../runs/index.ts";
 import { connectSandbox, type Sandbox, type SandboxDemands } from "../sandbox/index.ts";
 import type { ScramLink, WorkOwner } from "../scram/index.ts";
@@ -118,6 +119,18 @@ export async function openRunSession(
     steps: row === null ? [] : await store.listSteps(tenantId, runId),
   });
   return { session, authority, artifacts, scram, stopWatching };
+}
+
+/**
+ * What stops a run and does not end it: it waits for people, somebody pressed Ctrl-C, or the shared
+ * database was out of reach for longer than the lease. It can be resumed.
+ */
+export function isInterruption(
+  { status, code }: RunStopped["outcome"],
+  asked: AbortSignal,
+): boolean {
+  if (status === "PENDING" || code === "ERR_SCRAM_LEASE") return true;
+  return status === "KILLED" && asked.aborted;
 }
 
 /** The authority of an installation, which asks this policy. */

@@ -28,6 +28,7 @@ import type { ArtifactStore } from "../runs/index.ts";
 import { type RunRow, RunStopped } from "../runs/index.ts";
 import {
   demandsOf,
+  isInterruption,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
@@ -207,8 +208,7 @@ async function stopped(
   }
   if (!(error instanceof RunStopped)) throw error;
   const { outcome } = error;
-  const interrupted = outcome.status === "KILLED" && options.signal.aborted;
-  if (outcome.status === "PENDING" || interrupted) {
+  if (isInterruption(outcome, options.signal)) {
     await context.session.suspend(error.message);
     return resultOf(context, "pending", error.message, outcome, outcome.code);
   }

@@ -35,6 +35,7 @@ import {
 import { attestGates } from "./exec-gates.ts";
 import { intentOf, writeIntent } from "./exec-intent.ts";
 import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
+import { isInterruption } from "./open-session.ts";
 import { publishSealed, removeScratch } from "./publish-sealed.ts";
 import { resumeRollback } from "./rollback-request.ts";
 import { checkTenant, type RunResult } from "./run-pipeline.ts";
@@ -224,8 +225,7 @@ async function stopped(
   }
   if (!(error instanceof RunStopped)) throw error;
   const { outcome } = error;
-  const interrupted = outcome.status === "KILLED" && options.signal.aborted;
-  if (outcome.status === "PENDING" || interrupted) {
+  if (isInterruption(outcome, options.signal)) {
     await context.session.suspend(error.message);
     return pendingResult(context, error.message, outcome.code, outcome);
   }

@@ -52,6 +52,8 @@ describe("an order on one machine", () => {
     const { rig, a, b } = await two();
     await a.hold(ACME);
     const fate = fateOf((await b.hold(ACME)).ended);
+    const watching = await a.installation.store.connected();
+    expect(watching).toContain(`sovereign ${b.installation.node.id}`);
     const { body } = await rig.stop(a);
     expect(body).toMatchObject({ authorized: true, trigger: "order" });
     await untilStopped(b);
