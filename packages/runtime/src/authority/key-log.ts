@@ -180,10 +180,11 @@ export class KeyLog {
 
   /**
    * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more; that may
-   * also be said of a key that has ended.
+   * also be said of a key that has ended. The only root key can not be withdrawn, for nobody could
+   * enrol another: it is rotated.
    *
    * @param reference the key's id, or enough of its beginning
-   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED
+   * @throws ERR_KEY_NOT_FOUND, ERR_KEY_ENDED, ERR_KEY_LAST_ROOT
    */
   async revoke(
     keystore: Keystore,
@@ -193,6 +194,8 @@ export class KeyLog {
   ): Promise<KeyRecord> {
     const { record: key, ended } = this.#find(reference);
     if (ended !== null && !distrustAll) throw hasEnded(key);
+    const roots = this.#replay.table.currentRoots(this.#now());
+    if (roots.length === 1 && roots[0]?.record === key) throw lastRoot(key);
     await this.#append(keystore, [
       { event: "revoked", key, replaces: null, reason, distrust_all: distrustAll },
     ]);
@@ -309,7 +312,7 @@ function introduction(key: KeyRecord): Change {
 function rootKeyId(table: KeyTable, at: string): string {
   const root = table.valid("root", null, table.count, at).at(-1);
   if (root !== undefined) return root.record.key_id;
-  throw new SovereignError("ERR_KEYS_MISSING", "No root key is valid: run sovereign keys init.");
+  throw new SovereignError("ERR_KEYS_MISSING", "No root key is valid now: is the clock right?");
 }
 
 function isCoded(error: unknown, code: ErrorCode): boolean {
@@ -324,6 +327,14 @@ function conflict(): SovereignError {
 
 function keysExist(): SovereignError {
   return new SovereignError("ERR_KEYS_EXIST", "This installation has keys already.");
+}
+
+function lastRoot({ key_id }: KeyRecord): SovereignError {
+  return new SovereignError(
+    "ERR_KEY_LAST_ROOT",
+    `${key_id} is the only root key: without one, no key could be enrolled or withdrawn any more. Put another in its place with: sovereign keys rotate ${key_id}. Then the old one can be distrusted.`,
+    { keyId: key_id },
+  );
 }
 
 function hasEnded({ key_id, purpose }: KeyRecord): SovereignError {

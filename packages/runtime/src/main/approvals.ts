@@ -96,7 +96,8 @@ export async function approveRun(
   const record = { event: APPROVED, severity: "INFO", data, nonces: [], keyEpoch: null } as const;
   const verdict = await recorder.write({ ...record, envelopes: [envelope] }, null);
   if (verdict.status === "committed") return pending;
-  throw new SovereignError("ERR_RUN_FENCED", `Could not record the approval: ${verdict.detail}.`);
+  const text = `The run went on at the same moment: the approval is not recorded (${verdict.detail}). Try again.`;
+  throw new SovereignError("ERR_RUN_FENCED", text);
 }
 
 async function findPending(

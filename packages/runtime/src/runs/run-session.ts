@@ -343,7 +343,7 @@ export class RunSession {
     if (verdict.status === "committed") return;
     throw new SovereignError(
       "ERR_RUN_FENCED",
-      `Could not record ${event}: ${verdict.reason}: ${verdict.detail}.`,
+      `Another process has taken the run over: ${event} is not recorded (${verdict.detail}). Look at it with: sovereign run list`,
       { event, reason: verdict.reason },
     );
   }

@@ -69,10 +69,24 @@ describe("the key log", () => {
     await expect(world.authority.issueRoleAssignment(TRAIN, context)).rejects.toMatchObject({
       code: "ERR_KEY_NOT_FOUND",
     });
-    await world.keyLog.revoke(world.keystore, world.keyIdOf("root"), "end", false);
+    world.clock.ms -= 86_400_000;
     await expect(
-      world.keyLog.introduce(world.keystore, { purpose: "role", role: "late" }),
+      world.keyLog.introduce(world.keystore, { purpose: "role", role: "early" }),
     ).rejects.toMatchObject({ code: "ERR_KEYS_MISSING" });
+  });
+
+  it("keeps its last root key, which may be rotated and then distrusted", async () => {
+    const { keyLog, keystore } = world;
+    const first = world.keyIdOf("root");
+    for (const distrustAll of [false, true]) {
+      await expect(keyLog.revoke(keystore, first, "x", distrustAll)).rejects.toMatchObject({
+        code: "ERR_KEY_LAST_ROOT",
+      });
+    }
+    await keyLog.rotate(keystore, first, "stolen");
+    await keyLog.revoke(keystore, first, "stolen", true);
+    expect(keyLog.current().get(first)?.distrustAll).toBe(true);
+    await keyLog.introduce(keystore, { purpose: "role", role: "newcomer" });
   });
 
   it("knows a key by enough of the beginning of its id, and by nothing that fits two", async () => {

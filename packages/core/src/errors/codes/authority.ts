@@ -9,6 +9,7 @@ export const authorityCodes = {
   ERR_KEY_NOT_FOUND: row.input("The keystore has no such key."),
   ERR_KEY_ENDED: row.input("A key that was rotated or revoked can not end again."),
   ERR_KEY_PASSPHRASE: row.denied("The passphrase of a key is missing or wrong."),
+  ERR_KEY_LAST_ROOT: row.input("The only root key can be rotated, and not revoked."),
   ERR_KEYS_EXIST: row.input("The installation has keys already."),
   ERR_KEYS_MISSING: row.input("The installation has no keys yet."),
   ERR_BINDING_REFUSED: row.denied("The authority issues no binding for what policy denies."),

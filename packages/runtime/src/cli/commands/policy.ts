@@ -13,7 +13,9 @@ export function policyCommands(program: Command, context: CommandContext): void 
       const rules = Object.keys(compiled.rules);
       if (output.json) output.printJson({ digest: compiled.digest, mode: compiled.mode, rules });
       else {
-        output.print(`valid: ${rules.length} rules, mode ${compiled.mode}`);
+        output.print(
+          `valid: ${rules.length} ${rules.length === 1 ? "rule" : "rules"}, mode ${compiled.mode}`,
+        );
         output.print(`digest: ${compiled.digest}`);
       }
     });
