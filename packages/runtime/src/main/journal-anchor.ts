@@ -1,23 +1,27 @@
 import { join } from "node:path";
 import {
   canonicalBytes,
+  digestOf,
   type Envelope,
   fields,
   formats,
   INSTALLATION_LOG,
+  isSovereignError,
+  type JsonObject,
   parseCanonicalJson,
   parseFormat,
   type Severity,
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
+import { type ChainedEntry, createEntry, type StreamHead } from "../ledger/index.ts";
 import type { DataFolder } from "../runs/index.ts";
 import { EnvelopeStore, Journal, type JournalLine } from "../scram/index.ts";
 import type { Store } from "../store/index.ts";
 import type { SovereignNode } from "./nodes.ts";
 
 const ATTEMPTS = 20;
+const LINES_A_COMMIT = 64;
 const CRITICAL = new Set(["scram.activated", "scram.executed", "scram.reset"]);
 const WARNING = new Set([
   "order.refused",
@@ -66,35 +70,56 @@ async function anchorJournal(
   const journal = Journal.open(path);
   await refuseOthers(store, stream, head.count, journal);
   const before = head.count;
-  for (const line of journal.lines.slice(head.count)) {
-    const carried = envelopesOf(line, envelopes);
-    const { bytes, hash } = createEntry(head.count === 0 ? EMPTY_STREAM : head, {
-      stream,
-      tenantId: INSTALLATION_LOG,
-      runId: null,
-      timestamp: line.at,
-      eventType: line.event,
-      severity: severityOf(line),
-      data: {
-        ...line.data,
-        journal: { sequence: line.sequence, previous_hash: line.previous_hash },
-      },
+  for (let at = before; at < journal.lines.length; at += LINES_A_COMMIT) {
+    const lines = journal.lines.slice(at, at + LINES_A_COMMIT);
+    const expectedHead = head;
+    const entries = lines.map((line) => {
+      const entry = entryOf(head, stream, line);
+      head = entry.head;
+      return entry;
     });
+    const carried = new Map(lines.flatMap((line) => envelopesOf(line, envelopes)));
     const verdict = await store.commit({
       log: INSTALLATION_LOG,
       stream,
-      expectedHead: { count: head.count, hash: head.hash },
-      entries: [{ bytes, hash }],
-      envelopes: carried.map(([digest, envelope]) => ({ digest, bytes: canonicalBytes(envelope) })),
+      expectedHead,
+      entries: entries.map(({ bytes, hash }) => ({ bytes, hash })),
+      envelopes: [...carried].map(([digest, one]) => ({ digest, bytes: canonicalBytes(one) })),
     });
     if (verdict.status === "refused") {
       if (attempt > ATTEMPTS) throw conflict();
       // Another process takes the same lines at the same time: go on where it is.
       return anchorJournal(store, stream, path, envelopes, attempt + 1);
     }
-    head = { count: head.count + 1, hash };
   }
   return head.count - before;
+}
+
+function entryOf(head: StreamHead, stream: string, line: JournalLine): ChainedEntry {
+  const { sequence, previous_hash } = line;
+  const entryWith = (data: JsonObject): ChainedEntry =>
+    createEntry(head, {
+      stream,
+      tenantId: INSTALLATION_LOG,
+      runId: null,
+      timestamp: line.at,
+      eventType: line.event,
+      severity: severityOf(line),
+      data: { ...data, journal: { sequence, previous_hash } },
+    });
+  try {
+    return entryWith(line.data);
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_ENTRY_TOO_LARGE")) throw error;
+    return entryWith(essentialsOf(line.data));
+  }
+}
+
+/** A line that no entry holds is in the journal; its order stops the other nodes all the same. */
+function essentialsOf(data: JsonObject): JsonObject {
+  const { event = {}, envelopes = {} } = data as { event?: JsonObject; envelopes?: JsonObject };
+  const { event_id = null, invariants_passed = [] } = event;
+  return { line_digest: digestOf(data), event: { event_id, invariants_passed }, envelopes };
 }
 
 const anchored = z.looseObject({

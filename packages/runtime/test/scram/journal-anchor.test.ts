@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  digestOf,
   INSTALLATION_LOG,
   type JsonObject,
   parseCanonicalJson,
@@ -75,6 +76,27 @@ describe("the journal of a node", () => {
     await Promise.all([anchor(), other.work]);
     await other.work;
     expect(store.events.map(({ sequence }) => sequence)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it("takes what no entry holds by its digest, with what other nodes need of it", async () => {
+    const event = { event_id: "e", invariants_passed: ["INV-SCRAM-002"], metadata: {} };
+    const data = { event: { ...event, metadata: { much: "x".repeat(70_000) } }, envelopes: {} };
+    journal.append("scram.executed", AT, data);
+    journal.append("sentinel.stopped", AT, {});
+    await anchor();
+    expect(store.events).toMatchObject([
+      {
+        event_type: "scram.executed",
+        data: {
+          line_digest: digestOf(data),
+          event: { event_id: "e", invariants_passed: ["INV-SCRAM-002"] },
+          envelopes: {},
+          journal: { sequence: 0 },
+        },
+      },
+      { event_type: "sentinel.stopped" },
+    ]);
+    await anchor();
   });
 
   it("gives up where others are always quicker", async () => {
