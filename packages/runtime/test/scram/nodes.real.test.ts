@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import { resolve } from "node:path";
+import { mkdirSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   canonicalBytes,
@@ -11,10 +12,11 @@ import {
   type JsonValue,
   sha256Hex,
 } from "@sovereign/core";
+import { joinScram } from "../../src/main/index.ts";
 import type { SandboxResult } from "../../src/sandbox/index.ts";
 import { createEntry, EMPTY_STREAM } from "../../src/ledger/index.ts";
 import { ACME, NodeRig, OTHER, type TestNode, until } from "../support/node-rig.ts";
-import { query } from "../support/postgres-server.ts";
+import { query, startPooler } from "../support/postgres-server.ts";
 
 let rig: NodeRig | null = null;
 afterEach(async () => {
@@ -134,6 +136,29 @@ describe("an order on one machine", () => {
   });
 });
 
+describe("behind a pooler in transaction mode, which loses notifications", () => {
+  it("an order stops the other machine, and a lease is renewed", async (test) => {
+    rig = await NodeRig.open(1, SHORT);
+    mkdirSync(join(rig.folder, "pooler"));
+    const pooler = await startPooler(join(rig.folder, "pooler"), rig.server);
+    if (pooler === null) {
+      test.skip("pgbouncer is not installed (apt-get install pgbouncer)");
+      return;
+    }
+    try {
+      const [a] = rig.nodes as [TestNode];
+      const b = await rig.add(SHORT, pooler.url);
+      expect(await b.run(ACME, "sleep 5; exit 8")).toMatchObject({ exitCode: 8 });
+      const fate = fateOf((await b.hold(ACME)).ended);
+      await rig.stop(a);
+      expect(await fate).toBe("ERR_SCRAM_TRIPPED");
+      await b.off();
+    } finally {
+      await pooler.stop();
+    }
+  });
+});
+
 describe("what somebody writes into the database", () => {
   it("stops nothing without two keys, and is recorded once", async () => {
     const { rig, b } = await two();
@@ -231,6 +256,27 @@ describe("a machine that is cut off from the database", () => {
     } finally {
       control.kill("SIGKILL");
     }
+  });
+
+  it("ends the work of embedding programs, too, and registers none before it hears again", async () => {
+    const { b } = await two(SHORT);
+    await b.link();
+    const member = await joinScram(b.home, { PATH: process.env["PATH"] }, OTHER);
+    let ended = 0;
+    const end = (): void => {
+      ended += 1;
+    };
+    await member.registerExecutionPath("work", end);
+    b.proxy.cut("refused");
+    await until("the handler is called", () => ended === 1);
+    await until("it is recorded", () => b.lines("lease.ended").length > 0);
+    expect(b.lines("lease.ended")).toMatchObject([{ paths: 1, stragglers: 0 }]);
+    expect(member.preflight()).toMatchObject(UNLEASED);
+    await expect(member.registerExecutionPath("more", end)).rejects.toMatchObject(UNLEASED);
+    b.proxy.heal();
+    await until("it may begin again", () => member.preflight().armed);
+    await member.registerExecutionPath("more", end);
+    member.close();
   });
 
   it("goes on where the configuration says that it is the only one", async () => {

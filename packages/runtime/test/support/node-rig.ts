@@ -145,10 +145,10 @@ export class TestNode {
 export class NodeRig {
   readonly server: PostgresServer;
   readonly nodes: TestNode[] = [];
-  readonly #folder: string;
+  readonly folder: string;
 
   private constructor(folder: string, server: PostgresServer) {
-    this.#folder = folder;
+    this.folder = folder;
     this.server = server;
   }
 
@@ -167,10 +167,11 @@ export class NodeRig {
   }
 
   /** The first one makes the installation and its keys, the others join it. */
-  async add(config = "{}"): Promise<TestNode> {
-    const home = join(this.#folder, `node-${this.nodes.length}`);
-    const proxy = await CuttableProxy.start(this.server.port);
-    const url = this.server.url.replace(`:${this.server.port}/`, `:${proxy.port}/`);
+  async add(config = "{}", database = this.server.url): Promise<TestNode> {
+    const home = join(this.folder, `node-${this.nodes.length}`);
+    const { port } = new URL(database);
+    const proxy = await CuttableProxy.start(Number(port));
+    const url = database.replace(`:${port}/`, `:${proxy.port}/`);
     const node = new TestNode(home, proxy, url);
     openDataFolder(home);
     writeFileSync(join(home, "config.yaml"), `scram: ${config}\n`);
@@ -238,7 +239,7 @@ export class NodeRig {
     for (const { proxy } of this.nodes) await proxy.close();
     await this.server.stop();
     // The sentinels end a moment after the last control, and write until then.
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 }
 
