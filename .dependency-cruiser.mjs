@@ -11,7 +11,7 @@ export const LAYERS = [
   ["scram"],
   ["sandbox", "runs"],
   ["store", "pipeline", "executor", "batch"],
-  ["cli"],
+  ["http", "cli"],
   ["main"],
 ];
 

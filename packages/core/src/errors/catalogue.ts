@@ -1,6 +1,7 @@
 import { authorityCodes } from "./codes/authority.ts";
 import { coreCodes } from "./codes/core.ts";
 import { executorCodes } from "./codes/executor.ts";
+import { httpCodes } from "./codes/http.ts";
 import { kernelCodes } from "./codes/kernel.ts";
 import { nodesCodes } from "./codes/nodes.ts";
 import { policyCodes } from "./codes/policy.ts";
@@ -23,6 +24,7 @@ export const errorCatalogue = {
   ...nodesCodes,
   ...runsCodes,
   ...executorCodes,
+  ...httpCodes,
 } as const;
 
 export type ErrorCode = keyof typeof errorCatalogue;

@@ -31,7 +31,14 @@ import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
-import { scramEvent, scramEventId, scramOrigin, scramReason, scramScope } from "./scram.ts";
+import {
+  killReceipt,
+  scramEvent,
+  scramEventId,
+  scramOrigin,
+  scramReason,
+  scramScope,
+} from "./scram.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -67,6 +74,7 @@ export const fields = {
 export const formats = {
   metadata: jsonObject,
   scramEvent,
+  killReceipt,
   scramOrigin,
   scramReason,
   scramScope,

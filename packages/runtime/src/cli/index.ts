@@ -11,6 +11,9 @@ export type {
   RunInput,
   RunReport,
   ScramOutcome,
+  ScramRemote,
+  ScramServeEvent,
+  ScramServeInput,
   ScramReport,
   Services,
 } from "./services.ts";

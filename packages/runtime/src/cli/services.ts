@@ -107,7 +107,40 @@ export type ScramOutcome =
       readonly receipt: KillReceipt;
       /** The signed receipt; null where the sentinel's key was locked or missing. */
       readonly envelope: Envelope | null;
+      /** Of a server's answer: whether the sentinel's signature could be checked here. */
+      readonly checked?: boolean;
     };
+
+/** A server of the kill switch, on this or another machine. */
+export interface ScramRemote {
+  readonly url: string;
+  /** A file with the certificates of those who may vouch for it; null for the system's. */
+  readonly ca: string | null;
+  /** Files with a certificate and its key, for a server that lets in only whom it knows. */
+  readonly clientCert: string | null;
+  readonly clientKey: string | null;
+  /** The installation that it serves; null for that of the data folder here. */
+  readonly installation: string | null;
+}
+
+/** How to take orders over HTTP. Files are named; `signal` ends it. */
+export interface ScramServeInput {
+  readonly listen: string;
+  readonly tlsCert: string | null;
+  readonly tlsKey: string | null;
+  readonly clientCa: string | null;
+  readonly plaintext: boolean;
+  readonly names: readonly string[];
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: ScramServeEvent) => void;
+}
+
+/** What goes on in a server of the kill switch. */
+export type ScramServeEvent =
+  | { readonly event: "listening"; readonly url: string; readonly keys: number }
+  /** `recorded`: what was stopped since is in the ledger. */
+  | { readonly event: "sentinel.lost" | "sentinel.back" | "recorded" }
+  | { readonly event: "stopped"; readonly outcome: JsonObject };
 
 export interface ScramReport {
   readonly state: ScramState;
@@ -229,18 +262,24 @@ export interface Services {
       readonly operatorKey: string;
       readonly architectKey: string;
       readonly order: string | null;
+      readonly remote: ScramRemote | null;
     },
   ): Promise<ScramOutcome>;
   /** Have other machines hear of a stop at once. False where the database is this machine's alone. */
   scramSpread(): Promise<boolean>;
   scramAuthorize(
-    input: ScramInput & { readonly as: "operator" | "architect"; readonly key: string },
+    input: ScramInput & {
+      readonly as: "operator" | "architect";
+      readonly key: string;
+      readonly remote: ScramRemote | null;
+    },
   ): Promise<ScramOutcome>;
   scramPrepare(
     input: ScramInput & {
       readonly operatorKey: string;
       readonly architectKey: string;
       readonly validMs: number;
+      readonly installation: string | null;
     },
   ): Promise<Envelope>;
   scramReset(input: {
@@ -250,6 +289,8 @@ export interface Services {
   }): Promise<ScramReport>;
   scramKeys(): Promise<readonly KeyWindow[]>;
   scramLog(): Promise<readonly JournalLine[]>;
+  /** Take orders over HTTP until the signal. */
+  scramServe(input: ScramServeInput): Promise<void>;
   scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
   /** What another machine needs to become a node of this installation. Public. */
   exportNode(): Promise<JsonObject>;

@@ -29,6 +29,8 @@ export interface OrderContent {
   readonly reason: ScramReason;
   readonly statement: string | null;
   readonly metadata: JsonObject;
+  /** Whose kill switch it is for, where that is not the data folder's own. */
+  readonly installation?: string | null;
 }
 
 /** A new order of an installation, signed by one key or both. */
@@ -38,9 +40,9 @@ export function issueScramOrder(
   signers: readonly Signer[],
   validMs = TTL_MS,
 ): Envelope {
-  const { scope, reason, statement, metadata } = content;
+  const { scope, reason, statement, metadata, installation } = content;
   const order: ScramOrder = {
-    ...fresh(home, validMs),
+    ...fresh(installation ?? installationIdOf(home), validMs),
     order_id: newId("ord_", systemEntropy),
     scope,
     reason,
@@ -64,7 +66,7 @@ export function issueScramReset(
   signers: readonly Signer[],
 ): Envelope {
   const reset: ScramReset = {
-    ...fresh(home, TTL_MS),
+    ...fresh(installationIdOf(home), TTL_MS),
     reset_id: newId("rst_", systemEntropy),
     event_ids: [...eventIds],
     statement,
@@ -74,12 +76,12 @@ export function issueScramReset(
 }
 
 function fresh(
-  home: string,
+  installationId: string,
   validMs: number,
 ): Pick<ScramOrder, "installation_id" | "nonce" | "issued_at" | "expires_at"> {
   const issuedAt = timestampOf(systemClock);
   return {
-    installation_id: installationIdOf(home),
+    installation_id: installationId,
     nonce: newNonce(systemEntropy),
     issued_at: issuedAt,
     expires_at: shiftTimestamp(issuedAt, validMs),

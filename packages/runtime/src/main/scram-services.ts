@@ -23,6 +23,8 @@ import { runDrill } from "./drill.ts";
 import type { Installation } from "./installation.ts";
 import { anchorInstallation } from "./journal-anchor.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
+import { RemoteScram } from "./scram-remote.ts";
+import { serveScram } from "./scram-serve.ts";
 import { connectScram } from "./sentinel-process.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -39,6 +41,7 @@ type ScramServices = Pick<
   | "scramKeys"
   | "scramLog"
   | "scramDrill"
+  | "scramServe"
 >;
 
 /** The kill switch for the command line. A stop needs no database; a reset does. */
@@ -61,13 +64,15 @@ export function createScramServices(
       );
     },
     scramActivate: async (input) => {
-      const envelope =
-        input.order === null
-          ? issueScramOrder(home, input, [
-              await sign(input.operatorKey, "operator"),
-              await sign(input.architectKey, "architect"),
-            ])
-          : readEnvelopeFile(input.order);
+      const remote = input.remote === null ? null : new RemoteScram(home, input.remote);
+      const signers = (): Promise<Signer[]> =>
+        Promise.all([sign(input.operatorKey, "operator"), sign(input.architectKey, "architect")]);
+      if (input.order !== null) {
+        const prepared = readEnvelopeFile(input.order);
+        return remote?.send(prepared) ?? send(home, environment, "order", prepared);
+      }
+      if (remote !== null) return remote.send(remote.issue(input, await signers()));
+      const envelope = issueScramOrder(home, input, await signers());
       return send(home, environment, "order", envelope);
     },
     scramPrepare: async (input) =>
@@ -77,7 +82,12 @@ export function createScramServices(
         [await sign(input.operatorKey, "operator"), await sign(input.architectKey, "architect")],
         input.validMs,
       ),
-    scramAuthorize: (input) => authorize(home, environment, sign, input),
+    scramAuthorize: async (input) =>
+      input.remote === null
+        ? authorize(home, environment, sign, input)
+        : new RemoteScram(home, input.remote).authorize(input, await sign(input.key, input.as)),
+    scramServe: (input) =>
+      serveScram(home, environment, () => opened(() => Promise.resolve()), input),
     scramSpread: async () => {
       if ((environment["DATABASE_URL"] ?? "") === "") return false;
       // Whoever opens an installation takes its journal into the ledger.

@@ -125,6 +125,45 @@ function refused(order: null, code: ErrorCode, reason: string): Judgement<never>
   return { order, operator: null, architect: null, code, reason };
 }
 
+/** A key that signed, of those that were ever enrolled as an operator's or an architect's. */
+export interface OrderSigner {
+  readonly keyId: string;
+  readonly purpose: "operator" | "architect";
+  /** False when it has ended, or is outside its time. */
+  readonly living: boolean;
+}
+
+/**
+ * Whose signatures on an envelope hold. Each signature is tried with the key alone that its `keyid`
+ * names, so that a stranger's envelope costs next to nothing; `keyid` decides nothing else.
+ *
+ * @param envelope untrusted
+ */
+export function orderSigners(envelope: Envelope, keys: KeyTable, now: string): OrderSigner[] {
+  const message = lazily(() => pae(envelope.payloadType, base64Decode(envelope.payload)));
+  const found = new Map<string, OrderSigner>();
+  for (const { keyid, sig } of envelope.signatures) {
+    const window = keys.get(keyid);
+    const purpose = window?.record.purpose;
+    if (window === undefined || (purpose !== "operator" && purpose !== "architect")) continue;
+    try {
+      if (!checkSignature(window.key, message(), base64Decode(sig))) continue;
+    } catch (error) {
+      // What is not base64 was signed by nobody.
+      if (isSovereignError(error)) continue;
+      throw error;
+    }
+    const living = keys.refusal(window, keys.count, now) === null;
+    found.set(keyid, { keyId: keyid, purpose, living });
+  }
+  return [...found.values()];
+}
+
+function lazily<T>(make: () => T): () => T {
+  let made: { value: T } | null = null;
+  return () => (made ??= { value: make() }).value;
+}
+
 /**
  * One envelope with the signatures of both, where both are over the same bytes; else null.
  * This is how two people authorise an order one after the other.

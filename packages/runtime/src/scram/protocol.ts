@@ -7,6 +7,10 @@ export const ENGINE_SOCKET = "engine.sock";
 
 const id = z.int().min(0);
 const pathId = z.string().regex(/^[A-Za-z0-9_.-]{1,128}$/);
+const peer = z.string().max(100);
+const errorCode = z
+  .string()
+  .refine((code) => Object.hasOwn(errorCatalogue, code)) as z.ZodType<ErrorCode>;
 const process = z.strictObject({ pid: z.int().min(1), started: z.string().max(40) });
 
 /** What a control, an operator's command or an embedding program may say to the sentinel. */
@@ -19,6 +23,16 @@ export const clientMessage = z.discriminatedUnion("t", [
   z.strictObject({ t: z.literal("kill"), id, path_id: pathId }),
   z.strictObject({ t: z.literal("order"), id, envelope: fields.json }),
   z.strictObject({ t: z.literal("authorize"), id, envelope: fields.json }),
+  /** An order that came over a network, and from where. */
+  z.strictObject({ t: z.literal("present"), id, envelope: fields.json, from: peer }),
+  /** How many the door to the network refused by itself since it told last. */
+  z.strictObject({
+    t: z.literal("refusals"),
+    id,
+    code: errorCode,
+    from: peer,
+    count: fields.count,
+  }),
   z.strictObject({ t: z.literal("pending"), id }),
   z.strictObject({ t: z.literal("resettable"), id }),
   z.strictObject({ t: z.literal("reset"), id, envelope: fields.json, commit: z.boolean() }),
@@ -52,7 +66,7 @@ export const sentinelMessage = z.discriminatedUnion("t", [
   z.strictObject({
     t: z.literal("refusal"),
     id,
-    code: z.string().refine((code) => Object.hasOwn(errorCatalogue, code)) as z.ZodType<ErrorCode>,
+    code: errorCode,
     message: z.string(),
   }),
   z.strictObject({

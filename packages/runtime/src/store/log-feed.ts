@@ -2,7 +2,8 @@ import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import pg from "pg";
 import type { StoredEntry } from "../ledger/index.ts";
 import { codeOf } from "./database.ts";
-import { type ConnectionTarget, ownerConfig } from "./embedded.ts";
+import type { ConnectionTarget } from "./connection-target.ts";
+import { ownerConfig } from "./embedded.ts";
 
 /** Whoever writes what other nodes should read at once says so here. */
 const CHANNEL = "sovereign_nodes";

@@ -25,13 +25,8 @@ import { Batcher } from "./batcher.ts";
 import { invalid } from "./commit-sql.ts";
 import { Committer } from "./committer.ts";
 import { Database, isConnectionLoss } from "./database.ts";
-import {
-  type ConnectionTarget,
-  ownerConfig,
-  parseDatabaseUrl,
-  startEmbedded,
-  stopEmbedded,
-} from "./embedded.ts";
+import type { ConnectionTarget } from "./connection-target.ts";
+import { ownerConfig, parseDatabaseUrl, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
 import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
 import { growTree, proveSet, rootAt } from "./log-tree.ts";

@@ -12,8 +12,9 @@ import {
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { describeScope } from "../../scram/index.ts";
 import type { CommandContext } from "../context.ts";
+import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
-import type { DrillReport, ScramOutcome, ScramReport } from "../services.ts";
+import type { DrillReport, ScramOutcome, ScramRemote, ScramReport } from "../services.ts";
 
 const REASONS = formats.scramReason.options;
 
@@ -24,6 +25,11 @@ interface OrderFlags {
   readonly reason: ScramReason;
   readonly message?: string;
   readonly metadata?: JsonObject;
+  readonly url?: string;
+  readonly ca?: string;
+  readonly clientCert?: string;
+  readonly clientKey?: string;
+  readonly installation?: string;
 }
 
 export function scramCommands(program: Command, context: CommandContext): void {
@@ -32,28 +38,31 @@ export function scramCommands(program: Command, context: CommandContext): void {
     .description("the kill switch: stops everything, verified dead within 500 ms");
   orderCommands(scram, context);
   stateCommands(scram, context);
+  serveCommand(scram, context);
 }
 
 function orderCommands(scram: Command, context: CommandContext): void {
   const { services, output } = context;
-  withOrder(scram.command("activate"))
+  withRemote(withOrder(scram.command("activate")))
     .description("stop, with both keys; or with an order that was signed before")
     .option("--order <file>", "a prepared order (see: scram prepare)")
     .action(async (flags: Partial<OrderFlags> & { order?: string }) => {
       const order = flags.order ?? null;
-      const input = { ...inputOf(bothKeys(scram, flags, order !== null)), order };
+      const remote = remoteOf(scram, flags);
+      const input = { ...inputOf(bothKeys(scram, flags, order !== null)), order, remote };
       await showOutcome(await services.scramActivate(input), context);
     });
 
-  withOrder(scram.command("emergency"))
+  withRemote(withOrder(scram.command("emergency")))
     .description("the same as activate, with metadata about the threat")
     .requiredOption("--metadata <json>", "an object, kept in the event", parseMetadata)
     .action(async (flags: Partial<OrderFlags>) => {
-      const input = { ...inputOf(bothKeys(scram, flags, false)), order: null };
+      const remote = remoteOf(scram, flags);
+      const input = { ...inputOf(bothKeys(scram, flags, false)), order: null, remote };
       await showOutcome(await services.scramActivate(input), context);
     });
 
-  withOrder(scram.command("authorize"), false)
+  withRemote(withOrder(scram.command("authorize"), false))
     .description("sign as one of two: the first makes the order, the second sets it off")
     .option("--operator-key <key>", "sign with this operator's key")
     .option("--architect-key <key>", "sign with this architect's key")
@@ -64,16 +73,19 @@ function orderCommands(scram: Command, context: CommandContext): void {
       }
       const as = operatorKey === undefined ? "architect" : "operator";
       const key = operatorKey ?? architectKey ?? "";
-      await showOutcome(await services.scramAuthorize({ ...inputOf(flags), as, key }), context);
+      const input = { ...inputOf(flags), as, key, remote: remoteOf(scram, flags) } as const;
+      await showOutcome(await services.scramAuthorize(input), context);
     });
 
   withOrder(scram.command("prepare"))
     .description("sign an order for later, to be kept in a safe; bin/scram --order sets it off")
     .requiredOption("--out <file>", "where to write it")
     .option("--valid-days <days>", "how long it is good", Number, 30)
+    .option("--installation <id>", "whose switch it is for, if not this data folder's")
     .action(async (flags: Partial<OrderFlags> & { out: string; validDays: number }) => {
       const validMs = flags.validDays * 86_400_000;
-      const input = { ...inputOf(bothKeys(scram, flags, false)), validMs };
+      const installation = flags.installation ?? null;
+      const input = { ...inputOf(bothKeys(scram, flags, false)), validMs, installation };
       const envelope = await services.scramPrepare(input);
       writeFileSync(flags.out, `${JSON.stringify(envelope)}\n`, { mode: 0o600 });
       if (output.json) output.printJson({ order: flags.out });
@@ -156,6 +168,28 @@ function withOrder(command: Command, both = true): Command {
     .option("--message <text>", "in your own words");
 }
 
+function withRemote(command: Command): Command {
+  return command
+    .option("--url <url>", "send it to a server (see: scram serve): https://…, http://…, unix:PATH")
+    .option("--ca <file>", "whose certificates of servers are believed, if not the system's")
+    .option("--client-cert <file>", "our certificate, for a server with --client-ca, as PEM")
+    .option("--client-key <file>", "its key")
+    .option("--installation <id>", "whose switch it is for, if not this data folder's");
+}
+
+function remoteOf(scram: Command, flags: Partial<OrderFlags>): ScramRemote | null {
+  const { url, ca, clientCert, clientKey, installation } = flags;
+  const rest = {
+    ca: ca ?? null,
+    clientCert: clientCert ?? null,
+    clientKey: clientKey ?? null,
+    installation: installation ?? null,
+  };
+  if (url !== undefined) return { url, ...rest };
+  if (Object.values(rest).every((value) => value === null)) return null;
+  return scram.error("--ca, --client-cert, --client-key and --installation go with --url");
+}
+
 function bothKeys(
   scram: Command,
   flags: Partial<OrderFlags>,
@@ -236,7 +270,7 @@ async function showOutcome(outcome: ScramOutcome, context: CommandContext): Prom
 }
 
 function showStop(
-  { event, receipt, envelope }: Extract<ScramOutcome, { kind: "stopped" }>,
+  { event, receipt, envelope, checked }: Extract<ScramOutcome, { kind: "stopped" }>,
   output: CommandContext["output"],
 ): void {
   const ms = (value: number | null): string => (value === null ? "not known" : `${value} ms`);
@@ -252,6 +286,11 @@ function showStop(
   output.print(`invariants failed: ${event.invariants_failed.join(", ") || "none"}`);
   const unsigned = envelope === null ? " (unsigned: the sentinel's key is locked or missing)" : "";
   output.print(`receipt: ${event.receipt_digest}${unsigned}`);
+  if (checked === false) {
+    output.note(
+      "the receipt's signature was not checked: its keys are not known in this data folder",
+    );
+  }
   if (!receipt.authorized) output.note(`not authorised: ${receipt.refusal ?? ""}`);
   for (const error of receipt.errors) output.note(`error: ${error}`);
 }

@@ -3,6 +3,7 @@ import {
   digestOf,
   type Envelope,
   type ErrorCode,
+  fields,
   isSovereignError,
   type JsonObject,
   type JsonValue,
@@ -13,11 +14,20 @@ import {
   type ScramReset,
   SovereignError,
 } from "@sovereign/core";
+import { z } from "zod";
 import type { Clock } from "../../kernel/index.ts";
 import type { Journal } from "../journal.ts";
 import type { SentinelKeys } from "../key-file.ts";
-import { judgeOrder, type Judgement, mergeSignatures } from "../order.ts";
+import {
+  judgeOrder,
+  type Judgement,
+  mergeSignatures,
+  type OrderSigner,
+  orderSigners,
+} from "../order.ts";
 import type { Activation } from "./activation.ts";
+import { PresentedSignatures } from "./presented.ts";
+import { type Signatory, WaitingOrders } from "./waiting-orders.ts";
 
 /** Who hands an order over: a stranger on a network may not stop the system by a bad one. */
 export type OrderSource = "local" | "network";
@@ -30,12 +40,12 @@ export interface PeerOrder {
   readonly origin: ScramOrigin;
 }
 
-/** An order that waits for its second signature. */
-interface PendingOrder {
-  readonly envelope: Envelope;
-  readonly order: ScramOrder;
-  readonly until: number;
-}
+const presentedRecord = z.object({ nonce: fields.nonce, keys: z.array(fields.keyId) });
+
+/** More signatures than this are no order over a network: each may cost a verification. */
+const SIGNATURES_MAX = 4;
+/** How far outside its time an order from a network still proves that its signers are at work. */
+const RECENT_MS = 3_600_000;
 
 export interface OrderDeskOptions {
   readonly keys: () => SentinelKeys | null;
@@ -47,65 +57,100 @@ export interface OrderDeskOptions {
 /** What the desk decided: stop, wait for the other signature, or refuse. */
 export type OrderDecision =
   | { readonly kind: "activate"; readonly activation: Activation }
-  | { readonly kind: "pending"; readonly orderId: string; readonly missing: string }
-  | { readonly kind: "refuse"; readonly code: ErrorCode; readonly reason: string }
-  /** It was carried out, or refused, here before. */
-  | { readonly kind: "known" };
+  | PendingDecision
+  | Refusal;
+
+interface PendingDecision {
+  readonly kind: "pending";
+  readonly orderId: string;
+  readonly missing: Signatory;
+  /** What is to be recorded, so that these bytes open no window again. Null for known ones. */
+  readonly presented: { readonly nonce: string; readonly keys: readonly string[] } | null;
+  /** Other orders that wait for whoever signed this one. */
+  readonly others: readonly Envelope[];
+}
+
+interface Refusal {
+  readonly kind: "refuse";
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+/** What came from another node: carried out, refused, or either of them here before. */
+export type PeerDecision =
+  | { readonly kind: "activate"; readonly activation: Activation }
+  | { readonly kind: "known" }
+  | Refusal;
+
+type Judged = Judgement<ScramOrder>;
 
 /**
- * Judges orders, and holds the one that waits for its second key.
+ * Judges orders, and holds those that wait for their second key.
  *
  * A failure of authorisation stops everything when it comes from somebody who holds our socket,
  * because whoever tries to stop and errs is to be believed; bytes that are no order, and an order
- * that was used before, are refused.
+ * that was used before, are refused. Over a network the signatures alone say who is believed.
  */
 export class OrderDesk {
   readonly #options: OrderDeskOptions;
   readonly #used: Set<string>;
   /** Digests of what came from other nodes and was refused. */
   readonly #refused: Set<string>;
-  #pending: PendingOrder | null = null;
+  readonly #presented = new PresentedSignatures();
+  readonly #waiting: WaitingOrders;
 
   constructor(options: OrderDeskOptions) {
     this.#options = options;
-    this.#used = textsOf(options.journal, "nonce");
-    this.#refused = textsOf(options.journal, "peer_digest");
+    const { journal, clock, windowMs } = options;
+    const recorded = journal.lines.map(({ data }) => data);
+    this.#used = textsOf(recorded, "nonce");
+    this.#refused = textsOf(recorded, "peer_digest");
+    for (const { presented } of recorded) {
+      const known = presentedRecord.safeParse(presented);
+      if (known.success) this.#presented.add(known.data.nonce, known.data.keys);
+    }
+    this.#waiting = new WaitingOrders(clock, windowMs, ({ order_id }) => {
+      try {
+        journal.append("authorization.lapsed", clock.now().toISOString(), { order_id });
+      } catch {
+        // A full disk must not keep the order that is being judged from being carried out.
+      }
+    });
   }
 
   get waiting(): boolean {
-    this.#dropLapsed();
-    return this.#pending !== null;
+    return this.#waiting.size > 0;
   }
 
-  /** The order that waits, for the second signer to look at and sign. */
+  /** The newest order that waits, for the second signer to look at and sign. */
   pending(): Envelope | null {
-    this.#dropLapsed();
-    return this.#pending?.envelope ?? null;
+    return this.#waiting.all().at(-1)?.envelope ?? null;
   }
 
   /** Both signatures at once. @param value untrusted */
   receive(value: JsonValue, source: OrderSource, receivedAt: number): OrderDecision {
     const envelope = readEnvelope(value);
     if (envelope === null) return malformed();
-    return this.#decide(envelope, this.#judge("scram-order", envelope), source, receivedAt);
+    if (source === "network") return this.#fromNetwork(envelope, receivedAt);
+    return this.#decide(envelope, this.#judge("scram-order", envelope), receivedAt);
   }
 
   /** One signature, or the second of two. @param value untrusted */
   authorize(value: JsonValue, source: OrderSource, receivedAt: number): OrderDecision {
     const first = readEnvelope(value);
     if (first === null) return malformed();
-    const waiting = this.pending();
-    const envelope = waiting === null ? first : (mergeSignatures(waiting, first) ?? first);
+    if (source === "network") return this.#fromNetwork(first, receivedAt);
+    const waiting = this.#waiting.find(first);
+    const envelope = waiting === null ? first : (mergeSignatures(waiting.envelope, first) ?? first);
     const judged = this.#judge("scram-order", envelope);
-    const one = judged.operator !== null || judged.architect !== null;
-    if (judged.order !== null && judged.code === "ERR_SCRAM_ORDER_SIGNATURE" && one) {
-      const { clock, windowMs } = this.#options;
-      const until = this.#pending?.until ?? clock.monotonicMs() + windowMs;
-      this.#pending = { envelope, order: judged.order, until };
-      const missing = judged.operator === null ? "operator" : "architect";
-      return { kind: "pending", orderId: judged.order.order_id, missing };
+    const signer = judged.operator ?? judged.architect;
+    if (judged.order === null || judged.code !== "ERR_SCRAM_ORDER_SIGNATURE" || signer === null) {
+      return this.#decide(envelope, judged, receivedAt);
     }
-    return this.#decide(envelope, judged, source, receivedAt);
+    const missing = judged.operator === null ? "operator" : "architect";
+    const { order } = judged;
+    this.#waiting.put({ envelope, order, missing, signer });
+    return { kind: "pending", orderId: order.order_id, missing, presented: null, others: [] };
   }
 
   /**
@@ -116,20 +161,19 @@ export class OrderDesk {
    *
    * @param peer untrusted
    */
-  receivePeer({ value, at, origin }: PeerOrder, receivedAt: number): OrderDecision {
+  receivePeer({ value, at, origin }: PeerOrder, receivedAt: number): PeerDecision {
     const digest = digestOf(value);
     if (this.#refused.has(digest)) return { kind: "known" };
     const envelope = readEnvelope(value);
-    const decision =
-      envelope === null
-        ? malformed()
-        : this.#decide(envelope, this.#judgePeer(envelope, at), "network", receivedAt);
-    if (decision.kind === "refuse") {
-      if (decision.code === "ERR_SCRAM_ORDER_REPLAYED") return { kind: "known" };
-      this.#refused.add(digest);
+    const judged = envelope === null ? null : this.#judgePeer(envelope, at);
+    if (judged?.code === "ERR_SCRAM_ORDER_REPLAYED") return { kind: "known" };
+    if (envelope !== null && judged?.code === null) {
+      const decision = this.#decide(envelope, judged, receivedAt);
+      if (decision.kind !== "activate") return decision;
+      return { kind: "activate", activation: { ...decision.activation, trigger: "peer", origin } };
     }
-    if (decision.kind !== "activate") return decision;
-    return { kind: "activate", activation: { ...decision.activation, trigger: "peer", origin } };
+    this.#refused.add(digest);
+    return refusalOf(judged);
   }
 
   #judgePeer(envelope: Envelope, at: string): Judgement<ScramOrder> {
@@ -157,21 +201,115 @@ export class OrderDesk {
     this.#used.add(nonce);
   }
 
+  /**
+   * Who sends it is not known: it may be a stranger with bytes that others signed. So signatures
+   * are all that counts, and only those that nobody but their holder can have brought here:
+   *
+   * - none of a living key: a stranger, whatever the bytes say;
+   * - used, for another installation, or long outside its time: proves nothing about today, here;
+   * - two people's, one of them living and new here, and still not authorised: believed, stops;
+   * - one person's: waits. What anybody can append, such as a broken second one, does not count.
+   */
+  #fromNetwork(sent: Envelope, receivedAt: number): OrderDecision {
+    if (sent.signatures.length > SIGNATURES_MAX) return malformed();
+    const signers = this.#signersOf(sent);
+    if (!signers.some(({ living }) => living)) return stranger();
+    const held = keepSignatures(sent, (keyid) => signers.some(({ keyId }) => keyId === keyid));
+    const waiting = this.#waiting.find(held);
+    const envelope = waiting === null ? held : addSignatures(waiting.envelope, held);
+    const judged = this.#judge("scram-order", envelope);
+    const { order, code } = judged;
+    if (order === null || code === null || code === "ERR_SCRAM_ORDER_REPLAYED") {
+      return this.#decide(envelope, judged, receivedAt);
+    }
+    if (code === "ERR_SCRAM_ORDER_INSTALLATION") {
+      return { kind: "refuse", code, reason: "it is for another installation" };
+    }
+    const fresh = signers.filter(
+      ({ living, keyId }) => living && this.#presented.isNew(order.nonce, keyId),
+    );
+    if (fresh.length > 0 && this.#isOfTwo(envelope) && this.#isRecent(order)) {
+      return this.#decide(envelope, judged, receivedAt);
+    }
+    if (code === "ERR_SCRAM_ORDER_EXPIRED") {
+      return { kind: "refuse", code, reason: String(judged.reason) };
+    }
+    return this.#wait(held, order, signers, fresh);
+  }
+
+  #isOfTwo(envelope: Envelope): boolean {
+    return this.#signersOf(envelope).length > 1;
+  }
+
+  /** One person's order waits, once; bytes that were here before open no window again. */
+  #wait(
+    held: Envelope,
+    order: ScramOrder,
+    signers: readonly OrderSigner[],
+    fresh: readonly OrderSigner[],
+  ): OrderDecision {
+    const { nonce, order_id: orderId } = order;
+    const [signer] = fresh;
+    if (signer !== undefined) {
+      const missing = missingBeside(signer);
+      const envelope = keepSignatures(held, (keyid) => keyid === signer.keyId);
+      this.#waiting.put({ envelope, order, missing, signer: signer.keyId });
+      this.#presented.add(nonce, [signer.keyId]);
+      const presented = { nonce, keys: [signer.keyId] };
+      return {
+        kind: "pending",
+        orderId,
+        missing,
+        presented,
+        others: this.#othersFor(order, fresh),
+      };
+    }
+    const waiting = this.#waiting.find(held);
+    if (waiting === null) {
+      const reason = "its one signature was here before, and the other did not come in time";
+      return { kind: "refuse", code: "ERR_SCRAM_ORDER_REPLAYED", reason };
+    }
+    const { missing } = waiting;
+    const others = this.#othersFor(order, signers);
+    return { kind: "pending", orderId, missing, presented: null, others };
+  }
+
+  /** Whoever signs an order of their own is told of those that wait for them. */
+  #othersFor(order: ScramOrder, signers: readonly OrderSigner[]): Envelope[] {
+    return this.#waiting
+      .all()
+      .filter(({ missing }) => signers.some(({ purpose, living }) => living && purpose === missing))
+      .filter((waiting) => waiting.order.nonce !== order.nonce)
+      .map(({ envelope }) => envelope);
+  }
+
+  #signersOf(envelope: Envelope): OrderSigner[] {
+    const known = this.#options.keys();
+    const now = this.#options.clock.now().toISOString();
+    return known === null ? [] : orderSigners(envelope, known.keys, now);
+  }
+
+  #isRecent({ issued_at, expires_at }: ScramOrder): boolean {
+    const now = this.#options.clock.now().getTime();
+    return now > Date.parse(issued_at) - RECENT_MS && now < Date.parse(expires_at) + RECENT_MS;
+  }
+
   #decide(
     envelope: Envelope,
-    judged: Judgement<ScramOrder>,
-    source: OrderSource,
+    judged: Judged,
     receivedAt: number,
-  ): OrderDecision {
+  ): Extract<OrderDecision, { kind: "activate" }> | Refusal {
     const { order, code, operator, architect } = judged;
     const reason = judged.reason ?? "";
     if (order === null)
       return { kind: "refuse", code: code ?? "ERR_SCRAM_ORDER_MALFORMED", reason };
     if (code === "ERR_SCRAM_ORDER_REPLAYED") return { kind: "refuse", code, reason };
-    if (code !== null && source === "network") return { kind: "refuse", code, reason };
-    this.#pending = null;
+    this.#waiting.remove(envelope);
     this.use(order.nonce);
     const failed = code !== null;
+    if (operator !== null && architect !== null && !failed) {
+      this.#waiting.fulfil([operator, architect], order.scope);
+    }
     const activation: Activation = {
       // Whose work a failed order may stop is as unproved as the order: it stops everything.
       scope: failed ? { kind: "all" } : order.scope,
@@ -220,18 +358,10 @@ export class OrderDesk {
       return { order: null, ...none, code: "ERR_SCRAM_ORDER_MALFORMED", reason };
     }
   }
-
-  #dropLapsed(): void {
-    const { clock, journal } = this.#options;
-    if (this.#pending === null || clock.monotonicMs() < this.#pending.until) return;
-    const data: JsonObject = { order_id: this.#pending.order.order_id };
-    this.#pending = null;
-    journal.append("authorization.lapsed", clock.now().toISOString(), data);
-  }
 }
 
-function textsOf({ lines }: Journal, name: string): Set<string> {
-  const texts = lines.map(({ data }) => data[name]);
+function textsOf(recorded: readonly JsonObject[], name: string): Set<string> {
+  const texts = recorded.map((data) => data[name]);
   return new Set(texts.filter((text) => typeof text === "string"));
 }
 
@@ -243,9 +373,36 @@ function readEnvelope(value: JsonValue): Envelope | null {
   }
 }
 
-function malformed(): { kind: "refuse"; code: ErrorCode; reason: string } {
+function malformed(): Refusal {
   const reason = "expected a signed envelope with an order of the kill switch";
   return { kind: "refuse", code: "ERR_SCRAM_ORDER_MALFORMED", reason };
+}
+
+/** Why what was judged is refused; null for what could not be. */
+function refusalOf(judged: Judged | null): Refusal {
+  const { code = null, reason = null } = judged ?? {};
+  return code === null ? malformed() : { kind: "refuse", code, reason: reason ?? "" };
+}
+
+/** One answer to all strangers: what else is wrong is not for them to know. */
+function stranger(): Refusal {
+  const reason = "expected the signature of an operator or an architect who is enrolled here";
+  return { kind: "refuse", code: "ERR_SCRAM_ORDER_STRANGER", reason };
+}
+
+function missingBeside({ purpose }: OrderSigner): Signatory {
+  return purpose === "operator" ? "architect" : "operator";
+}
+
+function keepSignatures(envelope: Envelope, keep: (keyid: string) => boolean): Envelope {
+  return { ...envelope, signatures: envelope.signatures.filter(({ keyid }) => keep(keyid)) };
+}
+
+/** One signature of each key is enough; a key can make as many as it likes. */
+function addSignatures(envelope: Envelope, more: Envelope): Envelope {
+  const known = new Set(envelope.signatures.map(({ keyid }) => keyid));
+  const added = more.signatures.filter(({ keyid }) => !known.has(keyid));
+  return { ...envelope, signatures: [...envelope.signatures, ...added] };
 }
 
 function refusal({ code, reason }: { code: ErrorCode; reason: string }): SovereignError {

@@ -1,13 +1,7 @@
 import { closeSync, openSync, rmSync } from "node:fs";
 import type { Server } from "node:net";
 import { join } from "node:path";
-import {
-  digestOf,
-  type JsonObject,
-  type JsonValue,
-  type Signer,
-  SovereignError,
-} from "@sovereign/core";
+import { type JsonObject, type JsonValue, type Signer, SovereignError } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
 import { ControlGroups } from "../../process/index.ts";
 import type { ScramConfig } from "../config.ts";
@@ -21,8 +15,10 @@ import { EmbeddedPaths } from "./embedded.ts";
 import { LeaseGuard } from "./lease-guard.ts";
 import { type Link, listenForLinks } from "./links.ts";
 import { groupNameOf } from "./names.ts";
+import { NetworkOrders } from "./network-orders.ts";
 import { type OrderDecision, OrderDesk } from "./orders.ts";
 import { PathKeeper } from "./path-keeper.ts";
+import { PeerOrders } from "./peer-orders.ts";
 import { passesSelfTest } from "./self-test.ts";
 import { type Signal, watchSignalFile } from "./signal-file.ts";
 import { StopBook } from "./stop-book.ts";
@@ -61,6 +57,8 @@ export class Sentinel {
   readonly #embedded = new EmbeddedPaths();
   readonly #links = new Map<string, Link>();
   readonly #desk: OrderDesk;
+  readonly #network: NetworkOrders;
+  readonly #peers: PeerOrders;
   readonly #watchdog: Watchdog;
   readonly #lease: LeaseGuard;
   readonly #stderr: number;
@@ -104,6 +102,19 @@ export class Sentinel {
       clock,
       journal: this.#journal,
       windowMs: config.authorization_timeout_seconds * 1000,
+    });
+    this.#network = new NetworkOrders({
+      desk: this.#desk,
+      clock,
+      journal: this.#journal,
+      activate: (activation) => this.#activate(activation),
+    });
+    this.#peers = new PeerOrders({
+      desk: this.#desk,
+      activate: (activation) => this.#activate(activation),
+      refused: (code, reason, more) => {
+        this.#refused(code, reason, more);
+      },
     });
     this.#watchdog = new Watchdog(config.hardware_watchdog);
     this.#lease = new LeaseGuard({
@@ -272,7 +283,11 @@ export class Sentinel {
       case "authorize":
         return this.#decided(this.#desk.authorize(message.envelope, "local", receivedAt));
       case "peer":
-        return this.#onPeer(message, receivedAt);
+        return this.#peers.receive(message, receivedAt);
+      case "present":
+        return this.#network.present(message, receivedAt);
+      case "refusals":
+        return this.#network.refusals(message);
       case "pending":
         return { envelope: this.#desk.pending() };
       case "resettable":
@@ -361,20 +376,7 @@ export class Sentinel {
       this.#log("authorization.pending", { order_id, missing });
       return { pending: { order_id, missing } };
     }
-    if (decision.kind === "known") return { known: true };
     return this.#activate(decision.activation);
-  }
-
-  /** What another node carried out; refused once, and then known. */
-  async #onPeer(
-    { envelope: value, at, origin }: Extract<ClientMessage, { t: "peer" }>,
-    receivedAt: number,
-  ): Promise<JsonValue> {
-    const decision = this.#desk.receivePeer({ value, at, origin }, receivedAt);
-    if (decision.kind !== "refuse") return this.#decided(decision);
-    const { code, reason } = decision;
-    this.#refused(code, reason, { origin, peer_digest: digestOf(value) });
-    return { refused: code };
   }
 
   async #stopOnFault(trigger: Activation["trigger"], why: string): Promise<void> {

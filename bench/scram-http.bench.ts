@@ -1,0 +1,169 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { request } from "node:http";
+import { connect, type Socket } from "node:net";
+import { join, resolve } from "node:path";
+import { generateKeyPairSync, sign } from "node:crypto";
+import type { Envelope } from "@sovereign/core";
+import { DrillRig } from "../packages/runtime/src/main/index.ts";
+import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
+import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
+
+const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
+const PATHS = Number(process.env["SCRAM_PATHS"] ?? 15);
+const FLOOD = 24;
+const ENVIRONMENT = { PATH: process.env["PATH"] };
+
+type Manner = "local socket" | "HTTP" | "HTTP, flooded";
+
+/**
+ * From the moment an order is sent to the verified death of hostile paths: over the local socket,
+ * over HTTP, and over HTTP while others send all they can. The manners take turns.
+ */
+export async function run(): Promise<BenchReport> {
+  const manners: readonly Manner[] = ["local socket", "HTTP", "HTTP, flooded"];
+  const found = new Map(manners.map((manner) => [manner, [] as Trial[]]));
+  for (let round = 0; round < TRIALS; round++) {
+    for (const manner of manners) found.get(manner)?.push(await trial(manner));
+    console.error(`trial ${round + 1} of ${TRIALS}`);
+  }
+  const rows = manners.map((manner) => rowOf(manner, found.get(manner) ?? []));
+  return { title: `Order to all dead, ${PATHS} paths, ms, ${TRIALS} trials a row`, rows };
+}
+
+interface Trial {
+  /** From sending to the last process's end, by the clock on the wall. */
+  readonly dead: number;
+  /** From sending to the answer with the receipt. */
+  readonly answered: number;
+  readonly survivors: number;
+  /** Refused requests of the flood in each second. */
+  readonly refused: number;
+}
+
+async function trial(manner: Manner): Promise<Trial> {
+  const rig = await DrillRig.open(ENVIRONMENT);
+  const server = manner === "local socket" ? null : await serve(rig);
+  await rig.hold(PATHS);
+  const flood = manner === "HTTP, flooded" && server !== null ? start(rig, server.port) : null;
+  await new Promise((next) => setTimeout(next, 500));
+  const order = rig.order();
+  const wall = new Date().getTime();
+  const begun = performance.now();
+  if (server === null) await rig.link.request({ t: "order", envelope: order });
+  else await post(server.port, order);
+  const answered = performance.now() - begun;
+  const survivors = rig.survivors();
+  const refused = flood?.end() ?? 0;
+  const dead = deathAt(rig) - wall;
+  if (server !== null) {
+    server.child.kill("SIGINT");
+    await new Promise((end) => server.child.once("close", end));
+  }
+  await rig.close();
+  return { dead, answered, survivors, refused };
+}
+
+function rowOf(name: string, trials: readonly Trial[]): BenchRow {
+  const dead = quantiles(trials.map((one) => one.dead));
+  const answered = quantiles(trials.map((one) => one.answered));
+  const flood = quantiles(trials.map(({ refused }) => refused)).p50;
+  return {
+    name,
+    values: {
+      p50: round(dead.p50),
+      p99: round(dead.p99),
+      max: round(dead.max),
+      "receipt in hand p50": round(answered.p50),
+      "receipt max": round(answered.max),
+      "refused/s": round(flood),
+      survivors: trials.reduce((sum, { survivors }) => sum + survivors, 0),
+    },
+  };
+}
+
+/** The command itself, in a process of its own. */
+async function serve(rig: DrillRig): Promise<{ child: ChildProcess; port: number }> {
+  const program = resolve("packages/runtime/bin/sovereign.js");
+  const args = [program, "scram", "serve", "--listen", "127.0.0.1:0"];
+  // No database: what is measured needs none, and none is to start beside it.
+  const env = {
+    ...ENVIRONMENT,
+    SOVEREIGN_HOME: rig.home,
+    DATABASE_URL: "postgres://127.0.0.1:1/x",
+  };
+  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+  const port = await new Promise<number>((found) => {
+    child.stdout.on("data", (chunk) => {
+      const [, digits] = /listening: http:\/\/127\.0\.0\.1:(\d+)/.exec(String(chunk)) ?? [];
+      if (digits !== undefined) found(Number(digits));
+    });
+  });
+  return { child, port };
+}
+
+function post(port: number, order: Envelope): Promise<void> {
+  const headers = { "content-type": "application/json" };
+  const options = { host: "127.0.0.1", port, path: "/v1/scram/orders", method: "POST", headers };
+  return new Promise((done, fail) => {
+    const sent = request({ ...options, agent: false }, (response) => {
+      response.resume();
+      response.on("end", () => {
+        if (response.statusCode === 200) done();
+        else fail(new Error(`status ${String(response.statusCode)}`));
+      });
+    });
+    sent.on("error", fail);
+    sent.end(JSON.stringify(order));
+  });
+}
+
+/** Many connections at once, each from an address of its own, without a pause. */
+function start(rig: DrillRig, port: number): { end: () => number } {
+  const bodies = [wrongKeys(rig), "garbage"];
+  const sockets = new Set<Socket>();
+  const begun = performance.now();
+  let over = false;
+  let refused = 0;
+  const send = (index: number): void => {
+    if (over) return;
+    const body = bodies[index % bodies.length] ?? "";
+    const localAddress = `127.0.0.${2 + index}`;
+    const socket = connect({ port, host: "127.0.0.1", localAddress });
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.on("data", () => (refused += 1));
+    socket.on("close", () => {
+      sockets.delete(socket);
+      setImmediate(send, index);
+    });
+    socket.write(
+      `POST /v1/scram/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
+  };
+  for (let index = 0; index < FLOOD; index++) send(index);
+  return {
+    end: () => {
+      over = true;
+      for (const socket of sockets) socket.destroy();
+      return refused / ((performance.now() - begun) / 1000);
+    },
+  };
+}
+
+/** What costs most to refuse: it names keys that are enrolled, under a stranger's signatures. */
+function wrongKeys(rig: DrillRig): string {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const order = rig.order();
+  const sig = sign(null, Buffer.from("something else"), privateKey).toString("base64");
+  const signatures = order.signatures.map(({ keyid }) => ({ keyid, sig }));
+  return JSON.stringify({ ...order, signatures });
+}
+
+/** When the last path was verified dead, by the sentinel's record. */
+function deathAt(rig: DrillRig): number {
+  const { lines } = Journal.open(join(rig.home, "scram/journal.jsonl"));
+  const begun = lines.find(({ event }) => event === "scram.activated");
+  const [event] = openEvents(lines);
+  if (begun === undefined || event === undefined) throw new Error("no stop is recorded");
+  return Date.parse(begun.at) + (event.termination_latency_ms ?? Number.POSITIVE_INFINITY);
+}

@@ -1,0 +1,181 @@
+import { statSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type JsonObject, SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
+import type { ScramServeInput } from "../cli/index.ts";
+import {
+  parseListenAddress,
+  ScramDoor,
+  ScramServer,
+  type ScramStatus,
+  type TlsMaterial,
+} from "../http/index.ts";
+import { systemClock } from "../kernel/index.ts";
+import { openDataFolder } from "../runs/index.ts";
+import { HeldLink, KnownKeys, ScramLatch } from "../scram/index.ts";
+import { connectScram } from "./sentinel-process.ts";
+import { SovereignRunner } from "./sovereign-runner.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const ANCHOR_FIRST_MS = 1000;
+const ANCHOR_MAX_MS = 60_000;
+const PEM_BYTES_MAX = 1024 * 1024;
+const RENEWAL_MS = 1000;
+const WARM_UP = 50;
+const REHEARSAL_MS = 1000;
+
+/**
+ * Take orders over HTTP until told to end. Nothing here waits for a database: a stop is recorded by
+ * the sentinel, and taken into the ledger afterwards, when the database is there.
+ *
+ * @param anchor takes the sentinel's journal into the ledger
+ * @throws ERR_HTTP_CONFIG, ERR_FILE_UNREADABLE, ERR_HTTP_LISTEN, ERR_SCRAM_SENTINEL_START
+ */
+export async function serveScram(
+  home: string,
+  environment: Environment,
+  anchor: () => Promise<void>,
+  input: ScramServeInput,
+): Promise<void> {
+  const { signal, onEvent, plaintext, names } = input;
+  const listen = parseListenAddress(input.listen);
+  const tls = readTls(input);
+  const { scram: folder } = openDataFolder(home);
+  // Makes the folder where it is missing.
+  new ScramLatch(folder);
+  const keys = new KnownKeys(folder);
+  const link = await HeldLink.open({
+    connect: () => connectScram(home, environment),
+    onChange: (there) => {
+      onEvent({ event: there ? "sentinel.back" : "sentinel.lost" });
+    },
+  });
+  const anchoring = new Anchoring(async () => {
+    await anchor();
+    onEvent({ event: "recorded" });
+  }, signal);
+  try {
+    const door = new ScramDoor({
+      link,
+      keys,
+      clock: systemClock,
+      health: healthOf,
+      onStopped: (outcome) => {
+        onEvent({ event: "stopped", outcome });
+        anchoring.ask();
+      },
+    });
+    const server = await ScramServer.start({ door, listen, tls, plaintext, names });
+    onEvent({ event: "listening", url: server.url, keys: countKeys(keys) });
+    for (let round = 0; round < WARM_UP; round++) door.rehearse();
+    const rehearsals = setInterval(() => {
+      door.rehearse();
+    }, REHEARSAL_MS);
+    const renewals = tls === null ? null : watchTls(input, server);
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener("abort", () => {
+        resolve();
+      });
+    });
+    clearInterval(renewals ?? undefined);
+    clearInterval(rehearsals);
+    await server.close();
+  } finally {
+    link.close();
+    await anchoring.ended();
+  }
+}
+
+/** Takes the journal into the ledger in the background, again and again until it succeeds. */
+class Anchoring {
+  readonly #anchor: () => Promise<void>;
+  readonly #signal: AbortSignal;
+  #wanted = false;
+  #running: Promise<void> = Promise.resolve();
+  #busy = false;
+
+  constructor(anchor: () => Promise<void>, signal: AbortSignal) {
+    this.#anchor = anchor;
+    this.#signal = signal;
+  }
+
+  ask(): void {
+    this.#wanted = true;
+    if (this.#busy) return;
+    this.#busy = true;
+    this.#running = this.#work().finally(() => {
+      this.#busy = false;
+    });
+  }
+
+  ended(): Promise<void> {
+    return this.#running;
+  }
+
+  async #work(): Promise<void> {
+    let wait = ANCHOR_FIRST_MS;
+    while (this.#wanted && !this.#signal.aborted) {
+      this.#wanted = false;
+      try {
+        await this.#anchor();
+        wait = ANCHOR_FIRST_MS;
+      } catch {
+        // The database is down, or the disk full. The journal has it; whoever opens the
+        // installation next takes it in, if we do not.
+        this.#wanted = true;
+        await sleep(wait, null, { signal: this.#signal }).catch(() => null);
+        wait = Math.min(wait * 2, ANCHOR_MAX_MS);
+      }
+    }
+  }
+}
+
+/** What a monitor is told: whether work may run, and not why it may not. */
+async function healthOf(status: ScramStatus | null): Promise<JsonObject> {
+  const { runner_status, scram_state, scram_armed, scram_active, scram_complete } =
+    await SovereignRunner.healthCheck(() =>
+      status === null ? Promise.reject(new Error("no sentinel")) : Promise.resolve(status),
+    );
+  return { runner_status, scram_state, scram_armed, scram_active, scram_complete };
+}
+
+/** Certificates are renewed every few weeks: a new one is served without a new start. */
+function watchTls(input: ScramServeInput, server: ScramServer): NodeJS.Timeout {
+  const files = [input.tlsCert, input.tlsKey, input.clientCa].filter((file) => file !== null);
+  const stamp = (): string =>
+    files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs).join(" ");
+  let served = stamp();
+  return setInterval(() => {
+    const found = stamp();
+    if (found === served) return;
+    try {
+      const tls = readTls(input);
+      if (tls !== null) server.renew(tls);
+      served = found;
+    } catch {
+      // One of the files may be written in a moment; until then the old certificate is good.
+    }
+  }, RENEWAL_MS);
+}
+
+function countKeys(keys: KnownKeys): number {
+  const windows = keys.current()?.keys.windows ?? [];
+  return windows.filter(({ record, ended }) => {
+    return ended === null && (record.purpose === "operator" || record.purpose === "architect");
+  }).length;
+}
+
+function readTls({ tlsCert, tlsKey, clientCa }: ScramServeInput): TlsMaterial | null {
+  if (tlsCert === null && tlsKey === null && clientCa === null) return null;
+  if (tlsCert === null || tlsKey === null) {
+    const message = "Expected both --tls-cert and --tls-key; --client-ca goes with them.";
+    throw new SovereignError("ERR_HTTP_CONFIG", message);
+  }
+  return {
+    cert: readNamed(tlsCert, PEM_BYTES_MAX),
+    key: readNamed(tlsKey, PEM_BYTES_MAX),
+    clientCa: clientCa === null ? null : readNamed(clientCa, PEM_BYTES_MAX),
+  };
+}
