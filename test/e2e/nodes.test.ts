@@ -97,10 +97,29 @@ describe("two machines of one installation, at their terminals", () => {
     expect(verified).toMatchObject({ status: 0, stderr: "" });
 
     const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
-    await ok(a, reset, near);
+    expect((await a.run(reset, near)).out).toContain("ARMED");
     expect((await b.run(["scram", "status"], far)).code).toBe(5);
     await ok(b, reset, far);
     await ok(b, ["scram", "status"], far);
+  });
+
+  it("hear of each other although nothing runs there", async () => {
+    const watching = b.start(["nodes", "watch", "--json"], far);
+    const ended = endOf(watching);
+    await new Promise((told) => watching.stdout?.once("data", told));
+    const [node] = lines((await ok(a, ["nodes", "list", "--json"], near)).out).slice(-1) as [Json];
+    expect(node).toMatchObject({ here: false, watching: 1, stops: [] });
+    const order = ["scram", "activate", ...BOTH, "--scope", "tenant:acme"];
+    await ok(a, order, near);
+    await untilStops(b, 1);
+    watching.kill("SIGINT");
+    expect((await ended).code).toBe(0);
+    const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
+    for (const [one, env] of [
+      [a, near],
+      [b, far],
+    ] as const)
+      await ok(one, reset, env);
   });
 
   it("say why work was killed on the one that was cut off", async () => {
@@ -190,6 +209,15 @@ function repository(): string {
     execFileSync("git", args, { cwd: repo });
   }
   return repo;
+}
+
+async function untilStops(one: Installation, stops: number): Promise<void> {
+  for (let waited = 0; waited < 60_000; waited += 100) {
+    const { documents } = await one.json(["scram", "status"]);
+    if ((documents.at(-1)?.["stops"] as unknown[]).length === stops) return;
+    await sleep(100);
+  }
+  throw new Error("it was not stopped");
 }
 
 async function untilPaths(one: Installation, paths: number): Promise<void> {

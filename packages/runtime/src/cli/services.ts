@@ -297,5 +297,7 @@ export interface Services {
   /** Make an empty data folder a node of the installation that a file names. */
   joinNode(file: string): Promise<{ installation: string }>;
   listNodes(): Promise<readonly NodeReport[]>;
+  /** Read the other nodes' orders until told to end. @param onWatching told once it does */
+  watchNodes(signal: AbortSignal, onWatching: (nodeId: string) => void): Promise<void>;
   probeSandbox(): Promise<SandboxReport & { readonly capacity: PathCapacity | null }>;
 }

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   fields,
   formats,
@@ -16,6 +17,9 @@ import type { Installation } from "./installation.ts";
 import { exportInstallation, joinInstallation, parseExport } from "./installation-file.ts";
 import { type JoinedNode, readNodes, scramStreamOf } from "./nodes.ts";
 
+/** How often it is looked whether the sentinel is there. */
+const ALIVE_MS = 250;
+
 type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
 
 /** Machines of one installation, for the command line. */
@@ -23,7 +27,7 @@ export function nodeServices(
   home: string,
   opened: Opened,
   { scramStatus }: Pick<Services, "scramStatus">,
-): Pick<Services, "exportNode" | "joinNode" | "listNodes"> {
+): Pick<Services, "exportNode" | "joinNode" | "listNodes" | "watchNodes"> {
   return {
     exportNode: () =>
       opened(({ folder, keyLog }) => Promise.resolve(exportInstallation(folder.root, keyLog))),
@@ -32,6 +36,17 @@ export function nodeServices(
       joinInstallation(openDataFolder(home).root, found);
       return Promise.resolve({ installation: found.installation_id });
     },
+    watchNodes: (signal, onWatching) =>
+      opened(async (installation) => {
+        const link = await installation.guard();
+        onWatching(installation.node.id);
+        while (!signal.aborted && link.alive) {
+          await sleep(ALIVE_MS, undefined, { signal }).catch(() => undefined);
+        }
+        if (signal.aborted) return;
+        const text = "The sentinel went away; nothing is heard of other machines any more.";
+        throw new SovereignError("ERR_SCRAM_SENTINEL_LOST", text);
+      }),
     listNodes: () =>
       opened(async (installation) => {
         const { store, id, node } = installation;

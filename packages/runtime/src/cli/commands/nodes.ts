@@ -31,6 +31,18 @@ export function nodesCommands(program: Command, context: CommandContext): void {
     });
 
   nodes
+    .command("watch")
+    .description(
+      "have this machine hear of the others although nothing else runs here; Ctrl-C ends it",
+    )
+    .action(async () => {
+      await services.watchNodes(context.signal, (node) => {
+        if (output.json) output.printJson({ event: "watching", node });
+        else output.print(`${node} watches the other machines of its installation`);
+      });
+    });
+
+  nodes
     .command("list")
     .description("every node that joined, what it stopped, and whether it watches now")
     .action(async () => {

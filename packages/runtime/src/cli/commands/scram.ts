@@ -50,7 +50,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
       const order = flags.order ?? null;
       const remote = remoteOf(scram, flags);
       const input = { ...inputOf(bothKeys(scram, flags, order !== null)), order, remote };
-      await showOutcome(await services.scramActivate(input), context);
+      await tell(await services.scramActivate(input), remote, context);
     });
 
   withRemote(withOrder(scram.command("emergency")))
@@ -59,7 +59,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
     .action(async (flags: Partial<OrderFlags>) => {
       const remote = remoteOf(scram, flags);
       const input = { ...inputOf(bothKeys(scram, flags, false)), order: null, remote };
-      await showOutcome(await services.scramActivate(input), context);
+      await tell(await services.scramActivate(input), remote, context);
     });
 
   withRemote(withOrder(scram.command("authorize"), false))
@@ -73,8 +73,9 @@ function orderCommands(scram: Command, context: CommandContext): void {
       }
       const as = operatorKey === undefined ? "architect" : "operator";
       const key = operatorKey ?? architectKey ?? "";
-      const input = { ...inputOf(flags), as, key, remote: remoteOf(scram, flags) } as const;
-      await showOutcome(await services.scramAuthorize(input), context);
+      const remote = remoteOf(scram, flags);
+      const input = { ...inputOf(flags), as, key, remote } as const;
+      await tell(await services.scramAuthorize(input), remote, context);
     });
 
   withOrder(scram.command("prepare"))
@@ -242,11 +243,28 @@ function parseMetadata(text: string): JsonObject {
   }
 }
 
-/**
- * A stop without authority is a stop all the same: exit 3 says that it was not authorised. Other
- * machines are told after the person who asked.
- */
-async function showOutcome(outcome: ScramOutcome, context: CommandContext): Promise<void> {
+/** The person who asked is told first, then the other machines. A server tells them by itself. */
+async function tell(
+  outcome: ScramOutcome,
+  remote: ScramRemote | null,
+  context: CommandContext,
+): Promise<void> {
+  showOutcome(outcome, context);
+  if (outcome.kind === "pending" || remote !== null) return;
+  const { output, services } = context;
+  try {
+    const told = await services.scramSpread();
+    if (told) output.note("in the shared ledger: the other machines of the installation read it");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unknown failure";
+    output.note(
+      `stopped here, but NOT in the shared ledger yet: ${why} The other machines go on until it is: give the order on one of them, too.`,
+    );
+  }
+}
+
+/** A stop without authority is a stop all the same: exit 3 says that it was not authorised. */
+function showOutcome(outcome: ScramOutcome, context: CommandContext): void {
   const { output } = context;
   if (output.json) output.printJson(outcome);
   if (outcome.kind === "pending") {
@@ -258,15 +276,6 @@ async function showOutcome(outcome: ScramOutcome, context: CommandContext): Prom
   const { event, receipt } = outcome;
   context.exit = event.scram_state === "FAILED" ? 1 : receipt.authorized ? 0 : 3;
   if (!output.json) showStop(outcome, output);
-  try {
-    const told = await context.services.scramSpread();
-    if (told) output.note("in the shared ledger: the other machines of the installation read it");
-  } catch (error) {
-    const why = error instanceof Error ? error.message : "unknown failure";
-    output.note(
-      `stopped here, but NOT in the shared ledger yet: ${why} The other machines stop when it is there, or when their leases end.`,
-    );
-  }
 }
 
 function showStop(
