@@ -54,6 +54,7 @@ export {
   type ScramEvent,
   type ScramInvariant,
   type ScramOrder,
+  type ScramOrigin,
   type ScramReason,
   type ScramReset,
   type ScramScope,

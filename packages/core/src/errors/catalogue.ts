@@ -3,6 +3,7 @@ import { coreCodes } from "./codes/core.ts";
 import { executorCodes } from "./codes/executor.ts";
 import { httpCodes } from "./codes/http.ts";
 import { kernelCodes } from "./codes/kernel.ts";
+import { nodesCodes } from "./codes/nodes.ts";
 import { policyCodes } from "./codes/policy.ts";
 import { runsCodes } from "./codes/runs.ts";
 import { sandboxCodes } from "./codes/sandbox.ts";
@@ -20,6 +21,7 @@ export const errorCatalogue = {
   ...kernelCodes,
   ...sandboxCodes,
   ...scramCodes,
+  ...nodesCodes,
   ...runsCodes,
   ...executorCodes,
   ...httpCodes,

@@ -36,8 +36,20 @@ export const name = z
 
 export const runId = z.string().regex(/^run_[a-z0-9]{20}$/, "expected run_ and 20 of a-z 0-9");
 
-/** A run's stream is its id; the installation's log has `keys`, and `scram` for the kill switch. */
-export const streamName = z.union([runId, z.literal("keys"), z.literal("scram")]);
+/** One machine of an installation: a data folder with its own sentinel. */
+export const nodeId = z.string().regex(/^nod_[a-z0-9]{20}$/, "expected nod_ and 20 of a-z 0-9");
+
+/**
+ * A run's stream is its id. The installation's log has `keys`, `nodes`, and for each node the
+ * journal of its kill switch, `scram/` and the node's id; before there were nodes it was `scram`.
+ */
+export const streamName = z.union([
+  runId,
+  z.literal("keys"),
+  z.literal("nodes"),
+  z.literal("scram"),
+  z.string().regex(/^scram\/nod_[a-z0-9]{20}$/, "expected scram/ and a node's id"),
+]);
 
 /** A log is one tenant's, or the installation's own. */
 export const INSTALLATION_LOG = "installation";

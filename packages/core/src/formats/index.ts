@@ -65,6 +65,7 @@ export type {
   ScramEvent,
   ScramInvariant,
   ScramOrder,
+  ScramOrigin,
   ScramReason,
   ScramReset,
   ScramScope,

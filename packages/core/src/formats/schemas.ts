@@ -11,6 +11,7 @@ import {
   keyId,
   mode,
   name,
+  nodeId,
   nonce,
   runId,
   schemaVersion,
@@ -30,7 +31,14 @@ import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
-import { killReceipt, scramEvent, scramEventId, scramReason, scramScope } from "./scram.ts";
+import {
+  killReceipt,
+  scramEvent,
+  scramEventId,
+  scramOrigin,
+  scramReason,
+  scramScope,
+} from "./scram.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -49,6 +57,7 @@ export const fields = {
   keyRecord,
   mode,
   name,
+  nodeId,
   nonce,
   runId,
   schemaVersion,
@@ -66,6 +75,7 @@ export const formats = {
   metadata: jsonObject,
   scramEvent,
   killReceipt,
+  scramOrigin,
   scramReason,
   scramScope,
   action,

@@ -6,6 +6,7 @@ import {
   jsonObject,
   keyId,
   name,
+  nodeId,
   nonce,
   runId,
   schemaVersion,
@@ -82,6 +83,8 @@ export type ScramInvariant = z.infer<typeof scramInvariant>;
 /** What caused a termination. */
 export const scramTrigger = z.enum([
   "order",
+  /** An order that another node carried out: its two keys were verified here again. */
+  "peer",
   "refused_order",
   "signal_file",
   "sentinel_fault",
@@ -89,6 +92,10 @@ export const scramTrigger = z.enum([
   "invariant",
 ]);
 export type ScramTrigger = z.infer<typeof scramTrigger>;
+
+/** Where in the installation's log a node found an order that another one had carried out. */
+export const scramOrigin = z.strictObject({ node_id: nodeId, index: count });
+export type ScramOrigin = z.infer<typeof scramOrigin>;
 
 const milliseconds = z.number().min(0);
 

@@ -80,6 +80,7 @@ export class KeyLog {
   readonly #replay: KeyLogReplay;
   readonly #hashes: string[] = [];
   readonly #events: KeyLogEntry[] = [];
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(store: KeyLogStore, installationId: string, clock: { now(): Date }) {
     this.#store = store;
@@ -103,8 +104,14 @@ export class KeyLog {
     return { count: this.#hashes.length, head: this.#hashes.at(-1) ?? GENESIS_HASH };
   }
 
-  /** Read what was appended since, verifying every event. */
-  async refresh(): Promise<KeyTable> {
+  /** Read what was appended since, verifying every event. One after another, whoever asks. */
+  refresh(): Promise<KeyTable> {
+    const next = this.#last.then(() => this.#read());
+    this.#last = next.catch(() => undefined);
+    return next;
+  }
+
+  async #read(): Promise<KeyTable> {
     for (const entry of await this.#store.read(this.#hashes.length)) {
       this.#replay.apply(entry.envelope, entry.eventType, entry.timestamp);
       this.#hashes.push(entry.hash);

@@ -7,6 +7,7 @@ export type {
   ExecFiles,
   ExecInput,
   ExecPlanReport,
+  NodeReport,
   RunInput,
   RunReport,
   ScramOutcome,

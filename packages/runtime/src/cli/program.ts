@@ -5,6 +5,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { execCommands } from "./commands/exec.ts";
 import { gatesCommands } from "./commands/gates.ts";
 import { keysCommands } from "./commands/keys.ts";
+import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { runCommands } from "./commands/run.ts";
 import { scramCommands } from "./commands/scram.ts";
@@ -48,6 +49,7 @@ export async function runCli(
     verifyCommands,
     batchCommands,
     scramCommands,
+    nodesCommands,
     doctorCommand,
   ]) {
     add(program, context);

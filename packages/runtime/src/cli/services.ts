@@ -196,6 +196,22 @@ export interface PathCapacity {
   readonly path_ms: number;
 }
 
+/** One machine of the installation, as the ledger has it. */
+export interface NodeReport {
+  readonly node_id: string;
+  readonly host: string;
+  readonly joined_at: string;
+  /** When its kill switch last recorded anything. */
+  readonly last_seen: string | null;
+  /** How many of its controls watch the log now, as far as the database lets us see. */
+  readonly watching: number;
+  /** Stops that no reset has lifted there. */
+  readonly stops: readonly string[];
+  readonly here: boolean;
+  /** How long work may go on here without word of the others; null elsewhere, and where none is needed. */
+  readonly lease_left_ms: number | null;
+}
+
 /** What the command line can do. `main/` implements it over the real parts. */
 export interface Services {
   readonly version: string;
@@ -249,6 +265,8 @@ export interface Services {
       readonly remote: ScramRemote | null;
     },
   ): Promise<ScramOutcome>;
+  /** Have other machines hear of a stop at once. False where the database is this machine's alone. */
+  scramSpread(): Promise<boolean>;
   scramAuthorize(
     input: ScramInput & {
       readonly as: "operator" | "architect";
@@ -274,5 +292,12 @@ export interface Services {
   /** Take orders over HTTP until the signal. */
   scramServe(input: ScramServeInput): Promise<void>;
   scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
+  /** What another machine needs to become a node of this installation. Public. */
+  exportNode(): Promise<JsonObject>;
+  /** Make an empty data folder a node of the installation that a file names. */
+  joinNode(file: string): Promise<{ installation: string }>;
+  listNodes(): Promise<readonly NodeReport[]>;
+  /** Read the other nodes' orders until told to end. @param onWatching told once it does */
+  watchNodes(signal: AbortSignal, onWatching: (nodeId: string) => void): Promise<void>;
   probeSandbox(): Promise<SandboxReport & { readonly capacity: PathCapacity | null }>;
 }

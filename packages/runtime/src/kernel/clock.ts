@@ -2,13 +2,19 @@
 export interface Clock {
   /** The wall clock. It may jump; it is evidence, never a measure. */
   now(): Date;
-  /** Milliseconds since some fixed instant; it never goes back. */
+  /**
+   * Milliseconds since some fixed instant, the same for all processes of a machine; it never goes
+   * back.
+   */
   monotonicMs(): number;
 }
 
 export const systemClock: Clock = {
   now: () => new Date(),
-  monotonicMs: () => performance.now(),
+  monotonicMs: () => {
+    const [seconds, nanoseconds] = process.hrtime();
+    return seconds * 1000 + nanoseconds / 1e6;
+  },
 };
 
 /** The wall clock as the formats write it: UTC with milliseconds. */

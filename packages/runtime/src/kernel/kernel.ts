@@ -284,7 +284,9 @@ class Execution {
         signal,
       });
     } catch (error) {
-      if (signal.aborted) return { status: "killed", ...why(error, "ERR_EFFECT_KILLED") };
+      // What it died of is why it was to end, whatever the death looked like from inside.
+      const cause: unknown = isSovereignError(signal.reason) ? signal.reason : error;
+      if (signal.aborted) return { status: "killed", ...why(cause, "ERR_EFFECT_KILLED") };
       return { status: "failed", ...why(error, "ERR_EFFECT_FAILED") };
     }
   }

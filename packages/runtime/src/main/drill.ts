@@ -25,7 +25,7 @@ import { identify, isAlive, type ProcessIdentity } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { connectSandbox, type SandboxDemands, type SandboxRequest } from "../sandbox/index.ts";
 import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
-import { installationIdOf } from "./installation.ts";
+import { installationIdOf } from "./installation-file.ts";
 import { issueScramOrder, issueScramReset, type OrderContent } from "./scram-orders.ts";
 import { connectScram } from "./sentinel-process.ts";
 

@@ -1,59 +1,198 @@
+import { join } from "node:path";
 import {
   canonicalBytes,
+  digestOf,
   type Envelope,
+  fields,
+  formats,
   INSTALLATION_LOG,
+  isSovereignError,
+  type JsonObject,
+  parseCanonicalJson,
+  parseFormat,
   type Severity,
   SovereignError,
 } from "@sovereign/core";
-import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
-import type { EnvelopeStore, Journal, JournalLine } from "../scram/index.ts";
+import { z } from "zod";
+import { type ChainedEntry, createEntry, type StreamHead } from "../ledger/index.ts";
+import type { DataFolder } from "../runs/index.ts";
+import { EnvelopeStore, Journal, type JournalLine } from "../scram/index.ts";
 import type { Store } from "../store/index.ts";
+import type { SovereignNode } from "./nodes.ts";
 
-const STREAM = "scram";
 const ATTEMPTS = 20;
+const LINES_A_COMMIT = 64;
 const CRITICAL = new Set(["scram.activated", "scram.executed", "scram.reset"]);
-const WARNING = new Set(["order.refused", "engine.lost", "deadman.lost", "discovery.found"]);
+const WARNING = new Set([
+  "order.refused",
+  "engine.lost",
+  "deadman.lost",
+  "discovery.found",
+  "lease.ended",
+]);
+
+/** What the journal of a node is taken from, and where to. */
+interface Anchored {
+  readonly folder: Pick<DataFolder, "scram">;
+  readonly store: AnchorStore;
+  readonly node: Pick<SovereignNode, "stream">;
+}
+
+type AnchorStore = Pick<Store, "streamHead" | "readStream" | "commit" | "shared" | "announce">;
+
+/** Take what the sentinel recorded into the ledger, and tell the other nodes. */
+export async function anchorInstallation({ folder, store, node }: Anchored): Promise<void> {
+  const envelopes = new EnvelopeStore(join(folder.scram, "envelopes"));
+  const journal = join(folder.scram, "journal.jsonl");
+  const taken = await anchorJournal(store, node.stream, journal, envelopes);
+  if (taken > 0 && store.shared) await store.announce();
+}
 
 /**
  * Take the sentinel's journal into the ledger, one entry a line, in order: the stream's count is
  * the number of lines taken. Whatever happened while the database was down is caught up here.
  *
+ * @param stream the node's
+ * @param path the journal's
+ * @returns how many lines were taken
  * @throws ERR_STREAM_CONFLICT when others were always quicker
+ * @throws ERR_NODE_CLONED when the stream holds lines that this journal never had
  */
-export async function anchorJournal(
-  store: Store,
-  journal: Journal,
+async function anchorJournal(
+  store: AnchorStore,
+  stream: string,
+  path: string,
   envelopes: EnvelopeStore,
   attempt = 1,
-): Promise<void> {
-  let head = await store.streamHead(INSTALLATION_LOG, STREAM);
-  for (const line of journal.lines.slice(head.count)) {
-    const carried = envelopesOf(line, envelopes);
-    const { bytes, hash } = createEntry(head.count === 0 ? EMPTY_STREAM : head, {
-      stream: STREAM,
+): Promise<number> {
+  let head = await store.streamHead(INSTALLATION_LOG, stream);
+  // Read after the stream: what stands there stood in the journal first.
+  const journal = Journal.open(path);
+  await refuseOthers(store, stream, head.count, journal);
+  const before = head.count;
+  for (let at = before; at < journal.lines.length; at += LINES_A_COMMIT) {
+    const lines = journal.lines.slice(at, at + LINES_A_COMMIT);
+    const expectedHead = head;
+    const entries = lines.map((line) => {
+      const entry = entryOf(head, stream, line);
+      head = entry.head;
+      return entry;
+    });
+    const carried = new Map(lines.flatMap((line) => envelopesOf(line, envelopes)));
+    const verdict = await store.commit({
+      log: INSTALLATION_LOG,
+      stream,
+      expectedHead,
+      entries: entries.map(({ bytes, hash }) => ({ bytes, hash })),
+      envelopes: [...carried].map(([digest, one]) => ({ digest, bytes: canonicalBytes(one) })),
+    });
+    if (verdict.status === "refused") {
+      if (attempt > ATTEMPTS) throw conflict();
+      // Another process takes the same lines at the same time: go on where it is.
+      return anchorJournal(store, stream, path, envelopes, attempt + 1);
+    }
+  }
+  return head.count - before;
+}
+
+function entryOf(head: StreamHead, stream: string, line: JournalLine): ChainedEntry {
+  const { sequence, previous_hash } = line;
+  const entryWith = (data: JsonObject): ChainedEntry =>
+    createEntry(head, {
+      stream,
       tenantId: INSTALLATION_LOG,
       runId: null,
       timestamp: line.at,
       eventType: line.event,
       severity: severityOf(line),
-      data: {
-        ...line.data,
-        journal: { sequence: line.sequence, previous_hash: line.previous_hash },
-      },
+      data: { ...data, journal: { sequence, previous_hash } },
     });
-    const verdict = await store.commit({
-      log: INSTALLATION_LOG,
-      stream: STREAM,
-      expectedHead: { count: head.count, hash: head.hash },
-      entries: [{ bytes, hash }],
-      envelopes: carried.map(([digest, envelope]) => ({ digest, bytes: canonicalBytes(envelope) })),
+  try {
+    return entryWith(line.data);
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_ENTRY_TOO_LARGE")) throw error;
+    return entryWith(essentialsOf(line.data));
+  }
+}
+
+/** A line that no entry holds is in the journal; its order stops the other nodes all the same. */
+function essentialsOf(data: JsonObject): JsonObject {
+  const { event = {}, envelopes = {} } = data as { event?: JsonObject; envelopes?: JsonObject };
+  const { event_id = null, invariants_passed = [] } = event;
+  return { line_digest: digestOf(data), event: { event_id, invariants_passed }, envelopes };
+}
+
+const anchored = z.looseObject({
+  journal: z.strictObject({ sequence: fields.count, previous_hash: fields.digest }),
+});
+
+/** A copy of a data folder goes on by itself, and would be taken for the node that it was. */
+async function refuseOthers(
+  store: AnchorStore,
+  stream: string,
+  count: number,
+  { lines, path }: Journal,
+): Promise<void> {
+  if (count === 0) return;
+  const line = lines[count - 1];
+  for await (const { bytes } of store.readStream(INSTALLATION_LOG, stream, count - 1)) {
+    const { data, timestamp } = parseFormat(
+      formats.ledgerEntry,
+      parseCanonicalJson(bytes),
+      "journal entry",
+    );
+    const { journal } = parseFormat(anchored, data, "journal entry");
+    const same = line?.previous_hash === journal.previous_hash && line.at === timestamp;
+    if (same) return;
+    break;
+  }
+  const text = `The ledger holds ${count} lines of this node's journal, ${path} has ${lines.length}, and they are not the same. Another data folder is a copy of this one, or this one was set back. Look into it; then remove node.json, and this folder joins as a new node.`;
+  throw new SovereignError("ERR_NODE_CLONED", text, { stream });
+}
+
+/**
+ * Takes the journal into the ledger while work goes on: one attempt at a time, and again when what
+ * could not be taken may be.
+ */
+export class AnchorDuty {
+  readonly #anchor: () => Promise<unknown>;
+  #wanted = false;
+  #working: Promise<void> | null = null;
+
+  constructor(anchor: () => Promise<unknown>) {
+    this.#anchor = anchor;
+  }
+
+  /** There are new lines. */
+  want(): void {
+    this.#wanted = true;
+    this.retry();
+  }
+
+  /** The database is there: what could not be taken is tried again. */
+  retry(): void {
+    if (!this.#wanted || this.#working !== null) return;
+    this.#working = this.#work().finally(() => {
+      this.#working = null;
     });
-    if (verdict.status === "refused") {
-      if (attempt > ATTEMPTS) throw conflict();
-      // Another process takes the same lines at the same time: go on where it is.
-      return anchorJournal(store, journal, envelopes, attempt + 1);
+  }
+
+  /** Until what is under way has ended. */
+  async settled(): Promise<void> {
+    await this.#working;
+  }
+
+  async #work(): Promise<void> {
+    while (this.#wanted) {
+      this.#wanted = false;
+      try {
+        await this.#anchor();
+      } catch {
+        // The lines stay in the journal: the next try, or the next opening, takes them.
+        this.#wanted = true;
+        return;
+      }
     }
-    head = { count: head.count + 1, hash };
   }
 }
 

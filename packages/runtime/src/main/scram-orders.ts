@@ -18,7 +18,7 @@ import {
   systemEntropy,
   timestampOf,
 } from "../kernel/index.ts";
-import { installationIdOf } from "./installation.ts";
+import { installationIdOf } from "./installation-file.ts";
 
 /** An order that is used at once is good for this long. */
 const TTL_MS = 5 * 60_000;

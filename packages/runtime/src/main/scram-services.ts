@@ -20,7 +20,8 @@ import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from "../scram/index.ts";
 import { runDrill } from "./drill.ts";
-import { anchorInstallation, type Installation } from "./installation.ts";
+import type { Installation } from "./installation.ts";
+import { anchorInstallation } from "./journal-anchor.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
 import { RemoteScram } from "./scram-remote.ts";
 import { serveScram } from "./scram-serve.ts";
@@ -33,6 +34,7 @@ type ScramServices = Pick<
   Services,
   | "scramStatus"
   | "scramActivate"
+  | "scramSpread"
   | "scramAuthorize"
   | "scramPrepare"
   | "scramReset"
@@ -86,6 +88,12 @@ export function createScramServices(
         : new RemoteScram(home, input.remote).authorize(input, await sign(input.key, input.as)),
     scramServe: (input) =>
       serveScram(home, environment, () => opened(() => Promise.resolve()), input),
+    scramSpread: async () => {
+      if ((environment["DATABASE_URL"] ?? "") === "") return false;
+      // Whoever opens an installation takes its journal into the ledger.
+      await opened(() => Promise.resolve());
+      return true;
+    },
     scramReset: (input) => reset(home, environment, sign, opened, input),
     scramDrill: (input) => runDrill(input),
     scramLog: () => Promise.resolve(Journal.open(join(folder(), "journal.jsonl")).lines),

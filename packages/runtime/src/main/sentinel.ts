@@ -9,6 +9,7 @@ import { systemClock } from "../kernel/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
 import { loadConfig } from "./config.ts";
+import { isShared } from "./nodes.ts";
 import { programCommand } from "./sentinel-process.ts";
 
 const LOCK_MS = 5000;
@@ -37,6 +38,7 @@ const sentinel = new Sentinel({
   ],
   searchPath: process.env["PATH"] ?? "/usr/bin:/bin",
   signer: openSigner,
+  shared: isShared(home),
 });
 for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
   process.on(signal, () => void sentinel.shutdown());

@@ -6,6 +6,7 @@ import {
   formats,
   GATE_DOCUMENTS,
   type JsonObject,
+  isSovereignError,
   type KeyRecord,
   parseFormat,
   parseStrictJson,
@@ -23,6 +24,7 @@ import { ScramLatch } from "../scram/index.ts";
 import { measureCapacity } from "./capacity.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
+import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
 import { isExecution } from "./seal-run.ts";
@@ -60,6 +62,7 @@ export function createServices(
     ...evidenceServices(opened),
     ...scram,
     ...batchServices(opened, scram),
+    ...nodeServices(home, opened, scram),
     ...stateServices(home, environment, opened, scram),
   };
 }
@@ -79,6 +82,8 @@ async function withInstallation<T>(
     });
     try {
       return await work(installation);
+    } catch (error) {
+      throw describeCut(installation.cutOff(), error);
     } finally {
       installation.publishKeys();
       await installation.close();
@@ -91,6 +96,14 @@ async function withInstallation<T>(
 function passphraseOf(environment: Environment): string | null {
   const file = environment["SOVEREIGN_PASSPHRASE_FILE"];
   return file === undefined ? null : readPassphrase(file);
+}
+
+/** What could not be recorded because the shared database is out of reach: the lease has ended, too. */
+function describeCut(cut: unknown, error: unknown): unknown {
+  if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE") || cut === null) return error;
+  const why = cut instanceof Error ? cut.message : "unknown";
+  const text = `The shared database is out of reach, and so are the other machines' orders: ${why} What ran here was killed when the lease ended; what could be recorded was. Resume it when the database is back.`;
+  return new SovereignError("ERR_SCRAM_LEASE", text, {}, error);
 }
 
 const DISK_FAILURES = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE"]);

@@ -84,9 +84,12 @@ export class RunStopped extends Error {
   }
 }
 
+/** Nobody stopped anything: who would have to allow it cannot be asked now. */
+const UNHEARD: readonly ErrorCode[] = ["ERR_SCRAM_SENTINEL_LOST", "ERR_SCRAM_LEASE"];
+
 /** True for what ends no run: something that it needs is not there now. */
 export function isPassing(code: ErrorCode): boolean {
-  return errorCatalogue[code].kind === "transient" || code === "ERR_SCRAM_SENTINEL_LOST";
+  return errorCatalogue[code].kind === "transient" || UNHEARD.includes(code);
 }
 
 const storedOutput = z.strictObject({

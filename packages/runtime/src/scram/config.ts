@@ -5,6 +5,10 @@ import { z } from "zod";
 /** The bound of the law: a configuration may ask for less, never for more. */
 export const TERMINATION_MS_MAX = 500;
 
+/** A shorter one ends by itself on a loaded machine; with a longer one nobody should call it a stop. */
+const LEASE_MS_MIN = 300;
+const LEASE_MS_MAX = 60_000;
+
 const seconds = z.number().min(0.05).max(300);
 
 /**
@@ -28,6 +32,11 @@ export const scramConfig = z.strictObject({
   strict_discovery: z.boolean().default(true),
   /** How long an idle sentinel stays. */
   linger_seconds: seconds.default(2),
+  /**
+   * With a database that several machines share: for how long work may go on after the other
+   * machines' orders were last read, in milliseconds. Null: this is the only machine.
+   */
+  lease_ms: z.int().min(LEASE_MS_MIN).max(LEASE_MS_MAX).nullable().default(2000),
   /** The lowest sandbox level at which work runs: G3, G2, or (unsafe) G0. */
   minimum_level: z.enum(["G3", "G2", "G0"]).default("G2"),
 });

@@ -52,6 +52,8 @@ export interface SentinelKeyEvent {
 export interface SentinelKeys {
   readonly installationId: string;
   readonly keys: KeyTable;
+  /** When each event of the key log was recorded, in its order. */
+  readonly times: readonly string[];
 }
 
 /** Put the key log where the sentinel reads it. Whole or not at all, and durable. */
@@ -106,7 +108,8 @@ export function readKeyFile(folder: string, known: SentinelKeys | null): Sentine
       replay.apply(envelope, event_type, timestamp);
     }
     refuseRollback(known, file.installation_id, replay.table);
-    return { installationId: file.installation_id, keys: replay.table };
+    const times = file.events.map(({ timestamp }) => timestamp);
+    return { installationId: file.installation_id, keys: replay.table, times };
   } catch (cause) {
     const why = isSovereignError(cause) || cause instanceof Error ? cause.message : "unknown";
     throw new SovereignError("ERR_SCRAM_KEYS_INVALID", `${path}: ${why}`, { path }, cause);

@@ -41,6 +41,12 @@ export interface LinkOptions {
 
 type Refusal = Extract<ReturnType<ScramGate["preflight"]>, { armed: false }>;
 
+const UNLEASED: Refusal = {
+  armed: false,
+  code: "ERR_SCRAM_LEASE",
+  reason: "without word of the other machines: their orders could not be read for too long",
+};
+
 /**
  * A control's connection to the sentinel, and its pre-flight check: armed means that the latch is
  * off, that no stop was announced, and that the sentinel lives.
@@ -57,11 +63,15 @@ export class ScramLink implements ScramGate {
   readonly #listeners = new Set<(refusal: Refusal) => void>();
   readonly #timer: NodeJS.Timeout;
   #lost = false;
+  /** Work of other machines is heard of; always so where this is the only one. */
+  #leased = true;
   #closing = false;
   #next = 0;
   #pings = 0;
   #id = "";
   #name = "";
+  /** Called when a stop was carried out and is in the journal. Set by who takes that elsewhere. */
+  onRecorded: () => void = () => undefined;
   /** Called with a path that the sentinel wants ended. Set by an embedding program. */
   onTerminate: (pathId: string, deadlineMs: number) => void = () => undefined;
 
@@ -148,6 +158,7 @@ export class ScramLink implements ScramGate {
       const reason = "the sentinel does not answer";
       return { armed: false, code: "ERR_SCRAM_SENTINEL_LOST", reason };
     }
+    if (!this.#leased) return UNLEASED;
     if (this.#stops.length > 0) {
       // What was announced may have been lifted since: the latch knows.
       const gate = this.#latch.preflight(owner);
@@ -209,9 +220,10 @@ export class ScramLink implements ScramGate {
       const welcome = (await this.request({
         t: "hello",
         process: { pid: process.pid, started: own?.started ?? "" },
-      })) as { link_id: string; name: string };
+      })) as { link_id: string; name: string; lease: boolean };
       this.#id = welcome.link_id;
       this.#name = welcome.name;
+      this.#leased = welcome.lease;
       return true;
     } catch {
       return false;
@@ -228,6 +240,15 @@ export class ScramLink implements ScramGate {
     }
     if (message.t === "terminate") {
       this.onTerminate(message.path_id, message.deadline_ms);
+      return;
+    }
+    if (message.t === "recorded") {
+      this.onRecorded();
+      return;
+    }
+    if (message.t === "lease") {
+      this.#leased = message.live;
+      if (!message.live) this.#tell(UNLEASED);
       return;
     }
     const waiting = this.#waiting.get(message.id);

@@ -12,6 +12,9 @@ export type TerminationHandler = (deadlineMs: number) => void | Promise<void>;
  * Each kind of work that it does is registered with a handler that ends it. When the switch trips,
  * all handlers are called at once; a handler that fails, or has not ended near the deadline, has the
  * whole program killed by the sentinel. Hooks are called after the kill, and kill nobody.
+ *
+ * Where several machines share a database, the same happens when the lease of this one ends: it is
+ * renewed by controls of this node, never by the program itself, and without it nothing is registered.
  */
 export class ScramMember {
   readonly #link: ScramLink;
@@ -36,7 +39,7 @@ export class ScramMember {
    * Put an execution path on the sentinel's list. Its work may begin when this resolves.
    *
    * @param id 1 to 128 of A-Z a-z 0-9 _ . -
-   * @throws ERR_SCRAM_TRIPPED, ERR_SCRAM_SENTINEL_LOST
+   * @throws ERR_SCRAM_TRIPPED, ERR_SCRAM_LEASE, ERR_SCRAM_SENTINEL_LOST
    */
   registerExecutionPath(id: string, handler: TerminationHandler): Promise<void> {
     return this.#register(id, handler, true);

@@ -19,6 +19,8 @@ const SKEW_MS = 60_000;
 export interface JudgementContext {
   readonly installationId: string;
   readonly keys: KeyTable;
+  /** How many events of the key log count; without it, all. */
+  readonly epoch?: number;
   /** Now, as a timestamp that never goes back. */
   readonly now: string;
   readonly usedNonces: ReadonlySet<string>;
@@ -95,7 +97,7 @@ function misfit(
 /** Signatures are tried against enrolled keys; the envelope's own `keyid` is only a hint. */
 function signatures(
   envelope: Envelope,
-  { keys, now }: JudgementContext,
+  { keys, epoch = keys.count, now }: JudgementContext,
 ): { operator: string | null; architect: string | null; invalid: string | null } {
   const message = pae(envelope.payloadType, base64Decode(envelope.payload));
   const made = envelope.signatures.map(({ sig }) => base64Decode(sig));
@@ -108,7 +110,7 @@ function signatures(
     const { purpose, key_id } = window.record;
     if (purpose !== "operator" && purpose !== "architect") continue;
     if (!made.some((signature) => checkSignature(window.key, message, signature))) continue;
-    const refusal = keys.refusal(window, keys.count, now);
+    const refusal = keys.refusal(window, epoch, now);
     if (refusal === null) found[purpose] = key_id;
     else found.invalid = describe(window, refusal);
   }

@@ -47,6 +47,16 @@ export const clientMessage = z.discriminatedUnion("t", [
   }),
   z.strictObject({ t: z.literal("unregister"), id, path_id: pathId }),
   z.strictObject({ t: z.literal("terminated"), id, path_id: pathId, ok: z.boolean() }),
+  /** All orders that stood in the log at `read_at`, of the machine's clock, have been handed over. */
+  z.strictObject({ t: z.literal("lease"), id, read_at: z.number().min(0) }),
+  /** An order that another node carried out at `at`, as the log has it. */
+  z.strictObject({
+    t: z.literal("peer"),
+    id,
+    envelope: fields.json,
+    at: fields.timestamp,
+    origin: formats.scramOrigin,
+  }),
 ]);
 export type ClientMessage = z.infer<typeof clientMessage>;
 
@@ -66,6 +76,10 @@ export const sentinelMessage = z.discriminatedUnion("t", [
     reason: formats.scramReason,
   }),
   z.strictObject({ t: z.literal("terminate"), path_id: pathId, deadline_ms: z.int().min(0) }),
+  /** Work may run, as far as other machines are concerned; or it may not, and is dead. */
+  z.strictObject({ t: z.literal("lease"), live: z.boolean() }),
+  /** A stop was carried out and is in the journal, for who takes that into the ledger. */
+  z.strictObject({ t: z.literal("recorded") }),
 ]);
 export type SentinelMessage = z.infer<typeof sentinelMessage>;
 

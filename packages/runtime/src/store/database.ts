@@ -1,6 +1,7 @@
 import { SovereignError } from "@sovereign/core";
 import pg from "pg";
-import { type ConnectionTarget, ownerConfig } from "./embedded.ts";
+import type { ConnectionTarget } from "./connection-target.ts";
+import { ownerConfig } from "./embedded.ts";
 
 /** How long a lost connection is tried again before the database counts as gone. */
 const RECONNECT_MS = 10_000;

@@ -16,12 +16,8 @@ import { SovereignError } from "@sovereign/core";
 import pg from "pg";
 import { runTrustedTool, startTrustedTool } from "../process/index.ts";
 import { findBinaries, type ServerBinaries } from "./binaries.ts";
+import type { ConnectionTarget } from "./connection-target.ts";
 import { withStartLock } from "./start-lock.ts";
-
-/** How to reach a server. Never logged whole: a URL may hold a password. */
-export type ConnectionTarget =
-  | { readonly kind: "embedded"; readonly socket: string; readonly data: string }
-  | { readonly kind: "url"; readonly url: string };
 
 const READY_MS = 60_000;
 const STOP_MS = 15_000;

@@ -1,1 +1,2 @@
+export { FEED_PAGE, type FeedOptions, type LogFeed } from "./log-feed.ts";
 export { Store, type StoreOptions } from "./store.ts";

@@ -25,14 +25,10 @@ import { Batcher } from "./batcher.ts";
 import { invalid } from "./commit-sql.ts";
 import { Committer } from "./committer.ts";
 import { Database, isConnectionLoss } from "./database.ts";
-import {
-  type ConnectionTarget,
-  ownerConfig,
-  parseDatabaseUrl,
-  startEmbedded,
-  stopEmbedded,
-} from "./embedded.ts";
+import type { ConnectionTarget } from "./connection-target.ts";
+import { ownerConfig, parseDatabaseUrl, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
+import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
 import { growTree, proveSet, rootAt } from "./log-tree.ts";
 import { migrate } from "./migrate.ts";
 
@@ -122,6 +118,31 @@ export class Store implements RunStore {
     await stopEmbedded(this.#target, this.#options.folder);
   }
 
+  /** True where other machines may use the same database. */
+  get shared(): boolean {
+    return this.#target.kind === "url";
+  }
+
+  /** The installation's log as it grows, for who must know of it at once. To be closed by its user. */
+  feed(options: FeedOptions): LogFeed {
+    return new LogFeed(this.#target, options);
+  }
+
+  /** Tell whoever reads the log as it grows that it has. @throws ERR_STORE_UNAVAILABLE */
+  async announce(): Promise<void> {
+    await this.#database.repeat(ANNOUNCE, []);
+  }
+
+  /** Names of connections to the database that its user may see, such as those of feeds. */
+  connected(): Promise<string[]> {
+    return this.#database.read("", async (client) => {
+      const found = await client.query<{ name: string }>(
+        "select application_name as name from pg_stat_activity where datname = current_database()",
+      );
+      return found.rows.map(({ name }) => name);
+    });
+  }
+
   commit(item: CommitItem): Promise<CommitVerdict> {
     if (item.entries.length === 0) return Promise.resolve(invalid("it has no entry"));
     return this.#batcher.commit(item);
@@ -190,9 +211,9 @@ export class Store implements RunStore {
     }
   }
 
-  /** All entries of a log in order: what `immutable_audit.jsonl` holds. */
-  async *readLog(log: string): AsyncGenerator<StoredEntry> {
-    for (let next = 0; ; next += PAGE) {
+  /** All entries of a log in order, from an index on: what `immutable_audit.jsonl` holds. */
+  async *readLog(log: string, from = 0): AsyncGenerator<StoredEntry> {
+    for (let next = from; ; next += PAGE) {
       const page = await this.#entries(log, "index >= $2 and index < $3 order by index", [
         next,
         next + PAGE,

@@ -7,7 +7,7 @@ import { digestOf } from "@sovereign/core";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ScramRemote } from "../../src/cli/index.ts";
 import { RemoteScram } from "../../src/main/scram-remote.ts";
-import { installationIdOf } from "../../src/main/installation.ts";
+import { installationIdOf } from "../../src/main/installation-file.ts";
 import { newSigner } from "../support/keys.ts";
 import { rig } from "../support/scram-rig.ts";
 import { ask, ORDERS, serve } from "../support/scram-server.ts";

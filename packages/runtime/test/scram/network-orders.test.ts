@@ -28,7 +28,7 @@ afterEach(() => {
 /** What a sentinel that starts anew knows: the journal, and no more. */
 function restart(): void {
   journal = Journal.open(join(folder, "journal.jsonl"));
-  const known = { installationId: INSTALLATION, keys: keys.table };
+  const known = { installationId: INSTALLATION, keys: keys.table, times: [] };
   desk = new OrderDesk({ keys: () => known, clock, journal, windowMs: 30_000 });
 }
 

@@ -1,11 +1,18 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Envelope, JsonValue } from "@sovereign/core";
+import { digestOf, type Envelope, type JsonValue } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Journal } from "../../src/scram/index.ts";
-import { OrderDesk } from "../../src/scram/sentinel/orders.ts";
-import { INSTALLATION, NOW, ScramKeys, signOrder, signReset } from "../support/scram-keys.ts";
+import { OrderDesk, type PeerOrder } from "../../src/scram/sentinel/orders.ts";
+import {
+  BEFORE,
+  INSTALLATION,
+  NOW,
+  ScramKeys,
+  signOrder,
+  signReset,
+} from "../support/scram-keys.ts";
 import { TestClock } from "../support/world.ts";
 
 let folder: string;
@@ -25,7 +32,8 @@ const keys = new ScramKeys();
 const { operator, architect, secondOperator } = keys;
 
 function desk(): OrderDesk {
-  const known = { installationId: INSTALLATION, keys: keys.table };
+  const times = Array.from({ length: keys.table.count }, () => BEFORE);
+  const known = { installationId: INSTALLATION, keys: keys.table, times };
   return new OrderDesk({ keys: () => known, clock, journal, windowMs: 30_000 });
 }
 
@@ -126,5 +134,60 @@ describe("the desk", () => {
     expect(() => bare.reset(reset)).toThrow(
       expect.objectContaining({ code: "ERR_SCRAM_ORDER_SIGNATURE" }),
     );
+  });
+});
+
+describe("an order that another node carried out", () => {
+  const origin = { node_id: `nod_${"o".repeat(20)}`, index: 7 };
+  const peer = (value: JsonValue, at = NOW): PeerOrder => ({ value, at, origin });
+  const good = asValue(signOrder(keys.order(), operator, architect));
+
+  it("is carried out here, once, also after a restart, and however late", () => {
+    const one = desk();
+    clock.ms += 24 * 3_600_000;
+    expect(one.receivePeer(peer(good), 3)).toMatchObject({
+      kind: "activate",
+      activation: { trigger: "peer", origin, authorized: true, receivedAt: 3 },
+    });
+    expect(one.receivePeer(peer(good), 0)).toEqual({ kind: "known" });
+    journal.append("scram.activated", NOW, { nonce: keys.order().nonce });
+    expect(desk().receivePeer(peer(good), 0)).toEqual({ kind: "known" });
+  });
+
+  it("is none when it had lapsed when it was carried out", () => {
+    const late = desk().receivePeer(peer(good, "2026-06-02T12:00:00.000Z"), 0);
+    expect(late).toMatchObject({ kind: "refuse", code: "ERR_SCRAM_ORDER_EXPIRED" });
+  });
+
+  it.each<[string, JsonValue, string]>([
+    ["one key", asValue(signOrder(keys.order(), operator)), "ERR_SCRAM_ORDER_SIGNATURE"],
+    ["a stranger", asValue(signOrder(keys.order(), keys.stranger)), "ERR_SCRAM_ORDER_SIGNATURE"],
+    [
+      "another installation",
+      asValue(signOrder(keys.order({ installation_id: `ins_${"x".repeat(20)}` }), operator)),
+      "ERR_SCRAM_ORDER_INSTALLATION",
+    ],
+    ["nothing readable", "bm90IGpzb24=", "ERR_SCRAM_ORDER_MALFORMED"],
+  ])("with %s stops nothing, and is refused once", (_, value, code) => {
+    const one = desk();
+    expect(one.receivePeer(peer(value), 0)).toMatchObject({ kind: "refuse", code });
+    expect(one.receivePeer(peer(value), 0)).toEqual({ kind: "known" });
+    journal.append("order.refused", NOW, { code, peer_digest: digestOf(value) });
+    expect(desk().receivePeer(peer(value), 0)).toEqual({ kind: "known" });
+  });
+
+  it("counts by a key that was withdrawn since, and not by one that had been before", () => {
+    const own = new ScramKeys();
+    const before = own.table.count;
+    own.revoke(own.operator, "operator");
+    const times = [...Array.from({ length: before }, () => BEFORE), NOW];
+    const known = { installationId: INSTALLATION, keys: own.table, times };
+    const order = asValue(signOrder(own.order(), own.operator, own.architect));
+    const fresh = (): OrderDesk =>
+      new OrderDesk({ keys: () => known, clock, journal, windowMs: 1 });
+    const earlier = peer(order, "2026-06-01T11:59:59.000Z");
+    expect(fresh().receivePeer(earlier, 0)).toMatchObject({ kind: "activate" });
+    const after = fresh().receivePeer(peer(order, NOW), 0);
+    expect(after).toMatchObject({ kind: "refuse", code: "ERR_SCRAM_ORDER_KEY" });
   });
 });

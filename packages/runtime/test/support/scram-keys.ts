@@ -15,7 +15,7 @@ import { newSigner } from "./keys.ts";
 export const INSTALLATION = `ins_${"i".repeat(20)}`;
 export const NOW = "2026-06-01T12:00:00.000Z";
 export const LATER = "2026-06-01T12:05:00.000Z";
-const BEFORE = "2026-06-01T11:00:00.000Z";
+export const BEFORE = "2026-06-01T11:00:00.000Z";
 
 /** Keys of the kill switch, and a table in which they are enrolled. */
 export class ScramKeys {

@@ -9,6 +9,9 @@ export const scramCodes = {
     ...row.scram("The sentinel does not answer: nothing runs without it."),
     http: 503,
   },
+  ERR_SCRAM_LEASE: row.scram(
+    "The other machines' orders could not be read for too long: nothing runs until they can.",
+  ),
   ERR_SCRAM_SENTINEL_START: { ...row.fatal("The sentinel can not be started."), http: 503 },
   ERR_SCRAM_JOURNAL_INVALID: row.integrity("The sentinel's journal does not hold together."),
   ERR_SCRAM_CONFIG: row.input("The kill switch's configuration is not one that may be."),

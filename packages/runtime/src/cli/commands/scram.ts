@@ -50,7 +50,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
       const order = flags.order ?? null;
       const remote = remoteOf(scram, flags);
       const input = { ...inputOf(bothKeys(scram, flags, order !== null)), order, remote };
-      showOutcome(await services.scramActivate(input), context);
+      await tell(await services.scramActivate(input), remote, context);
     });
 
   withRemote(withOrder(scram.command("emergency")))
@@ -59,7 +59,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
     .action(async (flags: Partial<OrderFlags>) => {
       const remote = remoteOf(scram, flags);
       const input = { ...inputOf(bothKeys(scram, flags, false)), order: null, remote };
-      showOutcome(await services.scramActivate(input), context);
+      await tell(await services.scramActivate(input), remote, context);
     });
 
   withRemote(withOrder(scram.command("authorize"), false))
@@ -73,8 +73,9 @@ function orderCommands(scram: Command, context: CommandContext): void {
       }
       const as = operatorKey === undefined ? "architect" : "operator";
       const key = operatorKey ?? architectKey ?? "";
-      const input = { ...inputOf(flags), as, key, remote: remoteOf(scram, flags) } as const;
-      showOutcome(await services.scramAuthorize(input), context);
+      const remote = remoteOf(scram, flags);
+      const input = { ...inputOf(flags), as, key, remote } as const;
+      await tell(await services.scramAuthorize(input), remote, context);
     });
 
   withOrder(scram.command("prepare"))
@@ -94,7 +95,9 @@ function orderCommands(scram: Command, context: CommandContext): void {
 
   scram
     .command("reset")
-    .description("go on after a stop, with both keys and a reason; needs the database")
+    .description(
+      "go on after a stop, with both keys and a reason; this machine alone; needs the database",
+    )
     .requiredOption("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
     .requiredOption("--architect-key <key>", "the same, of an architect")
     .requiredOption("--reason <text>", "why it is safe to go on")
@@ -237,6 +240,26 @@ function parseMetadata(text: string): JsonObject {
     return parseFormat(formats.metadata, parseStrictJson(utf8Encode(text)), "--metadata");
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : "not an object");
+  }
+}
+
+/** The person who asked is told first, then the other machines. A server tells them by itself. */
+async function tell(
+  outcome: ScramOutcome,
+  remote: ScramRemote | null,
+  context: CommandContext,
+): Promise<void> {
+  showOutcome(outcome, context);
+  if (outcome.kind === "pending" || remote !== null) return;
+  const { output, services } = context;
+  try {
+    const told = await services.scramSpread();
+    if (told) output.note("in the shared ledger: the other machines of the installation read it");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unknown failure";
+    output.note(
+      `stopped here, but NOT in the shared ledger yet: ${why} The other machines go on until it is: give the order on one of them, too.`,
+    );
   }
 }
 

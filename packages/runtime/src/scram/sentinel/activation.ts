@@ -6,6 +6,7 @@ import {
   type KillReceipt,
   predicateType,
   type ScramEvent,
+  type ScramOrigin,
   type ScramReason,
   type ScramScope,
   type ScramTrigger,
@@ -30,12 +31,36 @@ export interface Activation {
   readonly authorized: boolean;
   readonly refusal: string | null;
   readonly order: Envelope | null;
+  /** Set for an order that another node carried out first. */
+  readonly origin: ScramOrigin | null;
   readonly nonce: string | null;
   readonly operator: string | null;
   readonly architect: string | null;
   readonly metadata: JsonObject;
   /** Of the clock's `monotonicMs`: when the order was received. */
   readonly receivedAt: number;
+}
+
+/** A stop that no two keys authorised: in doubt, of everything. */
+export function unauthorizedStop(
+  trigger: ScramTrigger,
+  refusal: string,
+  receivedAt: number,
+): Activation {
+  return {
+    scope: { kind: "all" },
+    reason: "sentinel_trigger",
+    trigger,
+    authorized: false,
+    refusal: refusal.slice(0, 500),
+    order: null,
+    origin: null,
+    nonce: null,
+    operator: null,
+    architect: null,
+    metadata: {},
+    receivedAt,
+  };
 }
 
 /** How handlers in embedding programs ended, and the hooks. */
@@ -157,6 +182,11 @@ function rightOf(
   };
 }
 
+/** Stands beside the event in the journal, and so in the ledger. */
+function originOf({ origin }: Activation): { origin?: ScramOrigin } {
+  return origin === null ? {} : { origin };
+}
+
 /** Sign the receipt and write the event; what could not be written makes the state FAILED. */
 async function record(
   parts: ActivationParts,
@@ -170,14 +200,16 @@ async function record(
   note(errors, () => {
     if (receipt !== null) envelopes["receipt"] = parts.envelopes.put(receipt);
     if (activation.order !== null) envelopes["order"] = parts.envelopes.put(activation.order);
-    const head = { event_id: body.event_id, trigger: body.trigger, nonce: activation.nonce };
-    journal.append("scram.activated", body.started_at, { ...head, scope: body.scope });
+    const { event_id, trigger, scope } = body;
+    const head = { event_id, trigger, nonce: activation.nonce, scope, ...originOf(activation) };
+    journal.append("scram.activated", body.started_at, head);
   });
   const recorded = errors.length === 0;
   let event = eventOf(parts, activation, body, receipt, recorded);
   note(errors, () => {
     const unsigned = receipt === null ? { unsigned_receipt: body } : {};
-    const data = { event, envelopes, ...unsigned } as unknown as JsonObject;
+    const from = originOf(activation);
+    const data = { event, envelopes, ...from, ...unsigned } as unknown as JsonObject;
     journal.append("scram.executed", clock.now().toISOString(), data);
   });
   if (recorded && errors.length > 0) event = eventOf(parts, activation, body, receipt, false);

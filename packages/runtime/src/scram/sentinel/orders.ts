@@ -1,13 +1,16 @@
 import {
   base64Decode,
+  digestOf,
   type Envelope,
   type ErrorCode,
   fields,
   isSovereignError,
+  type JsonObject,
   type JsonValue,
   parseEnvelope,
   parseStatement,
   type ScramOrder,
+  type ScramOrigin,
   type ScramReset,
   SovereignError,
 } from "@sovereign/core";
@@ -28,6 +31,14 @@ import { type Signatory, WaitingOrders } from "./waiting-orders.ts";
 
 /** Who hands an order over: a stranger on a network may not stop the system by a bad one. */
 export type OrderSource = "local" | "network";
+
+/** An order that another node carried out, as this one found it in the log. */
+export interface PeerOrder {
+  readonly value: JsonValue;
+  /** When the other node recorded that it did. */
+  readonly at: string;
+  readonly origin: ScramOrigin;
+}
 
 const presentedRecord = z.object({ nonce: fields.nonce, keys: z.array(fields.keyId) });
 
@@ -65,6 +76,12 @@ interface Refusal {
   readonly reason: string;
 }
 
+/** What came from another node: carried out, refused, or either of them here before. */
+export type PeerDecision =
+  | { readonly kind: "activate"; readonly activation: Activation }
+  | { readonly kind: "known" }
+  | Refusal;
+
 type Judged = Judgement<ScramOrder>;
 
 /**
@@ -77,6 +94,8 @@ type Judged = Judgement<ScramOrder>;
 export class OrderDesk {
   readonly #options: OrderDeskOptions;
   readonly #used: Set<string>;
+  /** Digests of what came from other nodes and was refused. */
+  readonly #refused: Set<string>;
   readonly #presented = new PresentedSignatures();
   readonly #waiting: WaitingOrders;
 
@@ -84,9 +103,8 @@ export class OrderDesk {
     this.#options = options;
     const { journal, clock, windowMs } = options;
     const recorded = journal.lines.map(({ data }) => data);
-    this.#used = new Set(
-      recorded.flatMap(({ nonce }) => (typeof nonce === "string" ? [nonce] : [])),
-    );
+    this.#used = textsOf(recorded, "nonce");
+    this.#refused = textsOf(recorded, "peer_digest");
     for (const { presented } of recorded) {
       const known = presentedRecord.safeParse(presented);
       if (known.success) this.#presented.add(known.data.nonce, known.data.keys);
@@ -133,6 +151,40 @@ export class OrderDesk {
     const { order } = judged;
     this.#waiting.put({ envelope, order, missing, signer });
     return { kind: "pending", orderId: order.order_id, missing, presented: null, others: [] };
+  }
+
+  /**
+   * What another node carried out is carried out here, once, if two keys of the installation signed
+   * it. The log is believed in one thing alone, when that was: an order that was good then is good
+   * now, however long this node was away, and so is one by a key that was withdrawn since. Whatever
+   * else is wrong with it, nothing is stopped: whoever writes to the database is a stranger here.
+   *
+   * @param peer untrusted
+   */
+  receivePeer({ value, at, origin }: PeerOrder, receivedAt: number): PeerDecision {
+    const digest = digestOf(value);
+    if (this.#refused.has(digest)) return { kind: "known" };
+    const envelope = readEnvelope(value);
+    const judged = envelope === null ? null : this.#judgePeer(envelope, at);
+    if (judged?.code === "ERR_SCRAM_ORDER_REPLAYED") return { kind: "known" };
+    if (envelope !== null && judged?.code === null) {
+      const decision = this.#decide(envelope, judged, receivedAt);
+      if (decision.kind !== "activate") return decision;
+      return { kind: "activate", activation: { ...decision.activation, trigger: "peer", origin } };
+    }
+    this.#refused.add(digest);
+    return refusalOf(judged);
+  }
+
+  #judgePeer(envelope: Envelope, at: string): Judgement<ScramOrder> {
+    const known = this.#options.keys();
+    if (known === null) return this.#withoutKeys("scram-order", envelope);
+    const later = known.times.findIndex((time) => time > at);
+    const then = later === -1 ? known.keys.count : later;
+    const context = { ...known, now: at, usedNonces: this.#used };
+    const judged = judgeOrder("scram-order", envelope, context);
+    if (judged.code !== "ERR_SCRAM_ORDER_KEY") return judged;
+    return judgeOrder("scram-order", envelope, { ...context, epoch: then });
   }
 
   /** A reset is never taken in doubt: it is authorised, or refused. */
@@ -242,7 +294,11 @@ export class OrderDesk {
     return now > Date.parse(issued_at) - RECENT_MS && now < Date.parse(expires_at) + RECENT_MS;
   }
 
-  #decide(envelope: Envelope, judged: Judged, receivedAt: number): OrderDecision {
+  #decide(
+    envelope: Envelope,
+    judged: Judged,
+    receivedAt: number,
+  ): Extract<OrderDecision, { kind: "activate" }> | Refusal {
     const { order, code, operator, architect } = judged;
     const reason = judged.reason ?? "";
     if (order === null)
@@ -262,6 +318,7 @@ export class OrderDesk {
       authorized: !failed,
       refusal: failed ? `${code}: ${reason}`.slice(0, 500) : null,
       order: envelope,
+      origin: null,
       nonce: order.nonce,
       operator,
       architect,
@@ -303,6 +360,11 @@ export class OrderDesk {
   }
 }
 
+function textsOf(recorded: readonly JsonObject[], name: string): Set<string> {
+  const texts = recorded.map((data) => data[name]);
+  return new Set(texts.filter((text) => typeof text === "string"));
+}
+
 function readEnvelope(value: JsonValue): Envelope | null {
   try {
     return parseEnvelope(value);
@@ -314,6 +376,12 @@ function readEnvelope(value: JsonValue): Envelope | null {
 function malformed(): Refusal {
   const reason = "expected a signed envelope with an order of the kill switch";
   return { kind: "refuse", code: "ERR_SCRAM_ORDER_MALFORMED", reason };
+}
+
+/** Why what was judged is refused; null for what could not be. */
+function refusalOf(judged: Judged | null): Refusal {
+  const { code = null, reason = null } = judged ?? {};
+  return code === null ? malformed() : { kind: "refuse", code, reason: reason ?? "" };
 }
 
 /** One answer to all strangers: what else is wrong is not for them to know. */

@@ -166,6 +166,13 @@ export class PathKeeper {
     return { found, stragglers: report.stragglers.length };
   }
 
+  /** The same, while work may begin again at once: no engine starts before all are dead. */
+  endAll(): Promise<{ found: number; stragglers: number }> {
+    const killing = this.killAll();
+    this.#clearing = killing;
+    return killing;
+  }
+
   /** All living processes of ours, by a sweep of the process table. */
   living(): ProcessIdentity[] {
     return findOurs({ name: this.#options.name, paths: [], everything: true });

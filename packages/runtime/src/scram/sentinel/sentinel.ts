@@ -1,5 +1,5 @@
-import { chmodSync, closeSync, openSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { closeSync, openSync, rmSync } from "node:fs";
+import type { Server } from "node:net";
 import { join } from "node:path";
 import { type JsonObject, type JsonValue, type Signer, SovereignError } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
@@ -10,13 +10,15 @@ import { Journal } from "../journal.ts";
 import { keyFileStamp, readKeyFile, type SentinelKeys } from "../key-file.ts";
 import { ScramLatch } from "../latch.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
-import { type Activation, type ActivationParts, activate } from "./activation.ts";
+import { type Activation, type ActivationParts, activate, unauthorizedStop } from "./activation.ts";
 import { EmbeddedPaths } from "./embedded.ts";
-import { Link } from "./links.ts";
+import { LeaseGuard } from "./lease-guard.ts";
+import { type Link, listenForLinks } from "./links.ts";
 import { groupNameOf } from "./names.ts";
 import { NetworkOrders } from "./network-orders.ts";
 import { type OrderDecision, OrderDesk } from "./orders.ts";
 import { PathKeeper } from "./path-keeper.ts";
+import { PeerOrders } from "./peer-orders.ts";
 import { passesSelfTest } from "./self-test.ts";
 import { type Signal, watchSignalFile } from "./signal-file.ts";
 import { StopBook } from "./stop-book.ts";
@@ -36,6 +38,8 @@ export interface SentinelOptions {
   readonly engineCommand: readonly string[];
   /** Where the engine looks for system programs, as in `PATH`. */
   readonly searchPath: string;
+  /** True where other machines use the same database: work needs a lease then. */
+  readonly shared: boolean;
   /** The power to sign receipts; null where the key is missing or locked. */
   readonly signer: (keys: SentinelKeys | null) => Promise<Signer | null>;
 }
@@ -54,12 +58,13 @@ export class Sentinel {
   readonly #links = new Map<string, Link>();
   readonly #desk: OrderDesk;
   readonly #network: NetworkOrders;
+  readonly #peers: PeerOrders;
   readonly #watchdog: Watchdog;
+  readonly #lease: LeaseGuard;
   readonly #stderr: number;
   #keys: SentinelKeys | null = null;
   #keysStamp = "";
   #running = 0;
-  #nextLink = 0;
   #idleSince: number;
   #refusals = 0;
   #authorizedReset: string | null = null;
@@ -84,7 +89,7 @@ export class Sentinel {
       engineCommand,
       searchPath,
       stderr: this.#stderr,
-      refusal: (owner) => this.#stops.refusal(owner),
+      refusal: (owner) => this.#stops.refusal(owner) ?? this.#lease.refusal,
       isLinked: (linkId) => this.#links.has(linkId),
       log: (event, data) => {
         this.#log(event, data);
@@ -104,7 +109,27 @@ export class Sentinel {
       journal: this.#journal,
       activate: (activation) => this.#activate(activation),
     });
+    this.#peers = new PeerOrders({
+      desk: this.#desk,
+      activate: (activation) => this.#activate(activation),
+      refused: (code, reason, more) => {
+        this.#refused(code, reason, more);
+      },
+    });
     this.#watchdog = new Watchdog(config.hardware_watchdog);
+    this.#lease = new LeaseGuard({
+      ms: config.lease_ms,
+      required: options.shared,
+      clock,
+      maxTerminationMs: config.max_termination_ms,
+      paths: this.#paths,
+      embedded: this.#embedded,
+      links: this.#links,
+      log: (event, data) => {
+        this.#log(event, data);
+      },
+      onFault: (why) => void this.#stopOnFault("sentinel_fault", why),
+    });
     this.#idleSince = clock.monotonicMs();
   }
 
@@ -137,6 +162,7 @@ export class Sentinel {
     server.close();
     await this.#paths.close();
     this.#watchdog.close();
+    this.#lease.lease.close();
     rmSync(SENTINEL_SOCKET, { force: true });
     this.#log("sentinel.stopped", { pid: process.pid });
     closeSync(this.#stderr);
@@ -169,31 +195,18 @@ export class Sentinel {
     if (stragglers > 0) await this.fault("processes of an earlier sentinel did not die");
   }
 
-  async #listen(): Promise<Server> {
-    // We hold the lock: a socket that is there is a dead one's.
-    rmSync(SENTINEL_SOCKET, { force: true });
-    const server = createServer((socket) => {
-      const id = `link-${this.#nextLink++}`;
-      const link = new Link(id, socket, {
-        onMessage: (from, message) => this.#onMessage(from, message),
-        onGarbage: (_, error) => {
-          this.#refused("garbage", error.message);
-        },
-      });
-      this.#links.set(id, link);
-      socket.on("close", () => {
-        this.#links.delete(id);
+  #listen(): Promise<Server> {
+    return listenForLinks(this.#links, {
+      onMessage: (from, message) => this.#onMessage(from, message),
+      onGarbage: (_, error) => {
+        this.#refused("garbage", error.message);
+      },
+      onClose: ({ id }) => {
         this.#embedded.remove(id, null);
         // Dead control: nobody is left to record what its paths do.
         void this.#paths.killPathsOf(id, null);
-      });
+      },
     });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(SENTINEL_SOCKET, resolve);
-    });
-    chmodSync(SENTINEL_SOCKET, 0o600);
-    return server;
   }
 
   #leaveWhenIdle(): void {
@@ -234,7 +247,11 @@ export class Sentinel {
     switch (message.t) {
       case "hello":
         link.process = message.process;
-        return Promise.resolve({ link_id: link.id, name: this.#name });
+        return Promise.resolve({
+          link_id: link.id,
+          name: this.#name,
+          lease: this.#lease.lease.live,
+        });
       case "ping":
         return Promise.resolve({});
       case "status":
@@ -251,6 +268,9 @@ export class Sentinel {
       case "terminated":
         this.#embedded.terminated(link.id, message.path_id, message.ok);
         return Promise.resolve({});
+      case "lease":
+        this.#lease.lease.renew(message.read_at);
+        return Promise.resolve({ live: this.#lease.lease.live });
       default:
         return null;
     }
@@ -262,6 +282,8 @@ export class Sentinel {
         return this.#decided(this.#desk.receive(message.envelope, "local", receivedAt));
       case "authorize":
         return this.#decided(this.#desk.authorize(message.envelope, "local", receivedAt));
+      case "peer":
+        return this.#peers.receive(message, receivedAt);
       case "present":
         return this.#network.present(message, receivedAt);
       case "refusals":
@@ -286,6 +308,7 @@ export class Sentinel {
     if (refusal !== null) {
       throw new SovereignError("ERR_SCRAM_TRIPPED", `The kill switch is ${refusal}.`);
     }
+    this.#lease.require();
     this.#embedded.add({ path_id, tenant_id, run_id, handler, link_id: link.id }, link);
     return Promise.resolve({});
   }
@@ -294,6 +317,7 @@ export class Sentinel {
     if (this.#stops.everythingStopped) {
       throw new SovereignError("ERR_SCRAM_TRIPPED", "The kill switch is tripped: no engine runs.");
     }
+    this.#lease.require();
     const engine = await this.#paths.readyEngine();
     return { pid: engine.identity.pid };
   }
@@ -309,6 +333,7 @@ export class Sentinel {
       paths: this.#paths.size + this.#embedded.size,
       level: this.#paths.level,
       watchdog: this.#watchdog.held,
+      lease_left_ms: this.#lease.lease.leftMs,
     };
   }
 
@@ -360,19 +385,7 @@ export class Sentinel {
   }
 
   #unauthorized(trigger: Activation["trigger"], refusal: string): Activation {
-    return {
-      scope: { kind: "all" },
-      reason: "sentinel_trigger",
-      trigger,
-      authorized: false,
-      refusal: refusal.slice(0, 500),
-      order: null,
-      nonce: null,
-      operator: null,
-      architect: null,
-      metadata: {},
-      receivedAt: this.#options.clock.monotonicMs(),
-    };
+    return unauthorizedStop(trigger, refusal, this.#options.clock.monotonicMs());
   }
 
   async #activate(activation: Activation, resumed: string | null = null): Promise<JsonValue> {
@@ -383,6 +396,7 @@ export class Sentinel {
         return { result: done, stragglers: done.body.stragglers.length };
       });
       const { event, receipt, body } = result;
+      for (const link of this.#links.values()) link.push({ t: "recorded" });
       return { event, receipt, body };
     } finally {
       this.#running -= 1;
@@ -456,12 +470,12 @@ export class Sentinel {
     throw new SovereignError("ERR_SCRAM_RESET_REFUSED", `The reset is refused: ${why}.`);
   }
 
-  #refused(code: string, reason: string): void {
+  #refused(code: string, reason: string, more: JsonObject = {}): void {
     this.#refusals += 1;
     // A flood must not fill the disk.
     if (this.#refusals > REFUSALS_MAX) return;
     try {
-      this.#log("order.refused", { code, reason: reason.slice(0, 300) });
+      this.#log("order.refused", { code, reason: reason.slice(0, 300), ...more });
     } catch {
       // Nothing was done that needs a record.
     }

@@ -1,0 +1,66 @@
+import { writeFileSync } from "node:fs";
+import type { Command } from "commander";
+import type { CommandContext } from "../context.ts";
+import { table } from "../output.ts";
+
+export function nodesCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  const nodes = program
+    .command("nodes")
+    .description("machines that are one installation on one PostgreSQL (DATABASE_URL)");
+
+  nodes
+    .command("export <file>")
+    .description("write what another machine needs to join; it holds no secret")
+    .action(async (file: string) => {
+      writeFileSync(file, `${JSON.stringify(await services.exportNode(), null, 2)}\n`);
+      if (output.json) output.printJson({ file });
+      else output.print(`installation: ${file}`);
+    });
+
+  nodes
+    .command("join <file>")
+    .description("make this empty data folder a node of the installation that the file names")
+    .action(async (file: string) => {
+      const { installation } = await services.joinNode(file);
+      if (output.json) output.printJson({ installation });
+      else {
+        output.print(`this data folder belongs to ${installation} from its next use on`);
+        output.note("copy to its keys/ the key files that this machine may use, and no other");
+      }
+    });
+
+  nodes
+    .command("watch")
+    .description(
+      "have this machine hear of the others although nothing else runs here; Ctrl-C ends it",
+    )
+    .action(async () => {
+      await services.watchNodes(context.signal, (node) => {
+        if (output.json) output.printJson({ event: "watching", node });
+        else output.print(`${node} watches the other machines of its installation`);
+      });
+    });
+
+  nodes
+    .command("list")
+    .description("every node that joined, what it stopped, and whether it watches now")
+    .action(async () => {
+      const found = await services.listNodes();
+      if (output.json) {
+        for (const node of found) output.printJson(node);
+        return;
+      }
+      const rows = found.map((node) => [
+        `${node.node_id}${node.here ? " (here)" : ""}`,
+        node.host,
+        node.joined_at,
+        node.last_seen ?? "never",
+        node.watching > 0 ? "watches" : "not connected",
+        node.lease_left_ms === null ? "" : `${node.lease_left_ms} ms`,
+        node.stops.join(" ") || "armed",
+      ]);
+      const head = ["NODE", "HOST", "JOINED", "LAST RECORD", "NOW", "LEASE", "STOPS"];
+      output.print(table([head, ...rows]));
+    });
+}

@@ -1,0 +1,89 @@
+import type { KeyLog } from "../authority/index.ts";
+import type { Clock } from "../kernel/index.ts";
+import type { DataFolder } from "../runs/index.ts";
+import type { ScramLink } from "../scram/index.ts";
+import type { Store } from "../store/index.ts";
+import type { Config } from "./config.ts";
+import { AnchorDuty, anchorInstallation } from "./journal-anchor.ts";
+import { NodeWatch } from "./node-watch.ts";
+import type { SovereignNode } from "./nodes.ts";
+import { PlaceFile } from "./place-file.ts";
+import { connectScram } from "./sentinel-process.ts";
+
+/** How long the server has to answer: what comes later than a lease lasts renews none. */
+const ANSWER_MS_MIN = 1000;
+const ANSWER_MS_MAX = 5000;
+
+/** The parts of an installation that a guard works with. */
+interface Guarded {
+  readonly folder: DataFolder;
+  readonly store: Store;
+  readonly node: SovereignNode;
+  readonly keyLog: KeyLog;
+  readonly clock: Clock;
+  readonly config: Config;
+  publishKeys(): void;
+}
+
+/** A control's connection to its sentinel, and its watch over the other nodes. */
+export interface Guard {
+  readonly link: ScramLink;
+  /** Why no work runs because the other nodes' orders cannot be read; null where that is not why. */
+  cutOff(): unknown;
+  close(): Promise<void>;
+}
+
+/** With a shared database, what other nodes ordered is in force here before this resolves. */
+export async function openGuard(
+  installation: Guarded,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<Guard> {
+  const { folder, store } = installation;
+  const link = await connectScram(folder.root, environment);
+  const duty = new AnchorDuty(() => anchorInstallation(installation));
+  link.onRecorded = () => {
+    duty.want();
+  };
+  const watch = store.shared ? watchNodes(installation, link, duty) : null;
+  const close = async (): Promise<void> => {
+    await watch?.close();
+    await duty.settled();
+    link.close();
+  };
+  try {
+    await watch?.start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const cutOff = (): unknown => {
+    const gate = link.preflight();
+    return gate.armed || gate.code !== "ERR_SCRAM_LEASE" ? null : (watch?.failure ?? gate.reason);
+  };
+  return { link, cutOff, close };
+}
+
+function watchNodes(installation: Guarded, link: ScramLink, duty: AnchorDuty): NodeWatch {
+  const { clock, config, folder, keyLog, node, store } = installation;
+  const { lease_ms: leaseMs } = config.scram;
+  const places = new PlaceFile(folder.ledger);
+  const answerMs = Math.min(ANSWER_MS_MAX, Math.max(ANSWER_MS_MIN, leaseMs ?? ANSWER_MS_MAX));
+  return new NodeWatch({
+    node,
+    link,
+    clock,
+    leaseMs,
+    feed: (onNews) => store.feed({ name: `sovereign ${node.id}`, answerMs, onNews }),
+    place: places.read(),
+    keep: (place) => {
+      places.write(place);
+    },
+    onKeys: async () => {
+      await keyLog.refresh();
+      installation.publishKeys();
+    },
+    onRead: () => {
+      duty.retry();
+    },
+  });
+}

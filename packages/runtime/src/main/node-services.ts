@@ -1,0 +1,125 @@
+import { existsSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  fields,
+  formats,
+  INSTALLATION_LOG,
+  type JsonObject,
+  type LedgerEntry,
+  parseCanonicalJson,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+} from "@sovereign/core";
+import type { NodeReport, Services } from "../cli/index.ts";
+import { openDataFolder } from "../runs/index.ts";
+import type { Installation } from "./installation.ts";
+import { exportInstallation, joinInstallation, parseExport } from "./installation-file.ts";
+import { type JoinedNode, readNodes, scramStreamOf } from "./nodes.ts";
+
+/** How often it is looked whether the sentinel is there. */
+const ALIVE_MS = 250;
+
+type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
+
+/** Machines of one installation, for the command line. */
+export function nodeServices(
+  home: string,
+  opened: Opened,
+  { scramStatus }: Pick<Services, "scramStatus">,
+): Pick<Services, "exportNode" | "joinNode" | "listNodes" | "watchNodes"> {
+  return {
+    exportNode: () =>
+      opened(({ folder, keyLog }) => Promise.resolve(exportInstallation(folder.root, keyLog))),
+    joinNode: (file) => {
+      const found = parseExport(readExport(file), file);
+      joinInstallation(openDataFolder(home).root, found);
+      return Promise.resolve({ installation: found.installation_id });
+    },
+    watchNodes: (signal, onWatching) =>
+      opened(async (installation) => {
+        const link = await installation.guard();
+        onWatching(installation.node.id);
+        while (!signal.aborted && link.alive) {
+          await sleep(ALIVE_MS, undefined, { signal }).catch(() => undefined);
+        }
+        if (signal.aborted) return;
+        const text = "The sentinel went away; nothing is heard of other machines any more.";
+        throw new SovereignError("ERR_SCRAM_SENTINEL_LOST", text);
+      }),
+    listNodes: () =>
+      opened(async (installation) => {
+        const { store, id, node } = installation;
+        const nodes = await readNodes(store, id);
+        const heard = await readJournals(installation);
+        const connected = await store.connected();
+        const left = (await scramStatus()).sentinel?.["lease_left_ms"];
+        return nodes.map((one) => {
+          const here = one.nodeId === node.id;
+          const lease_left_ms = here && typeof left === "number" ? left : null;
+          return { ...reportOf(one, heard, connected), here, lease_left_ms };
+        });
+      }),
+  };
+}
+
+interface Heard {
+  last: string;
+  readonly stops: Set<string>;
+}
+
+function reportOf(
+  { nodeId, host, at }: JoinedNode,
+  heard: ReadonlyMap<string, Heard>,
+  connected: readonly string[],
+): Omit<NodeReport, "here" | "lease_left_ms"> {
+  const found = heard.get(scramStreamOf(nodeId));
+  return {
+    node_id: nodeId,
+    host,
+    joined_at: at,
+    last_seen: found?.last ?? null,
+    watching: connected.filter((name) => name === `sovereign ${nodeId}`).length,
+    stops: [...(found?.stops ?? [])],
+  };
+}
+
+/** What each node's kill switch recorded, as far as it was taken into the ledger. */
+async function readJournals({ store }: Installation): Promise<ReadonlyMap<string, Heard>> {
+  const found = new Map<string, Heard>();
+  for await (const { bytes } of store.readLog(INSTALLATION_LOG)) {
+    const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
+    if (!entry.stream.startsWith("scram/")) continue;
+    const heard = found.get(entry.stream) ?? { last: "", stops: new Set<string>() };
+    found.set(entry.stream, heard);
+    heard.last = entry.timestamp;
+    note(heard.stops, entry);
+  }
+  return found;
+}
+
+function note(stops: Set<string>, { event_type, data }: LedgerEntry): void {
+  if (event_type === "scram.executed") {
+    const { event_id } = (data["event"] ?? {}) as JsonObject;
+    const parsed = fields.scramEventId.safeParse(event_id);
+    if (parsed.success) stops.add(parsed.data);
+  }
+  if (event_type === "scram.reset" && Array.isArray(data["event_ids"])) {
+    for (const id of data["event_ids"]) if (typeof id === "string") stops.delete(id);
+  }
+}
+
+function readExport(file: string): unknown {
+  try {
+    if (existsSync(file)) return parseStrictJson(readFileSync(file));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unreadable";
+    throw new SovereignError(
+      "ERR_FILE_UNREADABLE",
+      `Cannot read ${file}: ${why}.`,
+      { file },
+      cause,
+    );
+  }
+  throw new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${file}: no such file.`, { file });
+}

@@ -1,0 +1,201 @@
+import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import {
+  canonicalBytes,
+  fields,
+  formats,
+  INSTALLATION_LOG,
+  parseCanonicalJson,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+} from "@sovereign/core";
+import { z } from "zod";
+import { type Clock, newId, systemEntropy, timestampOf } from "../kernel/index.ts";
+import { createEntry } from "../ledger/index.ts";
+import type { Store } from "../store/index.ts";
+
+/** The stream of the installation's log in which each node says that it belongs to it. */
+const STREAM = "nodes";
+const JOINED = "node.joined";
+const ATTEMPTS = 20;
+
+const nodeFile = z.strictObject({
+  node_id: fields.nodeId,
+  /** Whether other machines may use the database: then work needs a lease. */
+  shared: z.boolean(),
+  /** Where it stands in the installation's log that this node belongs to it; null before. */
+  joined: z
+    .strictObject({ at: fields.timestamp, index: fields.count, hash: fields.digest })
+    .nullable(),
+});
+type NodeFile = z.infer<typeof nodeFile>;
+
+const joinedEntry = z.strictObject({
+  node_id: fields.nodeId,
+  installation_id: fields.installationId,
+  host: z.string().max(255),
+});
+
+/** One machine of an installation: this data folder, with its sentinel. */
+export interface SovereignNode {
+  readonly id: string;
+  /** The stream of the installation's log that takes its kill switch's journal in. */
+  readonly stream: string;
+  /** Where it joined: what stands before concerns it no more. */
+  readonly joined: { readonly at: string; readonly index: number; readonly hash: string };
+}
+
+/** One node as the installation's log has it. */
+export interface JoinedNode {
+  readonly nodeId: string;
+  readonly installationId: string;
+  readonly host: string;
+  readonly at: string;
+  readonly index: number;
+  readonly hash: string;
+}
+
+/** The name of a node's stream for the journal of its kill switch. */
+export function scramStreamOf(nodeId: string): string {
+  return `scram/${nodeId}`;
+}
+
+/** Whether the data folder's database is one that other machines may use. False where none was. */
+export function isShared(root: string): boolean {
+  return readNodeFile(root)?.shared ?? false;
+}
+
+/**
+ * The nodes that joined, in order.
+ * @throws ERR_NODE_OTHER_INSTALLATION when the database is another installation's
+ */
+export async function readNodes(store: Store, installationId: string): Promise<JoinedNode[]> {
+  const nodes: JoinedNode[] = [];
+  for await (const { bytes, index, hash } of store.readStream(INSTALLATION_LOG, STREAM)) {
+    const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "node entry");
+    if (entry.event_type !== JOINED) continue;
+    const joined = parseFormat(joinedEntry, entry.data, JOINED);
+    if (joined.installation_id !== installationId) {
+      const other = joined.installation_id;
+      throw new SovereignError(
+        "ERR_NODE_OTHER_INSTALLATION",
+        `The database belongs to installation ${other}, this data folder to ${installationId}. Use a database of its own, or make an empty data folder a node of that installation with: sovereign nodes join FILE`,
+        { database: other, folder: installationId },
+      );
+    }
+    nodes.push({
+      nodeId: joined.node_id,
+      installationId,
+      host: joined.host,
+      at: entry.timestamp,
+      index,
+      hash,
+    });
+  }
+  return nodes;
+}
+
+/**
+ * The node that this data folder is, made and recorded where it is new.
+ *
+ * @param nodes as {@link readNodes} found them
+ * @throws ERR_NODE_UNKNOWN when the node joined what this database does not hold
+ */
+export async function joinNode(
+  store: Store,
+  root: string,
+  installationId: string,
+  nodes: readonly JoinedNode[],
+  clock: Clock,
+): Promise<SovereignNode> {
+  const file = readNodeFile(root) ?? makeNodeFile(root, store.shared);
+  const { node_id: id } = file;
+  const known = nodes.find(({ nodeId }) => nodeId === id);
+  if (file.joined !== null && known?.hash !== file.joined.hash) {
+    throw new SovereignError(
+      "ERR_NODE_UNKNOWN",
+      `Node ${id} joined at entry ${file.joined.index} of the installation's log, which this database does not hold: it is another one, or was set back. Use the database that belongs to ${root}.`,
+      { node: id },
+    );
+  }
+  const joined = known ?? (await recordJoining(store, id, installationId, clock));
+  const { at, index, hash } = joined;
+  const now: NodeFile = { node_id: id, shared: store.shared, joined: { at, index, hash } };
+  if (file.joined === null || file.shared !== store.shared) replaceNodeFile(root, now);
+  return { id, stream: scramStreamOf(id), joined: { at, index, hash } };
+}
+
+/** Another process of this node may be as quick: then what it recorded counts. */
+async function recordJoining(
+  store: Store,
+  nodeId: string,
+  installationId: string,
+  clock: Clock,
+): Promise<Pick<JoinedNode, "at" | "index" | "hash">> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const head = await store.streamHead(INSTALLATION_LOG, STREAM);
+    const nodes = await readNodes(store, installationId);
+    const known = nodes.find((node) => node.nodeId === nodeId);
+    if (known !== undefined) return known;
+    const at = timestampOf(clock);
+    const { bytes, hash } = createEntry(head, {
+      stream: STREAM,
+      tenantId: INSTALLATION_LOG,
+      runId: null,
+      timestamp: at,
+      eventType: JOINED,
+      severity: "INFO",
+      data: { node_id: nodeId, installation_id: installationId, host: hostname().slice(0, 255) },
+    });
+    const verdict = await store.commit({
+      log: INSTALLATION_LOG,
+      stream: STREAM,
+      expectedHead: head,
+      entries: [{ bytes, hash }],
+    });
+    if (verdict.status === "committed") return { at, index: verdict.firstIndex, hash };
+  }
+  const text = "Other nodes were always quicker to join; try again.";
+  throw new SovereignError("ERR_STREAM_CONFLICT", text);
+}
+
+function readNodeFile(root: string): NodeFile | null {
+  const path = pathOf(root);
+  if (!existsSync(path)) return null;
+  try {
+    return parseFormat(nodeFile, parseStrictJson(readFileSync(path)), path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unreadable";
+    throw new SovereignError("ERR_DATA_FOLDER", `Cannot use ${path}: ${why}.`, { path }, cause);
+  }
+}
+
+/** The id stands in the folder before it stands in the log: a crash in between makes no second. */
+function makeNodeFile(root: string, shared: boolean): NodeFile {
+  const made: NodeFile = { node_id: newId("nod_", systemEntropy), shared, joined: null };
+  const temporary = `${pathOf(root)}.${process.pid}`;
+  writeFileSync(temporary, canonicalBytes(made), { mode: 0o600, flush: true });
+  try {
+    linkSync(temporary, pathOf(root));
+    return made;
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
+    // Another process was quicker; then its id is the one.
+    return readNodeFile(root) ?? made;
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+function replaceNodeFile(root: string, node: NodeFile): void {
+  const path = pathOf(root);
+  const temporary = `${path}.${process.pid}`;
+  writeFileSync(temporary, canonicalBytes(node), { mode: 0o600, flush: true });
+  renameSync(temporary, path);
+}
+
+function pathOf(root: string): string {
+  return join(root, "node.json");
+}

@@ -1,0 +1,4 @@
+/** How to reach a server. Never logged whole: a URL may hold a password. */
+export type ConnectionTarget =
+  | { readonly kind: "embedded"; readonly socket: string; readonly data: string }
+  | { readonly kind: "url"; readonly url: string };

@@ -1,0 +1,230 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { verifyBundle } from "@sovereign/verify";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { CuttableProxy } from "../../packages/runtime/test/support/cuttable-proxy.ts";
+import {
+  type PostgresServer,
+  startPostgres,
+} from "../../packages/runtime/test/support/postgres-server.ts";
+import { type CliEnd, endOf, Installation, type Json, runEnded } from "./cli.ts";
+
+const PIPELINE = resolve("examples/iron-path/pipeline.yaml");
+const APPROVE = ["--approve", "release_manager", "--approve", "safety_officer"];
+const ROLES = [
+  "auditor",
+  "coordinator",
+  "data_engineer",
+  "deployer",
+  "executor",
+  "oversight",
+  "planner",
+  "trainer",
+  "validator",
+];
+const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
+
+const place = new Installation();
+const a = new Installation();
+const b = new Installation();
+let server: PostgresServer;
+let proxy: CuttableProxy;
+let near: Record<string, string>;
+let far: Record<string, string>;
+beforeAll(async () => {
+  const folder = join(place.home, "server");
+  mkdirSync(folder);
+  server = await startPostgres(folder);
+  proxy = await CuttableProxy.start(server.port);
+  near = { DATABASE_URL: server.url };
+  far = { DATABASE_URL: server.url.replace(`:${server.port}/`, `:${proxy.port}/`) };
+  for (const { home } of [a, b]) writeFileSync(join(home, "config.yaml"), CONFIG);
+});
+afterAll(async () => {
+  await proxy.close();
+  await server.stop();
+  for (const one of [a, b, place]) one.dispose();
+});
+const CONFIG = "scram: { lease_ms: 5000 }\n";
+
+function lines(text: string): Json[] {
+  const whole = text.split("\n").filter((line) => line !== "");
+  return whole.map((line) => JSON.parse(line) as Json);
+}
+
+async function ok(one: Installation, args: string[], env: Record<string, string>): Promise<CliEnd> {
+  const end = await one.run(args, env);
+  expect(end).toMatchObject({ code: 0 });
+  return end;
+}
+
+describe("two machines of one installation, at their terminals", () => {
+  it("join, are stopped by one order, tell it alike, and are reset one by one", async () => {
+    const slots = ["runner", ...ROLES].flatMap((role) => ["--role", role]);
+    for (const one of ["release_manager", "safety_officer"]) slots.push("--approver", one);
+    await ok(a, ["keys", "init", ...slots, "--operator", "alice", "--architect", "bob"], near);
+    const file = join(place.home, "installation.json");
+    await ok(a, ["nodes", "export", file], near);
+    await ok(b, ["nodes", "join", file], far);
+    cpSync(join(a.home, "keys"), join(b.home, "keys"), { recursive: true });
+    chmodSync(join(b.home, "keys"), 0o700);
+    expect((await b.run(["nodes", "join", file], far)).err).toContain("ERR_NODE_EXISTS");
+
+    const running = endOf(b.start(["batch", "run", batch(), "--json"], far));
+    await untilPaths(b, 1);
+    const stop = await a.run(["scram", "activate", ...BOTH], near);
+    expect(stop.code).toBe(0);
+    expect(stop.err).toContain("in the shared ledger");
+    const ended = await running;
+    expect(ended.code).toBe(5);
+    const [report] = lines(ended.out).slice(-1) as [Json];
+    expect(report).toMatchObject({ status: "SCRAM_ABORT", code: "ERR_SCRAM_TRIPPED" });
+    const trustRoot = readFileSync(report["trustRoot"] as string);
+    const found = verifyBundle(readFileSync(report["bundle"] as string), { trustRoot });
+    expect(found.verdict).toBe("VALID");
+
+    const nodes = lines((await ok(a, ["nodes", "list", "--json"], near)).out);
+    expect(nodes.map(({ here, stops }) => [here, (stops as unknown[]).length])).toEqual([
+      [true, 1],
+      [false, 1],
+    ]);
+    const audit = join(place.home, "audit.jsonl");
+    await ok(a, ["audit", "export", "--log", "installation", "--out", audit], near);
+    const bin = resolve("packages/verify/bin/sovereign-verify.js");
+    const verified = spawnSync(process.execPath, [bin, "audit", audit], { encoding: "utf8" });
+    expect(verified).toMatchObject({ status: 0, stderr: "" });
+
+    const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
+    expect((await a.run(reset, near)).out).toContain("ARMED");
+    expect((await b.run(["scram", "status"], far)).code).toBe(5);
+    await ok(b, reset, far);
+    await ok(b, ["scram", "status"], far);
+  });
+
+  it("hear of each other although nothing runs there", async () => {
+    const watching = b.start(["nodes", "watch", "--json"], far);
+    const ended = endOf(watching);
+    await new Promise((told) => watching.stdout?.once("data", told));
+    const [node] = lines((await ok(a, ["nodes", "list", "--json"], near)).out).slice(-1) as [Json];
+    expect(node).toMatchObject({ here: false, watching: 1, stops: [] });
+    const order = ["scram", "activate", ...BOTH, "--scope", "tenant:acme"];
+    await ok(a, order, near);
+    await untilStops(b, 1);
+    watching.kill("SIGINT");
+    expect((await ended).code).toBe(0);
+    const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
+    for (const [one, env] of [
+      [a, near],
+      [b, far],
+    ] as const)
+      await ok(one, reset, env);
+  });
+
+  it("say why work was killed on the one that was cut off", async () => {
+    const running = endOf(b.start(["batch", "run", batch(), "--json"], far));
+    await untilPaths(b, 1);
+    proxy.cut("refused");
+    const { code, out } = await running;
+    proxy.heal();
+    expect(lines(out).at(-1)).toMatchObject({ error: { code: "ERR_SCRAM_LEASE", exit: 5 } });
+    expect(code).toBe(5);
+    await ok(b, ["scram", "status"], far);
+  });
+
+  it("resume what the lease killed: nothing is ended by it", async () => {
+    const repo = repository();
+    const flags = ["--policy", POLICY, "--request", REQUEST, "--repo", repo, "--json"];
+    const child = b.start(["exec", "run", ...flags], far);
+    const ended = endOf(child);
+    await untilPaths(b, 1);
+    // A control that does not go on renews nothing; the sentinel does not need it.
+    child.kill("SIGSTOP");
+    await untilPaths(b, 0);
+    child.kill("SIGCONT");
+    const { out, code } = await ended;
+    expect(lines(out).at(-1)).toMatchObject({ status: "pending", code: "ERR_SCRAM_LEASE" });
+    expect(code).toBe(5);
+    const run = lines(out).at(-1)?.["run"] as string;
+    const resumed = await ok(b, ["exec", "resume", run, "--json"], far);
+    expect(runEnded(lines(resumed.out))).toMatchObject({ status: "completed", verdict: "VALID" });
+  });
+
+  it("resume what was cut off when the database is back", async () => {
+    const child = b.start(["run", PIPELINE, ...APPROVE, "--json"], far);
+    child.stdout?.on("data", (chunk) => {
+      if (String(chunk).includes("run.started")) proxy.cut("refused");
+    });
+    const end = await endOf(child);
+    expect([1, 5]).toContain(end.code);
+    proxy.heal();
+    const run = lines(end.out).find(({ event }) => event === "run.started")?.["run"] as string;
+    const resumed = await b.run(["run", "resume", run, ...APPROVE, "--json"], far);
+    expect(runEnded(lines(resumed.out))).toMatchObject({ status: "completed", verdict: "VALID" });
+  });
+});
+
+function batch(): string {
+  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["*"] }];
+  const policy = { policy_id: "p", schema_version: "1.0.0", allowlist: { commands } };
+  writeFileSync(join(place.home, "policy.json"), JSON.stringify(policy));
+  const actions = [{ id: "sleep", argv: ["sleep", "600"] }];
+  const content = { schema_version: "1.0.0", batch_id: "long", policy: "policy.json", actions };
+  writeFileSync(join(place.home, "batch.json"), JSON.stringify(content));
+  return join(place.home, "batch.json");
+}
+
+const POLICY = join(place.home, "exec-policy.json");
+const REQUEST = join(place.home, "exec-request.json");
+
+/** With a request to it that sleeps for longer than the lease lasts. */
+function repository(): string {
+  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["?"] }];
+  const allowlist = { file_operations: ["write_file"], paths: ["**"], commands };
+  const git = ["git_commit"];
+  const policy = {
+    policy_id: "slow",
+    schema_version: "1.0.0",
+    allowed_git_operations: git,
+    allowlist,
+  };
+  writeFileSync(POLICY, JSON.stringify(policy));
+  const operations = [
+    { op_id: "file", action: "write_file", params: { path: "a", content: "a" } },
+    { op_id: "sleep", action: "command", params: { argv: ["sleep", "9"] } },
+  ];
+  const request = {
+    exec_request_id: "exec_req_slow_01",
+    schema_version: "1.0.0",
+    created_at: "2026-01-01T00:00:00Z",
+    patch_plan: { steps: [{ step_id: "step_01", operations }] },
+  };
+  writeFileSync(REQUEST, JSON.stringify(request));
+  const repo = join(place.home, "repo");
+  mkdirSync(repo);
+  const user = ["-c", "user.name=User", "-c", "user.email=user@example.org"];
+  const commit = [...user, "commit", "-q", "--allow-empty", "-m", "base"];
+  for (const args of [["init", "-q", "-b", "main"], commit]) {
+    execFileSync("git", args, { cwd: repo });
+  }
+  return repo;
+}
+
+async function untilStops(one: Installation, stops: number): Promise<void> {
+  for (let waited = 0; waited < 60_000; waited += 100) {
+    const { documents } = await one.json(["scram", "status"]);
+    if ((documents.at(-1)?.["stops"] as unknown[]).length === stops) return;
+    await sleep(100);
+  }
+  throw new Error("it was not stopped");
+}
+
+async function untilPaths(one: Installation, paths: number): Promise<void> {
+  for (let waited = 0; waited < 60_000; waited += 100) {
+    const { documents } = await one.json(["scram", "status"]);
+    if ((documents.at(-1)?.["sentinel"] as Json | null)?.["paths"] === paths) return;
+    await sleep(100);
+  }
+  throw new Error("the batch did not start");
+}
