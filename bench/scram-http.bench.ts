@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { request } from "node:http";
-import { connect, type Socket } from "node:net";
-import { join, resolve } from "node:path";
 import { generateKeyPairSync, sign } from "node:crypto";
+import { request } from "node:http";
+import { join, resolve } from "node:path";
+import { Worker } from "node:worker_threads";
 import type { Envelope } from "@sovereign/core";
 import { DrillRig } from "../packages/runtime/src/main/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
@@ -35,6 +35,8 @@ interface Trial {
   readonly dead: number;
   /** From sending to the answer with the receipt. */
   readonly answered: number;
+  /** From the sentinel's receipt of it to the last process's end. */
+  readonly reaped: number;
   readonly survivors: number;
   /** Refused requests of the flood in each second. */
   readonly refused: number;
@@ -53,18 +55,20 @@ async function trial(manner: Manner): Promise<Trial> {
   else await post(server.port, order);
   const answered = performance.now() - begun;
   const survivors = rig.survivors();
-  const refused = flood?.end() ?? 0;
-  const dead = deathAt(rig) - wall;
+  const refused = (await flood?.end()) ?? 0;
+  const { at, reaped } = deathOf(rig);
+  const dead = at - wall;
   if (server !== null) {
     server.child.kill("SIGINT");
     await new Promise((end) => server.child.once("close", end));
   }
   await rig.close();
-  return { dead, answered, survivors, refused };
+  return { dead, reaped, answered, survivors, refused };
 }
 
 function rowOf(name: string, trials: readonly Trial[]): BenchRow {
   const dead = quantiles(trials.map((one) => one.dead));
+  const reaped = quantiles(trials.map((one) => one.reaped));
   const answered = quantiles(trials.map((one) => one.answered));
   const flood = quantiles(trials.map(({ refused }) => refused)).p50;
   return {
@@ -73,6 +77,8 @@ function rowOf(name: string, trials: readonly Trial[]): BenchRow {
       p50: round(dead.p50),
       p99: round(dead.p99),
       max: round(dead.max),
+      "by the sentinel p50": round(reaped.p50),
+      "by the sentinel max": round(reaped.max),
       "receipt in hand p50": round(answered.p50),
       "receipt max": round(answered.max),
       "refused/s": round(flood),
@@ -118,35 +124,15 @@ function post(port: number, order: Envelope): Promise<void> {
 }
 
 /** Many connections at once, each from an address of its own, without a pause. */
-function start(rig: DrillRig, port: number): { end: () => number } {
-  const bodies = [wrongKeys(rig), "garbage"];
-  const sockets = new Set<Socket>();
-  const begun = performance.now();
-  let over = false;
-  let refused = 0;
-  const send = (index: number): void => {
-    if (over) return;
-    const body = bodies[index % bodies.length] ?? "";
-    const localAddress = `127.0.0.${2 + index}`;
-    const socket = connect({ port, host: "127.0.0.1", localAddress });
-    sockets.add(socket);
-    socket.on("error", () => undefined);
-    socket.on("data", () => (refused += 1));
-    socket.on("close", () => {
-      sockets.delete(socket);
-      setImmediate(send, index);
-    });
-    socket.write(
-      `POST /v1/scram/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
-  };
-  for (let index = 0; index < FLOOD; index++) send(index);
+function start(rig: DrillRig, port: number): { end: () => Promise<number> } {
+  const workerData = { port, bodies: [wrongKeys(rig), "garbage"], connections: FLOOD };
+  const worker = new Worker(new URL("./http-flood.ts", import.meta.url), { workerData });
   return {
-    end: () => {
-      over = true;
-      for (const socket of sockets) socket.destroy();
-      return refused / ((performance.now() - begun) / 1000);
-    },
+    end: () =>
+      new Promise((told) => {
+        worker.once("message", told);
+        worker.postMessage("end");
+      }),
   };
 }
 
@@ -159,11 +145,12 @@ function wrongKeys(rig: DrillRig): string {
   return JSON.stringify({ ...order, signatures });
 }
 
-/** When the last path was verified dead, by the sentinel's record. */
-function deathAt(rig: DrillRig): number {
+/** When the last path was verified dead, by the sentinel's record, and how long that took. */
+function deathOf(rig: DrillRig): { at: number; reaped: number } {
   const { lines } = Journal.open(join(rig.home, "scram/journal.jsonl"));
   const begun = lines.find(({ event }) => event === "scram.activated");
   const [event] = openEvents(lines);
   if (begun === undefined || event === undefined) throw new Error("no stop is recorded");
-  return Date.parse(begun.at) + (event.termination_latency_ms ?? Number.POSITIVE_INFINITY);
+  const reaped = event.termination_latency_ms ?? Number.POSITIVE_INFINITY;
+  return { at: Date.parse(begun.at) + reaped, reaped };
 }

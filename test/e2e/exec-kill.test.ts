@@ -131,6 +131,22 @@ describe("a rollback that is killed", () => {
   });
 });
 
+describe("what a kill left halfway", () => {
+  it("is ended by whoever works in the repository next", async () => {
+    run = await execute();
+    const held = await holdRollback();
+    held.control.kill("SIGKILL");
+    await held.ended;
+    held.release();
+    expect(difference(lookAt(root), result)).not.toEqual([]);
+    const files = rig.runArguments(root).slice(2);
+    await rig.cli("exec", "plan", ...files);
+    expect(difference(lookAt(root), result)).toEqual([]);
+    expect(await last("exec", "rollback", run)).toMatchObject({ status: "completed" });
+    expect(difference(lookAt(root), base)).toEqual([]);
+  });
+});
+
 describe("an execution that ends between its seal and its bundle", () => {
   it("is finished by the next status", async () => {
     const known = rig.runs();

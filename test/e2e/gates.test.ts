@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "
 import { join } from "node:path";
 import { GATES } from "@sovereign/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { endOf, Installation, type Json, runEnded } from "./cli.ts";
+import { type CliEnd, endOf, Installation, type Json, runEnded } from "./cli.ts";
 
 /**
  * Every gate, failed by a real run through the command line. Documents of a sealed run cannot be
@@ -87,8 +87,9 @@ class AskedRun {
   }
 
   /** @param references for each question; null leaves it unanswered */
-  async answer(...references: (readonly string[] | null)[]): Promise<void> {
+  async answer(...references: (readonly string[] | null)[]): Promise<CliEnd> {
     const file = `${this.repo}.answers.json`;
+    rmSync(file, { force: true });
     await installation.run(["answers", "create", this.run, "--out", file]);
     const pack = JSON.parse(readFileSync(file, "utf8")) as { answers: Json[] };
     pack.answers = pack.answers.flatMap((one, index) => {
@@ -96,8 +97,7 @@ class AskedRun {
       return refs === null ? [] : { ...one, evidence_refs: refs };
     });
     writeFileSync(file, JSON.stringify(pack));
-    const applied = await installation.run(["answers", "apply", this.run, file]);
-    expect(applied).toMatchObject({ code: 0 });
+    return installation.run(["answers", "apply", this.run, file]);
   }
 
   /** Something in the way of the last document: the run stops there, and can go on later. */
@@ -177,7 +177,7 @@ describe("an execution that waits for its review", () => {
   beforeAll(async () => {
     asked = new AskedRun("reviewed");
     await asked.submit(STEPS, { requires_review: true });
-    await asked.answer(["notes.txt"], ["notes.txt"]);
+    expect(await asked.answer(["notes.txt"], ["notes.txt"])).toMatchObject({ code: 0 });
     expect(await asked.resume()).toMatchObject({ status: "pending" });
   });
 
@@ -210,7 +210,7 @@ describe("an execution that waits for its review", () => {
         // The writer came too late to be in the proof: another run, another chance.
         asked = new AskedRun(`again-${again}`);
         await asked.submit(STEPS);
-        await asked.answer(["notes.txt"], ["notes.txt"]);
+        expect(await asked.answer(["notes.txt"], ["notes.txt"])).toMatchObject({ code: 0 });
         expect(await asked.resume()).toMatchObject({ status: "completed" });
         end = await rollBackWhileWriting(asked);
       }
@@ -226,12 +226,16 @@ describe("an execution that waits for its review", () => {
 describe("an execution that came back, and stopped before its evidence was recorded", () => {
   let asked: AskedRun;
   let open: Judged;
+  let refused: readonly CliEnd[];
   let stopped: Judged;
   beforeAll(async () => {
     asked = new AskedRun("stopped");
     await asked.submit(STEPS);
     open = await judge(asked.run);
-    await asked.answer(["notes.txt"], []);
+    refused = [await asked.answer(["notes.txt"], []), await asked.answer(["notes.txt"], null)];
+    expect(await asked.answer(["notes.txt"], ["other"])).toMatchObject({ code: 0 });
+    const answers = asked.path("01_intent/answer_pack.json");
+    writeFileSync(answers, readFileSync(answers, "utf8").replace('["other"]', "[]"));
     await asked.stopBeforeItsEvidence();
     stopped = await judge(asked.run);
   });
@@ -256,6 +260,10 @@ describe("an execution that came back, and stopped before its evidence was recor
     const { verdicts, messages } = stopped;
     expect(verdicts).toMatchObject({ A2: "pass", A3: "fail" });
     expect(messages["A3"]).toBe("q_2 has 0 of 1 references");
+    // Nobody gets there but by editing: such answers are not taken.
+    expect(refused.map(({ code }) => code)).toEqual([2, 2]);
+    expect(refused[0]?.err).toContain("q_2 has 0 of 1 references");
+    expect(refused[1]?.err).toContain("q_2 is not answered");
   });
 
   it.each<[string, string, string, (text: string) => string]>([
@@ -370,7 +378,7 @@ describe("an execution that was denied, and stopped before its evidence was reco
   beforeAll(async () => {
     asked = new AskedRun("denied");
     await asked.submit([{ op_id: "launch", action: "launch_rocket", params: {} }]);
-    await asked.answer(["notes.txt"], null);
+    expect(await asked.answer(["notes.txt"], ["notes.txt"])).toMatchObject({ code: 0 });
     await asked.stopBeforeItsEvidence();
   });
 
@@ -383,12 +391,15 @@ describe("an execution that was denied, and stopped before its evidence was reco
 
   it("P0-N1 fails when the tape tells of an unknown action that the ledger does not", async () => {
     expect((await judge(asked.run)).verdicts).toMatchObject({ "P0-N1": "pass" });
-    const twice = tape((lines) =>
-      lines.flatMap((one) => (one["event"] === "operation_start" ? [one, one] : [one])),
+    const other = tape((lines) =>
+      lines.flatMap((one) => {
+        if (one["event"] !== "operation_start") return [one];
+        return [one, { ...one, details: { ...(one["details"] as Json), op_id: "other" } }];
+      }),
     );
-    const judged = await asked.judgedWith(TAPE, twice);
+    const judged = await asked.judgedWith(TAPE, other);
     expect(judged).toMatchObject({ code: 4, verdicts: { "P0-N1": "fail" } });
-    expect(judged.messages["P0-N1"]).toBe("1 of 2 were denied");
+    expect(judged.messages["P0-N1"]).toBe("step_01.other was never refused");
   });
 
   it("A2 fails when nothing of it ran after its answers", async () => {

@@ -130,6 +130,7 @@ export {
   type TypedStatement,
 } from "./statement/index.ts";
 export {
+  answerGaps,
   evaluateGates,
   GATE_DOCUMENTS,
   GATES,

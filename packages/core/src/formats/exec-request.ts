@@ -143,12 +143,15 @@ export const execRequest = z
   );
 export type ExecRequest = z.infer<typeof execRequest>;
 
-/** The type of action that a word stands for; the word itself where it stands for none. */
+/**
+ * The type of action that a word stands for. What stands for none is unknown by its name, also where
+ * it is the type of an action that only the runtime itself may ask for.
+ */
 export function operationType(action: string): string {
   if (Object.hasOwn(OPERATION_WORDS, action)) {
     return OPERATION_WORDS[action as keyof typeof OPERATION_WORDS];
   }
-  return action.includes(".") ? action : `unknown.${action}`;
+  return isKnownOperation(action) ? action : `unknown.${action.replaceAll(".", "_")}`;
 }
 
 /** True for a type that a request's step may hold. */

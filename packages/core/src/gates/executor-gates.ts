@@ -171,7 +171,7 @@ export function whenSuccessful(
 }
 
 /** The ledger's name for what a line of the tape is about. */
-function placeOf(line: TapeEvent): string {
+export function placeOf(line: TapeEvent): string {
   const operation = textOf(line.details["op_id"]);
   return line.step_id === null ? operation : `${line.step_id}.${operation}`;
 }

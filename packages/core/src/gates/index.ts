@@ -1,4 +1,5 @@
 export { evaluateGates, GATES } from "./evaluate.ts";
+export { answerGaps } from "./intent-gates.ts";
 export type { Gate } from "./finding.ts";
 export {
   GATE_DOCUMENTS,

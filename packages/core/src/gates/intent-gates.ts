@@ -1,3 +1,4 @@
+import type { AnswerPack, QuestionPack } from "../formats/index.ts";
 import { type Gate, judged, notApplicable } from "./finding.ts";
 
 /** Step 1: questions, answers, and going on. */
@@ -35,23 +36,28 @@ export const INTENT_GATES: readonly Gate[] = [
   {
     id: "A3",
     title: "answers cover the questions",
-    asks: "Every blocking question has an answer, and each answer at least as many references as its question wants.",
+    asks: "Every question has an answer, each with at least as many references as its question wants.",
     reads: ["questions", "answers"],
     judge: ({ questions, answers, intent }) => {
       if (questions === null) return notApplicable("the request asks no questions");
       if (intent?.status === "BLOCKED") return notApplicable("the request waits for its answers");
-      const given = new Map(answers?.answers.map((one) => [one.question_id, one]));
-      const checks = questions.questions.map((question): [boolean, string] => {
-        const answer = given.get(question.question_id);
-        if (answer === undefined) {
-          const needed = question.blocking_level === "blocking";
-          return [!needed, `${question.question_id} is not answered`];
-        }
-        const { length } = answer.evidence_refs;
-        const wanted = question.min_evidence;
-        return [length >= wanted, `${question.question_id} has ${length} of ${wanted} references`];
-      });
-      return judged(`${given.size} answers with their references`, checks);
+      if (intent?.status === "READY") return notApplicable("no question had to be answered");
+      const gaps = answerGaps(questions, answers).map(({ gap }): [boolean, string] => [false, gap]);
+      return judged(`${questions.questions.length} answers with their references`, gaps);
     },
   },
 ];
+
+/** What answers leave open: a question without an answer, or one that rests on too little. */
+export function answerGaps(
+  { questions }: QuestionPack,
+  answers: AnswerPack | null,
+): { readonly question: QuestionPack["questions"][number]; readonly gap: string }[] {
+  const given = new Map(answers?.answers.map((one) => [one.question_id, one]));
+  return questions.flatMap((question) => {
+    const { question_id: id, min_evidence: wanted } = question;
+    const found = given.get(id)?.evidence_refs.length;
+    if (found === undefined) return { question, gap: `${id} is not answered` };
+    return found < wanted ? { question, gap: `${id} has ${found} of ${wanted} references` } : [];
+  });
+}

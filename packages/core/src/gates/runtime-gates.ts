@@ -1,5 +1,5 @@
 import { isKnownOperation, type JsonObject, type StepResult } from "../formats/index.ts";
-import { whenSuccessful } from "./executor-gates.ts";
+import { placeOf, whenSuccessful } from "./executor-gates.ts";
 import { type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
 
@@ -84,20 +84,29 @@ export const RUNTIME_GATES: readonly Gate[] = [
   {
     id: "P0-N1",
     title: "unknown actions are denied",
-    asks: "No action of a type that nobody defined was ever carried out; each attempt stands in the ledger.",
-    reads: ["request"],
+    asks: "No operation of a type that nobody defined was authorised; the ledger has each one's refusal.",
+    reads: ["tape"],
     judge: ({ tape, actions, refusals }) => {
-      const unknown = (tape ?? []).filter(
+      const asked = (tape ?? []).filter(
         (line) => line.event === "operation_start" && !isKnownOperation(typeOf(line.details)),
       );
-      const done = actions.filter((one) => one.completed && one.type.startsWith("unknown."));
-      if (unknown.length === 0 && done.length === 0) {
+      const unknown = new Set(asked.map(placeOf));
+      const authorised = actions.filter(
+        ({ stepId, type }) =>
+          unknown.has(stepId) || type.startsWith("unknown.") || isForeign(stepId, type),
+      );
+      if (unknown.size === 0 && authorised.length === 0) {
         return notApplicable("no unknown action was asked for");
       }
-      const denied = refusals.filter((one) => one.code === "ERR_ACTION_UNKNOWN");
-      return judged(`${unknown.length} unknown actions, each denied`, [
-        [done.length === 0, `${done.length} unknown actions were carried out`],
-        [denied.length >= unknown.length, `${denied.length} of ${unknown.length} were denied`],
+      // Whoever refused it: the kernel, policy, or the kill switch before either was asked.
+      const refused = new Set(refusals.map(({ stepId }) => stepId));
+      const open = [...unknown].filter((place) => !refused.has(place));
+      return judged(`${unknown.size} unknown actions, each denied`, [
+        ...authorised.map(({ stepId, type }): [boolean, string] => [
+          false,
+          `${stepId} was authorised as ${type}`,
+        ]),
+        ...open.map((place): [boolean, string] => [false, `${place} was never refused`]),
       ]);
     },
   },
@@ -133,6 +142,12 @@ export const RUNTIME_GATES: readonly Gate[] = [
       ),
   },
 ];
+
+/** An action in an operation's place that no operation may be; a step's commit is the step's own. */
+function isForeign(stepId: string, type: string): boolean {
+  const [, operation] = /^step_\d{2,3}\.(.+)$/.exec(stepId) ?? [];
+  return operation !== undefined && !isKnownOperation(type);
+}
 
 function cameBack(actions: readonly LedgerAction[]): boolean {
   return actions.some((one) => one.type === "git.bring_back" && one.completed);

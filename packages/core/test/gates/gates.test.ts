@@ -34,13 +34,22 @@ function verdictOf(gate: string, edit: Edit): string {
   return found?.verdict ?? "missing";
 }
 
+const DENIED = ["execution.denied", "ERR_ACTION_UNKNOWN"] as const;
+
 describe("the gates", () => {
   const cases: [string, string, Edit, string][] = [
     ["A1", "pass", both(asked("BLOCKED", null), nothingRan), "blocked and nothing ran"],
     ["A1", "fail", asked("BLOCKED", null), "blocked and it ran"],
     ["A2", "pass", asked("RESUMED", ANSWERS), "resumed with its answers"],
     ["A2", "fail", asked("RESUMED", null), "resumed without answers"],
-    ["A3", "pass", asked("RESUMED", ANSWERS), "every blocking question answered"],
+    ["A3", "pass", asked("RESUMED", ANSWERS), "every question answered"],
+    ["A3", "not_applicable", asked("READY", null), "questions that could stay open"],
+    [
+      "A3",
+      "fail",
+      asked("RESUMED", { ...ANSWERS, answers: ANSWERS.answers.slice(0, 1) }),
+      "a question open that did not block",
+    ],
     ["A3", "fail", asked("RESUMED", { ...ANSWERS, answers: [] }), "a question open"],
     [
       "A3",
@@ -183,8 +192,27 @@ describe("the gates", () => {
       },
       "no bring-back in the ledger",
     ],
-    ["P0-N1", "pass", unknown(false), "unknown and denied"],
-    ["P0-N1", "fail", unknown(true), "unknown and done"],
+    ["P0-N1", "pass", unknown(DENIED), "unknown and denied"],
+    ["P0-N1", "pass", unknown(["execution.denied", "ERR_POLICY_DENIED"]), "denied by policy"],
+    ["P0-N1", "pass", unknown(["execution.aborted", "ERR_SCRAM_TRIPPED"]), "stopped before"],
+    ["P0-N1", "fail", unknown(null), "unknown and done"],
+    ["P0-N1", "fail", unknown(null, "git.bring_back"), "done in the runtime's own name"],
+    [
+      "P0-N1",
+      "fail",
+      both(unknown(DENIED), (i) => {
+        i.refusals = [{ ...i.refusals[0]!, stepId: "step_01.op_1" }];
+      }),
+      "another's refusal",
+    ],
+    [
+      "P0-N1",
+      "fail",
+      (i) => {
+        i.actions = i.actions.map((one, at) => (at === 0 ? { ...one, type: "model.train" } : one));
+      },
+      "an operation that is none in the ledger alone",
+    ],
     ["P0-N2", "pass", none, "commits that name their request"],
     [
       "P0-N2",

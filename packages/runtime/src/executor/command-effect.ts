@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
-import { statfs } from "node:fs/promises";
 import { join } from "node:path";
-import { type ErrorCode, fields, parseFormat, SovereignError } from "@sovereign/core";
+import { type ErrorCode, fields, parseFormat } from "@sovereign/core";
 import { z } from "zod";
 import type { Effect, EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
@@ -17,6 +16,7 @@ import {
 import { gitId, treeOutput } from "./effect-output.ts";
 import { diskProbe } from "./file-effects.ts";
 import type { Workspace } from "./workspace.ts";
+import { watchWrites } from "./write-watch.ts";
 
 export interface CommandEffectOptions {
   readonly workspace: Workspace;
@@ -35,9 +35,9 @@ const params = z.strictObject({
 });
 
 const MEBIBYTE = 1024 * 1024;
-const OUTPUT_BYTES_MAX = 4 * MEBIBYTE;
 const LOG_CHARS = 500;
-const WATCH_MS = 50;
+/** What a command may leave besides what is judged: products that ignore rules hide. */
+const UNJUDGED_BYTES = 256 * MEBIBYTE;
 
 /** Run a command on the run's tree, in the sandbox; then judge what it changed. */
 export function createCommandEffect(options: CommandEffectOptions): Effect {
@@ -80,10 +80,10 @@ function requestOf(
     env: { PATH: "/runtime:/usr/bin:/bin" },
     limits: {
       wallMs: seconds * 1000,
-      cpuSeconds: Math.max(1, Math.ceil(seconds)),
-      memoryBytes: 2048 * MEBIBYTE,
-      processes: 256,
-      outputBytes: OUTPUT_BYTES_MAX,
+      cpuSeconds: Math.max(1, Math.min(limits.cpuSeconds, Math.ceil(seconds))),
+      memoryBytes: limits.memoryBytes,
+      processes: limits.processes,
+      outputBytes: limits.outputBytes,
       fileBytes: limits.fileBytesMax,
     },
   };
@@ -95,34 +95,16 @@ function folderBelow(root: string, cwd: string): string {
   return path;
 }
 
-/**
- * Each file's size is limited by the kernel; how much a command writes altogether is watched as
- * free space that goes away.
- */
-async function runWatched(
+/** Each file's size is limited by the kernel; how much is written altogether is watched. */
+function runWatched(
   { workspace, sandbox }: CommandEffectOptions,
   request: SandboxRequest,
   signal: AbortSignal,
 ): Promise<SandboxResult> {
-  const full = new AbortController();
-  const free = async (): Promise<number> => {
-    const { bavail, bsize } = await statfs(workspace.root);
-    return bavail * bsize;
-  };
-  const start = await free();
-  const watch = setInterval(() => {
-    void free().then((now) => {
-      if (start - now > workspace.limits.totalBytesMax + 256 * MEBIBYTE) full.abort();
-    });
-  }, WATCH_MS);
-  try {
-    const end = await sandbox.run(request, AbortSignal.any([signal, full.signal]));
-    if (!full.signal.aborted) return end;
-  } finally {
-    clearInterval(watch);
-  }
-  const text = `The command wrote more than ${workspace.limits.totalBytesMax} bytes altogether, and was killed.`;
-  throw new SovereignError("ERR_CHANGE_LIMIT", text);
+  const { root, limits } = workspace;
+  return watchWrites(root, limits.totalBytesMax + UNJUDGED_BYTES, (full) =>
+    sandbox.run(request, AbortSignal.any([signal, full])),
+  );
 }
 
 const LIMIT_CODES: Readonly<Partial<Record<SandboxEnding, ErrorCode>>> = {

@@ -51,9 +51,10 @@ export function patchName(stepId: string): string {
 
 /** Commit what a step's operations left, on our side, as a commit and as a patch. */
 export function createCommitEffect(options: CommitEffectOptions): Effect {
-  const { workspace, artifacts } = options;
+  const { workspace, artifacts, base } = options;
   return async ({ action }) => {
     const { tree, parent, message, at } = parseFormat(commitParams, action.params, "commit");
+    await workspace.judgeWhole(base.tree, tree);
     const made = await commitTree(workspace.git, { tree, parent, message }, at);
     const name = patchName(action.resource);
     const patch = await artifacts.put(name, made.patch, "text/x-patch");

@@ -11,7 +11,7 @@ import {
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { SovereignError } from "@sovereign/core";
+import { fields, SovereignError } from "@sovereign/core";
 import type { UserRepository } from "./git/index.ts";
 
 const POLL_MS = 50;
@@ -26,6 +26,8 @@ interface Owner {
 }
 
 export interface RepositoryLock {
+  /** The run of a dead owner from whom it was taken over; null where nobody had it. */
+  readonly takenFrom: string | null;
   release(): void;
 }
 
@@ -43,10 +45,12 @@ export async function lockRepository(
 ): Promise<RepositoryLock> {
   const path = join(repository.gitDir, "sovereign.lock");
   const own = encode({ ...self(), run });
+  let takenFrom: string | null = null;
   for (let waited = 0; ; waited += POLL_MS) {
     if (tryLink(path, own)) {
       removeLeftovers(path);
       return {
+        takenFrom,
         release: () => {
           // Only our own: a lock that was taken over is somebody else's.
           if (read(path) === own) unlinkSync(path);
@@ -54,8 +58,10 @@ export async function lockRepository(
       };
     }
     const found = read(path);
-    if (found !== null && isDead(found)) breakStale(path, found);
-    else if (waited >= waitMs) throw busy(path, found);
+    if (found !== null && isDead(found)) {
+      breakStale(path, found);
+      takenFrom = runOf(found);
+    } else if (waited >= waitMs) throw busy(path, found);
     else await sleep(POLL_MS);
   }
 }
@@ -85,6 +91,12 @@ function removeLeftovers(path: string): void {
     if (pid !== undefined && pid !== String(process.pid) && startTimeOf(pid) === null)
       rmSync(join(dirname(path), name), { force: true });
   }
+}
+
+/** True where a lock lies there whose owner is dead, or unknown. */
+export function isLockStale(repository: UserRepository): boolean {
+  const found = read(join(repository.gitDir, "sovereign.lock"));
+  return found !== null && isDead(found);
 }
 
 /** Of several who find the same dead owner, a rename lets one take the file away. */
@@ -118,6 +130,12 @@ function isDead(found: string): boolean {
   // The same machine since started again: nothing of then lives.
   if (host === ownHost && boot !== ownBoot) return true;
   return space === pidSpace() && startTimeOf(pid) !== started;
+}
+
+/** As the owner wrote it; null where it is no run's id. */
+function runOf(found: string): string | null {
+  const run = found.trim().split(" ")[3];
+  return fields.runId.safeParse(run).data ?? null;
 }
 
 function pidSpace(): string {

@@ -111,7 +111,14 @@ const commandParams = z.strictObject({
   timeout_seconds: z.int().min(1).max(86_400).optional(),
 });
 
+/** Of the actions of a step, this is the name of its commit. */
+const COMMIT = "commit";
+
 function planOperation(operation: RequestOperation, where: string): PlannedOperation {
+  if (operation.op_id === COMMIT) {
+    const found = `at op_id: "${COMMIT}" names the step's own commit, found ${operation.action}`;
+    throw new SovereignError("ERR_REQUEST_INVALID", `${where}: ${found}`);
+  }
   const type = operationType(operation.action);
   const base = { opId: operation.op_id, word: operation.action };
   const read = <T extends z.ZodType>(format: T): z.infer<T> =>

@@ -22,6 +22,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
+import type { ProcessIdentity } from "../process/index.ts";
 import {
   type Change,
   Git,
@@ -31,6 +32,7 @@ import {
   withRefLocked,
 } from "./git/index.ts";
 import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
+import { breakRefLocks, findRefLocks, heldRefs, noteRefLocks } from "./ref-locks.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import {
   ABSENT,
@@ -92,7 +94,7 @@ export async function switchTree(options: SwitchOptions): Promise<void> {
   const { folder, repository, changes } = options;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const lock = lockIndex(repository, folder);
+  const lock = await lockIndex(repository, folder);
   try {
     await requireHead(options);
     await checkOutSides(options);
@@ -134,10 +136,11 @@ export type Recovery = "none" | "done" | "undone";
 export async function recoverSwitch(folder: string, repository: UserRepository): Promise<Recovery> {
   // No switch of this folder lives: its run is ours alone.
   breakIndexLock(repository, folder);
+  await breakRefLocks(folder);
   const journal = readJournal(folder);
   if (journal === null) return "none";
   if (journal.state !== "applying") return journal.state;
-  const lock = lockIndex(repository, folder);
+  const lock = await lockIndex(repository, folder);
   try {
     return await endSwitch(folder, repository, journal);
   } finally {
@@ -157,7 +160,8 @@ async function endSwitch(
   const before = { ref: journal.ref, commit: journal.from };
   const user = new Git({ gitDir: repository.gitDir });
   try {
-    await withRefLocked(user, before, null, () => {
+    await withRefLocked(user, before, null, (holder) => {
+      noteRefLocks(folder, repository, journal.ref, holder);
       undo(repository, folder, journal);
       return false;
     });
@@ -168,10 +172,16 @@ async function endSwitch(
       writeJournal(folder, { ...journal, state: "done" });
       return "done";
     }
-    if ((await commitOf(user, journal)) === journal.from) throw error;
+    if ((await commitOf(user, journal)) === journal.from) throw heldOr(error, repository, journal);
     undo(repository, folder, journal);
   }
   return "undone";
+}
+
+/** A branch that did not move is held by somebody, or something else is wrong with it. */
+function heldOr(error: unknown, repository: UserRepository, { ref }: Pick<Head, "ref">): unknown {
+  const locks = findRefLocks(repository, ref);
+  return locks.length === 0 ? error : heldRefs(locks, error);
 }
 
 /** Where the branch of a journal is; empty where there is none any more. */
@@ -396,11 +406,13 @@ async function moveBranch({
   to,
   reason,
   at,
+  folder,
   onStep,
 }: SwitchOptions): Promise<void> {
   const user = new Git({ gitDir: repository.gitDir });
   const args = ["--create-reflog", "-m", `sovereign: ${reason}`];
-  const locked = (): boolean => {
+  const locked = (holder: ProcessIdentity | null): boolean => {
+    noteRefLocks(folder, repository, from.ref, holder);
     onStep?.("locked");
     return true;
   };
@@ -408,7 +420,11 @@ async function moveBranch({
     await withRefLocked(user, from, to.commit, locked, { args, at });
   } catch (cause) {
     // What failed may be the answer alone.
-    if ((await readHead(repository)).commit === to.commit) return;
+    const { ref, commit } = await readHead(repository);
+    if (commit === to.commit) return;
+    const held =
+      ref === from.ref && commit === from.commit ? heldOr(cause, repository, from) : null;
+    if (isSovereignError(held, "ERR_REPOSITORY_BUSY")) throw held;
     throw new SovereignError(
       "ERR_REPOSITORY_MOVED",
       `${from.ref ?? "HEAD"} moved away from ${from.commit} meanwhile. Everything is as it was before.`,

@@ -27,21 +27,42 @@ import {
 } from "./git/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
-const DEFAULT_LIMITS = { max_file_size_mb: 10, max_files: 100, timeout_seconds: 1800 };
+/** Where a policy is silent; one that is written in Cedar always is. */
+const DEFAULT_LIMITS = {
+  max_file_size_mb: 10,
+  max_files: 100,
+  timeout_seconds: 1800,
+};
+const TOTAL_MB = 1024;
+const MEMORY_MB = 2048;
+const PROCESSES = 256;
+const OUTPUT_MB = 4;
 
 /** The policy's limits in the units of those who hold to them. */
 export interface WorkLimits extends ChangeLimits {
   readonly timeoutMs: number;
+  readonly cpuSeconds: number;
+  readonly memoryBytes: number;
+  readonly processes: number;
+  readonly outputBytes: number;
 }
 
 export function workLimits(policy: CompiledPolicy): WorkLimits {
   const limits = policy.limits ?? DEFAULT_LIMITS;
+  const more = policy.limits;
   const fileBytesMax = limits.max_file_size_mb * MEBIBYTE;
   return {
     filesMax: limits.max_files,
     fileBytesMax,
-    totalBytesMax: Math.min(limits.max_files * fileBytesMax, 1024 * MEBIBYTE),
+    totalBytesMax: Math.min(
+      limits.max_files * fileBytesMax,
+      (more?.max_total_mb ?? TOTAL_MB) * MEBIBYTE,
+    ),
     timeoutMs: limits.timeout_seconds * 1000,
+    cpuSeconds: more?.max_cpu_seconds ?? limits.timeout_seconds,
+    memoryBytes: (more?.max_memory_mb ?? MEMORY_MB) * MEBIBYTE,
+    processes: more?.max_processes ?? PROCESSES,
+    outputBytes: (more?.max_output_mb ?? OUTPUT_MB) * MEBIBYTE,
   };
 }
 
@@ -154,11 +175,12 @@ export class Workspace {
     return { tree, changes };
   }
 
-  /** Hold all of a run's changes together to the limits. */
-  async judgeWhole(base: string, tree: string): Promise<readonly Change[]> {
-    const changes = await readChanges(this.git, base, tree);
-    judgeChanges(changes, this.limits);
-    return changes;
+  /**
+   * Hold all of a run's changes together to the limits: many small steps are as much as a large one.
+   * @throws ERR_CHANGE_LIMIT
+   */
+  async judgeWhole(base: string, tree: string): Promise<void> {
+    judgeChanges(await readChanges(this.git, base, tree), this.limits);
   }
 
   /** A command changed it: the same is asked as if an operation wanted to. */

@@ -450,7 +450,9 @@ function refusalCode(reason: string): ErrorCode {
 function why(error: unknown, fallback: ErrorCode): { code: ErrorCode; reason: string } {
   if (isSovereignError(error)) return { code: error.code, reason: error.message };
   const reason = error instanceof Error ? error.message : "the effect threw what is not an error";
-  return { code: fallback, reason };
+  // What we could not write ourselves is no fault of what was asked for.
+  const full = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException | null)?.code ?? "");
+  return { code: full ? "ERR_DISK_LOW" : fallback, reason };
 }
 
 function severityOf(code: ErrorCode): Severity {

@@ -125,17 +125,6 @@ export async function openFrozenExec(folder: string, row: RunRow): Promise<Froze
   return { planned, policy, plan, request };
 }
 
-/** True for the run of a request, and for a rollback, by its plan. */
-export function isExecution(row: RunRow): boolean {
-  const { kind } = parseCanonicalJson(row.plan) as JsonObject;
-  return kind === "exec_request" || kind === "exec_rollback";
-}
-
-/** True for the run that undoes another. */
-export function isRollback(row: RunRow): boolean {
-  return (parseCanonicalJson(row.plan) as JsonObject)["kind"] === "exec_rollback";
-}
-
 /** One run while this process works on it. */
 export interface ExecContext extends OpenedSession {
   readonly runId: string;

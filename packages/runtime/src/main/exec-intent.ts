@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  answerGaps,
   type AnswerPack,
   type ArtifactRef,
   canonicalBytes,
@@ -43,13 +44,11 @@ export async function writeIntent(
   return refs;
 }
 
-/** Answered with as many references as each question wants. */
+/** A request may run without answers to the others; those that are given answer all. */
 function openQuestions(pack: QuestionPack, answers: AnswerPack | null): string[] {
-  const given = new Map(answers?.answers.map((one) => [one.question_id, one]));
-  return pack.questions
-    .filter((one) => one.blocking_level === "blocking")
-    .filter((one) => (given.get(one.question_id)?.evidence_refs.length ?? -1) < one.min_evidence)
-    .map((one) => one.question_id);
+  return answerGaps(pack, answers)
+    .filter(({ question }) => question.blocking_level === "blocking")
+    .map(({ question }) => question.question_id);
 }
 
 export function readAnswers(folder: string): AnswerPack | null {
@@ -96,10 +95,8 @@ export async function applyAnswers(
     throw invalid(`expected answers to ${pack?.question_pack_id ?? "no questions"}`);
   }
   if (foreign !== undefined) throw invalid(`there is no question ${foreign.question_id}`);
-  const open = openQuestions(pack, answers);
-  if (open.length > 0) {
-    throw invalid(`${open.join(", ")}: no answer, or too few evidence_refs`);
-  }
+  const gaps = answerGaps(pack, answers).map(({ gap }) => gap);
+  if (gaps.length > 0) throw invalid(`${gaps.join("; ")} (evidence_refs)`);
   const store = new ArtifactStore(folder);
   return store.put(GATE_DOCUMENTS.answers, canonicalBytes(answers), "application/json");
 }

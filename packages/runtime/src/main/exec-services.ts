@@ -4,6 +4,7 @@ import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { ExecFiles, ExecInput, ExecPlanReport, Services } from "../cli/index.ts";
 import {
   inspectRepository,
+  isLockStale,
   parseExecRequest,
   readHead,
   REVIEWER,
@@ -11,11 +12,12 @@ import {
   workLimits,
 } from "../executor/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../policy/index.ts";
+import { locateDataFolder, openDataFolder } from "../runs/index.ts";
 import type { ExecOptions } from "./exec-context.ts";
 import { judgeRun } from "./exec-gates.ts";
 import { answerTemplate, applyAnswers } from "./exec-intent.ts";
 import type { Installation } from "./installation.ts";
-import { openRequest } from "./exec-standing.ts";
+import { freeRepository, openRequest } from "./exec-standing.ts";
 import { execStatus } from "./exec-status.ts";
 import { rollbackRequest } from "./rollback-request.ts";
 import { resumeRequest, submitRequest } from "./run-request.ts";
@@ -33,11 +35,10 @@ type ExecServices = Pick<
   | "applyAnswers"
 >;
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** The command line's services for executions. */
-export function execServices(
-  environment: Readonly<Record<string, string | undefined>>,
-  opened: Opened,
-): ExecServices {
+export function execServices(environment: Environment, opened: Opened): ExecServices {
   const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
   const optionsOf = (installation: Installation, input: ExecInput): ExecOptions => ({
     ...input,
@@ -45,7 +46,7 @@ export function execServices(
     allowCompatible,
   });
   return {
-    planRequest: (files, tenantId) => planRequest(files, tenantId),
+    planRequest: (files, tenantId) => planRequest(environment, files, tenantId),
     runRequest: (files, input) =>
       opened(async (installation) => {
         await ensureKeys(installation, files);
@@ -87,11 +88,19 @@ export function execServices(
 }
 
 /** What a request would do, and what policy says to each of it. Nothing is run or recorded. */
-async function planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport> {
+async function planRequest(
+  environment: Environment,
+  files: ExecFiles,
+  tenantId: string,
+): Promise<ExecPlanReport> {
   const planned = parseExecRequest(readNamed(files.request), files.request);
   const compiled = parsePolicy(readNamed(files.policy), files.policy);
   const policy = new ReviewedPolicy(new PolicyEngine(compiled));
   const repository = await inspectRepository(files.repository);
+  // What a killed run holds is let go by whoever comes next.
+  if (isLockStale(repository)) {
+    await freeRepository({ folder: openDataFolder(locateDataFolder(environment)) }, repository);
+  }
   const base = await readHead(repository);
   const context = {
     tenant_id: tenantId,

@@ -8,6 +8,7 @@ import {
   lockRepository,
   readHead,
   recoverSwitch,
+  type RepositoryLock,
   type UserRepository,
 } from "../executor/index.ts";
 import type { RunRow } from "../runs/index.ts";
@@ -42,14 +43,14 @@ export async function withStanding<T>(
   work: (standing: Standing) => Promise<T>,
 ): Promise<T> {
   const { installation, tenantId } = options;
-  const { row, frozen, folder } = await openRequest(installation, tenantId, runId);
+  const { row, frozen } = await openRequest(installation, tenantId, runId);
   const { root, commit: base } = frozen.plan.repository;
   const repository = await inspectRepository(root);
-  const lock = await lockRepository(repository, runId, options.waitMs);
+  const lock = await holdRepository(options, repository, runId);
   try {
     // The way back comes after the way there: so it is ended first.
     const back = await endSwitch(join(rollbackFolder(installation, runId), "switch"), repository);
-    const there = await endSwitch(join(folder, "work", "switch"), repository);
+    const there = await endSwitch(switchFolder(installation, runId), repository);
     const { commit: head } = await readHead(repository);
     const recorded = await broughtTo(installation.store, tenantId, runId);
     const result = recorded ?? (there.state === "done" ? head : null);
@@ -68,8 +69,46 @@ export async function withStanding<T>(
   }
 }
 
+type HasFolder = Pick<Installation, "folder">;
+
+/**
+ * Hold a repository for one run. A run that was killed while it held it has its move ended first:
+ * nobody else would know of it.
+ *
+ * @throws ERR_REPOSITORY_BUSY
+ */
+export async function holdRepository(
+  { installation, waitMs }: { readonly installation: HasFolder; readonly waitMs: number },
+  repository: UserRepository,
+  runId: string,
+): Promise<RepositoryLock> {
+  const lock = await lockRepository(repository, runId, waitMs);
+  if (lock.takenFrom === null || lock.takenFrom === runId) return lock;
+  try {
+    await endSwitch(join(rollbackFolder(installation, lock.takenFrom), "switch"), repository);
+    await endSwitch(switchFolder(installation, lock.takenFrom), repository);
+    return lock;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** Let go what a killed run holds. */
+export async function freeRepository(
+  installation: HasFolder,
+  repository: UserRepository,
+): Promise<void> {
+  const lock = await holdRepository({ installation, waitMs: 0 }, repository, "none");
+  lock.release();
+}
+
+function switchFolder(installation: HasFolder, runId: string): string {
+  return join(installation.folder.run(runId), "work", "switch");
+}
+
 /** Below the run that is undone: whoever asks for its status finds there what a kill left. */
-export function rollbackFolder(installation: Installation, ofRun: string): string {
+export function rollbackFolder(installation: HasFolder, ofRun: string): string {
   return join(installation.folder.run(ofRun), "rollback");
 }
 

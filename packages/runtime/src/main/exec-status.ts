@@ -33,9 +33,9 @@ export function execStatus(options: ExecOptions, runId: string): Promise<ExecSta
 }
 
 /** What comes after the seal: the bundle, and nothing of the scratch. */
-async function finishSealed(options: ExecOptions, { row, frozen }: Standing): Promise<void> {
+async function finishSealed(options: ExecOptions, { row }: Standing): Promise<void> {
   const { installation } = options;
   if (row.sealed === null) return;
-  if (!isPublished(installation, row.runId)) await publishSealed(options, frozen.policy, row);
+  if (!isPublished(installation, row.runId)) await publishSealed(options, row);
   removeScratch(installation.folder.run(row.runId));
 }

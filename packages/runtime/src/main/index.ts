@@ -1,7 +1,6 @@
 export { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
 export {
   type ResumeOptions,
-  type RunResult,
   resumePipeline,
   type SubmitOptions,
   submitPipeline,
@@ -10,3 +9,4 @@ export { DrillRig } from "./drill.ts";
 export { connectScram, joinScram } from "./sentinel-process.ts";
 export { type RunnerOptions, SovereignRunner } from "./sovereign-runner.ts";
 export { createServices } from "./services.ts";
+export type { RunResult } from "./run-result.ts";

@@ -19,7 +19,6 @@ import {
   RunRecorder,
   type RunRow,
   RunSession,
-  type RunStopped,
 } from "../runs/index.ts";
 import { connectSandbox, type Sandbox, type SandboxDemands } from "../sandbox/index.ts";
 import type { ScramLink, WorkOwner } from "../scram/index.ts";
@@ -121,25 +120,19 @@ export async function openRunSession(
   return { session, authority, artifacts, scram, stopWatching };
 }
 
-/**
- * What stops a run and does not end it: it waits for people, somebody pressed Ctrl-C, or the shared
- * database was out of reach for longer than the lease. It can be resumed.
- */
-export function isInterruption(
-  { status, code }: RunStopped["outcome"],
-  asked: AbortSignal,
-): boolean {
-  if (status === "PENDING" || code === "ERR_SCRAM_LEASE") return true;
-  return status === "KILLED" && asked.aborted;
-}
-
-/** The authority of an installation, which asks this policy. */
-export function authorityOf(installation: Installation, policy: PolicyDecider): Authority {
+/** The authority of an installation, which asks this policy; without one it permits nothing. */
+export function authorityOf(
+  installation: Installation,
+  policy: Pick<PolicyDecider, "decide"> | null,
+): Authority {
   const { keystore, keyLog, clock } = installation;
   return new Authority({
     keystore,
     keys: () => keyLog.current(),
-    decide: (action, context) => policy.decide(action, context),
+    decide: (action, context) => {
+      if (policy !== null) return policy.decide(action, context);
+      throw new SovereignError("ERR_BINDING_REFUSED", "No policy, no permission.");
+    },
     clock,
     entropy: systemEntropy,
   });

@@ -1,23 +1,25 @@
 import { join } from "node:path";
+import { SovereignError } from "@sovereign/core";
 import { isSwitchOpen, removeHostile } from "../executor/index.ts";
-import type { ExecOptions } from "./exec-context.ts";
+import type { RunRow } from "../runs/index.ts";
 import { authorityOf } from "./open-session.ts";
-import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
-import { ArtifactStore, type RunRow } from "../runs/index.ts";
-import type { RunResult } from "./run-pipeline.ts";
-import { publishBundle } from "./seal-run.ts";
+import type { RunResult } from "./run-result.ts";
+import { isPublished, type Place, publishRun } from "./seal-run.ts";
 
-/** Make up for a process that was killed between a run's seal and its bundle. */
-export async function publishSealed(
-  options: ExecOptions,
-  policy: CompiledPolicy,
-  { runId, status, reason }: RunRow,
-): Promise<RunResult> {
-  const { installation } = options;
-  const store = new ArtifactStore(installation.folder.run(runId));
-  const authority = authorityOf(installation, new PolicyEngine(policy));
-  const read = store.get.bind(store);
-  const { bundle, trustRoot } = await publishBundle(options, authority, runId, read);
+/**
+ * Make up for a process that was killed between a run's seal and its bundle, whatever kind of run
+ * it is.
+ *
+ * @throws ERR_RUN_SEALED where nothing is left to be done
+ */
+export async function publishSealed(place: Place, row: RunRow): Promise<RunResult> {
+  const { installation } = place;
+  const { runId, status, reason } = row;
+  if (isPublished(installation, runId)) {
+    throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${status}.`);
+  }
+  const authority = authorityOf(installation, null);
+  const { bundle, trustRoot } = await publishRun(place, authority, row);
   const ended = status === "completed" ? "completed" : "failed";
   const rest = { outcome: null, code: null, artifacts: [] };
   return { runId, status: ended, reason, bundle, trustRoot, ...rest };

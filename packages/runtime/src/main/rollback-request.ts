@@ -22,7 +22,9 @@ import {
 import { attestGates } from "./exec-gates.ts";
 import { rollbackFolder, type Standing, withStanding } from "./exec-standing.ts";
 import { publishSealed } from "./publish-sealed.ts";
-import { checkTenant, type RunResult } from "./run-pipeline.ts";
+import { checkTenant } from "./run-pipeline.ts";
+import type { RunResult } from "./run-result.ts";
+import { requireArmed } from "./require-armed.ts";
 import { isPublished, sealRun } from "./seal-run.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -81,7 +83,7 @@ export async function resumeRollback(options: ExecOptions, row: RunRow): Promise
       return carryOut(options, standing, left);
     }
     if (!own || row.sealed === null || isPublished(installation, row.runId)) return null;
-    return publishSealed(options, standing.frozen.policy, row);
+    return publishSealed(options, row);
   });
 }
 
@@ -149,14 +151,11 @@ async function carryOut(
   const { installation } = options;
   const folder = rollbackFolder(installation, of.runId);
   if (row !== null && row.sealed !== null) {
-    const result = await publishSealed(options, frozen.policy, row);
+    const result = await publishSealed(options, row);
     clear(folder);
     return result;
   }
-  if (row !== null && installation.scram.status().state !== "ARMED") {
-    const text = `The kill switch is tripped: rollback ${runId} goes on when it is reset.`;
-    throw new SovereignError("ERR_SCRAM_TRIPPED", text, { runId });
-  }
+  if (row !== null) requireArmed(installation, { tenant_id: options.tenantId, run_id: runId });
   const context = await openSession(options, {
     runId,
     name: "rollback",
@@ -190,7 +189,7 @@ async function undo(
   context: ExecContext,
   step: Step | null,
 ): Promise<RunResult> {
-  const { session, artifacts, runId } = context;
+  const { session, runId } = context;
   const stop = step === null ? null : await perform(context, step);
   if (stop !== null) await recordProof(context);
   if (!(await readAttested(options.installation, options.tenantId, runId)))
@@ -198,16 +197,14 @@ async function undo(
   const reason =
     step === null ? "It was killed before it moved the branch." : (stop?.message ?? null);
   const status = reason === null ? "completed" : "failed";
-  const read = artifacts.get.bind(artifacts);
-  const { bundle, trustRoot } = await sealRun(options, context, status, reason, read);
+  const published = await sealRun(options, context, status, reason);
   return {
     runId,
     status,
     reason,
     outcome: stop?.outcome ?? null,
     code: stop?.outcome.code ?? null,
-    bundle,
-    trustRoot,
+    ...published,
     artifacts: [...session.artifacts],
   };
 }
@@ -221,15 +218,21 @@ async function recordProof({ artifacts, session }: ExecContext): Promise<void> {
   await session.recordEvidence([kept]);
 }
 
-/** @throws ERR_STORE_UNAVAILABLE where nothing can be recorded: what was begun waits */
+/** @throws what is not there now, such as ERR_STORE_UNAVAILABLE: what was begun waits */
 async function perform({ session }: ExecContext, step: Step): Promise<RunStopped | null> {
   try {
     await session.perform(step);
     return null;
   } catch (error) {
     if (!(error instanceof RunStopped)) throw error;
-    if (error.outcome.status !== "UNAVAILABLE") return error;
+    const { status, code } = error.outcome;
+    if (status !== "UNAVAILABLE" && !error.passes) return error;
     const text = `${error.message} Try sovereign exec rollback again later: it goes on.`;
-    throw new SovereignError("ERR_STORE_UNAVAILABLE", text, {}, error);
+    throw new SovereignError(
+      status === "UNAVAILABLE" ? "ERR_STORE_UNAVAILABLE" : code,
+      text,
+      {},
+      error,
+    );
   }
 }

@@ -8,7 +8,6 @@ import {
   INSTALLATION_LOG,
   isSovereignError,
   type JsonObject,
-  type JsonValue,
   type Mode,
   parseCanonicalJson,
   SovereignError,
@@ -25,36 +24,22 @@ import {
 } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import { type RunRow, RunStopped } from "../runs/index.ts";
+import { isPassing, type RunRow, RunStopped } from "../runs/index.ts";
 import {
   demandsOf,
-  isInterruption,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { publishSealed } from "./publish-sealed.ts";
+import type { RunResult } from "./run-result.ts";
+import { requireArmed } from "./require-armed.ts";
 import { sealRun } from "./seal-run.ts";
-import { writeWhole } from "./write-whole.ts";
 
 export interface SubmitOptions extends SessionOptions {
   readonly pipeline: string;
   readonly mode: Mode;
   readonly faults: readonly string[];
-}
-
-/** How a run ended, or that it waits. */
-export interface RunResult {
-  readonly runId: string;
-  readonly status: "completed" | "failed" | "pending";
-  readonly reason: string | null;
-  /** The outcome that stopped it, if one did. */
-  readonly outcome: Outcome | null;
-  /** The error's code where no outcome stopped it. */
-  readonly code: string | null;
-  /** Files of the evidence; null while the run waits. */
-  readonly bundle: string | null;
-  readonly trustRoot: string | null;
-  readonly artifacts: readonly ArtifactRef[];
 }
 
 /** Submit a pipeline and run it to its end, or until it waits for people. */
@@ -84,7 +69,8 @@ export function checkTenant(tenantId: string): void {
 export type ResumeOptions = Omit<SubmitOptions, "pipeline" | "mode" | "faults">;
 
 /**
- * Go on with a run that stopped: after a crash, a Ctrl-C, or for approvals.
+ * Go on with a run that stopped: after a crash, a Ctrl-C, or for approvals. Of one that ended, the
+ * evidence that a kill kept from being written is written.
  *
  * @throws ERR_RUN_NOT_FOUND, ERR_RUN_SEALED, ERR_RUN_DIVERGED
  */
@@ -94,9 +80,8 @@ export async function resumePipeline(options: ResumeOptions, runId: string): Pro
   if (row === null) {
     throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
   }
-  if (row.sealed !== null) {
-    throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${row.status}.`);
-  }
+  if (row.sealed !== null) return publishSealed(options, row);
+  requireArmed(installation, { tenant_id: tenantId, run_id: runId });
   const plan = parseCanonicalJson(row.plan) as JsonObject;
   const faults = Array.isArray(plan["faults"]) ? plan["faults"].map(String) : [];
   const frozen = await openFrozen(installation.folder.run(runId), faults);
@@ -195,30 +180,30 @@ async function finish(
   }
 }
 
-/** A run that waits or was interrupted stays open; every other stop is its end. */
+/** A run that waits, was interrupted or lacks what will be there again stays open; else it ends. */
 async function stopped(
   options: SubmitOptions,
   context: RunContext,
   error: unknown,
 ): Promise<RunResult> {
   if (isSovereignError(error)) {
-    // Without the ledger there is nothing to end the run with: it can be resumed.
-    if (error.code === "ERR_STORE_UNAVAILABLE" || error.code === "ERR_RUN_FENCED") throw error;
+    // What is not there now, such as the ledger, ends no run: it can be resumed.
+    if (isPassing(error.code)) throw error;
     return end(options, context, "failed", error.message, null, error.code);
   }
   if (!(error instanceof RunStopped)) throw error;
   const { outcome } = error;
-  if (isInterruption(outcome, options.signal)) {
-    await context.session.suspend(error.message);
-    return resultOf(context, "pending", error.message, outcome, outcome.code);
-  }
   if (outcome.status === "UNAVAILABLE") {
     throw new SovereignError("ERR_STORE_UNAVAILABLE", `${error.message} Resume the run later.`);
+  }
+  const interrupted = outcome.status === "KILLED" && options.signal.aborted;
+  if (error.passes || interrupted) {
+    await context.session.suspend(error.message);
+    return resultOf(context, "pending", error.message, outcome, outcome.code);
   }
   return end(options, context, "failed", error.message, outcome, outcome.code);
 }
 
-/** Seal the run, sign the logs' heads, and write the evidence into the run's folder. */
 async function end(
   options: SubmitOptions,
   context: RunContext,
@@ -227,11 +212,8 @@ async function end(
   outcome: Outcome | null,
   code: string | null,
 ): Promise<RunResult> {
-  const { bundle, trustRoot, folder } = await sealRun(options, context, status, reason, null);
-  const result = { ...resultOf(context, status, reason, outcome, code), bundle, trustRoot };
-  const summary = join(folder, "execution_summary.json");
-  writeWhole(summary, JSON.stringify(summaryOf(context, result), null, 2));
-  return result;
+  const published = await sealRun(options, context, status, reason);
+  return { ...resultOf(context, status, reason, outcome, code), ...published };
 }
 
 function resultOf(
@@ -245,22 +227,6 @@ function resultOf(
   const { runId } = session.plan;
   const artifacts = [...session.artifacts];
   return { runId, status, reason, outcome, code, bundle: null, trustRoot: null, artifacts };
-}
-
-function summaryOf(context: RunContext, result: RunResult): JsonValue {
-  const { plan, planDigest, configDigest } = context.session;
-  return {
-    run_id: result.runId,
-    tenant_id: plan.tenantId,
-    name: plan.name,
-    mode: plan.mode,
-    status: result.status,
-    reason: result.reason,
-    plan_digest: planDigest,
-    config_digest: configDigest,
-    policy_digest: plan.policyDigest,
-    artifacts: result.artifacts.map((one) => ({ ...one })),
-  };
 }
 
 async function importDataset(

@@ -3,7 +3,7 @@ import type { VerificationReport } from "@sovereign/core";
 import { verifyBundle } from "@sovereign/verify";
 import type { RunReport } from "../cli/index.ts";
 import type { Installation } from "./installation.ts";
-import type { RunResult } from "./run-pipeline.ts";
+import type { RunResult } from "./run-result.ts";
 
 /** Does work on an installation that is open only as long as it takes. */
 export type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;

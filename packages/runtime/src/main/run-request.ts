@@ -11,7 +11,6 @@ import {
   ExecutorRun,
   type Head,
   inspectRepository,
-  lockRepository,
   readHead,
   requireRunnable,
   statusDigest,
@@ -20,26 +19,27 @@ import {
   writeEvidence,
 } from "../executor/index.ts";
 import { newId, type Outcome, systemEntropy, timestampOf } from "../kernel/index.ts";
-import { RunStopped, type RunRow } from "../runs/index.ts";
+import { isPassing, RunStopped, type RunRow } from "../runs/index.ts";
 import {
   type ExecContext,
   type ExecOptions,
   executionEffects,
   freezeExec,
   type FrozenExec,
-  isRollback,
   openFrozenExec,
   openSession,
   openWorkspace,
 } from "./exec-context.ts";
 import { attestGates } from "./exec-gates.ts";
 import { intentOf, writeIntent } from "./exec-intent.ts";
+import { holdRepository } from "./exec-standing.ts";
 import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
-import { isInterruption } from "./open-session.ts";
 import { publishSealed, removeScratch } from "./publish-sealed.ts";
 import { resumeRollback } from "./rollback-request.ts";
-import { checkTenant, type RunResult } from "./run-pipeline.ts";
-import { isPublished, sealRun } from "./seal-run.ts";
+import { checkTenant } from "./run-pipeline.ts";
+import type { RunResult } from "./run-result.ts";
+import { requireArmed } from "./require-armed.ts";
+import { isPublished, isRollback, sealRun } from "./seal-run.ts";
 
 export interface SubmitRequestOptions extends ExecOptions {
   readonly request: string;
@@ -54,7 +54,7 @@ export async function submitRequest(options: SubmitRequestOptions): Promise<RunR
   checkTenant(options.tenantId);
   const repository = await inspectRepository(options.repository);
   const runId = newId("run_", systemEntropy);
-  const lock = await lockRepository(repository, runId, options.waitMs);
+  const lock = await holdRepository(options, repository, runId);
   try {
     const base = await readHead(repository);
     const folder = options.installation.folder.run(runId);
@@ -92,9 +92,10 @@ export async function resumeRequest(options: ExecOptions, runId: string): Promis
     throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
   }
   if (row.sealed !== null || isRollback(row)) return resumeEnded(options, row);
+  requireArmed(installation, { tenant_id: tenantId, run_id: runId });
   const frozen = await openFrozenExec(installation.folder.run(runId), row);
   const repository = await inspectRepository(frozen.plan.repository.root);
-  const lock = await lockRepository(repository, runId, options.waitMs);
+  const lock = await holdRepository(options, repository, runId);
   try {
     const work = await openWork(options, frozen, { runId, mode: row.mode, repository, row });
     const recorded = await readRecorded(installation, tenantId, runId);
@@ -111,10 +112,8 @@ async function resumeEnded(options: ExecOptions, row: RunRow): Promise<RunResult
   const { installation } = options;
   const { runId } = row;
   if (!isRollback(row) && !isPublished(installation, runId)) {
-    const folder = installation.folder.run(runId);
-    const { policy } = await openFrozenExec(folder, row);
-    const result = await publishSealed(options, policy, row);
-    removeScratch(folder);
+    const result = await publishSealed(options, row);
+    removeScratch(installation.folder.run(runId));
     return result;
   }
   const rolledBack = await resumeRollback(options, row);
@@ -210,7 +209,7 @@ async function gateIntent({ context, frozen }: Work): Promise<RunResult | null> 
   return pendingResult(context, reason, "ERR_REQUEST_BLOCKED", null);
 }
 
-/** A run that waits or was interrupted stays open; every other stop is its end. */
+/** A run that waits, was interrupted or lacks what will be there again stays open; else it ends. */
 async function stopped(
   options: ExecOptions,
   work: Work,
@@ -219,18 +218,19 @@ async function stopped(
 ): Promise<RunResult> {
   const { context } = work;
   if (isSovereignError(error)) {
-    // Without the ledger there is nothing to end the run with: it can be resumed.
-    if (error.code === "ERR_STORE_UNAVAILABLE" || error.code === "ERR_RUN_FENCED") throw error;
+    // What is not there now, such as the ledger, ends no run: it can be resumed.
+    if (isPassing(error.code)) throw error;
     return end(options, work, run, "failed", error.message, error.code);
   }
   if (!(error instanceof RunStopped)) throw error;
   const { outcome } = error;
-  if (isInterruption(outcome, options.signal)) {
-    await context.session.suspend(error.message);
-    return pendingResult(context, error.message, outcome.code, outcome);
-  }
   if (outcome.status === "UNAVAILABLE") {
     throw new SovereignError("ERR_STORE_UNAVAILABLE", `${error.message} Resume the run later.`);
+  }
+  const interrupted = outcome.status === "KILLED" && options.signal.aborted;
+  if (error.passes || interrupted) {
+    await context.session.suspend(error.message);
+    return pendingResult(context, error.message, outcome.code, outcome);
   }
   const status = outcome.status === "DENIED" ? "denied" : "failed";
   return end(options, work, run, status, error.message, outcome.code);
@@ -294,12 +294,11 @@ async function end(
 /** What is left once the evidence is recorded: gates, seal, and nothing of the scratch. */
 async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): Promise<RunResult> {
   const { context } = work;
-  const { session, artifacts, folder, runId } = context;
+  const { session, folder, runId } = context;
   const { status, code, reason } = recorded;
   if (!recorded.attested) await attestGates(options, context);
   const ended = status === "success" ? "completed" : "failed";
-  const read = artifacts.get.bind(artifacts);
-  const { bundle, trustRoot } = await sealRun(options, context, ended, reason, read);
+  const published = await sealRun(options, context, ended, reason);
   context.stopWatching();
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   removeScratch(folder);
@@ -309,8 +308,7 @@ async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): P
     reason,
     outcome: null,
     code,
-    bundle,
-    trustRoot,
+    ...published,
     artifacts: [...session.artifacts],
   };
 }

@@ -1,68 +1,124 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type ArtifactRef, INSTALLATION_LOG } from "@sovereign/core";
-import type { Authority } from "../authority/index.ts";
-import { exportBundle, type RunSession } from "../runs/index.ts";
+import {
+  type EntryData,
+  INSTALLATION_LOG,
+  type JsonObject,
+  type JsonValue,
+  parseCanonicalJson,
+  SovereignError,
+} from "@sovereign/core";
+import { type Authority } from "../authority/index.ts";
+import { ArtifactStore, exportBundle, type RunRow, type RunSession } from "../runs/index.ts";
+import { readRun } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
 import { writeWhole } from "./write-whole.ts";
 
-interface Place {
+export interface Place {
   readonly installation: Installation;
   readonly tenantId: string;
 }
-/** Puts the artifacts' bytes into the bundle; null leaves them out. */
-type ReadArtifact = ((artifact: ArtifactRef) => Promise<Uint8Array>) | null;
 
 /** Where a run's evidence lies, for those who check it. */
 export interface Published {
   readonly bundle: string;
   readonly trustRoot: string;
-  readonly folder: string;
 }
 
-/** Seal a run, sign the logs' heads, and write bundle and trust root into the run's folder. */
+/** Seal a run, sign the logs' heads, and write the evidence into the run's folder. */
 export async function sealRun(
   place: Place,
   { session, authority }: { readonly session: RunSession; readonly authority: Authority },
   status: "completed" | "failed",
   reason: string | null,
-  readArtifact: ReadArtifact,
 ): Promise<Published> {
   await session.seal(status, reason);
-  return publishBundle(place, authority, session.plan.runId, readArtifact);
+  const { runId } = session.plan;
+  const row = await place.installation.store.findRun(place.tenantId, runId);
+  if (row === null) throw new SovereignError("ERR_RUN_NOT_FOUND", `Run ${runId} is gone.`);
+  return publishRun(place, authority, row);
 }
 
-/** What is left when a run is sealed; a process that was killed before it is made up for. */
-export async function publishBundle(
+/**
+ * What is left when a run of any kind is sealed, from what the ledger holds alone: so a process that
+ * was killed before it, or in it, is made up for by the same.
+ */
+export async function publishRun(
   { installation, tenantId }: Place,
   authority: Authority,
-  runId: string,
-  readArtifact: ReadArtifact,
+  row: RunRow,
 ): Promise<Published> {
   const signer = await authority.signer("checkpoint", null);
   for (const log of [tenantId, INSTALLATION_LOG]) {
     await installation.store.sealCheckpoint(log, installation.origin(log), signer);
   }
+  const { runId } = row;
+  const folder = installation.folder.run(runId);
   const published = publishedAt(installation, runId);
+  // An execution's bundle holds its documents, which stand in its folder under their own names.
+  const store = new ArtifactStore(folder);
   const bytes = await exportBundle({
     ledger: installation.store,
     installationId: installation.id,
     tenantId,
     runId,
-    readArtifact,
+    readArtifact: isExecution(row) ? (artifact) => store.get(artifact) : null,
   });
+  if (kindOf(row) === "pipeline") {
+    const summary = await summaryOf({ installation, tenantId }, row);
+    writeWhole(join(folder, "execution_summary.json"), JSON.stringify(summary, null, 2));
+  }
   writeWhole(published.trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
   // The last of all: where it is, nothing of the run is left to be done.
   writeWhole(published.bundle, bytes);
   return published;
 }
 
-export function publishedAt(installation: Installation, runId: string): Published {
-  const folder = installation.folder.run(runId);
-  const bundle = join(folder, "compliance_bundle.json");
-  return { bundle, trustRoot: join(folder, "trust-root.json"), folder };
-}
-
 export function isPublished(installation: Installation, runId: string): boolean {
   return existsSync(publishedAt(installation, runId).bundle);
+}
+
+/** True for the run of a request, and for a rollback, by its plan. */
+export function isExecution(row: RunRow): boolean {
+  return kindOf(row) === "exec_request" || isRollback(row);
+}
+
+/** True for the run that undoes another. */
+export function isRollback(row: RunRow): boolean {
+  return kindOf(row) === "exec_rollback";
+}
+
+/** As the plan says; a pipeline's says nothing. */
+function kindOf({ plan }: RunRow): JsonValue {
+  return (parseCanonicalJson(plan) as JsonObject)["kind"] ?? "pipeline";
+}
+
+function publishedAt(installation: Installation, runId: string): Published {
+  const folder = installation.folder.run(runId);
+  const bundle = join(folder, "compliance_bundle.json");
+  return { bundle, trustRoot: join(folder, "trust-root.json") };
+}
+
+/** A pipeline's run in short, for people and programs that read no ledger. */
+async function summaryOf({ installation, tenantId }: Place, row: RunRow): Promise<JsonObject> {
+  const artifacts: JsonValue[] = [];
+  let admitted: Partial<EntryData<"run.admitted">> = {};
+  for await (const { entry } of readRun(installation.store, tenantId, row.runId)) {
+    const { event_type: event, data } = entry;
+    if (event === "run.admitted") admitted = data;
+    if (event !== "execution.completed" && event !== "evidence.recorded") continue;
+    artifacts.push(...(data as EntryData<"evidence.recorded">).artifacts);
+  }
+  return {
+    run_id: row.runId,
+    tenant_id: tenantId,
+    name: row.name,
+    mode: row.mode,
+    status: row.status,
+    reason: row.reason,
+    plan_digest: row.planDigest,
+    config_digest: admitted.config_digest ?? null,
+    policy_digest: admitted.policy_digest ?? null,
+    artifacts,
+  };
 }

@@ -27,7 +27,7 @@ import { type Installation, openInstallation } from "./installation.ts";
 import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
-import { isExecution } from "./exec-context.ts";
+import { isExecution } from "./seal-run.ts";
 import { resumeRequest } from "./run-request.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
 import { batchServices } from "./batch-services.ts";

@@ -68,7 +68,6 @@ export class SovereignRunner {
         opened,
         done.status === "BATCH_COMMITTED" ? "completed" : "failed",
         done.reason,
-        null,
       );
       return { ...done, batchId, runId, bundle, trustRoot };
     } finally {

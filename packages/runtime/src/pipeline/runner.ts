@@ -194,9 +194,10 @@ export class PipelineRun {
     return { role, keyId: publicKey.keyId, envelope, verdict, claims, signed };
   }
 
-  /** An agent that fails casts no vote; a kill or a refusal stops the whole run. */
+  /** An agent that fails casts no vote; a kill, a refusal or what is no agent's fault stops the run. */
   async #abstain(role: string, reason: unknown): Promise<void> {
-    const failed = reason instanceof RunStopped && reason.outcome.status === "FAILED";
+    const stopped = reason instanceof RunStopped && !reason.passes;
+    const failed = stopped && reason.outcome.status === "FAILED";
     if (!failed && !isSovereignError(reason, "ERR_VERDICT_MALFORMED")) throw reason;
     const detail = reason.message.slice(0, 500);
     this.#options.onProgress({ event: "agent.faulty", role, detail });

@@ -78,6 +78,16 @@ export const sandboxPolicy = z.strictObject({
       max_file_size_mb: z.int().min(1).max(10_000).default(10),
       max_files: z.int().min(1).max(1_000_000).default(100),
       timeout_seconds: z.int().min(1).max(86_400).default(1800),
+      /** All changes together, whatever `max_files` and `max_file_size_mb` come to; 1024. */
+      max_total_mb: z.int().min(1).max(1_000_000).optional(),
+      /** Of each process of a command, and of all together where the machine can tell; 2048. */
+      max_memory_mb: z.int().min(16).max(1_000_000).optional(),
+      /** Of a command, all together; 256. */
+      max_processes: z.int().min(1).max(10_000).optional(),
+      /** Processor time of each process of a command; `timeout_seconds`. */
+      max_cpu_seconds: z.int().min(1).max(86_400).optional(),
+      /** What a command may say; 4. */
+      max_output_mb: z.int().min(1).max(256).optional(),
       /** The weakest sandbox in which a step may run: `sovereign doctor` says which one holds. */
       minimum_sandbox_level: z.enum(["G2", "G3"]).default("G2"),
       /** What confines commands. One that cannot be used here refuses: no other stands in. */

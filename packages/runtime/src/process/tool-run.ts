@@ -6,6 +6,8 @@ export interface ToolLimits {
   readonly input?: Uint8Array;
   /** Told all of standard output whenever there is more: what to tell the tool next; null is all. */
   readonly reply?: (stdout: string) => string | null;
+  /** Told which process it is. */
+  readonly onStarted?: (pid: number) => void;
   /** More than this on standard output ends the tool. */
   readonly stdoutBytesMax: number;
   readonly timeoutMs: number;
@@ -41,6 +43,7 @@ export function startToolRun(
       detached: true,
       stdio: ["pipe", "pipe", "pipe"],
     });
+    if (child.pid !== undefined) options.onStarted?.(child.pid);
     const chunks: Buffer[] = [];
     let size = 0;
     let stderr = "";

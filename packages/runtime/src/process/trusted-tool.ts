@@ -1,7 +1,13 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 
 /** The tools that we start ourselves, outside any sandbox. Nothing else gets this door. */
-export type TrustedTool = "postgres" | "initdb" | "unshare" | "getconf" | "git";
+export type TrustedTool =
+  | "postgres"
+  | "initdb"
+  | "unshare"
+  | "getconf"
+  | "git"
+  | "container-program";
 
 export interface ToolEnd {
   readonly status: number | null;

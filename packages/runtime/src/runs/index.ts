@@ -5,6 +5,7 @@ export type { RunRow, RunStore, StepRow } from "./ports.ts";
 export { RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export {
   type ApprovalSource,
+  isPassing,
   type RunPlan,
   RunSession,
   type RunSessionOptions,

@@ -7,6 +7,7 @@ import {
   type EntryData,
   type Envelope,
   type ErrorCode,
+  errorCatalogue,
   Frontier,
   fields,
   type JsonObject,
@@ -76,6 +77,19 @@ export class RunStopped extends Error {
     this.stepId = stepId;
     this.outcome = outcome;
   }
+
+  /** True where the run may go on later: what stopped it is nothing of its own. */
+  get passes(): boolean {
+    return this.outcome.status === "PENDING" || isPassing(this.outcome.code);
+  }
+}
+
+/** The switch is not tripped: there is no sentinel, or no word of the other machines. */
+const PASSING: ReadonlySet<ErrorCode> = new Set(["ERR_SCRAM_SENTINEL_LOST", "ERR_SCRAM_LEASE"]);
+
+/** True for what ends no run: something that it needs is not there now. */
+export function isPassing(code: ErrorCode): boolean {
+  return errorCatalogue[code].kind === "transient" || PASSING.has(code);
 }
 
 const storedOutput = z.strictObject({

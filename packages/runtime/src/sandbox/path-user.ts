@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, type Stats, statSync, writeFileSync } from "node:fs";
 import { sha256, SovereignError, utf8Encode } from "@sovereign/core";
 import type { WorkOwner } from "../scram/index.ts";
 import type { Mount } from "./types.ts";
@@ -46,16 +46,27 @@ export function mapUser(pid: number, user: number): void {
   writeFileSync(`/proc/${pid}/gid_map`, map);
 }
 
-/** @throws ERR_SANDBOX_REQUEST for what a user that is nobody may not read */
+/**
+ * All of it at once, so that one command of the user's is enough. We do not widen their files
+ * ourselves, and a copy of installed libraries would be as large again.
+ *
+ * @throws ERR_SANDBOX_REQUEST for what a user that is nobody may not read
+ */
 export function checkReadable(mounts: readonly Mount[], user: number): void {
-  for (const { source } of mounts.filter(({ own }) => own !== true)) {
-    const found = statSync(source);
-    const wanted = found.isDirectory() ? 0o005 : 0o004;
-    if (found.uid === user || (found.mode & wanted) === wanted) continue;
-    throw new SovereignError(
-      "ERR_SANDBOX_REQUEST",
-      `Where we are root, commands run as a user of their own, who may not read ${source}. Type: chmod -R o+rX ${source}`,
-      { source },
-    );
-  }
+  const closed = mounts
+    .filter(({ source, own }) => own !== true && !isReadable(statSync(source), user))
+    .map(({ source }) => source);
+  const outer = closed.filter((path) => !closed.some((other) => path.startsWith(`${other}/`)));
+  if (outer.length === 0) return;
+  const names = outer.join(" ");
+  throw new SovereignError(
+    "ERR_SANDBOX_REQUEST",
+    `Where we are root, commands run as a user of their own, who may not read ${names} (made under a umask such as 077). Type: chmod -R o+rX ${names}`,
+    { source: outer[0] ?? "" },
+  );
+}
+
+function isReadable(found: Stats, user: number): boolean {
+  const wanted = found.isDirectory() ? 0o005 : 0o004;
+  return found.uid === user || (found.mode & wanted) === wanted;
 }

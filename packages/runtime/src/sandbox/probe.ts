@@ -1,6 +1,7 @@
 import { existsSync, readlinkSync } from "node:fs";
 import { isSovereignError } from "@sovereign/core";
 import { ControlGroups } from "../process/index.ts";
+import { type ContainerProgram, findContainerPrograms } from "./container-programs.ts";
 import { createSandbox, launcherOf } from "./sandbox.ts";
 import { SYSTEM_PATH } from "./launcher.ts";
 import type { SandboxDemands, SandboxLevel, SandboxLimits, SandboxResult } from "./types.ts";
@@ -23,6 +24,8 @@ export interface BackendReport {
 /** The default back end's, the machine's, and the one that a policy may ask for instead. */
 export interface SandboxReport extends BackendReport {
   readonly container: BackendReport;
+  /** The programs for containers that are here, also those that are not used. */
+  readonly programs: readonly ContainerProgram[];
 }
 
 type Backend = SandboxDemands["backend"];
@@ -47,6 +50,7 @@ export async function probeSandbox(): Promise<SandboxReport> {
     level,
     checks: level === null ? checks : [...checks, ...kernelChecks(level, user)],
     container,
+    programs: await findContainerPrograms(),
   };
 }
 

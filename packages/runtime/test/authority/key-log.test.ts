@@ -6,7 +6,7 @@ import {
   type KeyTable,
 } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { INSTALLATION_KEYS } from "../../src/authority/index.ts";
+import { INSTALLATION_KEYS, KeyLog } from "../../src/authority/index.ts";
 import { TRAIN, World } from "../support/world.ts";
 
 let world: World;
@@ -87,6 +87,19 @@ describe("the key log", () => {
     await keyLog.revoke(keystore, first, "stolen", true);
     expect(keyLog.current().get(first)?.distrustAll).toBe(true);
     await keyLog.introduce(keystore, { purpose: "role", role: "newcomer" });
+  });
+
+  it("gives way to others in the end, and keeps no key that was not enrolled", async () => {
+    let known = world.log.entries;
+    const crowd = { read: () => Promise.resolve(known), append: () => Promise.resolve(false) };
+    const crowded = new KeyLog(crowd, `ins_${"a".repeat(20)}`, world.clock);
+    await crowded.refresh();
+    known = [];
+    const before = await world.keystore.records();
+    await expect(
+      crowded.introduce(world.keystore, { purpose: "role", role: "newcomer" }),
+    ).rejects.toMatchObject({ code: "ERR_STREAM_CONFLICT" });
+    expect(await world.keystore.records()).toEqual(before);
   });
 
   it("knows a key by enough of the beginning of its id, and by nothing that fits two", async () => {

@@ -13,6 +13,7 @@ import {
   scanTree,
   stageAll,
 } from "../../src/executor/git/index.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 import { TestRepository, workOn } from "./support/repository.ts";
 
 const LIMITS = { filesMax: 10, fileBytesMax: 100_000, totalBytesMax: 200_000 };
@@ -444,6 +445,26 @@ describe("a git command", () => {
     await expect(git.bytes(["nonsense"])).rejects.toMatchObject({ code: "ERR_GIT_FAILED" });
     const nowhere = git.at({ workTree: "/nonexistent" });
     await expect(nowhere.bytes(["status"])).rejects.toMatchObject({ code: "ERR_GIT_MISSING" });
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0)("a git command on a full disk (needs root)", () => {
+  it("says that it was the disk", async () => {
+    const disk = SmallDisk.mount(8);
+    if (disk === null) throw new Error("no small disk could be mounted");
+    try {
+      const { git } = await workOn(make());
+      const objectDirectory = join(disk.path, "objects");
+      mkdirSync(objectDirectory);
+      disk.fill(0);
+      const call = { input: Buffer.alloc(200_000, "x") };
+      const store = git.at({ objectDirectory });
+      await expect(store.bytes(["hash-object", "-w", "--stdin"], call)).rejects.toMatchObject({
+        code: "ERR_DISK_LOW",
+      });
+    } finally {
+      disk.unmount();
+    }
   });
 });
 

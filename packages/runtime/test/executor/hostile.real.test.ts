@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Sandbox, SandboxEnding } from "../../src/sandbox/index.ts";
+import { createSandbox, type Sandbox, type SandboxEnding } from "../../src/sandbox/index.ts";
 import { execute, type Operation, requestOf, sh, write } from "./support/exec-world.ts";
 import { TestRepository } from "./support/repository.ts";
 
@@ -254,6 +254,55 @@ describe("a command", () => {
   it("that fills the disk is refused at its files", async () => {
     const fill = "i=0; while [ $i -lt 12 ]; do head -c 1000000 /dev/zero > f$i; i=$((i+1)); done";
     expect(await attack([sh(fill)])).toMatchObject({ code: "ERR_CHANGE_LIMIT" });
+  });
+
+  it.each<[string, object, string, Operation]>([
+    ["says more", { max_output_mb: 1 }, "ERR_COMMAND_OUTPUT", sh("head -c 1100000 /dev/zero")],
+    ["works longer", { max_cpu_seconds: 1 }, "ERR_COMMAND_CPU", sh("while :; do :; done")],
+    [
+      "writes more altogether",
+      { max_files: 10, max_total_mb: 1 },
+      "ERR_CHANGE_LIMIT",
+      sh("for i in 1 2 3; do head -c 400000 /dev/zero > f$i; done"),
+    ],
+  ])("that %s than the policy's own limit is ended", async (_, limits, code, operation) => {
+    const policy = { limits: { max_file_size_mb: 1, timeout_seconds: 20, ...limits } };
+    expect(await attack([operation], { policy })).toMatchObject({ code });
+  });
+
+  it("gets the memory and the processes that policy says", async () => {
+    const seen: object[] = [];
+    const real = createSandbox();
+    const sandbox: Sandbox = {
+      run: (request, signal) => {
+        seen.push(request.limits);
+        return real.run(request, signal);
+      },
+    };
+    for (const limits of [{}, { max_memory_mb: 64, max_processes: 9 }]) {
+      const folder = join(repo.folder, `run-${seen.length}`);
+      const { code } = await execute(repo, requestOf([[sh("true")]]), {
+        sandbox,
+        folder,
+        policy: { limits },
+      });
+      expect(code).toBe("none");
+    }
+    expect(seen).toMatchObject([
+      { memoryBytes: 2048 * 1024 * 1024, processes: 256 },
+      { memoryBytes: 64 * 1024 * 1024, processes: 9 },
+    ]);
+  });
+
+  it("is held to the limits together with all steps before it", async () => {
+    const step = (from: number): Operation[] => [
+      sh(`i=${from}; while [ $i -lt ${from + 6} ]; do echo $i > f$i; i=$((i+1)); done`),
+    ];
+    const before = repo.state();
+    const end = await execute(repo, requestOf([step(0), step(6)]));
+    expect(end.code).toBe("ERR_CHANGE_LIMIT");
+    expect(end.run.done.steps).toHaveLength(1);
+    expect(repo.state()).toEqual(before);
   });
 
   it("may change only what policy lets operations change", async () => {

@@ -42,6 +42,8 @@ describe("a request", () => {
     ["build", "command.run", { argv: ["make"] }],
     ["command", "command.run", { argv: ["ls"], cwd: "src", timeout_seconds: 5 }],
     ["launch_rocket", "unknown.launch_rocket", { any: 1 }],
+    ["git.bring_back", "unknown.git_bring_back", {}],
+    ["model.train", "unknown.model_train", {}],
   ])("may say %s, which is %s", (word, type, params) => {
     const [one] = read({}, [step([operation(word, params)])]).steps[0]!.operations;
     expect(one?.action.type).toBe(type);
@@ -69,6 +71,11 @@ describe("a request", () => {
     ["has a time that git cannot write", { created_at: "1969-12-31T23:59:59Z" }],
     ["has no step", {}, []],
     ["numbers its steps otherwise", {}, [step([operation("mkdir", { path: "a" })], "step_02")]],
+    [
+      "has an operation with the name of its step's commit",
+      {},
+      [step([operation("mkdir", { path: "a" }, "commit")])],
+    ],
     [
       "has an operation twice",
       {},

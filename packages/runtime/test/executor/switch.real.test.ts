@@ -1,5 +1,13 @@
 import { execFileSync, spawn } from "node:child_process";
-import { appendFileSync, chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
@@ -137,6 +145,86 @@ describe("a git that outlives the killed process", () => {
     if (word === "abort") expect(repo.state()).toEqual(before);
     else expect(repo.git("rev-parse", "HEAD")).toBe(to);
     expect(repo.git("status", "--porcelain")).toBe("");
+  });
+});
+
+describe("a git that is killed with us while it holds the branch", () => {
+  async function killBoth(): Promise<{
+    repo: TestRepository;
+    folder: string;
+    recover: () => Promise<string>;
+    before: unknown;
+    bring: () => Promise<unknown>;
+  }> {
+    const repo = make();
+    const judged = await judgeSteps(repo, [write("src/app.ts", "export const app = 2;\n")]);
+    const before = repo.state();
+    const child = fileURLToPath(new URL("support/switch-child.ts", import.meta.url));
+    const patches = judged.patches.map((one) => ({
+      ...one,
+      patch: Buffer.from(one.patch).toString("base64"),
+    }));
+    const folder = join(repo.private, "bring-back", "switch");
+    const task = {
+      root: repo.root,
+      folder: join(folder, ".."),
+      at: "locked",
+      gitToo: true,
+      patches,
+    };
+    await new Promise((end) =>
+      spawn(process.execPath, [child, JSON.stringify(task)], { stdio: "inherit" }).on("close", end),
+    );
+    const user = await inspectRepository(repo.root);
+    return {
+      repo,
+      folder,
+      before,
+      recover: () => recoverSwitch(folder, user),
+      bring: () => judged.bring(),
+    };
+  }
+  const LOCKS = [".git/refs/heads/main.lock", ".git/HEAD.lock"];
+  const locksOf = ({ root }: TestRepository): string[] =>
+    LOCKS.filter((name) => existsSync(join(root, name)));
+
+  it("leaves locks that are known for ours, and are removed", async () => {
+    const { repo, recover, before, bring } = await killBoth();
+    expect(locksOf(repo)).toEqual(LOCKS);
+    expect(await recover()).toBe("undone");
+    expect(locksOf(repo)).toEqual([]);
+    expect(repo.state()).toEqual(before);
+    await bring();
+    repo.commit("the user's own git works");
+  });
+
+  it("does not have a lock removed that is the user's, though it has the same name", async () => {
+    const { repo, folder, recover, before } = await killBoth();
+    for (const name of LOCKS) {
+      const text = readFileSync(join(repo.root, name));
+      rmSync(join(repo.root, name));
+      writeFileSync(join(repo.root, name), text);
+    }
+    await expect(recover()).rejects.toMatchObject({
+      code: "ERR_REPOSITORY_BUSY",
+      message: expect.stringContaining(join(repo.root, LOCKS[0] ?? "")) as string,
+    });
+    expect(locksOf(repo)).toEqual(LOCKS);
+    // As the message says.
+    for (const name of LOCKS) rmSync(join(repo.root, name));
+    expect(existsSync(join(folder, "journal.json"))).toBe(true);
+    expect(await recover()).toBe("undone");
+    expect(repo.state()).toEqual(before);
+  });
+
+  it("is told from a branch that moved: a lock of the user's in the way is busy", async () => {
+    const repo = make();
+    const judged = await judgeSteps(repo, [write("src/app.ts", "export const app = 2;\n")]);
+    const before = repo.state();
+    repo.write(LOCKS[0] ?? "", "");
+    await expect(judged.bring()).rejects.toMatchObject({ code: "ERR_REPOSITORY_BUSY" });
+    rmSync(join(repo.root, LOCKS[0] ?? ""));
+    expect(repo.state()).toEqual(before);
   });
 });
 

@@ -93,8 +93,11 @@ describe("the kernel", () => {
     expect(await execute()).toMatchObject({ status: "FAILED", code: "ERR_PROGRAM_FAILED" });
     world.result = new Error("thrown");
     expect(await execute()).toMatchObject({ status: "FAILED", code: "ERR_EFFECT_FAILED" });
+    world.result = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    expect(await execute()).toMatchObject({ status: "FAILED", code: "ERR_DISK_LOW" });
     expect(world.recorder.events.filter((event) => event !== "execution.authorized")).toEqual([
       "execution.killed",
+      "execution.failed",
       "execution.failed",
       "execution.failed",
     ]);

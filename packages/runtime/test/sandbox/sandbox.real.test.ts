@@ -110,13 +110,20 @@ describe.each(BACK_ENDS)("the sandbox of $title", (one) => {
     expect(new Set(users).size).toBe(own === 0 ? 2 : 1);
   });
 
-  it.runIf(process.getuid?.() === 0)("refuses as root what nobody may read", async () => {
+  it.runIf(process.getuid?.() === 0)("refuses as root all that nobody may read", async () => {
     const secret = join(folder, "secret");
     writeFileSync(secret, "x", { mode: 0o600 });
-    const readOnly = [{ source: secret, target: "/secret" }];
+    const modules = join(folder, "modules");
+    mkdirSync(modules, { mode: 0o700 });
+    writeFileSync(join(modules, "node"), "x", { mode: 0o700 });
+    const readOnly = [
+      { source: join(modules, "node"), target: "/node" },
+      { source: modules, target: "/modules" },
+      { source: secret, target: "/secret" },
+    ];
     await expect(run("true", { readOnly })).rejects.toMatchObject({
       code: "ERR_SANDBOX_REQUEST",
-      message: expect.stringContaining("chmod -R o+rX") as string,
+      message: expect.stringContaining(`Type: chmod -R o+rX ${modules} ${secret}`) as string,
     });
   });
 

@@ -26,6 +26,7 @@ export const executorCodes = {
   ERR_REQUEST_BLOCKED: row.denied("The request has questions that nobody answered."),
   ERR_ANSWERS_INVALID: row.input("The answers do not answer the run's questions."),
   ERR_OPERATION_REFUSED: row.denied("The request does not allow this operation to its steps."),
+  ERR_DISK_LOW: row.transient("The disk has too little room left for commands."),
   ERR_COMMAND_FAILED: row.fatal("A command ended with a failure."),
   ERR_COMMAND_TIMEOUT: row.denied("A command took longer than the policy allows."),
   ERR_COMMAND_CPU: row.denied("A command used more processor time than it may."),

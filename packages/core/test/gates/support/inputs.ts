@@ -39,7 +39,11 @@ const QUESTIONS = {
 export const ANSWERS = {
   answer_pack_id: "apack_one",
   question_pack_id: "qpack_one",
-  answers: [{ question_id: "q_one", answer: "So.", evidence_refs: ["docs/a.md"] }],
+  answers: ["q_one", "q_two"].map((question_id) => ({
+    question_id,
+    answer: "So.",
+    evidence_refs: ["docs/a.md"],
+  })),
   answered_by: "operator",
   answered_at: AT,
 };
@@ -178,7 +182,7 @@ export function good(): Writable<GateInputs> {
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 export type Edit = (inputs: Writable<GateInputs>) => void;
 
-export const asked = (status: "BLOCKED" | "RESUMED", answers: object | null): Edit => {
+export const asked = (status: "BLOCKED" | "READY" | "RESUMED", answers: object | null): Edit => {
   return (inputs) => {
     const read = readGateInputs(
       new Map([
@@ -254,17 +258,20 @@ export const reviewed =
       one.type === "git.bring_back" ? { ...one, effect, approvals, approvalsRequired: 1 } : one,
     );
   };
-export const unknown = (completed: boolean): Edit => {
+/** @param refusal the event and code of its refusal; null where it was authorised */
+export const unknown = (
+  refusal: readonly [string, string] | null,
+  type = "unknown.launch",
+): Edit => {
   return (inputs) => {
-    const about = { op_id: "op_2", type: "unknown.launch" };
+    const about = { op_id: "op_2", type };
     inputs.tape = [...inputs.tape!, line(9, "operation_start", "step_01", about)];
-    if (completed) {
-      inputs.actions = [...inputs.actions, action("step_01.op_2", "unknown.launch", {}, {})];
-    } else {
-      inputs.refusals = [
-        { event: "execution.denied", stepId: "step_01.op_2", code: "ERR_ACTION_UNKNOWN" },
-      ];
+    if (refusal === null) {
+      inputs.actions = [...inputs.actions, action("step_01.op_2", type, {}, {})];
+      return;
     }
+    const [event, code] = refusal;
+    inputs.refusals = [{ event, stepId: "step_01.op_2", code }];
   };
 };
 export const source =

@@ -20,6 +20,10 @@ export function doctorCommand(program: Command, context: CommandContext): void {
       const { container } = report;
       output.print(`container back end: ${container.level ?? "not usable"}`);
       printChecks(output, container.checks);
+      for (const { name, version, used, detail } of report.programs) {
+        const found = version === null ? name : `${name} ${version}`;
+        output.print(`  ${used ? "used   " : "unused "}  ${found}: ${detail}`);
+      }
       if (report.capacity !== null) {
         const { paths, path_ms } = report.capacity;
         output.print(`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);

@@ -1,4 +1,4 @@
-import { SovereignError } from "@sovereign/core";
+import { type ErrorCode, SovereignError } from "@sovereign/core";
 import { startToolRun } from "../../process/index.ts";
 
 /**
@@ -21,6 +21,8 @@ export interface GitCall {
   readonly at?: number;
   /** Told what git said: what to tell it next; null ends its input. */
   readonly reply?: (stdout: string) => string | null;
+  /** Told which process git is. */
+  readonly onStarted?: (pid: number) => void;
   /** Exit codes, besides 0, that are an answer and no failure. */
   readonly answers?: readonly number[];
 }
@@ -102,17 +104,17 @@ export class Git {
     args: readonly string[],
     call: GitCall,
   ): Promise<{ status: number; stdout: Uint8Array }> {
-    const { input } = call;
+    const { input, at, answers, ...limits } = call;
     const end = await startToolRun("git", "git", [...CONFIG, ...args], {
-      env: environmentOf(this.place, call.at ?? 0),
+      stdoutBytesMax: STDOUT_BYTES_MAX,
+      timeoutMs: TIMEOUT_MS,
+      ...limits,
+      env: environmentOf(this.place, at ?? 0),
       cwd: this.place.workTree ?? "/",
       ...(input === undefined ? {} : { input: Buffer.from(input as string) }),
-      ...(call.reply === undefined ? {} : { reply: call.reply }),
-      stdoutBytesMax: call.stdoutBytesMax ?? STDOUT_BYTES_MAX,
-      timeoutMs: call.timeoutMs ?? TIMEOUT_MS,
     });
     const status = end.status ?? -1;
-    if (end.ended === "exited" && [0, ...(call.answers ?? [])].includes(status)) {
+    if (end.ended === "exited" && [0, ...(answers ?? [])].includes(status)) {
       return { status, stdout: end.stdout };
     }
     throw failure(args[0] ?? "", end.ended, status, end.stderr);
@@ -148,6 +150,14 @@ function environmentOf(place: GitPlace, at: number): Record<string, string> {
   };
 }
 
+function failureCode(ended: string, said: string): ErrorCode {
+  if (ended === "timeout" || ended === "output_limit") return "ERR_GIT_LIMIT";
+  // In these words, for its language is ours.
+  return /No space left on device|Disk quota exceeded/.test(said)
+    ? "ERR_DISK_LOW"
+    : "ERR_GIT_FAILED";
+}
+
 function failure(command: string, ended: string, status: number, stderr: string): SovereignError {
   if (ended === "not_started") {
     return new SovereignError(
@@ -160,7 +170,7 @@ function failure(command: string, ended: string, status: number, stderr: string)
     .replaceAll(/[^\x20-\x7e]+/g, " ")
     .trim()
     .slice(-500);
-  const code = ended === "timeout" || ended === "output_limit" ? "ERR_GIT_LIMIT" : "ERR_GIT_FAILED";
+  const code = failureCode(ended, said);
   const text = `git ${command} ended with ${ended === "exited" ? `exit ${status}` : ended}: ${said}`;
   return new SovereignError(code, text, { command, status });
 }

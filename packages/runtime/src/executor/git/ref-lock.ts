@@ -1,3 +1,4 @@
+import { identify, type ProcessIdentity } from "../../process/index.ts";
 import type { Git, GitCall } from "./git.ts";
 
 /** A branch by its full name, or a detached HEAD, and where it has to be. */
@@ -16,7 +17,7 @@ const CONFIG = ["core.filesRefLockTimeout=10000", "core.logAllRefUpdates=true"].
  * us by its input: where we are killed, git reads the end of it, moves nothing and removes its lock.
  *
  * @param to where the branch is moved; null only holds it
- * @param work false lets the branch go where it is
+ * @param work told which git holds it; false lets the branch go where it is
  * @throws ERR_GIT_FAILED where the branch is not where it has to be; what `work` throws, with
  *   nothing moved
  */
@@ -24,18 +25,19 @@ export async function withRefLocked(
   git: Git,
   { ref, commit }: RefAt,
   to: string | null,
-  work: () => boolean,
+  work: (holder: ProcessIdentity | null) => boolean,
   call: { readonly args?: readonly string[] } & Pick<GitCall, "at"> = {},
 ): Promise<void> {
   const name = ref ?? "HEAD";
   const what = to === null ? `verify ${name} ${commit}` : `update ${name} ${to} ${commit}`;
   const option = ref === null ? "option no-deref\n" : "";
+  let holder: ProcessIdentity | null = null;
   let thrown: { readonly error: unknown } | null = null;
   const reply = (said: string): string | null => {
     if (!said.includes("prepare: ok")) return "";
     if (/commit: ok|abort: ok/.test(said)) return null;
     try {
-      return work() ? "commit\n" : "abort\n";
+      return work(holder) ? "commit\n" : "abort\n";
     } catch (error) {
       thrown = { error };
       return null;
@@ -43,7 +45,11 @@ export async function withRefLocked(
   };
   const input = `start\n${option}${what}\nprepare\n`;
   const args = [...CONFIG, "update-ref", ...(call.args ?? []), "--stdin"];
-  const end = git.bytes(args, { input, reply, ...(call.at === undefined ? {} : { at: call.at }) });
+  const onStarted = (pid: number): void => {
+    holder = identify(pid);
+  };
+  const at = call.at === undefined ? {} : { at: call.at };
+  const end = git.bytes(args, { input, reply, onStarted, ...at });
   await end.finally(() => {
     if (thrown !== null) throw thrown.error;
   });

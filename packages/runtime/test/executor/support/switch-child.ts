@@ -1,11 +1,13 @@
+import { readFileSync } from "node:fs";
 import { bringBack } from "../../../src/executor/bring-back.ts";
 import { inspectRepository, readHead } from "../../../src/executor/git/index.ts";
 
-// Brings back, and is killed after the step that it was told.
+// Brings back, and is killed after the step that it was told; its git before it, where it is asked.
 interface Task {
   root: string;
   folder: string;
   at: string;
+  gitToo?: boolean;
   patches: { stepId: string; patch: string; sha256: string; commit: string; tree: string }[];
 }
 const task = JSON.parse(process.argv[2] ?? "") as Task;
@@ -18,6 +20,13 @@ await bringBack({
   switchFolder: `${task.folder}/switch`,
   at: 1_800_000_000,
   onStep: (step) => {
-    if (step === task.at) process.kill(process.pid, "SIGKILL");
+    if (step !== task.at) return;
+    if (task.gitToo === true) for (const pid of children()) process.kill(pid, "SIGKILL");
+    process.kill(process.pid, "SIGKILL");
   },
 });
+
+function children(): number[] {
+  const path = `/proc/${process.pid}/task/${process.pid}/children`;
+  return readFileSync(path, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}

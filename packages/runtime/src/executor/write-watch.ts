@@ -1,0 +1,155 @@
+import { lstatSync, readdirSync, type Stats } from "node:fs";
+import { statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { SovereignError } from "@sovereign/core";
+
+const MEBIBYTE = 1024 * 1024;
+const WATCH_MS = 50;
+/** The share of our own time that looking may take while nothing is suspicious: one part in so many. */
+const PATIENCE = 20;
+/** What must stay free on the disk: so much, or a twentieth of a small one. */
+const FLOOR_BYTES = 1024 * MEBIBYTE;
+const FLOOR_SHARE = 20;
+const BLOCK = 512;
+const SLICE = 500;
+
+/**
+ * Do something while a folder is watched: more than `bytesMax` written into it ends it. Only what
+ * lies in the folder counts, for others write to the same disk; that the disk itself runs out is
+ * another matter, and not the fault of who happens to run.
+ *
+ * @param work ends when its signal says so, and not before all that writes is dead
+ * @throws ERR_CHANGE_LIMIT for what was written there
+ * @throws ERR_DISK_LOW where the disk has no room left, whoever took it
+ */
+export async function watchWrites<T>(
+  root: string,
+  bytesMax: number,
+  work: (full: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const watch = new WriteWatch(root, bytesMax, await bytesBelow(root));
+  await watch.requireRoom();
+  const ended = new AbortController();
+  const watching = watch.until(ended.signal);
+  const end = await work(watch.signal).finally(async () => {
+    ended.abort();
+    await watching;
+  });
+  // What came too late for a look, and a command that failed for want of room.
+  await watch.measure();
+  await watch.requireRoom();
+  if (watch.found !== null) throw watch.found;
+  return end;
+}
+
+class WriteWatch {
+  found: SovereignError | null = null;
+  readonly #stop = new AbortController();
+  readonly #root: string;
+  readonly #bytesMax: number;
+  readonly #before: number;
+  /** When the next look is due anyway: what is removed elsewhere hides what is written here. */
+  #due = 0;
+  /** The room at the last look. */
+  #room = Infinity;
+
+  constructor(root: string, bytesMax: number, before: number) {
+    this.#root = root;
+    this.#bytesMax = bytesMax;
+    this.#before = before;
+  }
+
+  get signal(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  async until(ended: AbortSignal): Promise<void> {
+    while (!ended.aborted && this.found === null) {
+      const { room, floor } = await roomOf(this.#root);
+      if (room < floor) this.#end(low(this.#root, room, floor));
+      // To ask the disk is cheap: the folder is looked at when somebody wrote much.
+      const fell = this.#room - room > this.#bytesMax / 2;
+      if (fell || performance.now() > this.#due) await this.measure();
+      if (fell || room > this.#room || this.#room === Infinity) this.#room = room;
+      await sleep(WATCH_MS, null, { signal: ended }).catch(() => undefined);
+    }
+  }
+
+  async measure(): Promise<void> {
+    const started = performance.now();
+    const written = (await bytesBelow(this.#root)) - this.#before;
+    const now = performance.now();
+    this.#due = now + PATIENCE * Math.max(WATCH_MS, now - started);
+    if (written <= this.#bytesMax) return;
+    const text = `The command wrote ${written} bytes altogether; at most ${this.#bytesMax} are taken.`;
+    this.#end(new SovereignError("ERR_CHANGE_LIMIT", text, { written }));
+  }
+
+  /** @throws ERR_DISK_LOW */
+  async requireRoom(): Promise<void> {
+    const { room, floor } = await roomOf(this.#root);
+    if (this.found === null && room < floor) throw low(this.#root, room, floor);
+  }
+
+  #end(found: SovereignError): void {
+    this.found ??= found;
+    this.#stop.abort();
+  }
+}
+
+async function roomOf(root: string): Promise<{ room: number; floor: number }> {
+  const { bavail, bsize, blocks } = await statfs(root);
+  return { room: bavail * bsize, floor: Math.min(FLOOR_BYTES, (blocks * bsize) / FLOOR_SHARE) };
+}
+
+function low(root: string, room: number, floor: number): SovereignError {
+  return new SovereignError(
+    "ERR_DISK_LOW",
+    `The disk of ${root} has ${room} bytes left; no command runs with less than ${Math.round(floor)}. Make room, then resume the run.`,
+    { room },
+  );
+}
+
+/**
+ * How much room the entries of a folder take, each file once; links are not followed. What cannot
+ * be looked at counts nothing: what a command hides so is bounded by the floor.
+ */
+export async function bytesBelow(root: string): Promise<number> {
+  const shared = new Set<number>();
+  const folders = [root];
+  let total = 0;
+  let count = 0;
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    for (const name of namesIn(folder)) {
+      count += 1;
+      if (count % SLICE === 0) await turn();
+      const path = join(folder, name);
+      const found = statOf(path);
+      if (found === null) continue;
+      if (found.isDirectory()) folders.push(path);
+      else if (found.nlink > 1) {
+        if (shared.has(found.ino)) continue;
+        shared.add(found.ino);
+      }
+      total += Math.max(found.blocks, 1) * BLOCK;
+    }
+  }
+  return total;
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function statOf(path: string): Stats | null {
+  try {
+    return lstatSync(path);
+  } catch {
+    return null;
+  }
+}
