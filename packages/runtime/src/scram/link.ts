@@ -158,7 +158,11 @@ export class ScramLink implements ScramGate {
       const reason = "the sentinel does not answer";
       return { armed: false, code: "ERR_SCRAM_SENTINEL_LOST", reason };
     }
-    if (!this.#leased) return UNLEASED;
+    if (!this.#leased) {
+      // What is tripped stays so when the lease is back: that is the news.
+      const gate = this.#latch.preflight(owner);
+      return gate.armed ? UNLEASED : gate;
+    }
     if (this.#stops.length > 0) {
       // What was announced may have been lifted since: the latch knows.
       const gate = this.#latch.preflight(owner);
