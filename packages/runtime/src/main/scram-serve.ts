@@ -45,16 +45,23 @@ export async function serveScram(
   // Makes the folder where it is missing.
   new ScramLatch(folder);
   const keys = new KnownKeys(folder);
-  const link = await HeldLink.open({
-    connect: () => connectScram(home, environment),
-    onChange: (there) => {
-      onEvent({ event: there ? "sentinel.back" : "sentinel.lost" });
-    },
-  });
   const anchoring = new Anchoring(async () => {
     await anchor();
     onEvent({ event: "recorded" });
   }, signal);
+  const link = await HeldLink.open({
+    connect: async () => {
+      const connected = await connectScram(home, environment);
+      // Whichever way a stop came: over HTTP, by the signal file, from a command.
+      connected.onRecorded = () => {
+        anchoring.ask();
+      };
+      return connected;
+    },
+    onChange: (there) => {
+      onEvent({ event: there ? "sentinel.back" : "sentinel.lost" });
+    },
+  });
   try {
     const door = new ScramDoor({
       link,
@@ -63,7 +70,6 @@ export async function serveScram(
       health: healthOf,
       onStopped: (outcome) => {
         onEvent({ event: "stopped", outcome });
-        anchoring.ask();
       },
     });
     const server = await ScramServer.start({ door, listen, tls, plaintext, names });

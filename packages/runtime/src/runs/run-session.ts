@@ -84,12 +84,12 @@ export class RunStopped extends Error {
   }
 }
 
-/** The switch is not tripped: there is no sentinel, or no word of the other machines. */
-const PASSING: ReadonlySet<ErrorCode> = new Set(["ERR_SCRAM_SENTINEL_LOST", "ERR_SCRAM_LEASE"]);
+/** Nobody stopped anything: who would have to allow it cannot be asked now. */
+const UNHEARD: readonly ErrorCode[] = ["ERR_SCRAM_SENTINEL_LOST", "ERR_SCRAM_LEASE"];
 
 /** True for what ends no run: something that it needs is not there now. */
 export function isPassing(code: ErrorCode): boolean {
-  return errorCatalogue[code].kind === "transient" || PASSING.has(code);
+  return errorCatalogue[code].kind === "transient" || UNHEARD.includes(code);
 }
 
 const storedOutput = z.strictObject({
