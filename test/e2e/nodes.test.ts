@@ -60,7 +60,7 @@ async function ok(one: Installation, args: string[], env: Record<string, string>
   return end;
 }
 
-describe("two machines of one installation, at their terminals", () => {
+describe("two machines of one installation, at their terminals", { timeout: 300_000 }, () => {
   it("join, are stopped by one order, tell it alike, and are reset one by one", async () => {
     const slots = ["runner", ...ROLES].flatMap((role) => ["--role", role]);
     for (const one of ["release_manager", "safety_officer"]) slots.push("--approver", one);

@@ -158,11 +158,12 @@ export class ScramLink implements ScramGate {
       const reason = "the sentinel does not answer";
       return { armed: false, code: "ERR_SCRAM_SENTINEL_LOST", reason };
     }
-    if (!this.#leased) {
-      // What is tripped stays so when the lease is back: that is the news.
-      const gate = this.#latch.preflight(owner);
-      return gate.armed ? UNLEASED : gate;
-    }
+    const gate = this.#stopped(owner);
+    // A stop stays until people lift it; that nothing is heard may be over in a moment.
+    return gate.armed && !this.#leased ? UNLEASED : gate;
+  }
+
+  #stopped(owner: WorkOwner | null): ReturnType<ScramGate["preflight"]> {
     if (this.#stops.length > 0) {
       // What was announced may have been lifted since: the latch knows.
       const gate = this.#latch.preflight(owner);
