@@ -100,7 +100,7 @@ function signatures(
   { keys, epoch = keys.count, now }: JudgementContext,
 ): { operator: string | null; architect: string | null; invalid: string | null } {
   const message = pae(envelope.payloadType, base64Decode(envelope.payload));
-  const made = envelope.signatures.map(({ sig }) => base64Decode(sig));
+  const made = envelope.signatures.flatMap(({ sig }) => decoded(sig) ?? []);
   const found = { operator: null, architect: null, invalid: null } as {
     operator: string | null;
     architect: string | null;
@@ -146,13 +146,8 @@ export function orderSigners(envelope: Envelope, keys: KeyTable, now: string): O
     const window = keys.get(keyid);
     const purpose = window?.record.purpose;
     if (window === undefined || (purpose !== "operator" && purpose !== "architect")) continue;
-    try {
-      if (!checkSignature(window.key, message(), base64Decode(sig))) continue;
-    } catch (error) {
-      // What is not base64 was signed by nobody.
-      if (isSovereignError(error)) continue;
-      throw error;
-    }
+    const signature = decoded(sig);
+    if (signature === null || !checkSignature(window.key, message(), signature)) continue;
     const living = keys.refusal(window, keys.count, now) === null;
     found.set(keyid, { keyId: keyid, purpose, living });
   }
@@ -173,4 +168,14 @@ export function mergeSignatures(one: Envelope, other: Envelope): Envelope | null
   const known = new Set(one.signatures.map(({ sig }) => sig));
   const more = other.signatures.filter(({ sig }) => !known.has(sig));
   return { ...one, signatures: [...one.signatures, ...more] };
+}
+
+/** What is not base64 was signed by nobody. */
+function decoded(signature: string): Uint8Array | null {
+  try {
+    return base64Decode(signature);
+  } catch (error) {
+    if (isSovereignError(error)) return null;
+    throw error;
+  }
 }

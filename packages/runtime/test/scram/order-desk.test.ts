@@ -72,6 +72,15 @@ describe("the desk", () => {
     });
   });
 
+  it("believes an attempt whose signature is no base64, and refuses what says nothing", () => {
+    const envelope = signOrder(keys.order(), operator, architect);
+    const signatures = [...envelope.signatures.slice(0, 1), { keyid: "", sig: "not base64!" }];
+    const decision = desk().receive(asValue({ ...envelope, signatures }), "local", 0);
+    expect(decision).toMatchObject({ kind: "activate", activation: { authorized: false } });
+    const nothing = desk().receive(asValue({ ...envelope, payload: "%" }), "local", 0);
+    expect(nothing).toMatchObject({ kind: "refuse", code: "ERR_SCRAM_ORDER_MALFORMED" });
+  });
+
   it("refuses an order that was used before, also after a restart", () => {
     const envelope = asValue(signOrder(keys.order(), operator, architect));
     const first = desk();
