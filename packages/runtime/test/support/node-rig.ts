@@ -121,23 +121,12 @@ export class TestNode {
 
   /** Living processes of its payloads: looked for without any of the sentinel's means. */
   get survivors(): number {
-    return this.#commandLines().filter((words) => words.includes(this.mark)).length;
+    return commandLines().filter((words) => words.includes(this.mark)).length;
   }
 
   /** The same, without a control that was started with the mark. */
   get payloads(): number {
-    return this.#commandLines().filter((words) => words.includes(`drill-${this.mark}`)).length;
-  }
-
-  #commandLines(): string[] {
-    return readdirSync("/proc").flatMap((pid) => {
-      if (!/^\d+$/.test(pid)) return [];
-      try {
-        return [readFileSync(`/proc/${pid}/cmdline`, "utf8")];
-      } catch {
-        return [];
-      }
-    });
+    return commandLines().filter((words) => words.includes(`drill-${this.mark}`)).length;
   }
 }
 
@@ -239,6 +228,10 @@ export class NodeRig {
     for (const { proxy } of this.nodes) await proxy.close();
     await this.server.stop();
     // The sentinels end a moment after the last control, and write until then.
+    await until(
+      "the sentinels end",
+      () => !commandLines().some((one) => one.includes(this.folder)),
+    );
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 }
@@ -275,4 +268,15 @@ function request(script: string, mark: string, out: string | null): SandboxReque
       fileBytes: 10_000,
     },
   };
+}
+
+function commandLines(): string[] {
+  return readdirSync("/proc").flatMap((pid) => {
+    if (!/^\d+$/.test(pid)) return [];
+    try {
+      return [readFileSync(`/proc/${pid}/cmdline`, "utf8")];
+    } catch {
+      return [];
+    }
+  });
 }
