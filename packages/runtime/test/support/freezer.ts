@@ -26,9 +26,20 @@ export class Freezer {
     const pids = readdirSync("/proc").filter(
       (pid) => /^\d+$/.test(pid) && commandOf(pid).includes(mark),
     );
-    for (const pid of pids) writeFileSync(join(this.#folder, "cgroup.procs"), pid);
+    const held = pids.filter((pid) => this.#take(pid));
     writeFileSync(join(this.#folder, "freezer.state"), "FROZEN");
-    return pids.map(Number);
+    return held.map(Number);
+  }
+
+  /** False for a process that has ended since it was found. */
+  #take(pid: string): boolean {
+    try {
+      writeFileSync(join(this.#folder, "cgroup.procs"), pid);
+      return true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      return false;
+    }
   }
 
   /** Let them go on: a SIGKILL that waits has its effect now. */
