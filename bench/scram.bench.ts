@@ -11,6 +11,7 @@ const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
 const RACES = Number(process.env["SCRAM_RACES"] ?? 300);
 const KILLS = Number(process.env["SCRAM_KILLS"] ?? 100);
 const ENVIRONMENT = { PATH: process.env["PATH"] };
+const BACKEND = process.env["SCRAM_BACKEND"] === "container" ? "container" : "bubblewrap";
 const OWNER = { tenant_id: "bench", run_id: `run_${"b".repeat(20)}` };
 
 /**
@@ -19,20 +20,40 @@ const OWNER = { tenant_id: "bench", run_id: `run_${"b".repeat(20)}` };
  */
 export async function run(): Promise<BenchReport> {
   const rows: BenchRow[] = [];
-  // It takes a quarter of an hour: each row is told when it is there.
+  // It takes half an hour: each row is told when it is there.
   const add = (...more: readonly BenchRow[]): void => {
     rows.push(...more);
     for (const row of more) console.error(`${row.name}: ${JSON.stringify(row.values)}`);
   };
-  add(await preflight());
-  for (const wedged of [false, true]) add(await orders(15, { wedged, hogs: 0 }));
-  add(await orders(15, { wedged: false, hogs: 8 }));
-  add(await entered(15), ...(await naive(15)));
-  add(...(await deaths()));
-  add(await races());
-  add(await thousand());
-  for (const wedged of [false, true]) add(await orders(100, { wedged, hogs: 0 }));
-  add(await orders(100, { wedged: false, hogs: 8 }), await entered(100));
+  const parts: Record<string, () => Promise<void>> = {
+    preflight: async () => {
+      add(await preflight());
+    },
+    latency: async () => {
+      for (const paths of [15, 100]) {
+        for (const setting of SETTINGS) add(await orders(paths, setting));
+        for (const setting of SETTINGS) add(await entered(paths, setting));
+      }
+    },
+    naive: async () => {
+      add(...(await naive(15)));
+    },
+    deaths: async () => {
+      add(...(await deaths()));
+    },
+    races: async () => {
+      add(await races());
+    },
+    thousand: async () => {
+      add(await thousand());
+    },
+  };
+  const wanted = process.env["SCRAM_PARTS"]?.split(",") ?? Object.keys(parts);
+  for (const part of wanted) {
+    const measure = parts[part];
+    if (measure === undefined) throw new Error(`SCRAM_PARTS: ${Object.keys(parts).join(", ")}`);
+    await measure();
+  }
   return { title: `Kill switch, milliseconds, ${TRIALS} trials a row`, rows };
 }
 
@@ -56,30 +77,50 @@ interface Setting {
   readonly hogs: number;
 }
 
-async function orders(paths: number, { wedged, hogs }: Setting): Promise<BenchRow> {
+const SETTINGS: readonly Setting[] = [0, 8].flatMap((hogs) => [
+  { wedged: false, hogs },
+  { wedged: true, hogs },
+]);
+
+function nameOf(what: string, paths: number, { wedged, hogs }: Setting): string {
+  return `${what}, ${paths} paths (${BACKEND}), engine ${wedged ? "wedged" : "idle"}, ${hogs} CPU hogs`;
+}
+
+/** Stop hostile paths once, and count by an independent sweep what is left. */
+async function trial(
+  paths: number,
+  { wedged, hogs }: Setting,
+  stop: (rig: DrillRig) => Promise<void>,
+): Promise<number> {
+  const rig = await DrillRig.open(ENVIRONMENT);
+  await rig.hold(paths, OWNER, { backend: BACKEND });
+  const engine = await engineOf(rig);
+  if (wedged) process.kill(engine, "SIGSTOP");
+  const hog = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+  await sleep(100);
+  await stop(rig);
+  const survivors = rig.survivors();
+  for (const one of hog) one.kill("SIGKILL");
+  await rig.close();
+  return survivors;
+}
+
+async function orders(paths: number, setting: Setting): Promise<BenchRow> {
   const signalled: number[] = [];
   const reaped: number[] = [];
   const seen: number[] = [];
   let survivors = 0;
-  for (let trial = 0; trial < TRIALS; trial++) {
-    const rig = await DrillRig.open(ENVIRONMENT);
-    await rig.hold(paths);
-    const engine = await engineOf(rig);
-    if (wedged) process.kill(engine, "SIGSTOP");
-    const hog = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
-    await sleep(100);
-    const { body, seenMs } = await rig.stop();
-    survivors += rig.survivors();
-    for (const one of hog) one.kill("SIGKILL");
-    signalled.push(body.t_signalled_ms ?? Number.POSITIVE_INFINITY);
-    reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
-    seen.push(seenMs);
-    await rig.close();
+  for (let done = 0; done < TRIALS; done++) {
+    survivors += await trial(paths, setting, async (rig) => {
+      const { body, seenMs } = await rig.stop();
+      signalled.push(body.t_signalled_ms ?? Number.POSITIVE_INFINITY);
+      reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
+      seen.push(seenMs);
+    });
   }
-  const name = `order to all dead, ${paths} paths, engine ${wedged ? "wedged" : "idle"}, ${hogs} CPU hogs`;
   const { p50, p99, max } = quantiles(reaped);
   return {
-    name,
+    name: nameOf("order to all dead", paths, setting),
     values: {
       p50: round(p50),
       p99: round(p99),
@@ -92,25 +133,23 @@ async function orders(paths: number, { wedged, hogs }: Setting): Promise<BenchRo
 }
 
 /** From the start of `scram` to the last process's end, as the person at the terminal has it. */
-async function entered(paths: number): Promise<BenchRow> {
+async function entered(paths: number, setting: Setting): Promise<BenchRow> {
   const dead: number[] = [];
   let survivors = 0;
-  for (let trial = 0; trial < TRIALS; trial++) {
-    const rig = await DrillRig.open(ENVIRONMENT);
-    await rig.hold(paths);
-    const started = new Date().getTime();
-    const child = spawn("/bin/sh", [resolve("packages/runtime/bin/scram")], {
-      env: { ...ENVIRONMENT, SOVEREIGN_HOME: rig.home },
-      stdio: "ignore",
+  for (let done = 0; done < TRIALS; done++) {
+    survivors += await trial(paths, setting, async (rig) => {
+      const started = new Date().getTime();
+      const child = spawn("/bin/sh", [resolve("packages/runtime/bin/scram")], {
+        env: { ...ENVIRONMENT, SOVEREIGN_HOME: rig.home },
+        stdio: "ignore",
+      });
+      await new Promise((end) => child.on("close", end));
+      dead.push(deathAt(rig.home) - started);
     });
-    await new Promise((end) => child.on("close", end));
-    survivors += rig.survivors();
-    dead.push(deathAt(rig.home) - started);
-    await rig.close();
   }
   const { p50, p99, max } = quantiles(dead);
   return {
-    name: `Enter (sh, signal file) to all dead, ${paths} paths`,
+    name: nameOf("Enter (sh, signal file) to all dead", paths, setting),
     values: { p50: round(p50), p99: round(p99), max: round(max), survivors },
   };
 }
