@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBundle } from "@sovereign/verify";
@@ -68,8 +68,8 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     const file = join(place.home, "installation.json");
     await ok(a, ["nodes", "export", file], near);
     await ok(b, ["nodes", "join", file], far);
+    expect(statSync(join(b.home, "keys")).mode & 0o777).toBe(0o700);
     cpSync(join(a.home, "keys"), join(b.home, "keys"), { recursive: true });
-    chmodSync(join(b.home, "keys"), 0o700);
     expect((await b.run(["nodes", "join", file], far)).err).toContain("ERR_NODE_EXISTS");
 
     const running = endOf(b.start(["batch", "run", batch(), "--json"], far));

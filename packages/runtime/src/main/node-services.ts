@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   fields,
@@ -11,6 +11,7 @@ import {
   parseStrictJson,
   SovereignError,
 } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
 import type { NodeReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import type { Installation } from "./installation.ts";
@@ -32,8 +33,11 @@ export function nodeServices(
     exportNode: () =>
       opened(({ folder, keyLog }) => Promise.resolve(exportInstallation(folder.root, keyLog))),
     joinNode: (file) => {
-      const found = parseExport(readExport(file), file);
-      joinInstallation(openDataFolder(home).root, found);
+      const found = parseExport(parseStrictJson(readNamed(file)), file);
+      const folder = openDataFolder(home);
+      joinInstallation(folder.root, found);
+      // Where key files are copied to: nobody else's to read from the beginning.
+      mkdirSync(folder.keys, { recursive: true, mode: 0o700 });
       return Promise.resolve({ installation: found.installation_id });
     },
     watchNodes: (signal, onWatching) =>
@@ -107,19 +111,4 @@ function note(stops: Set<string>, { event_type, data }: LedgerEntry): void {
   if (event_type === "scram.reset" && Array.isArray(data["event_ids"])) {
     for (const id of data["event_ids"]) if (typeof id === "string") stops.delete(id);
   }
-}
-
-function readExport(file: string): unknown {
-  try {
-    if (existsSync(file)) return parseStrictJson(readFileSync(file));
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unreadable";
-    throw new SovereignError(
-      "ERR_FILE_UNREADABLE",
-      `Cannot read ${file}: ${why}.`,
-      { file },
-      cause,
-    );
-  }
-  throw new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${file}: no such file.`, { file });
 }
