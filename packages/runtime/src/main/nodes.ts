@@ -112,7 +112,10 @@ export async function joinNode(
 ): Promise<SovereignNode> {
   const file = readNodeFile(root) ?? makeNodeFile(root, store.shared);
   const { node_id: id } = file;
-  const known = nodes.find(({ nodeId }) => nodeId === id);
+  const isUs = ({ nodeId }: JoinedNode): boolean => nodeId === id;
+  let known = nodes.find(isUs);
+  // Another process of this folder may have joined since they were read.
+  if (file.joined !== null) known ??= (await readNodes(store, installationId)).find(isUs);
   if (file.joined !== null && known?.hash !== file.joined.hash) {
     throw new SovereignError(
       "ERR_NODE_UNKNOWN",

@@ -1,3 +1,4 @@
+import { joinNode } from "../../src/main/nodes.ts";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -49,6 +50,9 @@ describe("a data folder", () => {
     const first = several[0];
     for (const one of several) expect(one.node).toEqual(first.node);
     expect((await open(place, url)).node).toEqual(first.node);
+    // Whoever looked at the log before another process of the folder joined.
+    const { store, folder, id, clock, node } = first;
+    expect(await joinNode(store, folder.root, id, [], clock)).toEqual(node);
     const rows = await query(url, "select stream from sovereign.entries where stream = 'nodes'");
     expect(rows.rowCount).toBe(1);
   });
