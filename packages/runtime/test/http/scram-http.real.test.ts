@@ -257,8 +257,16 @@ describe("bytes that were seen on the way", () => {
       second,
       { ...whole, signatures: [...first.signatures, ...first.signatures] },
     ];
+    // Who sends the same too often is told to wait: then the answer is still to come.
+    const again = async (bytes: Envelope): ReturnType<typeof ask> => {
+      for (;;) {
+        const answer = await ask(server, ORDERS, bytes);
+        if (answer.status !== 429) return answer;
+        await sleep(300);
+      }
+    };
     for (const bytes of parts) {
-      expect(await ask(server, ORDERS, bytes)).toMatchObject({
+      expect(await again(bytes)).toMatchObject({
         status: 409,
         body: { code: "ERR_SCRAM_ORDER_REPLAYED" },
       });
@@ -267,7 +275,7 @@ describe("bytes that were seen on the way", () => {
     const { pid } = await pidsOf(one.link);
     process.kill(pid, "SIGKILL");
     await until(async () => (await ask(server, "/v1/scram/status")).status === 200);
-    for (const bytes of parts) expect((await ask(server, ORDERS, bytes)).status).toBe(409);
+    for (const bytes of parts) expect((await again(bytes)).status).toBe(409);
     expect(linesOf(one).filter(({ event }) => event === "authorization.pending")).toHaveLength(1);
   });
 });

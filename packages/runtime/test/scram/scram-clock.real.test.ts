@@ -73,6 +73,9 @@ describe("when the sentinel's clock jumps", () => {
     expect(await link.request({ t: "status" })).toMatchObject({ state: "ARMED", paths: 1 });
     const run = connectSandbox(link, OWNER).run(trivial("exit 3"), quiet);
     expect(await run).toMatchObject({ exitCode: 3 });
+    // Its end may still be on its way to the list.
+    const listed = async (): Promise<unknown> => link.request({ t: "status" });
+    await expect.poll(listed, { timeout: 20_000 }).toMatchObject({ paths: 1 });
 
     const envelope = one.order({ scope: { kind: "run", run_id: `run_${"o".repeat(20)}` } });
     const answer = await link.request({
