@@ -89,11 +89,8 @@ export class ScramDoor {
    * compiled in this way.
    */
   rehearse(): void {
-    const windows = this.#options.keys.current()?.keys.windows ?? [];
-    const named = windows.filter(({ record, ended }) => {
-      return ended === null && (record.purpose === "operator" || record.purpose === "architect");
-    });
-    const signatures = named.slice(0, 2).map(({ record }) => ({ keyid: record.key_id, sig: SIG }));
+    const signatories = this.#options.keys.signatories().slice(0, 2);
+    const signatures = signatories.map(({ record }) => ({ keyid: record.key_id, sig: SIG }));
     const envelope = { payloadType: STATEMENT_PAYLOAD_TYPE, payload: "e30=", signatures };
     try {
       this.#known(utf8Encode(JSON.stringify(envelope)));
@@ -225,7 +222,9 @@ export class ScramDoor {
       const report = this.#unreported;
       this.#unreported = null;
       if (report === null) return;
-      this.#options.link.current?.request({ t: "refusals", ...report }).catch(() => undefined);
+      const told = this.#options.link.current?.request({ t: "refusals", ...report });
+      // A sentinel that went away has no record of these strangers; they were refused all the same.
+      told?.catch(() => undefined);
     }, REPORT_MS).unref();
   }
 }

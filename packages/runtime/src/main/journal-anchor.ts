@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   canonicalBytes,
   digestOf,
@@ -150,17 +151,27 @@ async function refuseOthers(
   throw new SovereignError("ERR_NODE_CLONED", text, { stream });
 }
 
+/** When what failed is tried again by itself: the time doubles, until the signal ends it. */
+export interface AnchorPatience {
+  readonly firstMs: number;
+  readonly maxMs: number;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Takes the journal into the ledger while work goes on: one attempt at a time, and again when what
  * could not be taken may be.
  */
 export class AnchorDuty {
   readonly #anchor: () => Promise<unknown>;
+  readonly #patience: AnchorPatience | null;
   #wanted = false;
   #working: Promise<void> | null = null;
 
-  constructor(anchor: () => Promise<unknown>) {
+  /** @param patience null where somebody calls {@link AnchorDuty.retry} */
+  constructor(anchor: () => Promise<unknown>, patience: AnchorPatience | null = null) {
     this.#anchor = anchor;
+    this.#patience = patience;
   }
 
   /** There are new lines. */
@@ -183,14 +194,19 @@ export class AnchorDuty {
   }
 
   async #work(): Promise<void> {
-    while (this.#wanted) {
+    const patience = this.#patience;
+    let waitMs = patience?.firstMs ?? 0;
+    while (this.#wanted && patience?.signal.aborted !== true) {
       this.#wanted = false;
       try {
         await this.#anchor();
+        waitMs = patience?.firstMs ?? 0;
       } catch {
         // The lines stay in the journal: the next try, or the next opening, takes them.
         this.#wanted = true;
-        return;
+        if (patience === null) return;
+        await sleep(waitMs, null, { signal: patience.signal }).catch(() => null);
+        waitMs = Math.min(waitMs * 2, patience.maxMs);
       }
     }
   }

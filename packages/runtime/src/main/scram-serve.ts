@@ -1,5 +1,4 @@
 import { statSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import { type JsonObject, SovereignError } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import type { ScramServeInput } from "../cli/index.ts";
@@ -13,13 +12,14 @@ import {
 import { systemClock } from "../kernel/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../scram/index.ts";
+import { AnchorDuty } from "./journal-anchor.ts";
 import { connectScram } from "./sentinel-process.ts";
 import { SovereignRunner } from "./sovereign-runner.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const ANCHOR_FIRST_MS = 1000;
-const ANCHOR_MAX_MS = 60_000;
+/** When a journal that the database did not take is tried again. */
+const ANCHOR_AGAIN = { firstMs: 1000, maxMs: 60_000 };
 const PEM_BYTES_MAX = 1024 * 1024;
 const RENEWAL_MS = 1000;
 const WARM_UP = 50;
@@ -45,16 +45,19 @@ export async function serveScram(
   // Makes the folder where it is missing.
   new ScramLatch(folder);
   const keys = new KnownKeys(folder);
-  const anchoring = new Anchoring(async () => {
-    await anchor();
-    onEvent({ event: "recorded" });
-  }, signal);
+  const duty = new AnchorDuty(
+    async () => {
+      await anchor();
+      onEvent({ event: "recorded" });
+    },
+    { ...ANCHOR_AGAIN, signal },
+  );
   const link = await HeldLink.open({
     connect: async () => {
       const connected = await connectScram(home, environment);
       // Whichever way a stop came: over HTTP, by the signal file, from a command.
       connected.onRecorded = () => {
-        anchoring.ask();
+        duty.want();
       };
       return connected;
     },
@@ -73,7 +76,7 @@ export async function serveScram(
       },
     });
     const server = await ScramServer.start({ door, listen, tls, plaintext, names });
-    onEvent({ event: "listening", url: server.url, keys: countKeys(keys) });
+    onEvent({ event: "listening", url: server.url, keys: keys.signatories().length });
     for (let round = 0; round < WARM_UP; round++) door.rehearse();
     const rehearsals = setInterval(() => {
       door.rehearse();
@@ -90,51 +93,7 @@ export async function serveScram(
     await server.close();
   } finally {
     link.close();
-    await anchoring.ended();
-  }
-}
-
-/** Takes the journal into the ledger in the background, again and again until it succeeds. */
-class Anchoring {
-  readonly #anchor: () => Promise<void>;
-  readonly #signal: AbortSignal;
-  #wanted = false;
-  #running: Promise<void> = Promise.resolve();
-  #busy = false;
-
-  constructor(anchor: () => Promise<void>, signal: AbortSignal) {
-    this.#anchor = anchor;
-    this.#signal = signal;
-  }
-
-  ask(): void {
-    this.#wanted = true;
-    if (this.#busy) return;
-    this.#busy = true;
-    this.#running = this.#work().finally(() => {
-      this.#busy = false;
-    });
-  }
-
-  ended(): Promise<void> {
-    return this.#running;
-  }
-
-  async #work(): Promise<void> {
-    let wait = ANCHOR_FIRST_MS;
-    while (this.#wanted && !this.#signal.aborted) {
-      this.#wanted = false;
-      try {
-        await this.#anchor();
-        wait = ANCHOR_FIRST_MS;
-      } catch {
-        // The database is down, or the disk full. The journal has it; whoever opens the
-        // installation next takes it in, if we do not.
-        this.#wanted = true;
-        await sleep(wait, null, { signal: this.#signal }).catch(() => null);
-        wait = Math.min(wait * 2, ANCHOR_MAX_MS);
-      }
-    }
+    await duty.settled();
   }
 }
 
@@ -164,13 +123,6 @@ function watchTls(input: ScramServeInput, server: ScramServer): NodeJS.Timeout {
       // One of the files may be written in a moment; until then the old certificate is good.
     }
   }, RENEWAL_MS);
-}
-
-function countKeys(keys: KnownKeys): number {
-  const windows = keys.current()?.keys.windows ?? [];
-  return windows.filter(({ record, ended }) => {
-    return ended === null && (record.purpose === "operator" || record.purpose === "architect");
-  }).length;
 }
 
 function readTls({ tlsCert, tlsKey, clientCa }: ScramServeInput): TlsMaterial | null {

@@ -1,6 +1,7 @@
+import type { KeyWindow } from "@sovereign/core";
 import { keyFileStamp, readKeyFile, type SentinelKeys } from "./key-file.ts";
 
-/** The keys of now for one who is not the sentinel: read again when the file has changed. */
+/** The keys of now, for whoever has no database: read again when their file has changed. */
 export class KnownKeys {
   readonly #folder: string;
   #known: SentinelKeys | null = null;
@@ -11,16 +12,36 @@ export class KnownKeys {
     this.#folder = folder;
   }
 
-  /** Null where no key is enrolled. What cannot be read changes nothing: the sentinel will say so. */
-  current(): SentinelKeys | null {
+  /** As last read; null where no key is enrolled. */
+  get last(): SentinelKeys | null {
+    return this.#known;
+  }
+
+  /** @throws ERR_SCRAM_KEYS_INVALID and what else {@link readKeyFile} refuses with */
+  refresh(): SentinelKeys | null {
     const stamp = keyFileStamp(this.#folder);
-    if (stamp === this.#stamp) return this.#known;
-    try {
+    if (stamp !== this.#stamp) {
       this.#known = readKeyFile(this.#folder, this.#known);
       this.#stamp = stamp;
-    } catch {
-      // It is looked at again the next time.
     }
     return this.#known;
+  }
+
+  /** For one who is not the sentinel: what cannot be read changes nothing, the sentinel says so. */
+  current(): SentinelKeys | null {
+    try {
+      return this.refresh();
+    } catch {
+      // It is looked at again the next time.
+      return this.#known;
+    }
+  }
+
+  /** Whose signatures stop and reset, and have not ended. */
+  signatories(): KeyWindow[] {
+    const windows = this.current()?.keys.windows ?? [];
+    return windows.filter(({ record: { purpose }, ended }) => {
+      return ended === null && (purpose === "operator" || purpose === "architect");
+    });
   }
 }

@@ -7,7 +7,8 @@ import { ControlGroups } from "../../process/index.ts";
 import type { ScramConfig } from "../config.ts";
 import { EnvelopeStore } from "../envelope-store.ts";
 import { Journal } from "../journal.ts";
-import { keyFileStamp, readKeyFile, type SentinelKeys } from "../key-file.ts";
+import type { SentinelKeys } from "../key-file.ts";
+import { KnownKeys } from "../known-keys.ts";
 import { ScramLatch } from "../latch.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
 import { type Activation, type ActivationParts, activate, unauthorizedStop } from "./activation.ts";
@@ -62,8 +63,7 @@ export class Sentinel {
   readonly #watchdog: Watchdog;
   readonly #lease: LeaseGuard;
   readonly #stderr: number;
-  #keys: SentinelKeys | null = null;
-  #keysStamp = "";
+  readonly #keys: KnownKeys;
   #running = 0;
   #idleSince: number;
   #refusals = 0;
@@ -96,9 +96,10 @@ export class Sentinel {
       },
       onFault: (why) => void this.#stopOnFault("engine_fault", why),
     });
-    this.#currentKeys();
+    this.#keys = new KnownKeys(folder);
+    this.#keys.refresh();
     this.#desk = new OrderDesk({
-      keys: () => this.#currentKeys(),
+      keys: () => this.#keys.refresh(),
       clock,
       journal: this.#journal,
       windowMs: config.authorization_timeout_seconds * 1000,
@@ -337,17 +338,6 @@ export class Sentinel {
     };
   }
 
-  /** The keys of now: the file is read again when it has changed. */
-  #currentKeys(): SentinelKeys | null {
-    const { folder } = this.#options;
-    const stamp = keyFileStamp(folder);
-    if (stamp !== this.#keysStamp) {
-      this.#keys = readKeyFile(folder, this.#keys);
-      this.#keysStamp = stamp;
-    }
-    return this.#keys;
-  }
-
   async #onSignal(signal: Signal): Promise<void> {
     const receivedAt = this.#options.clock.monotonicMs();
     if (signal.kind === "refused") {
@@ -407,7 +397,7 @@ export class Sentinel {
     const { config, clock, signer } = this.#options;
     return {
       name: this.#name,
-      installationId: this.#keys?.installationId ?? `ins_${"0".repeat(20)}`,
+      installationId: this.#keys.last?.installationId ?? `ins_${"0".repeat(20)}`,
       config,
       clock,
       latch: this.#latch,
@@ -416,7 +406,7 @@ export class Sentinel {
       root: this.#root,
       level: this.#paths.level,
       watchdogHeld: () => this.#watchdog.held,
-      signer: () => signer(this.#currentKeys()),
+      signer: () => signer(this.#keys.refresh()),
       targets: (scope) => this.#paths.targets(scope),
       unregistered: () => this.#paths.unregistered().length,
       admittedWhileTripped: () => this.#paths.admittedWhileTripped,
