@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -63,4 +63,16 @@ export function runEnded(documents: readonly Json[]): {
   const last = documents.at(-1);
   if (last?.["event"] !== "run.ended") throw new Error(`no run.ended: ${JSON.stringify(last)}`);
   return last as ReturnType<typeof runEnded>;
+}
+
+/** A batch whose one command lives for ten minutes, and its policy. @returns the batch file's path */
+export function writeLongBatch(folder: string): string {
+  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["*"] }];
+  const policy = { policy_id: "p", schema_version: "1.0.0", allowlist: { commands } };
+  writeFileSync(join(folder, "policy.json"), JSON.stringify(policy));
+  const actions = [{ id: "sleep", argv: ["sleep", "600"] }];
+  const batch = { schema_version: "1.0.0", batch_id: "long", policy: "policy.json", actions };
+  const path = join(folder, "batch.json");
+  writeFileSync(path, JSON.stringify(batch));
+  return path;
 }

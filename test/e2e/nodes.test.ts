@@ -9,7 +9,7 @@ import {
   type PostgresServer,
   startPostgres,
 } from "../../packages/runtime/test/support/postgres-server.ts";
-import { type CliEnd, endOf, Installation, type Json, runEnded } from "./cli.ts";
+import { type CliEnd, endOf, Installation, type Json, runEnded, writeLongBatch } from "./cli.ts";
 
 const PIPELINE = resolve("examples/iron-path/pipeline.yaml");
 const APPROVE = ["--approve", "release_manager", "--approve", "safety_officer"];
@@ -27,6 +27,7 @@ const ROLES = [
 const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
 
 const place = new Installation();
+const batch = writeLongBatch(place.home);
 const a = new Installation();
 const b = new Installation();
 let server: PostgresServer;
@@ -72,7 +73,7 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     cpSync(join(a.home, "keys"), join(b.home, "keys"), { recursive: true });
     expect((await b.run(["nodes", "join", file], far)).err).toContain("ERR_NODE_EXISTS");
 
-    const running = endOf(b.start(["batch", "run", batch(), "--json"], far));
+    const running = endOf(b.start(["batch", "run", batch, "--json"], far));
     await untilPaths(b, 1);
     const stop = await a.run(["scram", "activate", ...BOTH], near);
     expect(stop.code).toBe(0);
@@ -123,7 +124,7 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
   });
 
   it("say why work was killed on the one that was cut off", async () => {
-    const running = endOf(b.start(["batch", "run", batch(), "--json"], far));
+    const running = endOf(b.start(["batch", "run", batch, "--json"], far));
     await untilPaths(b, 1);
     proxy.cut("refused");
     const { code, out } = await running;
@@ -164,16 +165,6 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     expect(runEnded(lines(resumed.out))).toMatchObject({ status: "completed", verdict: "VALID" });
   });
 });
-
-function batch(): string {
-  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["*"] }];
-  const policy = { policy_id: "p", schema_version: "1.0.0", allowlist: { commands } };
-  writeFileSync(join(place.home, "policy.json"), JSON.stringify(policy));
-  const actions = [{ id: "sleep", argv: ["sleep", "600"] }];
-  const content = { schema_version: "1.0.0", batch_id: "long", policy: "policy.json", actions };
-  writeFileSync(join(place.home, "batch.json"), JSON.stringify(content));
-  return join(place.home, "batch.json");
-}
 
 const POLICY = join(place.home, "exec-policy.json");
 const REQUEST = join(place.home, "exec-request.json");

@@ -1,25 +1,21 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { endOf, Installation, type Json } from "./cli.ts";
+import { endOf, Installation, type Json, writeLongBatch } from "./cli.ts";
 
 let installation: Installation;
 let operators: Installation;
 let folder: string;
+let batch: string;
 let server: { child: ChildProcess; url: string; lines: Json[]; ended: ReturnType<typeof endOf> };
 beforeEach(async () => {
   installation = new Installation();
   operators = new Installation();
   folder = mkdtempSync(join(tmpdir(), "sov-http-"));
-  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["*"] }];
-  const policy = { policy_id: "p", schema_version: "1.0.0", allowlist: { commands } };
-  writeFileSync(join(folder, "policy.json"), JSON.stringify(policy));
-  const actions = [{ id: "sleep", argv: ["sleep", "600"] }];
-  const batch = { schema_version: "1.0.0", batch_id: "long", policy: "policy.json", actions };
-  writeFileSync(join(folder, "batch.json"), JSON.stringify(batch));
+  batch = writeLongBatch(folder);
   const keys = ["keys", "init", "--role", "runner", "--operator", "alice", "--architect", "bob"];
   await installation.run(keys);
   server = await serve();
@@ -74,7 +70,7 @@ async function keyFile(holder: string): Promise<string> {
 
 describe("a server of the kill switch", () => {
   it("stops while the main process is wedged and the database is down, and has it recorded", async () => {
-    const control = installation.start(["batch", "run", join(folder, "batch.json")]);
+    const control = installation.start(["batch", "run", batch]);
     const ended = endOf(control);
     await until(running);
     control.kill("SIGSTOP");
@@ -118,7 +114,7 @@ describe("a server of the kill switch", () => {
   });
 
   it("takes orders of two people, refuses with exit codes, and leaves what runs alone", async () => {
-    const control = installation.start(["batch", "run", join(folder, "batch.json"), "--json"]);
+    const control = installation.start(["batch", "run", batch, "--json"]);
     const ended = endOf(control);
     await until(running);
     const send = ["--url", server.url];

@@ -1,22 +1,18 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { endOf, Installation, type Json } from "./cli.ts";
+import { endOf, Installation, type Json, writeLongBatch } from "./cli.ts";
 
 let installation: Installation;
 let folder: string;
+let batch: string;
 beforeEach(async () => {
   installation = new Installation();
   folder = mkdtempSync(join(tmpdir(), "sov-scram-"));
-  const commands = [{ id: "sleep", executable: "sleep", allowed_args: ["*"] }];
-  const policy = { policy_id: "p", schema_version: "1.0.0", allowlist: { commands } };
-  writeFileSync(join(folder, "policy.json"), JSON.stringify(policy));
-  const actions = [{ id: "sleep", argv: ["sleep", "600"] }];
-  const batch = { schema_version: "1.0.0", batch_id: "long", policy: "policy.json", actions };
-  writeFileSync(join(folder, "batch.json"), JSON.stringify(batch));
+  batch = writeLongBatch(folder);
   await installation.run([
     ...["keys", "init", "--role", "runner"],
     ...["--operator", "alice", "--operator", "carol", "--architect", "bob"],
@@ -45,7 +41,7 @@ async function untilRunning(): Promise<void> {
 
 describe("two people at a terminal", () => {
   it("stop everything while the main process is wedged and the database is down", async () => {
-    const control = installation.start(["batch", "run", join(folder, "batch.json")]);
+    const control = installation.start(["batch", "run", batch]);
     const ended = endOf(control);
     await untilRunning();
     control.kill("SIGSTOP");
@@ -79,21 +75,21 @@ describe("two people at a terminal", () => {
     const stream: unknown = expect.stringMatching(/^scram\/nod_/);
     expect(stop).toMatchObject({ stream, severity: "CRITICAL", data: { event } });
 
-    expect((await one(["batch", "run", join(folder, "batch.json")])).code).toBe(5);
+    expect((await one(["batch", "run", batch])).code).toBe(5);
     const reset = await one(["scram", "reset", ...BOTH, "--reason", "found and fixed"]);
     expect(reset).toMatchObject({ code: 0, found: { state: "ARMED" } });
   });
 
   it("stop one run, and the other goes on", async () => {
-    const first = endOf(installation.start(["batch", "run", join(folder, "batch.json"), "--json"]));
+    const first = endOf(installation.start(["batch", "run", batch, "--json"]));
     await untilRunning();
     const runs = await installation.json(["run", "list"]);
     const run = String(runs.documents[0]?.["run"]);
     const { found } = await one(["scram", "activate", ...BOTH, "--scope", `run:${run}`]);
     expect(found).toMatchObject({ event: { scram_state: "COMPLETE" } });
     expect((await first).code).toBe(5);
-    const batch = await one(["batch", "run", resolve("examples/batch/batch.yaml")]);
-    expect(batch.found).toMatchObject({ status: "BATCH_COMMITTED" });
+    const other = await one(["batch", "run", resolve("examples/batch/batch.yaml")]);
+    expect(other.found).toMatchObject({ status: "BATCH_COMMITTED" });
     expect((await one(["scram", "status"])).code).toBe(5);
   });
 
@@ -107,7 +103,7 @@ describe("two people at a terminal", () => {
   it("set off an order that they signed before, without a start of Node", async () => {
     const order = join(folder, "order.json");
     expect((await one(["scram", "prepare", ...BOTH, "--out", order])).code).toBe(0);
-    const running = endOf(installation.start(["batch", "run", join(folder, "batch.json")]));
+    const running = endOf(installation.start(["batch", "run", batch]));
     await untilRunning();
     const env = { PATH: process.env["PATH"], SOVEREIGN_HOME: installation.home };
     const script = resolve("packages/runtime/bin/scram");
@@ -163,7 +159,7 @@ describe("an order that is not as it should be", () => {
     "a data folder that cannot be written runs nothing",
     async () => {
       chmodSync(join(installation.home, "scram"), 0o500);
-      const { code, found } = await one(["batch", "run", join(folder, "batch.json")]);
+      const { code, found } = await one(["batch", "run", batch]);
       expect(code).toBe(1);
       expect(found).toMatchObject({ error: { code: "ERR_SCRAM_SENTINEL_START" } });
       chmodSync(join(installation.home, "scram"), 0o700);

@@ -239,8 +239,8 @@ describe("a machine that is cut off from the database", () => {
 
   it("kills the paths of a control that is stopped, without it", async () => {
     const { a, b } = await two(SHORT);
-    const program = resolve("packages/runtime/test/support/hold-node-path.ts");
-    const control = spawn(process.execPath, [program, b.home, b.url, b.mark], {
+    const program = resolve("packages/runtime/test/support/hold-paths.ts");
+    const control = spawn(process.execPath, [program, b.home, b.mark, b.url], {
       env: { PATH: process.env["PATH"] },
       stdio: "ignore",
     });

@@ -1,10 +1,24 @@
-/** `node hold-paths.ts HOME MARK`: a control of its own, whose one path lives until it is killed. */
-import { connectScram } from "../../src/main/index.ts";
+/**
+ * `node hold-paths.ts HOME MARK [DATABASE_URL]`: a control of its own, whose one path lives until it
+ * is killed; with a URL it is one of an installation on that database.
+ */
+import { connectScram, openInstallation } from "../../src/main/index.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
+import type { ScramLink } from "../../src/scram/index.ts";
 
-const [, , home = "", mark = ""] = process.argv;
-const link = await connectScram(home, { PATH: process.env["PATH"] });
-const sandbox = connectSandbox(link, { tenant_id: "other", run_id: `run_${"c".repeat(20)}` });
+const [, , home = "", mark = "", databaseUrl] = process.argv;
+const environment = { PATH: process.env["PATH"] };
+
+async function guard(): Promise<ScramLink> {
+  if (databaseUrl === undefined) return connectScram(home, environment);
+  const opened = await openInstallation({ home, databaseUrl, passphrase: null, environment });
+  return opened.guard();
+}
+
+const sandbox = connectSandbox(await guard(), {
+  tenant_id: "other",
+  run_id: `run_${"c".repeat(20)}`,
+});
 setTimeout(() => process.stdout.write("held\n"), 1500);
 await sandbox.run(
   {
