@@ -15,7 +15,11 @@ const NEEDED: Readonly<Record<string, string>> = {
   perl: "perl-base",
 };
 /** What only tests start, with `--tests`: without it the tests that need it fail, and say so. */
-const NEEDED_BY_TESTS: Readonly<Record<string, string>> = { chromium: "chromium", crun: "crun" };
+const NEEDED_BY_TESTS: Readonly<Record<string, string>> = {
+  chromium: "chromium",
+  crun: "crun",
+  pgbouncer: "pgbouncer",
+};
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 const missing = missingOf(NEEDED);
