@@ -27,12 +27,10 @@ import {
 } from "./git/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
+type Limits = NonNullable<CompiledPolicy["limits"]>;
 /** Where a policy is silent; one that is written in Cedar always is. */
-const DEFAULT_LIMITS = {
-  max_file_size_mb: 10,
-  max_files: 100,
-  timeout_seconds: 1800,
-};
+const DEFAULT_LIMITS: Pick<Limits, "max_file_size_mb" | "max_files" | "timeout_seconds"> &
+  Partial<Limits> = { max_file_size_mb: 10, max_files: 100, timeout_seconds: 1800 };
 const TOTAL_MB = 1024;
 const MEMORY_MB = 2048;
 const PROCESSES = 256;
@@ -49,20 +47,19 @@ export interface WorkLimits extends ChangeLimits {
 
 export function workLimits(policy: CompiledPolicy): WorkLimits {
   const limits = policy.limits ?? DEFAULT_LIMITS;
-  const more = policy.limits;
   const fileBytesMax = limits.max_file_size_mb * MEBIBYTE;
   return {
     filesMax: limits.max_files,
     fileBytesMax,
     totalBytesMax: Math.min(
       limits.max_files * fileBytesMax,
-      (more?.max_total_mb ?? TOTAL_MB) * MEBIBYTE,
+      (limits.max_total_mb ?? TOTAL_MB) * MEBIBYTE,
     ),
     timeoutMs: limits.timeout_seconds * 1000,
-    cpuSeconds: more?.max_cpu_seconds ?? limits.timeout_seconds,
-    memoryBytes: (more?.max_memory_mb ?? MEMORY_MB) * MEBIBYTE,
-    processes: more?.max_processes ?? PROCESSES,
-    outputBytes: (more?.max_output_mb ?? OUTPUT_MB) * MEBIBYTE,
+    cpuSeconds: limits.max_cpu_seconds ?? limits.timeout_seconds,
+    memoryBytes: (limits.max_memory_mb ?? MEMORY_MB) * MEBIBYTE,
+    processes: limits.max_processes ?? PROCESSES,
+    outputBytes: (limits.max_output_mb ?? OUTPUT_MB) * MEBIBYTE,
   };
 }
 

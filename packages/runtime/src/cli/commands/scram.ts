@@ -321,11 +321,13 @@ function showStatus(status: ScramReport, context: CommandContext): void {
 
 function describeSentinel(sentinel: ScramReport["sentinel"]): string {
   if (sentinel === null) return "none runs; it is started with the next work";
-  const told = (value: JsonValue): string => (value === false ? "none" : JSON.stringify(value));
+  const told = (value: JsonValue): string => {
+    if (value === false) return "none";
+    return typeof value === "string" ? value : JSON.stringify(value);
+  };
   return Object.entries(sentinel)
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${told(value)}`)
-    .join(", ")
-    .replaceAll('"', "");
+    .join(", ");
 }
 
 function showDrill(report: DrillReport, context: CommandContext): void {
