@@ -39,6 +39,7 @@ export async function openGuard(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<Guard> {
   const { folder, store } = installation;
+  store.relax();
   const link = await connectScram(folder.root, environment);
   const duty = new AnchorDuty(() => anchorInstallation(installation));
   link.onRecorded = () => {

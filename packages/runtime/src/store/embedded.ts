@@ -44,19 +44,6 @@ export function ownerConfig(target: ConnectionTarget): pg.ClientConfig {
 }
 
 /**
- * What `DATABASE_URL` says, as far as it can be told before anybody answers.
- * @throws ERR_DATABASE_URL, which never quotes it: a password may be in it
- */
-export function parseDatabaseUrl(text: string): string {
-  const protocol = URL.canParse(text) ? new URL(text).protocol : "";
-  if (protocol === "postgres:" || protocol === "postgresql:") return text;
-  throw new SovereignError(
-    "ERR_DATABASE_URL",
-    "DATABASE_URL: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, found something else. Without it, an embedded PostgreSQL is used.",
-  );
-}
-
-/**
  * Start the embedded PostgreSQL of a data folder, or join the one that runs already.
  *
  * Safe to call from several processes at once; survives kill -9 of any of them and of the server.
