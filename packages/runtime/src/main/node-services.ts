@@ -40,12 +40,17 @@ export function nodeServices(
       mkdirSync(folder.keys, { recursive: true, mode: 0o700 });
       return Promise.resolve({ installation: found.installation_id });
     },
-    watchNodes: (signal, onWatching) =>
+    watchNodes: (signal, onEvent) =>
       opened(async (installation) => {
         const link = await installation.guard();
-        onWatching(installation.node.id);
+        onEvent({ event: "watching", node: installation.node.id });
+        let unheard = false;
         while (!signal.aborted && link.alive) {
           await sleep(ALIVE_MS, undefined, { signal }).catch(() => undefined);
+          const cut = installation.cutOff();
+          if (cut !== null && !unheard) onEvent({ event: "unheard", why: textOf(cut) });
+          if (cut === null && unheard) onEvent({ event: "heard" });
+          unheard = cut !== null;
         }
         if (signal.aborted) return;
         const text = "The sentinel went away; nothing is heard of other machines any more.";
@@ -65,6 +70,10 @@ export function nodeServices(
         });
       }),
   };
+}
+
+function textOf(cut: unknown): string {
+  return cut instanceof Error ? cut.message : String(cut);
 }
 
 interface Heard {

@@ -12,6 +12,7 @@ import {
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { describeScope } from "../../scram/index.ts";
 import type { CommandContext } from "../context.ts";
+import { describeLease } from "../lease-text.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
 import type { DrillReport, ScramOutcome, ScramRemote, ScramReport } from "../services.ts";
@@ -317,6 +318,7 @@ function showStatus(status: ScramReport, context: CommandContext): void {
   }
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
   output.print(`sentinel: ${describeSentinel(status.sentinel)}`);
+  if (status.lease !== null) output.print(`lease: ${describeLease(status.lease)}`);
 }
 
 function describeSentinel(sentinel: ScramReport["sentinel"]): string {
@@ -326,6 +328,7 @@ function describeSentinel(sentinel: ScramReport["sentinel"]): string {
     return typeof value === "string" ? value : JSON.stringify(value);
   };
   return Object.entries(sentinel)
+    .filter(([name]) => !name.startsWith("lease_"))
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${told(value)}`)
     .join(", ");
 }

@@ -270,7 +270,7 @@ export class Sentinel {
         this.#embedded.terminated(link.id, message.path_id, message.ok);
         return Promise.resolve({});
       case "lease":
-        this.#lease.lease.renew(message.read_at);
+        this.#lease.lease.renew(message.read_at, link.process?.pid ?? null);
         return Promise.resolve({ live: this.#lease.lease.live });
       default:
         return null;
@@ -334,7 +334,7 @@ export class Sentinel {
       paths: this.#paths.size + this.#embedded.size,
       level: this.#paths.level,
       watchdog: this.#watchdog.held,
-      lease_left_ms: this.#lease.lease.leftMs,
+      ...this.#lease.lease.report,
     };
   }
 
