@@ -42,6 +42,7 @@ export function nodeServices(
     },
     watchNodes: (signal, onEvent) =>
       opened(async (installation) => {
+        if (!installation.store.shared) throw notShared();
         const link = await installation.guard();
         onEvent({ event: "watching", node: installation.node.id });
         let unheard = false;
@@ -70,6 +71,12 @@ export function nodeServices(
         });
       }),
   };
+}
+
+function notShared(): SovereignError {
+  const text =
+    "Expected DATABASE_URL: without it the database is this machine's alone, and there is no other machine to hear of.";
+  return new SovereignError("ERR_DATABASE_URL", text);
 }
 
 function textOf(cut: unknown): string {

@@ -4,6 +4,7 @@ import {
   base64Decode,
   type Envelope,
   formats,
+  isSovereignError,
   type JsonObject,
   type JsonValue,
   type KeyRecord,
@@ -236,6 +237,7 @@ function readEnvelopeFile(path: string): Envelope {
   try {
     return parseEnvelope(parseStrictJson(readNamed(path)));
   } catch (cause) {
+    if (isSovereignError(cause, "ERR_FILE_UNREADABLE")) throw cause;
     const why = cause instanceof Error ? cause.message : "unreadable";
     throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", `${path}: ${why}`, { path }, cause);
   }

@@ -1,5 +1,5 @@
-import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
+import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
 import { table } from "../output.ts";
@@ -23,7 +23,7 @@ export function nodesCommands(program: Command, context: CommandContext): void {
     .command("export <file>")
     .description("write what another machine needs to join; it holds no secret")
     .action(async (file: string) => {
-      writeFileSync(file, `${JSON.stringify(await services.exportNode(), null, 2)}\n`);
+      writeNamed(file, `${JSON.stringify(await services.exportNode(), null, 2)}\n`);
       if (output.json) output.printJson({ file });
       else output.print(`installation: ${file}`);
     });
