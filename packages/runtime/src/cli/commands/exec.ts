@@ -1,6 +1,6 @@
-import { writeFileSync } from "node:fs";
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
+import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
@@ -158,7 +158,7 @@ function addAnswers(
     .option("--out <file>", "where to", "answer_pack.json")
     .action(async (runId: string, flags: { out: string }) => {
       const pack = await services.answerTemplate(tenant(), runId);
-      writeFileSync(flags.out, `${JSON.stringify(pack, null, 2)}\n`, { flag: "wx" });
+      writeNamed(flags.out, `${JSON.stringify(pack, null, 2)}\n`, { flag: "wx" });
       if (output.json) output.printJson({ answers: flags.out });
       else
         output.print(
