@@ -161,6 +161,37 @@ describe("an execution", () => {
     expect((await gates(end.run)).verdicts).toMatchObject({ "P0-N1": "pass", R1: "pass" });
   });
 
+  it("that changes what hosts run needs the policy's leave, which plan, run and gate tell", async () => {
+    const ci = ".github/workflows/ci.yml";
+    const request = variant("workflow", (one) => {
+      const steps = (one["patch_plan"] as { steps: { operations: Json[] }[] }).steps;
+      const params = { path: ci, content: "on: push\n" };
+      steps[0]?.operations.unshift({ op_id: "flow", action: "write_file", params });
+    });
+    const policyOf = (name: string, ci_paths: readonly string[]): string => {
+      const policy = JSON.parse(readFileSync(POLICY, "utf8")) as { allowlist: Json };
+      policy.allowlist["paths"] = ["**"];
+      policy.allowlist["ci_paths"] = ci_paths;
+      const path = join(installation.home, `${name}.json`);
+      writeFileSync(path, JSON.stringify(policy));
+      return path;
+    };
+    const without = policyOf("no-leave", []);
+    const files = ["--policy", without, "--request", request, "--repo", repo];
+    const plan = await installation.run(["exec", "plan", ...files]);
+    expect(plan.code).toBe(3);
+    expect(plan.out).toMatch(/step_01\.flow +deny .*allowlist\.ci_paths/);
+    const refused = await exec(request, without);
+    expect({ code: refused.code, reason: refused.end.code }).toEqual({
+      code: 3,
+      reason: "ERR_CI_FILE_REFUSED",
+    });
+    const { code, end } = await exec(request, policyOf("leave", [ci]));
+    expect({ code, verdict: end.verdict }).toEqual({ code: 0, verdict: "VALID" });
+    expect((await gates(end.run)).verdicts).toMatchObject({ "EX-A": "pass" });
+    expect(readFileSync(join(repo, ci), "utf8")).toBe("on: push\n");
+  });
+
   it("whose command fails brings nothing back", async () => {
     const base = git("rev-parse", "HEAD");
     const request = variant("failing", (one) => {

@@ -11,6 +11,7 @@ import {
   ANSWERS,
   asked,
   both,
+  changed,
   denied,
   type Edit,
   good,
@@ -34,6 +35,7 @@ function verdictOf(gate: string, edit: Edit): string {
   return found?.verdict ?? "missing";
 }
 
+const WORKFLOW = ".github/workflows/ci.yml";
 const DENIED = ["execution.denied", "ERR_ACTION_UNKNOWN"] as const;
 
 describe("the gates", () => {
@@ -74,6 +76,12 @@ describe("the gates", () => {
       },
       "an operation of no type",
     ],
+    ["EX-A", "pass", changed("src/a.ts"), "a file like any other changed"],
+    ["EX-A", "pass", changed(WORKFLOW, [WORKFLOW], ["ci:.github/**"]), "a workflow, with leave"],
+    ["EX-A", "fail", changed(WORKFLOW), "a workflow that no decision was on"],
+    ["EX-A", "fail", changed(WORKFLOW, [WORKFLOW], ["operation:git.commit"]), "no leave for it"],
+    ["EX-A", "fail", changed(WORKFLOW, ["a/Jenkinsfile"], ["ci:**"]), "leave for another"],
+    ["EX-A", "fail", changed(".gitattributes", [".gitattributes"], ["ci:**"]), "git's own changed"],
     [
       "EX-B",
       "pass",

@@ -137,6 +137,32 @@ describe("a sandbox policy", () => {
     expect(learned.decide(write("build/other.js"), context).effect).toBe("deny");
   });
 
+  it("lets nobody change what hosts run without leave, which the decision names", () => {
+    const leave = POLICY.replace(
+      'paths: ["docs/**"',
+      'ci_paths: [".github/workflows/**"]\n  paths: [".github/**", "docs/**"',
+    );
+    const ci = write(".github/workflows/ci.yml");
+    const all = engineOf(POLICY.replace('paths: ["docs/**"', 'paths: [".github/**", "docs/**"'));
+    const asked = all.decide(ci, context);
+    expect(asked).toMatchObject({ effect: "deny", rules: ["ci_files"] });
+    expect(asked.reasons[0]).toContain("allowlist.ci_paths");
+    expect(engineOf(leave).decide(ci, context)).toMatchObject({
+      effect: "allow",
+      rules: ["ci:.github/workflows/**", "file.write:.github/**"],
+    });
+    const commit = (...ci_files: string[]): Action => action("git.commit", "step_01", { ci_files });
+    expect(engineOf(leave).decide(commit(ci.resource), context)).toMatchObject({ effect: "allow" });
+    for (const other of ["Jenkinsfile", "../x"]) {
+      const decided = engineOf(leave).decide(commit(ci.resource, other), context);
+      expect(decided.effect).toBe("deny");
+    }
+    const malformed = action("git.commit", "step_01", { ci_files: { length: 0 } });
+    expect(engineOf(leave).decide(malformed, context).effect).toBe("deny");
+    const learned = engineOf(JSON.stringify(proposePolicy("learned", [ci])), "learned.json");
+    expect(learned.decide(ci, context).effect).toBe("allow");
+  });
+
   it("has one digest for one meaning, and another for any change", () => {
     expect(engineOf(POLICY).policyDigest).toBe(engine.policyDigest);
     const other = engineOf(POLICY.replace("required: 2", "required: 1"));

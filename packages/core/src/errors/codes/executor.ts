@@ -19,6 +19,7 @@ export const executorCodes = {
     http: 409,
   },
   ERR_CHANGE_REFUSED: row.denied("A step changed what no step may change."),
+  ERR_CI_FILE_REFUSED: row.denied("A step would change a file that hosts run, without leave."),
   ERR_CHANGE_LIMIT: row.denied("A step changed more than the policy's limits allow."),
   ERR_BRING_BACK_MISMATCH: row.integrity("The patches do not give the tree that was judged."),
   ERR_REQUEST_INVALID: row.input("The request does not match its schema, or cannot be run."),

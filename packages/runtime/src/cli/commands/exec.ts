@@ -140,7 +140,8 @@ function withRun(command: Command): Command {
 
 /** Whoever reads standard error alone hears that it was policy. */
 function reportExec(output: Output, result: RunReport): number {
-  if (result.code === "ERR_POLICY_DENIED" || result.code === "ERR_ACTION_UNKNOWN") {
+  const policy = ["ERR_POLICY_DENIED", "ERR_ACTION_UNKNOWN", "ERR_CI_FILE_REFUSED"];
+  if (policy.includes(result.code ?? "")) {
     output.note(`sovereign: policy violation: ${result.reason ?? ""}`);
   }
   return report(output, result, "exec resume");
