@@ -1,5 +1,5 @@
 /** The sentinel's program: `node sentinel.ts HOME`. Started by us alone, one for a data folder. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -56,12 +56,18 @@ for (const event of ["uncaughtException", "unhandledRejection"] as const) {
 await sentinel.run();
 process.exit(0);
 
-/** Whoever must stop others should not wait for them. Only root may; elsewhere it stays as it is. */
+/**
+ * Whoever must stop others should not wait for them: among the processes of our session, and our
+ * session among the others where the kernel shares the processors between sessions (sched(7)). Only
+ * root may; elsewhere it stays as it is.
+ */
 function preferUs(): void {
+  const first = constants.priority.PRIORITY_HIGHEST;
   try {
-    setPriority(constants.priority.PRIORITY_HIGHEST);
+    setPriority(first);
+    writeFileSync("/proc/self/autogroup", String(first));
   } catch {
-    // An ordinary user's sentinel has the ordinary priority.
+    // An ordinary user's sentinel has the ordinary priority; not every kernel groups by session.
   }
 }
 

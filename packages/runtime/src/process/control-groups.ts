@@ -9,13 +9,15 @@ import {
 import { basename, join } from "node:path";
 
 /**
- * Of v1's `cpu.shares`; a process outside any group counts 1024. All paths together count as one
- * while they live: with less, one that holds a lock of the kernel could keep even the sentinel
- * waiting. The most is what twenty have: ahead of others' work, and behind the sentinel, which must
- * see that they are dead.
+ * What all paths of an installation together weigh, beside the 1024 (of v2: 100) of one process, or
+ * of one whole session where the kernel groups by session. A quarter of that while they live: with
+ * as much as a session, a hundred paths keep the terminal waiting from which they are to be stopped;
+ * with the least there is, one that holds a lock of the kernel keeps even the sentinel waiting. As
+ * twenty while they die: ahead of others' work, and behind the sentinel, which must see that they
+ * are dead.
  */
-const SHARES_LIVING = "1024";
-const SHARES_DYING = "20480";
+const LIVING = { "cpu.shares": "256", "cpu.weight": "25" };
+const DYING = { "cpu.shares": "20480", "cpu.weight": "2000" };
 
 export interface GroupLimits {
   readonly processes: number;
@@ -57,15 +59,19 @@ export class ControlGroups {
   }
 
   /**
-   * Let all paths together count as one ordinary process, or as many: to die takes a process time,
-   * and in the lowest class it would wait for everybody else's work.
+   * Let all paths together count as little, or as much: to die takes a process time, and in the
+   * lowest class it would wait for everybody else's work.
    */
   prefer(dying: boolean): void {
-    const shares = this.#processor === null ? null : join(this.#processor, "cpu.shares");
-    try {
-      if (shares !== null) setIfThere(shares, dying ? SHARES_DYING : SHARES_LIVING);
-    } catch {
-      // They die all the same, only later where others keep the processors busy.
+    const folders = this.#processor === null ? this.folders : [this.#processor];
+    for (const [file, weight] of Object.entries(dying ? DYING : LIVING)) {
+      for (const folder of folders) {
+        try {
+          setIfThere(join(folder, file), weight);
+        } catch {
+          // They die all the same, only later where others keep the processors busy.
+        }
+      }
     }
   }
 

@@ -172,7 +172,7 @@ export function openingWords(
 /** Then it becomes bubblewrap. Limits that would hinder bubblewrap itself are set by the gate instead, inside. */
 export const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 files=$1; gate=$2; shift 2
-exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
+exec nice -n 39 chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
   bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
 
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */

@@ -114,7 +114,7 @@ function bundleFolder(): string {
 /** Becomes the keeper of namespaces that die with it as it dies with us. */
 const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 user=$1; shift
-exec chrt -i 0 prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
+exec nice -n 39 chrt -i 0 prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
   unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
   /bin/bash --norc --noprofile -c "$1" sh "$user" "$2" "$3"`;
 

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { getPriority } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -30,6 +31,13 @@ import {
   stateOf,
   trivial,
 } from "../support/scram-rig.ts";
+
+/** CAP_SYS_NICE, by its number, and a kernel that shares the processors between sessions. */
+const MAY_COME_FIRST =
+  existsSync("/proc/self/autogroup") &&
+  (BigInt(`0x${/CapEff:\s+(\w+)/.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0"}`) &
+    (1n << 23n)) !==
+    0n;
 
 describe("a stop", () => {
   it("leaves nothing alive, is proved by a signed receipt, and holds until a reset", async () => {
@@ -71,6 +79,12 @@ describe("a stop", () => {
     expect(event.scram_state).toBe("COMPLETE");
     expect(one.survivors()).toBe(0);
     expect(existsSync(`/proc/${String(engine)}/exe`)).toBe(false);
+  });
+
+  it.skipIf(!MAY_COME_FIRST)("comes before others' work, and others' sessions", async () => {
+    const { pid } = await pidsOf((await rig()).link);
+    expect(getPriority(pid)).toBe(-20);
+    expect(readFileSync(`/proc/${pid}/autogroup`, "utf8")).toMatch(/ nice -20$/m);
   });
 
   it("of one tenant lets the others go on", async () => {
