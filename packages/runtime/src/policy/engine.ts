@@ -187,7 +187,9 @@ function ciFilesOf(action: Action): string[] {
     return action.type !== "file.read" && isCiFile(path) ? [path] : [];
   }
   const named = action.type === "git.commit" ? (action.params["ci_files"] ?? []) : [];
-  return Array.isArray(named) ? named.map((path) => (typeof path === "string" ? resolvePath(path) : "")) : [""];
+  return Array.isArray(named)
+    ? named.map((path) => (typeof path === "string" ? resolvePath(path) : ""))
+    : [""];
 }
 
 /**
