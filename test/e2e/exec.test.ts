@@ -129,6 +129,7 @@ describe("an execution", () => {
     const trust = ["--trust", undone.trust_root, "--repo", repo];
     const way = await installation.run(["verify", "--bundle", undone.bundle, ...trust]);
     expect(way.out).toMatch(/base [0-9a-f]{12} on refs\/heads\/main/);
+    expect(way.out).toMatch(/files 1 by SHA-256, 1 of them in the work tree/);
     expect(way.code).toBe(0);
     const again = await installation.run(["exec", "rollback", end.run]);
     expect(again.err).toContain("ERR_ROLLBACK_NOTHING");

@@ -1,5 +1,5 @@
 import { digestOf } from "../digest/index.ts";
-import type { Checksums, TapeEvent } from "../formats/index.ts";
+import type { Checksums, RepositoryRollbackProof, TapeEvent } from "../formats/index.ts";
 import { isKnownOperation } from "../formats/index.ts";
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
@@ -107,7 +107,7 @@ export const EXECUTOR_GATES: readonly Gate[] = [
   {
     id: "EX-F",
     title: "rollback proof",
-    asks: "Where a run was rolled back, the branch is at its base and every file has its checksum again.",
+    asks: "Where a run was rolled back, the branch is at its base, every file that the run changed has its checksum again, and every other file of the tree is the base's or as it was.",
     reads: ["rollbackProof"],
     judge: ({ rollbackProof: proof }) => {
       if (proof === null) return notApplicable("nothing was rolled back");
@@ -118,6 +118,7 @@ export const EXECUTOR_GATES: readonly Gate[] = [
         [verified === changed, `${verified} of ${changed} files were verified`],
         [proof.after_head === proof.base_commit, "the branch is not at its base"],
         [proof.status_before === proof.status_after, "edits elsewhere were changed"],
+        ...everyFileChecks(proof),
       ]);
     },
   },
@@ -162,6 +163,22 @@ export const EXECUTOR_GATES: readonly Gate[] = [
     },
   },
 ];
+
+function everyFileChecks({
+  every_file: every,
+  details,
+}: RepositoryRollbackProof): [boolean, string][] {
+  if (every === null) return [];
+  const restored = new Set(details.map((one) => one.path));
+  const other = every.kept.find((one) => restored.has(one.path));
+  const counted = every.as_base + every.converted + every.kept.length;
+  return [
+    [counted === every.total, `${counted} of ${every.total} files of the tree were looked at`],
+    [every.kept_unchanged, "files that the run had not changed are not as they were"],
+    [every.converted <= restored.size, "more files were converted than were restored"],
+    [other === undefined, `${other?.path ?? ""} is not the base's`],
+  ];
+}
 
 /**
  * A step's commit names the files it changes that a host runs, and so policy decided on them: its

@@ -235,12 +235,25 @@ export const rolledBack = (more: object): Edit => {
       success: true,
       status_before: sha("6"),
       status_after: sha("6"),
-      details: [],
+      details: [{ path: "src/a.ts", sha256: sha("1") }],
+      every_file: null,
       proved_at: AT,
       ...more,
     };
   };
 };
+export const everyFile = (more: object): Edit =>
+  rolledBack({
+    every_file: {
+      total: 4,
+      as_base: 2,
+      converted: 1,
+      kept: [{ path: "mine", mode: "100644", sha256: sha("2") }],
+      kept_unchanged: true,
+      sha256: sha("3"),
+      ...more,
+    },
+  });
 export const proof =
   (more: object): Edit =>
   (inputs) => {
