@@ -204,3 +204,18 @@ export const gateReceipt = z.strictObject({
   evaluated_at: timestamp,
 });
 export type GateReceipt = z.infer<typeof gateReceipt>;
+
+/**
+ * The findings of the gates that judge our sources, on one release. Signed by whoever releases.
+ */
+export const releaseReceipt = z.strictObject({
+  release: z.string().max(100),
+  /** Null where the sources are not those of a commit. */
+  commit: gitId.nullable(),
+  status: z.enum(["PASS", "FAIL"]),
+  results: z.array(gateResult).min(1).max(100),
+  /** Every source that was judged, by path: SHA-256. */
+  inputs: z.record(z.string().max(300), digest),
+  evaluated_at: timestamp,
+});
+export type ReleaseReceipt = z.infer<typeof releaseReceipt>;
