@@ -6,6 +6,7 @@ import { DrillRig } from "../packages/runtime/src/main/index.ts";
 import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
+import { deaths } from "./scram-deaths.ts";
 
 const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
 const RACES = Number(process.env["SCRAM_RACES"] ?? 300);
@@ -39,7 +40,7 @@ export async function run(): Promise<BenchReport> {
       add(...(await naive(15)));
     },
     deaths: async () => {
-      add(...(await deaths()));
+      add(...(await deaths(KILLS, 4)));
     },
     races: async () => {
       add(await races());
@@ -223,57 +224,6 @@ function naivePids(): number[] {
 }
 
 const naiveSurvivors = (): number => naivePids().length;
-
-const VICTIMS = [
-  "sentinel",
-  "engine",
-  "dead-man",
-  "sentinel and engine",
-  "sentinel and dead-man",
-  "engine and dead-man",
-];
-
-/** kill -9 of our own processes at random instants, paths starting and running. */
-async function deaths(): Promise<BenchRow[]> {
-  const rows: BenchRow[] = [];
-  for (const victim of VICTIMS) {
-    const took: number[] = [];
-    let survivors = 0;
-    const states: Record<string, number> = {};
-    for (let trial = 0; trial < Math.ceil(KILLS / VICTIMS.length); trial++) {
-      const rig = await DrillRig.open(ENVIRONMENT);
-      const held = rig.hold(6).catch(() => undefined);
-      await sleep(100 + trial * 40);
-      const { pid, engine, dead_man } = await pidsOf(rig);
-      const start = performance.now();
-      if (victim.includes("dead-man")) process.kill(dead_man, "SIGKILL");
-      if (victim.includes("engine")) process.kill(engine, "SIGKILL");
-      if (victim.includes("sentinel")) process.kill(pid, "SIGKILL");
-      if (victim !== "dead-man") {
-        while (rig.survivors() > 0 && performance.now() - start < 5000) await sleep(2);
-        took.push(performance.now() - start);
-        await sleep(50);
-        survivors += rig.survivors();
-      }
-      await rig.close();
-      await held;
-      const next = await stateAfter(rig);
-      states[next] = (states[next] ?? 0) + 1;
-    }
-    const { p50, max } = quantiles(took);
-    const values: BenchRow["values"] =
-      took.length === 0 ? {} : { p50: round(p50), max: round(max), survivors };
-    rows.push({
-      name: `kill -9 of ${victim}, 6 paths`,
-      values: { ...values, "state after": JSON.stringify(states) },
-    });
-  }
-  return rows;
-}
-
-function stateAfter(rig: DrillRig): Promise<string> {
-  return Promise.resolve(rig.tripped ? "tripped" : "clean");
-}
 
 /** Orders 0 to 50, and 0 to 200, ms after starts: payloads that ran after the latch was there. */
 async function races(): Promise<BenchRow> {

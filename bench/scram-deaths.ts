@@ -1,0 +1,129 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connectScram } from "../packages/runtime/src/main/index.ts";
+import { ScramLatch } from "../packages/runtime/src/scram/index.ts";
+import { type BenchRow, quantiles, round } from "./report.ts";
+
+const CONTROL = resolve("bench/scram-control.ts");
+const ROLES = ["sentinel", "engine", "dead-man", "control"] as const;
+type Role = (typeof ROLES)[number];
+/** Each alone, and each pair. */
+const VICTIMS: readonly (readonly Role[])[] = [
+  ...ROLES.map((role) => [role]),
+  ...ROLES.flatMap((one, at) => ROLES.slice(at + 1).map((other) => [one, other])),
+];
+/** Nothing of it should die where only this is killed: the paths go on, under their control. */
+const HARMLESS = "dead-man";
+const WAIT_MS = 5000;
+
+interface Held extends Readonly<Record<Role, number>> {
+  readonly home: string;
+  readonly mark: string;
+}
+
+/** What was left of one death. */
+interface Death {
+  readonly tookMs: number | null;
+  readonly survivors: number;
+  readonly state: string;
+}
+
+/**
+ * kill -9 of each of our own processes, and of each pair, at random instants while hostile paths
+ * start and run beside busy processes.
+ * @param kills how many in all
+ */
+export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
+  const busy = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+  const rows: BenchRow[] = [];
+  for (const victims of VICTIMS) {
+    const found: Death[] = [];
+    const trials = Math.ceil(kills / VICTIMS.length);
+    while (found.length < trials) found.push(await die(victims));
+    rows.push(rowOf(victims.join(" and "), hogs, found));
+  }
+  for (const hog of busy) hog.kill("SIGKILL");
+  return rows;
+}
+
+function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow {
+  const states: Record<string, number> = {};
+  for (const { state } of found) states[state] = (states[state] ?? 0) + 1;
+  const took = found.flatMap(({ tookMs }) => tookMs ?? []);
+  const { p50, max } = quantiles(took);
+  return {
+    name: `kill -9 of ${victims}, 6 paths, ${hogs} CPU hogs`,
+    values: {
+      ...(took.length === 0 ? {} : { p50: round(p50), max: round(max) }),
+      survivors: found.reduce((sum, { survivors }) => sum + survivors, 0),
+      trials: found.length,
+      "next start": JSON.stringify(states),
+    },
+  };
+}
+
+async function die(victims: readonly Role[]): Promise<Death> {
+  const control = spawn(process.execPath, [CONTROL], { stdio: ["pipe", "pipe", "ignore"] });
+  const closed = once(control, "close");
+  const [line] = (await once(createInterface(control.stdout), "line")) as [string];
+  const held = { ...(JSON.parse(line) as Omit<Held, "control">), control: control.pid ?? 0 };
+  await sleep(Math.random() * 1500);
+  const start = performance.now();
+  for (const victim of victims) process.kill(held[victim], "SIGKILL");
+  const harmless = victims.join() === HARMLESS;
+  if (!harmless) {
+    while (alive(held.mark) > 0 && performance.now() - start < WAIT_MS) await sleep(2);
+  }
+  const tookMs = harmless ? null : performance.now() - start;
+  // What is still being started would show itself now.
+  await sleep(100);
+  const survivors = harmless ? 0 : alive(held.mark);
+  const state = await nextStart(held.home);
+  control.stdin.on("error", () => undefined).end();
+  await closed;
+  await clear(held);
+  return { tookMs, survivors, state };
+}
+
+/** What the next one to start finds: by the latch, and by the sentinel that it meets or starts. */
+async function nextStart(home: string): Promise<string> {
+  const link = await connectScram(home, { PATH: process.env["PATH"] });
+  const { state } = (await link.request({ t: "status" })) as { state: string };
+  link.close();
+  const { armed } = new ScramLatch(join(home, "scram")).preflight();
+  const agreed = armed === (state === "ARMED");
+  if (!agreed) return `CONFUSED: ${state}, latch ${armed ? "absent" : "there"}`;
+  return armed ? "clean" : "tripped";
+}
+
+/** The sentinel of a rig whose control died is left to us. */
+async function clear({ home }: Held): Promise<void> {
+  for (const pid of pidsWith(home)) {
+    try {
+      process.kill(pid, "SIGTERM");
+    } catch {
+      // Gone already.
+    }
+  }
+  while (pidsWith(home).length > 0) await sleep(10);
+  rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
+}
+
+const alive = (mark: string): number => pidsWith(mark).length;
+
+function pidsWith(text: string): number[] {
+  return readdirSync("/proc")
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
