@@ -8,7 +8,6 @@ import {
   canonicalize,
   createStatement,
   digestOf,
-  type JsonObject,
   judgeRelease,
   parsePublicKey,
   parseStrictJson,
