@@ -268,6 +268,8 @@ describe("an execution", () => {
     [["exec", "run", "--policy", "none.json", "--request", REQUEST], 2],
     [["exec", "run", "--policy", POLICY, "--request", REQUEST, "--repo", "/"], 2],
     [["exec", "status", "run_x"], 2],
+    [["exec", "status", "run_x", "--wait", "soon"], 2],
+    [["gates", "run", "run_x"], 2],
     [["gates", "list"], 0],
     [["gates", "explain", "ex-d"], 0],
     [["gates", "explain", "EX-Z"], 2],

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type EveryFile, lookAtFiles, proveEveryFile } from "./every-file.ts";
 import {
@@ -128,11 +128,16 @@ export async function statusDigest(
 ): Promise<string> {
   const indexFile = join(folder, "index.status");
   copyIndex(repository, indexFile);
-  await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
-  const user = git.at({ workTree: repository.root, indexFile });
-  const said = await user.bytes([
-    "status",
-    ...["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all"],
-  ]);
-  return createHash("sha256").update(said).digest("hex");
+  try {
+    await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
+    const user = git.at({ workTree: repository.root, indexFile });
+    const said = await user.bytes([
+      "status",
+      ...["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"],
+      "--ignore-submodules=all",
+    ]);
+    return createHash("sha256").update(said).digest("hex");
+  } finally {
+    rmSync(indexFile, { force: true });
+  }
 }

@@ -26,9 +26,15 @@ export function execCommands(program: Command, context: CommandContext): void {
     tenantId: tenant(),
     approvers: flags.approve,
     signal: context.signal,
-    waitMs: Math.max(0, Number(flags.wait) || 0) * 1000,
+    waitMs: secondsOf(flags.wait) * 1000,
     onProgress: showProgress(output),
   });
+  const secondsOf = (wait: string): number => {
+    if (!/^\d{1,7}(\.\d+)?$/.test(wait)) {
+      program.error(`--wait ${wait}: expected a number of seconds`);
+    }
+    return Number(wait);
+  };
   const filesOf = ({ request, policy, repo: repository }: FileFlags) => ({
     request,
     policy,
