@@ -1,4 +1,4 @@
-import { type Action, type ActionContext, utf8Encode } from "@sovereign/core";
+import { type Action, type ActionContext, entryData, utf8Encode } from "@sovereign/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -167,6 +167,25 @@ describe("a sandbox policy", () => {
     expect(engineOf(POLICY).policyDigest).toBe(engine.policyDigest);
     const other = engineOf(POLICY.replace("required: 2", "required: 1"));
     expect(other.policyDigest).not.toBe(engine.policyDigest);
+  });
+
+  it("decides by the longest pattern in words that the ledger takes", () => {
+    const folder = "a/".repeat(149);
+    const policy = {
+      policy_id: "long",
+      schema_version: "1.0.0",
+      allowlist: { file_operations: ["update_file"], paths: [`${folder}**`] },
+      hosts: ["h".repeat(253)],
+    };
+    const long = engineOf(JSON.stringify(policy), "long.json");
+    for (const one of [action("file.update", `${folder}x`), action("http.call", "h".repeat(253))]) {
+      const decision = long.decide(one, context);
+      expect(decision.effect).toBe("allow");
+      const { decision: format } = entryData["execution.authorized"].shape;
+      expect(format.safeParse(decision).success).toBe(true);
+    }
+    const cedar = `@id("${"i".repeat(401)}") permit(principal, action, resource);`;
+    expect(() => engineOf(cedar, "long.cedar")).toThrow(/ERR_POLICY_INVALID|401 characters/);
   });
 
   it("explains with the text of the rules", () => {
