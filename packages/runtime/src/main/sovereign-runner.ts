@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -23,6 +22,7 @@ import {
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { makeRunFolder } from "./run-folder.ts";
 import { sealRun } from "./seal-run.ts";
 
 const UNHEARD =
@@ -60,11 +60,10 @@ export class SovereignRunner {
     const batch = parseBatchContent(batchId, content);
     const { installation } = this.#options;
     const runId = newId("run_", systemEntropy);
-    const folder = installation.folder.run(runId);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const folder = await makeRunFolder(installation, this.#options.tenantId, runId);
     const opened = await this.#open(runId, batchId, batch);
     try {
-      await opened.session.admit();
+      await folder.admit(() => opened.session.admit());
       const done = await this.#perform(opened, batch);
       const { bundle, trustRoot } = await sealRun(
         this.#options,
