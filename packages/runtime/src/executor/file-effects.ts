@@ -100,7 +100,7 @@ function contentOf(contents: ContentSource, sha256: string): Uint8Array {
 function requireSize(path: string, bytes: Uint8Array, most: number): void {
   if (bytes.length <= most) return;
   const text = `Too much: ${JSON.stringify(path)} would have ${bytes.length} bytes; allowed ${most}.`;
-  throw new SovereignError("ERR_CHANGE_LIMIT", text);
+  throw new SovereignError("ERR_CHANGE_FILE_SIZE", text);
 }
 
 function writePlain(path: string, bytes: Uint8Array, executable: boolean): void {

@@ -148,7 +148,7 @@ export class Workspace {
    * @param before the tree that the operation began with
    * @param named the paths that the request itself named: taken although ignored, and the only
    *   ones that may have changed; null for a command, whose changes policy judges
-   * @throws ERR_CHANGE_REFUSED, ERR_CI_FILE_REFUSED, ERR_CHANGE_LIMIT
+   * @throws ERR_CHANGE_REFUSED, ERR_CI_FILE_REFUSED, and what judgeWhole throws
    */
   async harvest(
     before: string,
@@ -174,7 +174,7 @@ export class Workspace {
 
   /**
    * Hold all of a run's changes together to the limits: many small steps are as much as a large one.
-   * @throws ERR_CHANGE_LIMIT
+   * @throws ERR_CHANGE_FILES, ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL
    */
   async judgeWhole(base: string, tree: string): Promise<void> {
     judgeChanges(await readChanges(this.git, base, tree), this.limits);

@@ -20,7 +20,7 @@ const SLICE = 500;
  * another matter, and not the fault of who happens to run.
  *
  * @param work ends when its signal says so, and not before all that writes is dead
- * @throws ERR_CHANGE_LIMIT for what was written there
+ * @throws ERR_CHANGE_TOTAL for what was written there
  * @throws ERR_DISK_LOW where the disk has no room left, whoever took it
  */
 export async function watchWrites<T>(
@@ -83,7 +83,7 @@ class WriteWatch {
     this.#due = now + PATIENCE * Math.max(WATCH_MS, now - started);
     if (written <= this.#bytesMax) return;
     const text = `The command wrote ${written} bytes altogether; at most ${this.#bytesMax} are taken.`;
-    this.#end(new SovereignError("ERR_CHANGE_LIMIT", text, { written }));
+    this.#end(new SovereignError("ERR_CHANGE_TOTAL", text, { written }));
   }
 
   /** @throws ERR_DISK_LOW */

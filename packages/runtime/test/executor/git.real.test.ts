@@ -288,21 +288,21 @@ describe("the judgement of changes", () => {
     ],
     [
       "a file above its limit",
-      "ERR_CHANGE_LIMIT",
+      "ERR_CHANGE_FILE_SIZE",
       (t) => {
         writeFileSync(join(t, "x"), Buffer.alloc(100_001));
       },
     ],
     [
       "too much altogether",
-      "ERR_CHANGE_LIMIT",
+      "ERR_CHANGE_TOTAL",
       (t) => {
         for (const n of "abc") writeFileSync(join(t, n), Buffer.alloc(90_000, n));
       },
     ],
     [
       "too many files",
-      "ERR_CHANGE_LIMIT",
+      "ERR_CHANGE_FILES",
       (t) => {
         for (let n = 0; n < 11; n++) writeFileSync(join(t, `f${n}`), String(n));
       },

@@ -97,7 +97,7 @@ describe("an operation", () => {
     ["that is a folder", "ERR_PATH_REFUSED", { action: "delete_file", params: { path: "src" } }],
     [
       "too large",
-      "ERR_CHANGE_LIMIT",
+      "ERR_CHANGE_FILE_SIZE",
       { action: "write_file", params: { path: "big", content: "x".repeat(1024 * 1024 + 1) } },
     ],
     [
@@ -240,7 +240,7 @@ describe("a command", () => {
     ],
     [
       "writes too many files",
-      "ERR_CHANGE_LIMIT",
+      "ERR_CHANGE_FILES",
       sh("i=0; while [ $i -lt 30 ]; do echo $i > f$i; i=$((i+1)); done"),
     ],
     ["fails", "ERR_COMMAND_FAILED", sh("exit 3")],
@@ -260,7 +260,7 @@ describe("a command", () => {
 
   it("that fills the disk is refused at its files", async () => {
     const fill = "i=0; while [ $i -lt 12 ]; do head -c 1000000 /dev/zero > f$i; i=$((i+1)); done";
-    expect(await attack([sh(fill)])).toMatchObject({ code: "ERR_CHANGE_LIMIT" });
+    expect(await attack([sh(fill)])).toMatchObject({ code: "ERR_CHANGE_FILES" });
   });
 
   it.each<[string, object, string, Operation]>([
@@ -269,7 +269,7 @@ describe("a command", () => {
     [
       "writes more altogether",
       { max_files: 10, max_total_mb: 1 },
-      "ERR_CHANGE_LIMIT",
+      "ERR_CHANGE_TOTAL",
       sh("for i in 1 2 3; do head -c 400000 /dev/zero > f$i; done"),
     ],
   ])("that %s than the policy's own limit is ended", async (_, limits, code, operation) => {
@@ -336,7 +336,7 @@ describe("a command", () => {
     ];
     const before = repo.state();
     const end = await execute(repo, requestOf([step(0), step(6)]));
-    expect(end.code).toBe("ERR_CHANGE_LIMIT");
+    expect(end.code).toBe("ERR_CHANGE_FILES");
     expect(end.run.done.steps).toHaveLength(1);
     expect(repo.state()).toEqual(before);
   });

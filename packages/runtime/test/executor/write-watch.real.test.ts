@@ -35,7 +35,7 @@ describe("what a command writes", () => {
       write(join(root, "sub/more"), 2 * MEBIBYTE);
       return aborted(full);
     });
-    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_LIMIT" });
+    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_TOTAL" });
   });
 
   it("is seen also when it came right before its end", async () => {
@@ -43,7 +43,7 @@ describe("what a command writes", () => {
       write(join(root, "more"), 2 * MEBIBYTE);
       return Promise.resolve("done");
     });
-    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_LIMIT" });
+    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_TOTAL" });
   });
 
   it("is not what others write to the same disk meanwhile", async () => {

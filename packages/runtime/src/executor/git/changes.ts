@@ -1,4 +1,4 @@
-import { isGitControl, isSovereignError, SovereignError } from "@sovereign/core";
+import { type ErrorCode, isGitControl, isSovereignError, SovereignError } from "@sovereign/core";
 import { resolvePath } from "../../policy/index.ts";
 import type { Git } from "./git.ts";
 
@@ -124,22 +124,25 @@ async function readLink(git: Git, change: Change, bytes: number): Promise<string
 /**
  * Refuse what no step may change, whatever the policy says, and what is above the limits.
  *
- * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_LIMIT
+ * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_FILES, ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL
  */
 export function judgeChanges(changes: readonly Change[], limits: ChangeLimits): void {
   if (changes.length > limits.filesMax) {
-    throw over(`${changes.length} files changed; the policy allows ${limits.filesMax}`);
+    const found = `${changes.length} files changed; the policy allows ${limits.filesMax}`;
+    throw over("ERR_CHANGE_FILES", found);
   }
   let total = 0;
   for (const change of changes) {
     judgeEntry(change);
     total += change.bytes;
     if (change.bytes > limits.fileBytesMax) {
-      throw over(`${shown(change.path)} has ${change.bytes} bytes; allowed ${limits.fileBytesMax}`);
+      const found = `${shown(change.path)} has ${change.bytes} bytes; allowed ${limits.fileBytesMax}`;
+      throw over("ERR_CHANGE_FILE_SIZE", found);
     }
   }
   if (total > limits.totalBytesMax) {
-    throw over(`the changes have ${total} bytes; allowed ${limits.totalBytesMax}`);
+    const found = `the changes have ${total} bytes; allowed ${limits.totalBytesMax}`;
+    throw over("ERR_CHANGE_TOTAL", found);
   }
 }
 
@@ -179,8 +182,8 @@ function refused(path: string, why: string): SovereignError {
   return new SovereignError("ERR_CHANGE_REFUSED", text, { path: path.slice(0, 200) });
 }
 
-function over(found: string): SovereignError {
-  return new SovereignError("ERR_CHANGE_LIMIT", `Too much: ${found}.`);
+function over(code: ErrorCode, found: string): SovereignError {
+  return new SovereignError(code, `Too much: ${found}.`);
 }
 
 function shown(text: string): string {
