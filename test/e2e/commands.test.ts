@@ -134,6 +134,15 @@ describe("the command line", () => {
     expect(status.documents[0]).toMatchObject({ home: installation.home });
     const doctor = await installation.json(["doctor"]);
     expect(["G3", "G2"]).toContain(doctor.documents[0]?.["level"]);
+    expect(doctor.documents[0]).toMatchObject({ minimum_level: "G2" });
+  });
+
+  it("calls an installation degraded that asks for no sandbox", async () => {
+    const unsafe = new Installation();
+    writeFileSync(join(unsafe.home, "config.yaml"), "scram: { minimum_level: G0 }\n");
+    const { out } = await unsafe.run(["doctor"]);
+    expect(out).toContain("DEGRADED: scram.minimum_level is G0");
+    await unsafe.dispose();
   });
 });
 

@@ -40,6 +40,7 @@ export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.t
 export { RunRecorder } from "./runs/index.ts";
 export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";
 export {
+  type OrderOutcome,
   ScramLatch,
   ScramLink,
   ScramMember,

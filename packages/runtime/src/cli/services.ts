@@ -7,9 +7,7 @@ import type {
   KeyRecord,
   KeyTable,
   KeyWindow,
-  KillReceipt,
   Mode,
-  ScramEvent,
   ScramReason,
   ScramScope,
   ScramState,
@@ -20,9 +18,9 @@ import type { KeySlot } from "../authority/index.ts";
 import type { Progress } from "../pipeline/index.ts";
 import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index.ts";
 import type { RunRow } from "../runs/index.ts";
-import type { SandboxReport } from "../sandbox/index.ts";
+import type { SandboxLevel, SandboxReport } from "../sandbox/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
-import type { JournalLine, LatchedStop } from "../scram/index.ts";
+import type { JournalLine, LatchedStop, OrderOutcome } from "../scram/index.ts";
 
 /** How a run ended, for the command line. */
 export interface RunReport {
@@ -99,17 +97,10 @@ export interface ScramInput {
 }
 
 /** An order was carried out, or waits for the other's signature. */
-export type ScramOutcome =
-  | { readonly kind: "pending"; readonly order_id: string; readonly missing: string }
-  | {
-      readonly kind: "stopped";
-      readonly event: ScramEvent;
-      readonly receipt: KillReceipt;
-      /** The signed receipt; null where the sentinel's key was locked or missing. */
-      readonly envelope: Envelope | null;
-      /** Of a server's answer: whether the sentinel's signature could be checked here. */
-      readonly checked?: boolean;
-    };
+export type ScramOutcome = OrderOutcome & {
+  /** Of a server's answer: whether the sentinel's signature could be checked here. */
+  readonly checked?: boolean;
+};
 
 /** A server of the kill switch, on this or another machine. */
 export interface ScramRemote {
@@ -221,6 +212,14 @@ export interface PathCapacity {
   readonly path_ms: number;
 }
 
+/** What `sovereign doctor` finds. */
+export interface DoctorReport extends SandboxReport {
+  /** Null where nothing can be started in a sandbox. */
+  readonly capacity: PathCapacity | null;
+  /** With G0 work runs without a sandbox where none can be had. */
+  readonly minimum_level: SandboxLevel;
+}
+
 /** One machine of the installation, as the ledger has it. */
 export interface NodeReport {
   readonly node_id: string;
@@ -324,5 +323,5 @@ export interface Services {
   listNodes(): Promise<readonly NodeReport[]>;
   /** Read the other nodes' orders until told to end. */
   watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
-  probeSandbox(): Promise<SandboxReport & { readonly capacity: PathCapacity | null }>;
+  probeSandbox(): Promise<DoctorReport>;
 }

@@ -3,14 +3,11 @@ import { basename, dirname, join } from "node:path";
 import {
   base64Decode,
   type Envelope,
-  formats,
   isSovereignError,
   type JsonObject,
   type JsonValue,
   type KeyRecord,
-  type KillReceipt,
   parseEnvelope,
-  parseFormat,
   parseStatement,
   parseStrictJson,
   type Signer,
@@ -20,7 +17,14 @@ import { readNamed } from "@sovereign/verify";
 import { Keystore } from "../authority/index.ts";
 import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
-import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from "../scram/index.ts";
+import {
+  giveOrder,
+  Journal,
+  mergeSignatures,
+  offlineStatus,
+  readKeyFile,
+  ScramLink,
+} from "../scram/index.ts";
 import { runDrill } from "./drill.ts";
 import type { Installation } from "./installation.ts";
 import { anchorInstallation } from "./journal-anchor.ts";
@@ -128,20 +132,7 @@ async function send(
 ): Promise<ScramOutcome> {
   const link = await connectScram(home, environment);
   try {
-    const answer = (await link.request({
-      t,
-      envelope: envelope,
-    })) as JsonObject;
-    if (answer["pending"] !== undefined) {
-      return { kind: "pending", ...(answer["pending"] as { order_id: string; missing: string }) };
-    }
-    const { event, body, receipt } = answer;
-    return {
-      kind: "stopped",
-      event: parseFormat(formats.scramEvent, event, "scram event"),
-      receipt: body as unknown as KillReceipt,
-      envelope: receipt === null ? null : parseEnvelope(receipt),
-    };
+    return await giveOrder(link, t, envelope);
   } finally {
     link.close();
   }

@@ -22,6 +22,7 @@ import { ArtifactStore, exportBundle, locateDataFolder, openDataFolder } from ".
 import { probeSandbox } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 import { measureCapacity } from "./capacity.ts";
+import { loadConfig } from "./config.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
 import { nodeServices } from "./node-services.ts";
@@ -291,7 +292,8 @@ function stateServices(
         scram: (await services.scramStatus()).state,
       })),
     probeSandbox: async () => {
-      const report = await probeSandbox();
+      const { minimum_level } = loadConfig(home).scram;
+      const report = { ...(await probeSandbox()), minimum_level };
       if (report.level === null) return { ...report, capacity: null };
       const { scram } = openDataFolder(home);
       new ScramLatch(scram);

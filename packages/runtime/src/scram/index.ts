@@ -1,6 +1,7 @@
 export { parseScramConfig, type ScramConfig, scramConfig } from "./config.ts";
 export { EnvelopeStore } from "./envelope-store.ts";
 export { type FrameKind, Frames, readFrame } from "./frames.ts";
+export { giveOrder, type OrderOutcome } from "./give-order.ts";
 export { HeldLink } from "./held-link.ts";
 export { Journal, type JournalLine } from "./journal.ts";
 export { readKeyFile, type SentinelKeyEvent, type SentinelKeys, writeKeyFile } from "./key-file.ts";

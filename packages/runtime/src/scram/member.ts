@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { SovereignError } from "@sovereign/core";
+import { type Envelope, SovereignError } from "@sovereign/core";
+import { giveOrder, type OrderOutcome } from "./give-order.ts";
 import type { ScramLink } from "./link.ts";
 import type { WorkOwner } from "./scope.ts";
 
@@ -54,6 +55,17 @@ export class ScramMember {
   async unregister(id: string): Promise<void> {
     this.#handlers.delete(id);
     await this.#link.request({ t: "unregister", path_id: id });
+  }
+
+  /**
+   * Stop what the order covers: a `scram-order` with its signatures, as `sovereign scram prepare`
+   * writes it. As from everybody on this machine, one that is not authorised stops everything.
+   *
+   * @returns when it is dead: the event and the sentinel's receipt; or which signature is missing
+   * @throws ERR_SCRAM_ORDER_MALFORMED, ERR_SCRAM_ORDER_REPLAYED, ERR_SCRAM_SENTINEL_LOST
+   */
+  stop(order: Envelope): Promise<OrderOutcome> {
+    return giveOrder(this.#link, "order", order);
   }
 
   close(): void {

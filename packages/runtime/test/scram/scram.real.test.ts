@@ -248,7 +248,7 @@ describe("a program that embeds the library", () => {
   ): Promise<{ child: ChildProcess; out: () => string }> {
     const program = resolve(import.meta.dirname, "../support/embedding-program.ts");
     const child = spawn(process.execPath, [program, one.home, manner], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["pipe", "pipe", "inherit"],
       env: { ...process.env },
     });
     children.push(child);
@@ -271,6 +271,18 @@ describe("a program that embeds the library", () => {
     expect(out()).toContain("terminated");
     expect(child.exitCode).toBeNull();
     expect(child.signalCode).toBeNull();
+  });
+
+  it("gives an order itself: what it holds is dead when it hears so, its own work too", async () => {
+    const one = await rig();
+    await one.hold(3);
+    const { child, out } = await start(one, "polite");
+    child.stdin?.write(`${JSON.stringify(one.order())}\n`);
+    while (!out().includes("stopped")) await sleep(10);
+    expect(out()).toContain("stopped COMPLETE");
+    expect(one.survivors()).toBe(0);
+    expect(out()).toContain("terminated");
+    expect(child.exitCode).toBeNull();
   });
 
   it.each(["stubborn", "failing"])(

@@ -1,4 +1,9 @@
-/** `node embedding-program.ts HOME polite|stubborn|failing`: a program of others, under the switch. */
+/**
+ * `node embedding-program.ts HOME polite|stubborn|failing`: a program of others, under the switch.
+ * An order that comes as a line of its input it gives itself.
+ */
+import { createInterface } from "node:readline";
+import { parseEnvelope, parseStrictJson } from "@sovereign/core";
 import { joinScram } from "../../src/main/index.ts";
 
 const [, , home = "", manner = ""] = process.argv;
@@ -14,4 +19,9 @@ await member.registerExecutionPath("settlement", async () => {
   if (manner === "stubborn") await new Promise(() => undefined);
 });
 process.stdout.write("registered\n");
+for await (const line of createInterface(process.stdin)) {
+  const outcome = await member.stop(parseEnvelope(parseStrictJson(Buffer.from(line))));
+  const verified = outcome.kind === "stopped" ? outcome.event.scram_state : outcome.missing;
+  process.stdout.write(`${outcome.kind} ${verified}\n`);
+}
 setInterval(() => undefined, 1000);

@@ -10,12 +10,15 @@ export function doctorCommand(program: Command, context: CommandContext): void {
     .description("try the sandbox and a stop; say what holds, what is missing, and how to have it")
     .action(async () => {
       const report = await services.probeSandbox();
+      const unsafe = report.minimum_level === "G0";
       context.exit = report.level === null ? 1 : 0;
       if (output.json) {
         output.printJson(report);
         return;
       }
-      output.print(`sandbox level: ${report.level ?? "none: nothing will run"}`);
+      const without = unsafe ? "none: work runs without a sandbox" : "none: nothing will run";
+      output.print(`sandbox level: ${report.level ?? without}`);
+      if (unsafe) output.print("DEGRADED: scram.minimum_level is G0, which asks for no sandbox");
       printChecks(output, report.checks);
       const { container } = report;
       output.print(`container back end: ${container.level ?? "not usable"}`);
