@@ -7,13 +7,13 @@ const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
 
 /**
  * What wants the machine for itself: a stop holds itself to 500 ms, processes are frozen and counted,
- * disks run full, and a run is killed at an instant that is counted from its beginning.
+ * disks run full, leases end.
  */
 const ALONE = [
   "packages/runtime/test/{scram,sandbox}/*.real.test.ts",
   "packages/runtime/test/http/scram-*.real.test.ts",
   "packages/runtime/test/store/{disk-full,lost-connection}.real.test.ts",
-  "test/e2e/{crash,disk,exec-crash,exec-kill,exec-scram,nodes,scram,scram-http}.test.ts",
+  "test/e2e/{crash,disk,exec-scram,nodes,scram,scram-http}.test.ts",
 ];
 
 // Four kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs, and

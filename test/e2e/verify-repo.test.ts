@@ -41,8 +41,8 @@ beforeAll(async () => {
   evidence = { bundle: end.bundle, trust: end.trust_root };
   bundle = parseBundle(readFileSync(end.bundle));
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 function git(...args: string[]): string {
