@@ -48,7 +48,7 @@ async function measureSize(size: number): Promise<BenchRow[]> {
     const place = await workPlace(repository);
     return rowsOf(size, added, plainSteps(repository, other), run, place);
   } finally {
-    repository.dispose();
+    await removeHostile(repository.folder);
   }
 }
 
