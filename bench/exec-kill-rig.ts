@@ -86,7 +86,7 @@ export class KillRig {
   /** The runs whose folders are there. */
   runs(): string[] {
     const runs = join(this.home, "runs");
-    return existsSync(runs) ? readdirSync(runs) : [];
+    return existsSync(runs) ? readdirSync(runs).filter((name) => name.startsWith("run_")) : [];
   }
 
   runFile(run: string, name: string): string | null {

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -71,7 +72,7 @@ async function die(victims: readonly Role[]): Promise<Death> {
   const closed = once(control, "close");
   const [line] = (await once(createInterface(control.stdout), "line")) as [string];
   const held = { ...(JSON.parse(line) as Omit<Held, "control">), control: control.pid ?? 0 };
-  await sleep(Math.random() * 1500);
+  await sleep(randomInt(1500));
   const start = performance.now();
   for (const victim of victims) process.kill(held[victim], "SIGKILL");
   const harmless = victims.join() === HARMLESS;

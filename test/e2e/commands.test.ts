@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { endOf, Installation } from "./cli.ts";
 
+const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
 let installation: Installation;
 beforeAll(() => {
   installation = new Installation();
@@ -36,6 +37,22 @@ describe("the command line", () => {
     [["run", "examples/iron-path/pipeline.yaml", "--fault", "nobody"], 2],
   ])("answers %j with exit code %i", async (args, code) => {
     expect(await installation.run(args)).toMatchObject({ code });
+  });
+
+  it.each([
+    [["scram", "drill", "--paths", "0"], "whole number from 1"],
+    [["scram", "drill", "--trials", "-1"], "whole number from 1"],
+    [["scram", "drill", "--trials", "many"], "whole number from 1"],
+    [["scram", "prepare", "--out", "x", ...BOTH, "--valid-days", "-3"], "whole number from 1"],
+    [["scram", "prepare", "--out", "x", ...BOTH, "--valid-days", "1e9"], "whole number from 1"],
+    [["scram", "activate", "--order", "no-such-file"], "ERR_FILE_UNREADABLE"],
+    [["nodes", "export", "no-such-folder/file"], "ERR_FILE_UNWRITABLE"],
+    [["nodes", "watch"], "Expected DATABASE_URL"],
+  ])("says what is wrong with %j", async (args, said) => {
+    expect(await installation.run(args)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining(said) as string,
+    });
   });
 
   it("says which words it did not understand", async () => {

@@ -129,6 +129,7 @@ describe("an execution", () => {
     const trust = ["--trust", undone.trust_root, "--repo", repo];
     const way = await installation.run(["verify", "--bundle", undone.bundle, ...trust]);
     expect(way.out).toMatch(/base [0-9a-f]{12} on refs\/heads\/main/);
+    expect(way.out).toMatch(/files 1 by SHA-256, 1 of them in the work tree/);
     expect(way.code).toBe(0);
     const again = await installation.run(["exec", "rollback", end.run]);
     expect(again.err).toContain("ERR_ROLLBACK_NOTHING");
@@ -159,6 +160,37 @@ describe("an execution", () => {
     const { code, end } = await exec(request, POLICY);
     expect({ code, reason: end.code }).toEqual({ code: 3, reason: "ERR_ACTION_UNKNOWN" });
     expect((await gates(end.run)).verdicts).toMatchObject({ "P0-N1": "pass", R1: "pass" });
+  });
+
+  it("that changes what hosts run needs the policy's leave, which plan, run and gate tell", async () => {
+    const ci = ".github/workflows/ci.yml";
+    const request = variant("workflow", (one) => {
+      const steps = (one["patch_plan"] as { steps: { operations: Json[] }[] }).steps;
+      const params = { path: ci, content: "on: push\n" };
+      steps[0]?.operations.unshift({ op_id: "flow", action: "write_file", params });
+    });
+    const policyOf = (name: string, ci_paths: readonly string[]): string => {
+      const policy = JSON.parse(readFileSync(POLICY, "utf8")) as { allowlist: Json };
+      policy.allowlist["paths"] = ["**"];
+      policy.allowlist["ci_paths"] = ci_paths;
+      const path = join(installation.home, `${name}.json`);
+      writeFileSync(path, JSON.stringify(policy));
+      return path;
+    };
+    const without = policyOf("no-leave", []);
+    const files = ["--policy", without, "--request", request, "--repo", repo];
+    const plan = await installation.run(["exec", "plan", ...files]);
+    expect(plan.code).toBe(3);
+    expect(plan.out).toMatch(/step_01\.flow +deny .*allowlist\.ci_paths/);
+    const refused = await exec(request, without);
+    expect({ code: refused.code, reason: refused.end.code }).toEqual({
+      code: 3,
+      reason: "ERR_CI_FILE_REFUSED",
+    });
+    const { code, end } = await exec(request, policyOf("leave", [ci]));
+    expect({ code, verdict: end.verdict }).toEqual({ code: 0, verdict: "VALID" });
+    expect((await gates(end.run)).verdicts).toMatchObject({ "EX-A": "pass" });
+    expect(readFileSync(join(repo, ci), "utf8")).toBe("on: push\n");
   });
 
   it("whose command fails brings nothing back", async () => {
@@ -236,6 +268,8 @@ describe("an execution", () => {
     [["exec", "run", "--policy", "none.json", "--request", REQUEST], 2],
     [["exec", "run", "--policy", POLICY, "--request", REQUEST, "--repo", "/"], 2],
     [["exec", "status", "run_x"], 2],
+    [["exec", "status", "run_x", "--wait", "soon"], 2],
+    [["gates", "run", "run_x"], 2],
     [["gates", "list"], 0],
     [["gates", "explain", "ex-d"], 0],
     [["gates", "explain", "EX-Z"], 2],

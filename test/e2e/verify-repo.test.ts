@@ -23,6 +23,7 @@ let installation: Installation;
 let repo: string;
 let evidence: { bundle: string; trust: string };
 let bundle: ComplianceBundle;
+let run: string;
 beforeAll(async () => {
   installation = new Installation();
   repo = join(installation.home, "repo");
@@ -40,6 +41,7 @@ beforeAll(async () => {
   expect(end).toMatchObject({ status: "completed", verdict: "VALID" });
   evidence = { bundle: end.bundle, trust: end.trust_root };
   bundle = parseBundle(readFileSync(end.bundle));
+  run = end.run;
 });
 afterAll(async () => {
   await installation.dispose();
@@ -235,15 +237,60 @@ describe("a bundle whose entries name other commits than the repository has", ()
     if (artifact !== undefined) delete artifact.content;
     expect(custodyOf(edited)).toContain("does not hold the bytes of patches/step_03.patch");
   });
-
-  function custodyOf(edited: ComplianceBundle): string {
-    const step = new StepRecorder("repository_custody");
-    try {
-      verifyRepositoryCustody(openGitRepository(repo), edited, step);
-    } catch (error) {
-      if (!isSovereignError(error)) throw error;
-      return `thrown: ${error.message}`;
-    }
-    return step.result().first_failure?.message ?? "held";
-  }
 });
+
+describe("the bundle of a rollback", () => {
+  let undone: ComplianceBundle;
+  beforeAll(async () => {
+    const { documents } = await installation.json(["exec", "rollback", run]);
+    const end = runEnded(documents);
+    expect(end).toMatchObject({ status: "completed", verdict: "VALID" });
+    undone = parseBundle(readFileSync(end.bundle));
+  });
+
+  it.each<[string, (text: string) => string, string]>([
+    ["holds", (text) => text, "held"],
+    [
+      "has another digest of a file",
+      (text) => text.replace(/("kept_unchanged":true,"sha256":)"[0-9a-f]{4}/, '$1"0000'),
+      "SHA-256 over every file of the tree",
+    ],
+    [
+      "has a file less",
+      (text) => text.replace(/"total":\d+/, '"total":0'),
+      "How many files the tree has",
+    ],
+    [
+      "says that files were converted",
+      (text) => text.replace('"converted":0', '"converted":1'),
+      "How many restored files are not git's bytes",
+    ],
+    [
+      "has another tree",
+      (text) => text.replace(/"tree":"[0-9a-f]{4}/, '"tree":"0000'),
+      "The tree in 03_executor/rollback_proof.json",
+    ],
+  ])("%s", (_, edit, message) => {
+    const edited = structuredClone(undone);
+    for (const artifact of edited.artifacts) {
+      if (artifact.name !== "03_executor/rollback_proof.json") continue;
+      const bytes = Buffer.from(
+        edit(Buffer.from(artifact.content ?? "", "base64").toString("utf8")),
+      );
+      artifact.content = bytes.toString("base64");
+      artifact.sha256 = createHash("sha256").update(bytes).digest("hex");
+    }
+    expect(custodyOf(edited)).toContain(message);
+  });
+});
+
+function custodyOf(edited: ComplianceBundle): string {
+  const step = new StepRecorder("repository_custody");
+  try {
+    verifyRepositoryCustody(openGitRepository(repo), edited, step);
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    return `thrown: ${error.message}`;
+  }
+  return step.result().first_failure?.message ?? "held";
+}

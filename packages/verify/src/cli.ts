@@ -8,6 +8,7 @@ import {
 } from "@sovereign/core";
 import { BUNDLE_BYTES_MAX } from "./bundle-file.ts";
 import { printable } from "./printable.ts";
+import { parsePublicKeyPem, readReleaseSources, verifyReleaseReceipt } from "./release-receipt.ts";
 import { readNamed, unreadable } from "./read-named.ts";
 import { STEP_TITLES } from "./step-titles.ts";
 import { type AuditReport, verifyAudit } from "./verify-audit.ts";
@@ -19,12 +20,15 @@ const HELP = `sovereign-verify: verify evidence offline, without trusting who ma
 
   sovereign-verify [--bundle] BUNDLE --trust trust-root.json [--repo DIR] [--output report.json]
   sovereign-verify audit immutable_audit.jsonl [--checkpoint NOTE --trust trust-root.json]
+  sovereign-verify release RECEIPT --sources DIR [--key releaser.pub]
 
   --bundle FILE      a compliance bundle, .json or .zip
   --trust FILE       the trust root, received by another way than the bundle
   --level LEVEL      what must be proved: sovereign (default) or compatible
   --repo DIR         hold an execution's commits against this git repository, too
                      (the bundle must hold its artifacts' bytes)
+  --sources DIR      the release's repository, checked out
+  --key FILE         the releaser's public key, PEM, received by another way
   --output FILE      write the whole report as JSON
   --json             print the report as JSON
   --quiet            print the verdict alone
@@ -52,6 +56,8 @@ export async function main(argv: readonly string[]): Promise<number> {
         repo: { type: "string" },
         level: { type: "string", default: "sovereign" },
         checkpoint: { type: "string" },
+        sources: { type: "string" },
+        key: { type: "string" },
         output: { type: "string" },
         json: { type: "boolean", default: false },
         quiet: { type: "boolean", default: false },
@@ -63,6 +69,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (values.help) return print(HELP);
     if (values.version) return print(`${VERIFIER.version}\n`);
     if (positionals[0] === "audit") return await auditCommand(positionals[1], values);
+    if (positionals[0] === "release") return releaseCommand(positionals[1], values);
     return bundleCommand(values.bundle ?? positionals[0], values);
   } catch (error) {
     return reportProblem(error, json);
@@ -105,6 +112,28 @@ function custodyIn(folder: string): NonNullable<VerifyOptions["custody"]> {
       repository.objects.close();
     }
   };
+}
+
+function releaseCommand(
+  file: string | undefined,
+  flags: { sources?: string | undefined; key?: string | undefined; json: boolean },
+): number {
+  if (file === undefined || flags.sources === undefined) {
+    throw usage("expected a receipt and sources: sovereign-verify release FILE --sources DIR");
+  }
+  const key =
+    flags.key === undefined ? null : parsePublicKeyPem(readNamed(flags.key).toString("utf8"));
+  const sources = readReleaseSources(flags.sources);
+  const report = verifyReleaseReceipt(readNamed(file), sources, key);
+  if (flags.json) print(`${JSON.stringify(report)}\n`);
+  else {
+    const { release, commit, status, problems, verdict } = report;
+    print(`release ${printable(release)} of ${commit ?? "no commit"}: ${report.sources} sources\n`);
+    print(`gates: ${status}\n`);
+    for (const problem of problems) print(`- ${printable(problem)}\n`);
+    print(`Verdict: ${verdict}\n`);
+  }
+  return report.verdict === "VALID" && report.status === "PASS" ? 0 : 4;
 }
 
 async function auditCommand(file: string | undefined, flags: Flags): Promise<number> {

@@ -1,4 +1,5 @@
 export { parseBundle, writeBundleZip } from "./bundle-file.ts";
 export { readNamed } from "./read-named.ts";
+export { readReleaseSources } from "./release-receipt.ts";
 export { type AuditOptions, type AuditReport, verifyAudit } from "./verify-audit.ts";
 export { parseTrustRoot, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";

@@ -14,6 +14,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import {
+  diffTrees,
   type GitRepository,
   type ObjectStore,
   parseGitCommit,
@@ -91,7 +92,7 @@ export function verifyRepositoryCustody(
     });
   } else if (undone !== undefined) {
     step.check("rollback", () => {
-      verifyUndone(repository, undone, step);
+      verifyUndone(repository, bundle, undone, step);
     });
   } else {
     step.check("bring_back", () => {
@@ -234,8 +235,16 @@ function contentOf({ artifacts }: ComplianceBundle, name: string): Uint8Array {
   return bytes;
 }
 
-/** A rollback made no commits: the one that it went back to is there, with the tree it says. */
-function verifyUndone(repository: GitRepository, undone: Done, step: StepRecorder): void {
+/**
+ * A rollback made no commits: the one that it went back to is there, with the tree it says, and
+ * each file of that tree has the SHA-256 that the proof names.
+ */
+function verifyUndone(
+  repository: GitRepository,
+  bundle: ComplianceBundle,
+  undone: Done,
+  step: StepRecorder,
+): void {
   const output = parseFormat(rollbackOutput, undone.output, "rollback", "ERR_VERIFY_INVALID");
   const params = parseFormat(
     z.looseObject({ base: gitId, ref: z.string().nullable() }),
@@ -246,8 +255,37 @@ function verifyUndone(repository: GitRepository, undone: Done, step: StepRecorde
   expectEqual(output.base, params.base, "Where the rollback went");
   const { tree } = parseGitCommit(repository.objects.read(output.base, "commit"));
   expectEqual(tree, output.tree, `The tree of the commit ${output.base}`);
+  step.detail("files", verifyEveryFile(repository.objects, bundle, tree));
   const branch = params.ref ?? "HEAD";
   const place = placesOf(repository, [output.base], branch).get(output.base) ?? "";
   step.detail("branch", branch);
   step.detail("base", `${output.base.slice(0, 12)} ${place}`);
 }
+
+/** By git's bytes: what stands in a work tree now is no evidence. @returns what to tell of it */
+function verifyEveryFile(objects: ObjectStore, bundle: ComplianceBundle, tree: string): string {
+  const name = GATE_DOCUMENTS.rollbackProof;
+  const value = parseStrictJson(contentOf(bundle, name));
+  const proof = parseFormat(formats.repositoryRollbackProof, value, name, "ERR_VERIFY_INVALID");
+  expectEqual(proof.tree, tree, `The tree in ${name}`);
+  const files = diffTrees(objects, null, tree);
+  const { every_file: every } = proof;
+  if (every === null) return `${proof.details.length} that the run had changed, by signature alone`;
+  const other = proof.details.filter(({ path, sha256 }) => {
+    const entry = files.get(Buffer.from(path, "utf8").toString("latin1"))?.after ?? null;
+    return digestOfBlob(objects, entry) !== sha256;
+  });
+  expectEqual(other.length, every.converted, "How many restored files are not git's bytes");
+  const lines = [...files]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .flatMap(([path, { after }]) => {
+      if (after === null) return [];
+      const digest = after.mode === GITLINK ? after.id : digestOfBlob(objects, after);
+      return Buffer.from(`${after.mode} ${digest ?? ""} ${path}\0`, "latin1");
+    });
+  expectEqual(every.total, lines.length, "How many files the tree has");
+  expectEqual(every.sha256, sha256Hex(Buffer.concat(lines)), "SHA-256 over every file of the tree");
+  return `${every.total} by SHA-256, ${every.as_base} of them in the work tree`;
+}
+
+const GITLINK = "160000";

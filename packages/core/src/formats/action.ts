@@ -32,7 +32,7 @@ export type ActionContext = z.infer<typeof actionContext>;
 export const policyDecision = z.strictObject({
   effect: z.enum(["allow", "deny", "step_up"]),
   /** The ids of the rules that decided; empty for a default deny. */
-  rules: z.array(z.string().max(200)).max(100),
+  rules: z.array(z.string().max(400)).max(100),
   reasons: z.array(z.string().max(500)).max(100),
   /** How many of which roles must approve; only with `step_up`. */
   approvals: z.strictObject({ required: z.int().min(1), roles: z.array(name).min(1) }).nullable(),

@@ -130,6 +130,27 @@ export const sandboxProof = z.strictObject({
 });
 export type SandboxProof = z.infer<typeof sandboxProof>;
 
+/** Every file of the tree that a rollback went back to, each read in the work tree afterwards. */
+const everyFile = z.strictObject({
+  /** How many files the tree has, and of how many the bytes and the mode are the tree's. */
+  total: count,
+  as_base: count,
+  /** Of those that the run had changed: written again as the tree's attributes have line ends. */
+  converted: count,
+  /**
+   * The others: edits of the user's, and what filters and line ends make of git's bytes. A mode is
+   * git's, or `000000` where nothing stands.
+   */
+  kept: z.array(z.strictObject({ path: z.string(), mode: z.string(), sha256: digest.nullable() })),
+  /** True where each of these is what it was before the rollback. */
+  kept_unchanged: z.boolean(),
+  /**
+   * SHA-256 over `<mode> <SHA-256> <path>` and a zero byte for each file of the tree, by git's
+   * bytes, in the order of the paths' bytes; for a submodule, the id of its commit.
+   */
+  sha256: digest,
+});
+
 /** `03_executor/rollback_proof.json`: the repository is where the run began. Both seed shapes. */
 export const repositoryRollbackProof = z.strictObject({
   schema_version: schemaVersion,
@@ -146,7 +167,10 @@ export const repositoryRollbackProof = z.strictObject({
   success: z.boolean(),
   status_before: digest,
   status_after: digest,
+  /** Those that the run had changed. */
   details: z.array(z.strictObject({ path: z.string(), sha256: digest.nullable() })),
+  /** Null in proofs from when the changed files alone were looked at. */
+  every_file: everyFile.nullable().default(null),
   proved_at: timestamp,
 });
 export type RepositoryRollbackProof = z.infer<typeof repositoryRollbackProof>;
@@ -180,3 +204,18 @@ export const gateReceipt = z.strictObject({
   evaluated_at: timestamp,
 });
 export type GateReceipt = z.infer<typeof gateReceipt>;
+
+/**
+ * The findings of the gates that judge our sources, on one release. Signed by whoever releases.
+ */
+export const releaseReceipt = z.strictObject({
+  release: z.string().max(100),
+  /** Null where the sources are not those of a commit. */
+  commit: gitId.nullable(),
+  status: z.enum(["PASS", "FAIL"]),
+  results: z.array(gateResult).min(1).max(100),
+  /** Every source that was judged, by path: SHA-256. */
+  inputs: z.record(z.string().max(300), digest),
+  evaluated_at: timestamp,
+});
+export type ReleaseReceipt = z.infer<typeof releaseReceipt>;

@@ -23,6 +23,7 @@ export type {
   ExecutionResult,
   FileChecksum,
   GateReceipt,
+  ReleaseReceipt,
   GateResult,
   IntentStatus,
   RepositoryRollbackProof,

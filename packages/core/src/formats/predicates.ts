@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { policyDecision } from "./action.ts";
-import { gateReceipt } from "./exec-evidence.ts";
+import { gateReceipt, releaseReceipt } from "./exec-evidence.ts";
 import {
   artifactRef,
   count,
@@ -195,6 +195,7 @@ export const predicates = {
   "run-proof": runProof,
   "rollback-proof": rollbackProof,
   "gate-receipt": gateReceipt,
+  "release-receipt": releaseReceipt,
   "scram-order": scramOrder,
   "scram-reset": scramReset,
   "kill-receipt": killReceipt,

@@ -1,8 +1,9 @@
 import { digestOf } from "../digest/index.ts";
-import type { TapeEvent } from "../formats/index.ts";
+import type { Checksums, RepositoryRollbackProof, TapeEvent } from "../formats/index.ts";
 import { isKnownOperation } from "../formats/index.ts";
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
-import type { GateInputs } from "./inputs.ts";
+import type { GateInputs, LedgerAction } from "./inputs.ts";
+import { isCiFile, isGitControl } from "./steering-files.ts";
 
 const NO_RESULT = "no request was executed";
 
@@ -11,9 +12,9 @@ export const EXECUTOR_GATES: readonly Gate[] = [
   {
     id: "EX-A",
     title: "allowlist only",
-    asks: "Every operation that ended is of a known type, and the ledger has its authorisation under the policy.",
-    reads: ["tape"],
-    judge: ({ tape, actions, result }) => {
+    asks: "Every operation that ended is of a known type, the ledger has its authorisation under the policy, and files that git obeys or hosts run were changed with leave alone.",
+    reads: ["tape", "checksums"],
+    judge: ({ tape, actions, result, checksums }) => {
       if (tape === null || result === null) return notApplicable(NO_RESULT);
       const ended = tape.filter((line) => line.event === "operation_end");
       const authorised = new Set(
@@ -27,7 +28,8 @@ export const EXECUTOR_GATES: readonly Gate[] = [
           [authorised.has(place), `${place} has no authorisation in the ledger`],
         ];
       });
-      return judged(`${ended.length} operations, each authorised`, checks);
+      const steering = steeringChecks(checksums, actions);
+      return judged(`${ended.length} operations, each authorised`, [...checks, ...steering]);
     },
   },
   {
@@ -105,7 +107,7 @@ export const EXECUTOR_GATES: readonly Gate[] = [
   {
     id: "EX-F",
     title: "rollback proof",
-    asks: "Where a run was rolled back, the branch is at its base and every file has its checksum again.",
+    asks: "Where a run was rolled back, the branch is at its base, every file that the run changed has its checksum again, and every other file of the tree is the base's or as it was.",
     reads: ["rollbackProof"],
     judge: ({ rollbackProof: proof }) => {
       if (proof === null) return notApplicable("nothing was rolled back");
@@ -116,6 +118,7 @@ export const EXECUTOR_GATES: readonly Gate[] = [
         [verified === changed, `${verified} of ${changed} files were verified`],
         [proof.after_head === proof.base_commit, "the branch is not at its base"],
         [proof.status_before === proof.status_after, "edits elsewhere were changed"],
+        ...everyFileChecks(proof),
       ]);
     },
   },
@@ -160,6 +163,42 @@ export const EXECUTOR_GATES: readonly Gate[] = [
     },
   },
 ];
+
+function everyFileChecks({
+  every_file: every,
+  details,
+}: RepositoryRollbackProof): [boolean, string][] {
+  if (every === null) return [];
+  const restored = new Set(details.map((one) => one.path));
+  const other = every.kept.find((one) => restored.has(one.path));
+  const counted = every.as_base + every.converted + every.kept.length;
+  return [
+    [counted === every.total, `${counted} of ${every.total} files of the tree were looked at`],
+    [every.kept_unchanged, "files that the run had not changed are not as they were"],
+    [every.converted <= restored.size, "more files were converted than were restored"],
+    [other === undefined, `${other?.path ?? ""} is not the base's`],
+  ];
+}
+
+/**
+ * A step's commit names the files it changes that a host runs, and so policy decided on them: its
+ * decision names the leave. What git itself obeys no step changes.
+ */
+function steeringChecks(
+  checksums: Checksums | null,
+  actions: readonly LedgerAction[],
+): [boolean, string][] {
+  return (checksums?.steps ?? []).flatMap(({ step_id: step, files }) => {
+    const made = actions.find((one) => one.stepId === `${step}.commit` && one.completed);
+    const leave = made?.rules.some((rule) => rule.startsWith("ci:")) ?? false;
+    const named = made?.params["ci_files"];
+    const allowed = new Set(leave && Array.isArray(named) ? named : []);
+    return files.flatMap(({ path }): [boolean, string][] => [
+      [!isGitControl(path), `${step} changed ${path}, which git obeys`],
+      [!isCiFile(path) || allowed.has(path), `${step} changed ${path}, which hosts run`],
+    ]);
+  });
+}
 
 export function whenSuccessful(
   inputs: GateInputs,

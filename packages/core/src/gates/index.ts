@@ -1,6 +1,8 @@
 export { evaluateGates, GATES } from "./evaluate.ts";
 export { answerGaps } from "./intent-gates.ts";
+export { CI_FILES_RULE, isCiDenial, isCiFile, isGitControl } from "./steering-files.ts";
 export type { Gate } from "./finding.ts";
+export { judgeRelease } from "./release.ts";
 export {
   GATE_DOCUMENTS,
   gateInputDigests,

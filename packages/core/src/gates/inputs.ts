@@ -28,6 +28,8 @@ export interface LedgerAction {
   readonly resource: string;
   readonly params: JsonObject;
   readonly effect: "allow" | "deny" | "step_up";
+  /** What of the policy decided. */
+  readonly rules: readonly string[];
   readonly approvals: number;
   readonly approvalsRequired: number;
   /** Null where it did not complete. */
@@ -173,6 +175,7 @@ function actionsOf(entries: readonly PlacedEntry[]): LedgerAction[] {
       resource: action.resource,
       params: action.params,
       effect: decision.effect,
+      rules: decision.rules,
       approvals: Object.keys(envelopes).filter((name) => name.startsWith("approval_")).length,
       approvalsRequired: decision.approvals?.required ?? 0,
       output: ends.get(place) ?? null,

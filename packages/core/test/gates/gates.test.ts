@@ -11,8 +11,10 @@ import {
   ANSWERS,
   asked,
   both,
+  changed,
   denied,
   type Edit,
+  everyFile,
   good,
   id,
   none,
@@ -34,6 +36,7 @@ function verdictOf(gate: string, edit: Edit): string {
   return found?.verdict ?? "missing";
 }
 
+const WORKFLOW = ".github/workflows/ci.yml";
 const DENIED = ["execution.denied", "ERR_ACTION_UNKNOWN"] as const;
 
 describe("the gates", () => {
@@ -74,6 +77,12 @@ describe("the gates", () => {
       },
       "an operation of no type",
     ],
+    ["EX-A", "pass", changed("src/a.ts"), "a file like any other changed"],
+    ["EX-A", "pass", changed(WORKFLOW, [WORKFLOW], ["ci:.github/**"]), "a workflow, with leave"],
+    ["EX-A", "fail", changed(WORKFLOW), "a workflow that no decision was on"],
+    ["EX-A", "fail", changed(WORKFLOW, [WORKFLOW], ["operation:git.commit"]), "no leave for it"],
+    ["EX-A", "fail", changed(WORKFLOW, ["a/Jenkinsfile"], ["ci:**"]), "leave for another"],
+    ["EX-A", "fail", changed(".gitattributes", [".gitattributes"], ["ci:**"]), "git's own changed"],
     [
       "EX-B",
       "pass",
@@ -115,6 +124,16 @@ describe("the gates", () => {
     ["EX-F", "fail", rolledBack({ checksums_match: false }), "checksums differ"],
     ["EX-F", "fail", rolledBack({ checksums_verified: 1 }), "a file unverified"],
     ["EX-F", "fail", rolledBack({ after_head: id("1") }), "the branch elsewhere"],
+    ["EX-F", "pass", everyFile({}), "every file as it should be"],
+    ["EX-F", "fail", everyFile({ as_base: 1 }), "a file that nobody looked at"],
+    ["EX-F", "fail", everyFile({ as_base: 0, converted: 3 }), "more converted than restored"],
+    ["EX-F", "fail", everyFile({ kept_unchanged: false }), "an edit of the user's lost"],
+    [
+      "EX-F",
+      "fail",
+      everyFile({ kept: [{ path: "src/a.ts", mode: "100644", sha256: sha("2") }] }),
+      "a restored file that is not the base's",
+    ],
     ["EX-G", "pass", reviewed("step_up", 1), "approved"],
     ["EX-G", "fail", reviewed("allow", 0), "never asked"],
     ["EX-G", "fail", reviewed("step_up", 0), "nobody approved"],

@@ -7,6 +7,7 @@ export type {
   ExecFiles,
   ExecInput,
   ExecPlanReport,
+  LeaseHealth,
   NodeReport,
   RunInput,
   RunReport,
@@ -16,4 +17,5 @@ export type {
   ScramServeInput,
   ScramReport,
   Services,
+  WatchEvent,
 } from "./services.ts";

@@ -135,8 +135,18 @@ export interface ScramServeInput {
   readonly onEvent: (event: ScramServeEvent) => void;
 }
 
+/** What goes on in a watch over the other machines of an installation. */
+export type WatchEvent =
+  | { readonly event: "watching"; readonly node: string }
+  /** What is ordered elsewhere is not heard: as long as a lease, then nothing runs here. */
+  | { readonly event: "unheard"; readonly why: string }
+  | { readonly event: "heard" }
+  /** There is no watch. */
+  | { readonly event: "unwatched"; readonly why: string };
+
 /** What goes on in a server of the kill switch. */
 export type ScramServeEvent =
+  | WatchEvent
   | { readonly event: "listening"; readonly url: string; readonly keys: number }
   /** `recorded`: what was stopped since is in the ledger. */
   | { readonly event: "sentinel.lost" | "sentinel.back" | "recorded" }
@@ -149,6 +159,20 @@ export interface ScramReport {
   readonly readable: boolean;
   /** What the sentinel says of itself; null when none runs. */
   readonly sentinel: JsonObject | null;
+  /** Null where no other machine uses the database. */
+  readonly lease: LeaseHealth | null;
+}
+
+/** Whether this machine hears of the others of its installation, without which nothing runs here. */
+export interface LeaseHealth {
+  /** How long it is good after the log was last read to its end. */
+  readonly ms: number;
+  /** `unwatched`: no sentinel runs, so nothing is heard; and nothing runs. */
+  readonly state: "live" | "ended" | "unwatched";
+  readonly left_ms: number;
+  /** When the reading that it is good from began, and the pid of who read; null before the first. */
+  readonly read_at: string | null;
+  readonly read_by: number | null;
 }
 
 /** A rehearsal's outcome. Times are from the order's receipt to verified death. */
@@ -188,6 +212,7 @@ export interface RunnerHealth {
   readonly scram_active: boolean;
   readonly scram_complete: boolean;
   readonly reason: string | null;
+  readonly lease: LeaseHealth | null;
 }
 
 /** How many paths at once this machine was seen to kill within the bound, and what each takes. */
@@ -297,7 +322,7 @@ export interface Services {
   /** Make an empty data folder a node of the installation that a file names. */
   joinNode(file: string): Promise<{ installation: string }>;
   listNodes(): Promise<readonly NodeReport[]>;
-  /** Read the other nodes' orders until told to end. @param onWatching told once it does */
-  watchNodes(signal: AbortSignal, onWatching: (nodeId: string) => void): Promise<void>;
+  /** Read the other nodes' orders until told to end. */
+  watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
   probeSandbox(): Promise<SandboxReport & { readonly capacity: PathCapacity | null }>;
 }

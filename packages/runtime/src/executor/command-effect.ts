@@ -111,6 +111,7 @@ const LIMIT_CODES: Readonly<Partial<Record<SandboxEnding, ErrorCode>>> = {
   wall_clock: "ERR_COMMAND_TIMEOUT",
   cpu_limit: "ERR_COMMAND_CPU",
   memory_limit: "ERR_COMMAND_MEMORY",
+  process_limit: "ERR_COMMAND_PROCESSES",
   output_limit: "ERR_COMMAND_OUTPUT",
 };
 

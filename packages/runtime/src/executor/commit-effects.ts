@@ -26,6 +26,8 @@ const commitParams = z.strictObject({
   message: z.string().max(20_000),
   /** Seconds since 1970. */
   at: z.int(),
+  /** The files that hosts run, which policy decides on once more by these names. */
+  ci_files: z.array(z.string()).optional(),
 });
 
 const bringBackParams = z.strictObject({

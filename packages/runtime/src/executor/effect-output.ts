@@ -1,4 +1,4 @@
-import { type ArtifactRef, fields, type JsonValue } from "@sovereign/core";
+import { type ArtifactRef, fields, isCiFile, type JsonValue } from "@sovereign/core";
 import { z } from "zod";
 import type { EffectResult } from "../kernel/index.ts";
 import type { Change } from "./git/index.ts";
@@ -7,7 +7,12 @@ import type { Change } from "./git/index.ts";
 export const gitId = fields.gitId;
 
 /** What an operation's outcome says: the tree before it is in its action. */
-export const operationOutput = z.looseObject({ tree: gitId, files_changed: fields.count });
+export const operationOutput = z.looseObject({
+  tree: gitId,
+  files_changed: fields.count,
+  /** Of the files that it changed, those that hosts run; absent for none. */
+  ci_files: z.array(z.string()).optional(),
+});
 export type OperationOutput = z.infer<typeof operationOutput>;
 
 export const commitOutput = z.strictObject({
@@ -35,7 +40,9 @@ export function treeOutput(
   wallMs = 0,
 ): EffectResult {
   const { tree, changes } = harvest;
-  return completed({ ...more, tree, files_changed: changes.length }, artifacts, wallMs);
+  const ci_files = changes.map(({ path }) => path).filter(isCiFile);
+  const found = ci_files.length === 0 ? {} : { ci_files };
+  return completed({ ...more, ...found, tree, files_changed: changes.length }, artifacts, wallMs);
 }
 
 export function completed(

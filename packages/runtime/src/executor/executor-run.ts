@@ -13,6 +13,7 @@ import {
   bringBackOutput,
   type CommitOutput,
   commitOutput,
+  type OperationOutput,
   operationOutput,
 } from "./effect-output.ts";
 import { type BringBackParams, patchName } from "./commit-effects.ts";
@@ -87,9 +88,14 @@ export class ExecutorRun {
     tape.add("step_start", stepId, { operations: step.operations.length });
     onProgress({ event: "step.started", step: stepId, operations: step.operations.length });
     let files = 0;
+    const ciFiles = new Set<string>();
     try {
-      for (const operation of step.operations) files += await this.#operation(stepId, operation);
-      const made = await this.#commit(step);
+      for (const operation of step.operations) {
+        const output = await this.#operation(stepId, operation);
+        files += output.files_changed;
+        for (const path of output.ci_files ?? []) ciFiles.add(path);
+      }
+      const made = await this.#commit(step, [...ciFiles].sort());
       this.done.steps.push({
         step_id: stepId,
         commit: made.commit,
@@ -108,8 +114,7 @@ export class ExecutorRun {
     }
   }
 
-  /** @returns how many files it changed */
-  async #operation(stepId: string, operation: PlannedOperation): Promise<number> {
+  async #operation(stepId: string, operation: PlannedOperation): Promise<OperationOutput> {
     const { tape } = this.#options;
     const { type, resource, params } = operation.action;
     const about = { op_id: operation.opId, type, resource };
@@ -122,10 +127,10 @@ export class ExecutorRun {
     if (typeof backend === "string") this.done.sandboxBackends.push(backend);
     tape.add("operation_end", stepId, { ...about, tree: output.tree, files: output.files_changed });
     this.#tree = output.tree;
-    return output.files_changed;
+    return output;
   }
 
-  async #commit(step: PlannedStep): Promise<CommitOutput> {
+  async #commit(step: PlannedStep, ciFiles: readonly string[]): Promise<CommitOutput> {
     const { planned } = this.#options;
     const message = commitMessage({
       stepId: step.stepId,
@@ -135,7 +140,8 @@ export class ExecutorRun {
       note: step.note,
     });
     const at = requestSeconds(planned);
-    const params = { tree: this.#tree, parent: this.#parent, message, at };
+    const params: JsonObject = { tree: this.#tree, parent: this.#parent, message, at };
+    if (ciFiles.length > 0) params["ci_files"] = [...ciFiles];
     const action = { type: "git.commit", resource: step.stepId, params };
     const about = { op_id: "commit", type: action.type, resource: step.stepId };
     const done = await this.#perform(`${step.stepId}.commit`, step.stepId, about, action);

@@ -10,7 +10,13 @@ export {
 } from "./git/index.ts";
 export { gitId } from "./effect-output.ts";
 export { createRollbackEffect } from "./rollback-effect.ts";
-export { isLockStale, lockRepository, type RepositoryLock } from "./repository-lock.ts";
+export {
+  isLockStale,
+  isOwnerDead,
+  lockRepository,
+  ownerText,
+  type RepositoryLock,
+} from "./repository-lock.ts";
 export {
   parseExecRequest,
   planSummary,

@@ -58,7 +58,7 @@ export async function lockRepository(
       };
     }
     const found = read(path);
-    if (found !== null && isDead(found)) {
+    if (found !== null && isOwnerDead(found)) {
       breakStale(path, found);
       takenFrom = runOf(found);
     } else if (waited >= waitMs) throw busy(path, found);
@@ -96,7 +96,7 @@ function removeLeftovers(path: string): void {
 /** True where a lock lies there whose owner is dead, or unknown. */
 export function isLockStale(repository: UserRepository): boolean {
   const found = read(join(repository.gitDir, "sovereign.lock"));
-  return found !== null && isDead(found);
+  return found !== null && isOwnerDead(found);
 }
 
 /** Of several who find the same dead owner, a rename lets one take the file away. */
@@ -113,6 +113,11 @@ function breakStale(path: string, dead: string): void {
   else renameSync(aside, path);
 }
 
+/** Who works on a run here, in one line that {@link isOwnerDead} reads. */
+export function ownerText(run: string): string {
+  return encode({ ...self(), run }).trim();
+}
+
 function self(): Omit<Owner, "run"> {
   const pid = String(process.pid);
   return { pid, started: startTimeOf(pid) ?? "", space: pidSpace() };
@@ -122,7 +127,8 @@ function encode({ pid, started, space, run }: Owner): string {
   return `${pid} ${started} ${space} ${run}\n`;
 }
 
-function isDead(found: string): boolean {
+/** True where nothing of the process that wrote this line can live any more. */
+export function isOwnerDead(found: string): boolean {
   const [pid = "", started = "", space = ""] = found.trim().split(" ");
   if (!/^\d+$/.test(pid)) return true;
   const [host, boot] = space.split("/");

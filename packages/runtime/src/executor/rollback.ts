@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type EveryFile, lookAtFiles, proveEveryFile } from "./every-file.ts";
 import {
   createPrivateRepository,
   type Git,
@@ -40,6 +41,8 @@ export interface RolledBack {
   /** SHA-256 over `git status` before and after: edits elsewhere are as they were. */
   readonly status_before: string;
   readonly status_after: string;
+  /** Every file of the base's tree, by content. */
+  readonly every_file: EveryFile;
   readonly files: readonly { readonly path: string; readonly sha256: string | null }[];
 }
 
@@ -59,7 +62,10 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
   );
   const changes = await readChanges(git, from, to);
   const before = join(folder, "status.before");
+  const filesBefore = join(folder, "files.before");
   if (!moved) {
+    const looked = await lookAtFiles(git, repository.root, to);
+    writeFileSync(filesBefore, looked, { mode: 0o600, flush: true });
     const status = await statusDigest(git, repository, head, folder);
     writeFileSync(before, status, { mode: 0o600, flush: true });
     await switchTree({
@@ -83,6 +89,14 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
   }));
   const matching = restored.filter((one) => one.wanted === one.sha256);
   const checksums_match = matching.length === restored.length;
+  const looked = existsSync(filesBefore) ? readFileSync(filesBefore, "utf8") : "";
+  const every_file = await proveEveryFile(
+    git,
+    repository.root,
+    to,
+    looked,
+    new Set(matching.map((one) => one.path)),
+  );
   const status_after = await statusDigest(git, repository, base, folder);
   return {
     before_head: head,
@@ -94,11 +108,13 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
     checksums_match,
     success:
       checksums_match &&
+      every_file.kept_unchanged &&
       found.commit === base &&
       found.tree === to &&
       status_before === status_after,
     status_before,
     status_after,
+    every_file,
     files: restored.map(({ path, sha256 }) => ({ path, sha256 })),
   };
 }
@@ -112,11 +128,16 @@ export async function statusDigest(
 ): Promise<string> {
   const indexFile = join(folder, "index.status");
   copyIndex(repository, indexFile);
-  await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
-  const user = git.at({ workTree: repository.root, indexFile });
-  const said = await user.bytes([
-    "status",
-    ...["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--ignore-submodules=all"],
-  ]);
-  return createHash("sha256").update(said).digest("hex");
+  try {
+    await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
+    const user = git.at({ workTree: repository.root, indexFile });
+    const said = await user.bytes([
+      "status",
+      ...["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"],
+      "--ignore-submodules=all",
+    ]);
+    return createHash("sha256").update(said).digest("hex");
+  } finally {
+    rmSync(indexFile, { force: true });
+  }
 }

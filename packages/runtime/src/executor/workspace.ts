@@ -1,6 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Action, type ActionContext, SovereignError } from "@sovereign/core";
+import { type Action, type ActionContext, isCiDenial, SovereignError } from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
 import type { CompiledPolicy } from "../policy/index.ts";
 import {
@@ -141,7 +141,7 @@ export class Workspace {
    * @param before the tree that the operation began with
    * @param named the paths that the request itself named: taken although ignored, and the only
    *   ones that may have changed; null for a command, whose changes policy judges
-   * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_LIMIT
+   * @throws ERR_CHANGE_REFUSED, ERR_CI_FILE_REFUSED, ERR_CHANGE_LIMIT
    */
   async harvest(
     before: string,
@@ -180,11 +180,16 @@ export class Workspace {
       modified: ["file.update", "file.write"],
       deleted: ["file.delete"],
     };
-    const allowed = types[change.status].some((type) => {
+    const decisions = types[change.status].map((type) => {
       const action: Action = { type, resource: change.path, params: {} };
-      return this.#policy.decide(action, context).effect === "allow";
+      return this.#policy.decide(action, context);
     });
-    if (!allowed)
+    const ci = decisions.find(isCiDenial);
+    if (ci !== undefined) {
+      const text = `The change is refused: ${ci.reasons.join("; ")}.`;
+      throw new SovereignError("ERR_CI_FILE_REFUSED", text, { path: change.path.slice(0, 200) });
+    }
+    if (!decisions.some((one) => one.effect === "allow"))
       throw outside(change, `policy does not allow that a step has it ${change.status}`);
   }
 }

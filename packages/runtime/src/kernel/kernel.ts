@@ -7,6 +7,7 @@ import {
   type ErrorCode,
   errorCatalogue,
   formats,
+  isCiDenial,
   isSovereignError,
   type JsonObject,
   type JsonValue,
@@ -143,7 +144,8 @@ class Execution {
     }
     if (decision.effect === "deny") {
       const reason = decision.reasons.join("; ") || "no rule allows this";
-      return this.#denied("ERR_POLICY_DENIED", reason, decision);
+      const code = isCiDenial(decision) ? "ERR_CI_FILE_REFUSED" : "ERR_POLICY_DENIED";
+      return this.#denied(code, reason, decision);
     }
     return this.#approve(decision);
   }

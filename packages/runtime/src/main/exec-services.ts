@@ -20,6 +20,7 @@ import type { Installation } from "./installation.ts";
 import { freeRepository, openRequest } from "./exec-standing.ts";
 import { execStatus } from "./exec-status.ts";
 import { rollbackRequest } from "./rollback-request.ts";
+import { runNotFound } from "./run-folder.ts";
 import { resumeRequest, submitRequest } from "./run-request.ts";
 import { type Opened, reportOf } from "./run-report.ts";
 
@@ -64,7 +65,12 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
         reportOf(await rollbackRequest(optionsOf(installation, input), runId)),
       ),
     judgeRun: (tenantId, runId) =>
-      opened((installation) => judgeRun(installation, tenantId, runId)),
+      opened(async (installation) => {
+        // Of a run that is nowhere no gate would fail.
+        const row = await installation.store.findRun(tenantId, runId);
+        if (row === null) throw await runNotFound(installation, tenantId, runId);
+        return judgeRun(installation, tenantId, runId);
+      }),
     answerTemplate: (tenantId, runId) =>
       opened(async (installation) => {
         const { frozen } = await openRequest(installation, tenantId, runId);

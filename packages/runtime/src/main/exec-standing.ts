@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type EntryData, parseFormat, SovereignError } from "@sovereign/core";
+import { type EntryData, parseFormat } from "@sovereign/core";
 import { z } from "zod";
 import {
   gitId,
@@ -16,6 +16,7 @@ import type { Store } from "../store/index.ts";
 import { readRun } from "./approvals.ts";
 import { type ExecOptions, type FrozenExec, openFrozenExec } from "./exec-context.ts";
 import type { Installation } from "./installation.ts";
+import { runNotFound } from "./run-folder.ts";
 
 /** Where an execution stands, when what a kill left of a move has been brought to an end. */
 export interface Standing {
@@ -119,9 +120,7 @@ export async function openRequest(
   runId: string,
 ): Promise<{ row: RunRow; frozen: FrozenExec; folder: string }> {
   const row = await installation.store.findRun(tenantId, runId);
-  if (row === null) {
-    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
-  }
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
   const folder = installation.folder.run(runId);
   return { row, frozen: await openFrozenExec(folder, row), folder };
 }

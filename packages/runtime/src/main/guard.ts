@@ -1,7 +1,7 @@
 import type { KeyLog } from "../authority/index.ts";
 import type { Clock } from "../kernel/index.ts";
 import type { DataFolder } from "../runs/index.ts";
-import type { ScramLink } from "../scram/index.ts";
+import type { Journal, ScramLink } from "../scram/index.ts";
 import type { Store } from "../store/index.ts";
 import type { Config } from "./config.ts";
 import { AnchorDuty, anchorInstallation } from "./journal-anchor.ts";
@@ -22,6 +22,7 @@ interface Guarded {
   readonly keyLog: KeyLog;
   readonly clock: Clock;
   readonly config: Config;
+  readonly journal: Journal;
   publishKeys(): void;
 }
 
@@ -39,8 +40,9 @@ export async function openGuard(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<Guard> {
   const { folder, store } = installation;
+  store.relax();
   const link = await connectScram(folder.root, environment);
-  const duty = new AnchorDuty(() => anchorInstallation(installation));
+  const duty = new AnchorDuty(() => anchorInstallation(installation, true));
   link.onRecorded = () => {
     duty.want();
   };

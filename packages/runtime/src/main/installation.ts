@@ -1,8 +1,9 @@
+import { join } from "node:path";
 import { INSTALLATION_LOG } from "@sovereign/core";
 import { KeyLog, Keystore } from "../authority/index.ts";
 import { type Clock, systemClock } from "../kernel/index.ts";
 import { type DataFolder, logOrigin, openDataFolder } from "../runs/index.ts";
-import { ScramLatch, type ScramLink, writeKeyFile } from "../scram/index.ts";
+import { Journal, ScramLatch, type ScramLink, writeKeyFile } from "../scram/index.ts";
 import { Store } from "../store/index.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { type Guard, openGuard } from "./guard.ts";
@@ -27,6 +28,8 @@ export interface Installation {
   readonly keystore: Keystore;
   readonly keyLog: KeyLog;
   readonly scram: ScramLatch;
+  /** What the sentinel recorded, as far as it was read. */
+  readonly journal: Journal;
   readonly clock: Clock;
   readonly config: Config;
   /** Which of the installation's machines this data folder is. */
@@ -74,6 +77,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     let opened: Guard | null = null;
     const installation: Installation = {
       id,
+      journal: Journal.open(join(folder.scram, "journal.jsonl")),
       config,
       node,
       publishKeys,

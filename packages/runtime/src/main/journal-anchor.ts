@@ -17,7 +17,7 @@ import {
 import { z } from "zod";
 import { type ChainedEntry, createEntry, type StreamHead } from "../ledger/index.ts";
 import type { DataFolder } from "../runs/index.ts";
-import { EnvelopeStore, Journal, type JournalLine } from "../scram/index.ts";
+import { EnvelopeStore, type Journal, type JournalLine } from "../scram/index.ts";
 import type { Store } from "../store/index.ts";
 import type { SovereignNode } from "./nodes.ts";
 
@@ -37,16 +37,22 @@ interface Anchored {
   readonly folder: Pick<DataFolder, "scram">;
   readonly store: AnchorStore;
   readonly node: Pick<SovereignNode, "stream">;
+  /** As far as it was read; how long it is, is of no matter for what is new. */
+  readonly journal: Journal;
 }
 
 type AnchorStore = Pick<Store, "streamHead" | "readStream" | "commit" | "shared" | "announce">;
 
-/** Take what the sentinel recorded into the ledger, and tell the other nodes. */
-export async function anchorInstallation({ folder, store, node }: Anchored): Promise<void> {
+/**
+ * Take what the sentinel recorded into the ledger, and tell the other nodes.
+ * @param announce tell them although nothing was new: an earlier attempt may have got that far, and
+ *   not to telling
+ */
+export async function anchorInstallation(anchored: Anchored, announce = false): Promise<void> {
+  const { folder, store, node, journal } = anchored;
   const envelopes = new EnvelopeStore(join(folder.scram, "envelopes"));
-  const journal = join(folder.scram, "journal.jsonl");
   const taken = await anchorJournal(store, node.stream, journal, envelopes);
-  if (taken > 0 && store.shared) await store.announce();
+  if ((taken > 0 || announce) && store.shared) await store.announce();
 }
 
 /**
@@ -54,7 +60,6 @@ export async function anchorInstallation({ folder, store, node }: Anchored): Pro
  * the number of lines taken. Whatever happened while the database was down is caught up here.
  *
  * @param stream the node's
- * @param path the journal's
  * @returns how many lines were taken
  * @throws ERR_STREAM_CONFLICT when others were always quicker
  * @throws ERR_NODE_CLONED when the stream holds lines that this journal never had
@@ -62,13 +67,13 @@ export async function anchorInstallation({ folder, store, node }: Anchored): Pro
 async function anchorJournal(
   store: AnchorStore,
   stream: string,
-  path: string,
+  journal: Journal,
   envelopes: EnvelopeStore,
   attempt = 1,
 ): Promise<number> {
   let head = await store.streamHead(INSTALLATION_LOG, stream);
   // Read after the stream: what stands there stood in the journal first.
-  const journal = Journal.open(path);
+  journal.refresh();
   await refuseOthers(store, stream, head.count, journal);
   const before = head.count;
   for (let at = before; at < journal.lines.length; at += LINES_A_COMMIT) {
@@ -90,7 +95,7 @@ async function anchorJournal(
     if (verdict.status === "refused") {
       if (attempt > ATTEMPTS) throw conflict();
       // Another process takes the same lines at the same time: go on where it is.
-      return anchorJournal(store, stream, path, envelopes, attempt + 1);
+      return anchorJournal(store, stream, journal, envelopes, attempt + 1);
     }
   }
   return head.count - before;

@@ -40,12 +40,18 @@ export function nodeServices(
       mkdirSync(folder.keys, { recursive: true, mode: 0o700 });
       return Promise.resolve({ installation: found.installation_id });
     },
-    watchNodes: (signal, onWatching) =>
+    watchNodes: (signal, onEvent) =>
       opened(async (installation) => {
+        if (!installation.store.shared) throw notShared();
         const link = await installation.guard();
-        onWatching(installation.node.id);
+        onEvent({ event: "watching", node: installation.node.id });
+        let unheard = false;
         while (!signal.aborted && link.alive) {
           await sleep(ALIVE_MS, undefined, { signal }).catch(() => undefined);
+          const cut = installation.cutOff();
+          if (cut !== null && !unheard) onEvent({ event: "unheard", why: textOf(cut) });
+          if (cut === null && unheard) onEvent({ event: "heard" });
+          unheard = cut !== null;
         }
         if (signal.aborted) return;
         const text = "The sentinel went away; nothing is heard of other machines any more.";
@@ -65,6 +71,16 @@ export function nodeServices(
         });
       }),
   };
+}
+
+function notShared(): SovereignError {
+  const text =
+    "Expected DATABASE_URL: without it the database is this machine's alone, and there is no other machine to hear of.";
+  return new SovereignError("ERR_DATABASE_URL", text);
+}
+
+function textOf(cut: unknown): string {
+  return cut instanceof Error ? cut.message : String(cut);
 }
 
 interface Heard {

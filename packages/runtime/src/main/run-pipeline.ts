@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import {
   type ArtifactRef,
@@ -32,6 +32,7 @@ import {
   type SessionOptions,
 } from "./open-session.ts";
 import { publishSealed } from "./publish-sealed.ts";
+import { makeRunFolder, runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
 import { sealRun } from "./seal-run.ts";
@@ -47,11 +48,10 @@ export async function submitPipeline(options: SubmitOptions): Promise<RunResult>
   const { installation, pipeline, mode, faults } = options;
   checkTenant(options.tenantId);
   const runId = newId("run_", systemEntropy);
-  const folder = installation.folder.run(runId);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const frozen = await freezePipeline(pipeline, folder, faults);
+  const folder = await makeRunFolder(installation, options.tenantId, runId);
+  const frozen = await freezePipeline(pipeline, folder.path, faults);
   const context = await prepare(options, frozen, runId, mode, null);
-  await context.session.admit();
+  await folder.admit(() => context.session.admit());
   const { name, stages } = frozen.pipeline;
   options.onProgress({ event: "run.started", run: runId, name, stages: stages.length });
   return finish(options, frozen, context);
@@ -77,9 +77,7 @@ export type ResumeOptions = Omit<SubmitOptions, "pipeline" | "mode" | "faults">;
 export async function resumePipeline(options: ResumeOptions, runId: string): Promise<RunResult> {
   const { installation, tenantId } = options;
   const row = await installation.store.findRun(tenantId, runId);
-  if (row === null) {
-    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
-  }
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
   if (row.sealed !== null) return publishSealed(options, row);
   requireArmed(installation, { tenant_id: tenantId, run_id: runId });
   const plan = parseCanonicalJson(row.plan) as JsonObject;

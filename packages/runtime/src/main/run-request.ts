@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import {
   type ExecutionResult,
   GATE_DOCUMENTS,
@@ -37,6 +36,7 @@ import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
 import { publishSealed, removeScratch } from "./publish-sealed.ts";
 import { resumeRollback } from "./rollback-request.ts";
 import { checkTenant } from "./run-pipeline.ts";
+import { makeRunFolder, runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
 import { isPublished, isRollback, sealRun } from "./seal-run.ts";
@@ -57,9 +57,8 @@ export async function submitRequest(options: SubmitRequestOptions): Promise<RunR
   const lock = await holdRepository(options, repository, runId);
   try {
     const base = await readHead(repository);
-    const folder = options.installation.folder.run(runId);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const frozen = await freezeExec(folder, options, repository, base);
+    const folder = await makeRunFolder(options.installation, options.tenantId, runId);
+    const frozen = await freezeExec(folder.path, options, repository, base);
     requireRunnable(frozen.planned);
     const work = await openWork(options, frozen, {
       runId,
@@ -67,7 +66,7 @@ export async function submitRequest(options: SubmitRequestOptions): Promise<RunR
       repository,
       row: null,
     });
-    await work.context.session.admit();
+    await folder.admit(() => work.context.session.admit());
     const { tape } = work.context;
     tape.add("run_start", null, { request: frozen.plan.exec_request_id, root: repository.root });
     const digests = { request: frozen.plan.request_digest, policy: frozen.policy.digest };
@@ -88,9 +87,7 @@ export async function submitRequest(options: SubmitRequestOptions): Promise<RunR
 export async function resumeRequest(options: ExecOptions, runId: string): Promise<RunResult> {
   const { installation, tenantId } = options;
   const row = await installation.store.findRun(tenantId, runId);
-  if (row === null) {
-    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
-  }
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
   if (row.sealed !== null || isRollback(row)) return resumeEnded(options, row);
   requireArmed(installation, { tenant_id: tenantId, run_id: runId });
   const frozen = await openFrozenExec(installation.folder.run(runId), row);

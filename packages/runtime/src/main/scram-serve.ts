@@ -13,8 +13,11 @@ import { systemClock } from "../kernel/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../scram/index.ts";
 import { AnchorDuty } from "./journal-anchor.ts";
+import { leaseOfSentinel } from "./lease-health.ts";
+import { isShared } from "./nodes.ts";
 import { connectScram } from "./sentinel-process.ts";
 import { SovereignRunner } from "./sovereign-runner.ts";
+import { keepWatching } from "./watch-process.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -77,6 +80,7 @@ export async function serveScram(
     });
     const server = await ScramServer.start({ door, listen, tls, plaintext, names });
     onEvent({ event: "listening", url: server.url, keys: keys.signatories().length });
+    const watching = watchOthers(home, environment, input);
     for (let round = 0; round < WARM_UP; round++) door.rehearse();
     const rehearsals = setInterval(() => {
       door.rehearse();
@@ -91,19 +95,39 @@ export async function serveScram(
     clearInterval(renewals ?? undefined);
     clearInterval(rehearsals);
     await server.close();
+    await watching;
   } finally {
     link.close();
     await duty.settled();
   }
 }
 
+/** On a shared database the other machines are heard, by a process that has it; or it is said. */
+async function watchOthers(
+  home: string,
+  environment: Environment,
+  { signal, onEvent }: ScramServeInput,
+): Promise<void> {
+  if ((environment["DATABASE_URL"] ?? "") !== "") {
+    const found = { ...environment, SOVEREIGN_HOME: home };
+    await keepWatching({ environment: found, signal, onEvent });
+  } else if (isShared(home)) {
+    const why =
+      "this data folder belongs to a shared database, and DATABASE_URL is not set. End the server and type: DATABASE_URL=… sovereign scram serve. Or beside it: DATABASE_URL=… sovereign nodes watch";
+    onEvent({ event: "unwatched", why });
+  }
+}
+
 /** What a monitor is told: whether work may run, and not why it may not. */
 async function healthOf(status: ScramStatus | null): Promise<JsonObject> {
-  const { runner_status, scram_state, scram_armed, scram_active, scram_complete } =
+  const { runner_status, scram_state, scram_armed, scram_active, scram_complete, lease } =
     await SovereignRunner.healthCheck(() =>
-      status === null ? Promise.reject(new Error("no sentinel")) : Promise.resolve(status),
+      status === null
+        ? Promise.reject(new Error("no sentinel"))
+        : Promise.resolve({ ...status, lease: leaseOfSentinel({ ...status }) }),
     );
-  return { runner_status, scram_state, scram_armed, scram_active, scram_complete };
+  const heard = lease?.state ?? null;
+  return { runner_status, scram_state, scram_armed, scram_active, scram_complete, lease: heard };
 }
 
 /** Certificates are renewed every few weeks: a new one is served without a new start. */

@@ -4,7 +4,9 @@ import {
   base64Decode,
   type Envelope,
   formats,
+  isSovereignError,
   type JsonObject,
+  type JsonValue,
   type KeyRecord,
   type KillReceipt,
   parseEnvelope,
@@ -22,6 +24,7 @@ import { Journal, mergeSignatures, offlineStatus, readKeyFile, ScramLink } from 
 import { runDrill } from "./drill.ts";
 import type { Installation } from "./installation.ts";
 import { anchorInstallation } from "./journal-anchor.ts";
+import { leaseHealth, leaseOfSentinel } from "./lease-health.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
 import { RemoteScram } from "./scram-remote.ts";
 import { serveScram } from "./scram-serve.ts";
@@ -55,7 +58,7 @@ export function createScramServices(
   const sign = async (reference: string, purpose: "operator" | "architect"): Promise<Signer> =>
     findSigner(openDataFolder(home).keys, passphrase(), reference, purpose);
   return {
-    scramStatus: () => readStatus(folder()),
+    scramStatus: () => readStatus(home, folder()),
     scramKeys: () => {
       const known = readKeyFile(folder(), null);
       const wanted = ["operator", "architect", "sentinel"];
@@ -100,19 +103,21 @@ export function createScramServices(
   };
 }
 
-async function readStatus(folder: string): Promise<ScramReport> {
+async function readStatus(home: string, folder: string): Promise<ScramReport> {
   // Makes the folder where it is missing, so that it can be asked.
   const offline = offlineStatus(folder);
   const link = await ScramLink.find(folder);
-  if (link === null) return { ...offline, sentinel: null };
+  if (link === null) return { ...offline, sentinel: null, lease: leaseHealth(home, null) };
   try {
-    const { state, stops, readable, ...sentinel } = (await link.request({
-      t: "status",
-    })) as unknown as ScramReport & JsonObject;
-    return { state, stops, readable, sentinel: sentinel };
+    return reportOf(await link.request({ t: "status" }));
   } finally {
     link.close();
   }
+}
+
+function reportOf(status: JsonValue): ScramReport {
+  const { state, stops, readable, ...sentinel } = status as unknown as ScramReport & JsonObject;
+  return { state, stops, readable, sentinel, lease: leaseOfSentinel(sentinel) };
 }
 
 async function send(
@@ -189,8 +194,7 @@ async function reset(
     await opened((installation) => anchorInstallation(installation));
     const after = await link.request({ t: "reset", envelope, commit: true });
     await opened((installation) => anchorInstallation(installation));
-    const { state, stops, readable, ...sentinel } = after as unknown as ScramReport & JsonObject;
-    return { state, stops, readable, sentinel: sentinel };
+    return reportOf(after);
   } finally {
     link.close();
   }
@@ -233,6 +237,7 @@ function readEnvelopeFile(path: string): Envelope {
   try {
     return parseEnvelope(parseStrictJson(readNamed(path)));
   } catch (cause) {
+    if (isSovereignError(cause, "ERR_FILE_UNREADABLE")) throw cause;
     const why = cause instanceof Error ? cause.message : "unreadable";
     throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", `${path}: ${why}`, { path }, cause);
   }

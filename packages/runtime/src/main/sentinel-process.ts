@@ -10,7 +10,7 @@ import { ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/ind
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Node and one of our programs, as source or built, whichever we are ourselves. */
-export function programCommand(name: "sentinel" | "engine"): [string, ...string[]] {
+export function programCommand(name: "sentinel" | "engine" | "cli"): [string, ...string[]] {
   const source = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
   const built = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
   const program = existsSync(source) ? source : built;

@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -13,7 +12,7 @@ import {
   paramsOf,
   parseBatchContent,
 } from "../batch/index.ts";
-import type { BatchActionReport, BatchReport, RunnerHealth } from "../cli/index.ts";
+import type { BatchActionReport, BatchReport, LeaseHealth, RunnerHealth } from "../cli/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
 import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
 import { RunStopped } from "../runs/index.ts";
@@ -23,7 +22,11 @@ import {
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { makeRunFolder } from "./run-folder.ts";
 import { sealRun } from "./seal-run.ts";
+
+const UNHEARD =
+  "the other machines' orders are not read here, so nothing runs: look whether the database can be reached, and at the process that runs sovereign nodes watch or scram serve";
 
 export interface RunnerOptions extends SessionOptions {
   readonly policy: CompiledPolicy;
@@ -57,11 +60,10 @@ export class SovereignRunner {
     const batch = parseBatchContent(batchId, content);
     const { installation } = this.#options;
     const runId = newId("run_", systemEntropy);
-    const folder = installation.folder.run(runId);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const folder = await makeRunFolder(installation, this.#options.tenantId, runId);
     const opened = await this.#open(runId, batchId, batch);
     try {
-      await opened.session.admit();
+      await folder.admit(() => opened.session.admit());
       const done = await this.#perform(opened, batch);
       const { bundle, trustRoot } = await sealRun(
         this.#options,
@@ -77,18 +79,24 @@ export class SovereignRunner {
 
   /** What a monitor asks. A state that cannot be had is reported as one in which nothing runs. */
   static async healthCheck(
-    status: () => Promise<{ state: ScramState; stops: readonly { reason: string }[] }>,
+    status: () => Promise<{
+      state: ScramState;
+      stops: readonly { reason: string }[];
+      lease?: LeaseHealth | null;
+    }>,
   ): Promise<RunnerHealth> {
     try {
-      const { state, stops } = await status();
+      const { state, stops, lease = null } = await status();
       const armed = state === "ARMED";
+      const cut = lease?.state === "ended";
       return {
-        runner_status: armed ? "HEALTHY" : "HALTED",
+        runner_status: armed && !cut ? "HEALTHY" : "HALTED",
         scram_state: state,
         scram_armed: armed,
         scram_active: state === "ACTIVATING" || state === "EXECUTING",
         scram_complete: state === "COMPLETE",
-        reason: stops.at(-1)?.reason ?? null,
+        reason: stops.at(-1)?.reason ?? (cut ? UNHEARD : null),
+        lease,
       };
     } catch (error) {
       return {
@@ -98,6 +106,7 @@ export class SovereignRunner {
         scram_active: false,
         scram_complete: false,
         reason: isSovereignError(error) ? error.message : "the switch's state cannot be had",
+        lease: null,
       };
     }
   }

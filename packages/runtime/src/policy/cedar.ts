@@ -39,6 +39,9 @@ export interface CedarAnswer {
   readonly errors: readonly string[];
 }
 
+/** What a decision can name; the longest pattern of a sandbox policy makes a shorter one. */
+const RULE_CHARS = 400;
+
 let schemaReady = false;
 const SCHEMA_NAME = "sovereign";
 
@@ -56,6 +59,11 @@ export function parseCedar(text: string, path: string): CedarPolicies {
     const read = cedar.policyToJson(part);
     if (read.type === "failure") throw invalid(path, read.errors);
     const id = read.json.annotations?.["id"] ?? `policy${index + 1}`;
+    if (id.length > RULE_CHARS) {
+      throw invalid(path, [
+        { message: `an id of ${id.length} characters, more than ${RULE_CHARS}` },
+      ]);
+    }
     if (Object.hasOwn(policies, id))
       throw invalid(path, [{ message: `the id ${id} stands twice` }]);
     policies[id] = read.json;

@@ -6,7 +6,7 @@ import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy } from "./document.
 /** A pattern of the policy, with the name under which Cedar hears that it matched. */
 export interface Pattern {
   readonly name: string;
-  readonly kind: "path" | "deny" | "host" | "command";
+  readonly kind: "path" | "deny" | "ci" | "host" | "command";
   readonly glob: string;
   readonly args: readonly string[];
 }
@@ -78,12 +78,13 @@ function finish(policy: Omit<CompiledPolicy, "digest">, path: string): CompiledP
 }
 
 function patternsOf(policy: SandboxPolicy): Pattern[] {
-  const { paths, commands } = policy.allowlist;
-  const simple = (kind: "path" | "deny" | "host", globs: readonly string[]): Pattern[] =>
+  const { paths, ci_paths, commands } = policy.allowlist;
+  const simple = (kind: "path" | "deny" | "ci" | "host", globs: readonly string[]): Pattern[] =>
     globs.map((glob) => ({ name: `${kind}:${glob}`, kind, glob, args: [] }));
   return [
     ...simple("path", paths),
     ...simple("deny", policy.deny_paths),
+    ...simple("ci", ci_paths),
     ...simple("host", policy.hosts),
     ...commands.map(
       ({ id, executable, allowed_args }): Pattern => ({

@@ -57,6 +57,11 @@ export const sandboxPolicy = z.strictObject({
       commands: z.array(command).max(LIST_MAX).default([]),
       /** Where the file operations may act. */
       paths: z.array(glob).max(LIST_MAX).default([]),
+      /**
+       * Which of these paths may be files that hosts run, such as `.github/workflows/**`: without
+       * their name here nothing changes one, in any mode.
+       */
+      ci_paths: z.array(glob).max(LIST_MAX).default([]),
     })
     .prefault({}),
   /** Paths that no operation may touch, whatever else allows it. */

@@ -2,7 +2,9 @@ import {
   type Action,
   type ActionContext,
   canonicalize,
+  CI_FILES_RULE,
   digestOf,
+  isCiFile,
   isSovereignError,
   type PolicyDecision,
   SovereignError,
@@ -71,12 +73,20 @@ export class PolicyEngine {
 
   #decide(action: Action, context: ActionContext, digest: string): PolicyDecision {
     let matched: string[];
+    let ci: CiLeave;
     try {
       matched = this.#matched(action);
+      ci = this.#ciLeave(action);
     } catch (error) {
       if (!isSovereignError(error)) throw error;
       // Not even observed: a path that tricks is refused in every mode.
       return this.#answer(digest, "deny", [], [error.message], null, false);
+    }
+    // Nor is this observed: what a host runs is run outside of every sandbox.
+    if (ci.refused !== null) {
+      const path = JSON.stringify(ci.refused.slice(0, 200));
+      const why = `${path} is a file that hosts run: allowlist.ci_paths does not name it`;
+      return this.#answer(digest, "deny", [CI_FILES_RULE], [why], null, false);
     }
     const { allow, rules, errors } = askCedar(this.policy.digest, {
       role: context.role,
@@ -86,10 +96,28 @@ export class PolicyEngine {
       mode: context.mode,
       matched,
     });
-    if (!allow) return this.#deny(action, digest, rules, errors);
+    if (!allow) {
+      const denial = this.#deny(action, digest, rules, errors);
+      return denial.observed ? { ...denial, rules: [...ci.by, ...denial.rules] } : denial;
+    }
     const approvals = this.#approvals(rules);
     const effect = approvals === null ? "allow" : "step_up";
-    return this.#answer(digest, effect, rules, [], approvals, false);
+    return this.#answer(digest, effect, [...ci.by, ...rules], [], approvals, false);
+  }
+
+  /**
+   * What the policy says to each file that hosts run and that this action changes: an operation's
+   * own path, and those that a commit names.
+   */
+  #ciLeave(action: Action): CiLeave {
+    const by = new Set<string>();
+    const leaves = this.policy.patterns.filter((one) => one.kind === "ci");
+    for (const path of ciFilesOf(action)) {
+      const leave = leaves.find((one) => matchesGlob(one.glob, path));
+      if (leave === undefined) return { refused: path, by: [] };
+      by.add(leave.name);
+    }
+    return { refused: null, by: [...by] };
   }
 
   #deny(
@@ -146,6 +174,24 @@ export class PolicyEngine {
   }
 }
 
+/** The first file without leave, or the patterns that give leave to each. */
+interface CiLeave {
+  readonly refused: string | null;
+  readonly by: readonly string[];
+}
+
+/** @throws ERR_PATH_REFUSED */
+function ciFilesOf(action: Action): string[] {
+  if (isFileType(action.type)) {
+    const path = resolvePath(action.resource);
+    return action.type !== "file.read" && isCiFile(path) ? [path] : [];
+  }
+  const named = action.type === "git.commit" ? (action.params["ci_files"] ?? []) : [];
+  return Array.isArray(named)
+    ? named.map((path) => (typeof path === "string" ? resolvePath(path) : ""))
+    : [""];
+}
+
 /**
  * One text for each request. It is not what the digest is over, because it is made for every
  * decision: lengths keep the parts apart at a smaller cost than their names and quotes.
@@ -159,6 +205,7 @@ function matchesPattern(pattern: Pattern, action: Action, path: string | null): 
   switch (pattern.kind) {
     case "path":
     case "deny":
+    case "ci":
       return path !== null && matchesGlob(pattern.glob, path);
     case "host":
       return action.type === "http.call" && matchesGlob(pattern.glob, action.resource);

@@ -1,4 +1,4 @@
-import type { Action } from "@sovereign/core";
+import { type Action, isCiFile } from "@sovereign/core";
 import { isFileType } from "./compile.ts";
 import { FILE_OPERATIONS, sandboxPolicy, type SandboxPolicy } from "./document.ts";
 
@@ -22,6 +22,9 @@ export function proposePolicy(policyId: string, denied: readonly Action[]): Sand
     allowlist: {
       file_operations: fileNames,
       paths: unique(files.map((action) => literal(action.resource))),
+      ci_paths: unique(
+        files.filter(({ resource }) => isCiFile(resource)).map(({ resource }) => literal(resource)),
+      ),
       commands: [...byExecutable].map(([executable, actions], index) => ({
         id: `learned-${index + 1}`,
         executable,

@@ -154,6 +154,13 @@ export class ControlGroups {
     });
   }
 
+  /** True when the kernel refused the group a process more than its limit. */
+  refusedProcesses(): boolean {
+    return this.folders.some((folder) =>
+      /^max [1-9]/m.test(readOrEmpty(join(folder, "pids.events"))),
+    );
+  }
+
   /** Remove the group and the empty ones below it. */
   remove(): void {
     for (const folder of this.folders) removeFolder(folder);

@@ -30,6 +30,7 @@ const engineReply = z.discriminatedUnion("t", [
       "wall_clock",
       "cpu_limit",
       "memory_limit",
+      "process_limit",
       "output_limit",
     ]),
     exit_code: z.int().nullable(),
@@ -37,6 +38,7 @@ const engineReply = z.discriminatedUnion("t", [
     wall_ms: z.number(),
     level: z.enum(["G3", "G2", "G0"]),
     backend: z.enum(["bubblewrap", "container", "none"]),
+    refused_processes: z.boolean().default(false),
   }),
   z.strictObject({
     t: z.literal("failed"),
@@ -123,6 +125,7 @@ async function runPath(
     wallMs: reply.wall_ms,
     level: reply.level,
     backend: reply.backend,
+    ...(reply.refused_processes ? { refusedProcesses: true } : {}),
     stdout: Buffer.concat(streams.out),
     stderr: Buffer.concat(streams.err),
   };

@@ -217,7 +217,7 @@ function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxReque
 }
 
 function reply(frames: Frames, result: SandboxResult): void {
-  const { ended, exitCode, signal, wallMs, level, backend } = result;
+  const { ended, exitCode, signal, wallMs, level, backend, refusedProcesses } = result;
   const told: JsonValue = {
     t: "ended",
     ended,
@@ -226,6 +226,7 @@ function reply(frames: Frames, result: SandboxResult): void {
     wall_ms: wallMs,
     level,
     backend,
+    refused_processes: refusedProcesses ?? false,
   };
   frames.sendJson(told);
 }

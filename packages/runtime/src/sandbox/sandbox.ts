@@ -339,7 +339,7 @@ class SandboxedPath {
         this.#groups.members().length >
         this.#request.limits.processes + this.#launcher.processes
       ) {
-        this.#kill("memory_limit");
+        this.#kill("process_limit");
       }
     }, WATCH_MS);
   }
@@ -347,14 +347,20 @@ class SandboxedPath {
   #classify(end: {
     code: number | null;
     signal: string | null;
-  }): Pick<SandboxResult, "ended" | "exitCode" | "signal"> {
+  }): Pick<SandboxResult, "ended" | "exitCode" | "signal" | "refusedProcesses"> {
     if (this.#ending !== null) return { ended: this.#ending, exitCode: null, signal: "SIGKILL" };
     if (this.#groups.outOfMemory()) {
       return { ended: "memory_limit", exitCode: null, signal: "SIGKILL" };
     }
     const number = end.code !== null && end.code > 128 ? end.code - 128 : null;
     const name = end.signal ?? signalName(number);
-    if (name === null) return { ended: "exited", exitCode: end.code, signal: null };
+    const refused = this.#groups.refusedProcesses();
+    if (name === null && (end.code === 0 || !refused)) {
+      const well = { ended: "exited", exitCode: end.code, signal: null } as const;
+      return refused ? { ...well, refusedProcesses: true } : well;
+    }
+    // It failed by itself, and this is what it was refused.
+    if (refused) return { ended: "process_limit", exitCode: end.code, signal: name };
     const ended = name === "SIGXCPU" ? "cpu_limit" : "signalled";
     return { ended, exitCode: end.code, signal: name };
   }

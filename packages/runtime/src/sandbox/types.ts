@@ -57,6 +57,7 @@ export type SandboxEnding =
   | "wall_clock"
   | "cpu_limit"
   | "memory_limit"
+  | "process_limit"
   | "output_limit";
 
 export interface SandboxResult {
@@ -68,14 +69,22 @@ export interface SandboxResult {
   readonly wallMs: number;
   readonly level: SandboxLevel;
   readonly backend: SandboxBackend;
+  /** True where it ended well although it was refused processes; absent where nobody can tell. */
+  readonly refusedProcesses?: true;
 }
 
 /** What an outcome records of the sandbox that was used. */
-export function usedOf({ level, backend }: Pick<SandboxResult, "level" | "backend">): {
+export function usedOf({
+  level,
+  backend,
+  refusedProcesses,
+}: Pick<SandboxResult, "level" | "backend" | "refusedProcesses">): {
   readonly sandbox_level: SandboxLevel;
   readonly sandbox_backend: SandboxBackend;
+  readonly processes_refused?: true;
 } {
-  return { sandbox_level: level, sandbox_backend: backend };
+  const used = { sandbox_level: level, sandbox_backend: backend };
+  return refusedProcesses === true ? { ...used, processes_refused: true } : used;
 }
 
 /** A path that is started but whose payload waits behind its gate. */

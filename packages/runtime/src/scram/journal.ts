@@ -4,7 +4,8 @@ import {
   fsyncSync,
   ftruncateSync,
   openSync,
-  readFileSync,
+  readSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import {
@@ -19,6 +20,9 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { z } from "zod";
+
+/** Longer than any line. */
+const BLOCK_BYTES = 4 * 1024 * 1024;
 
 const journalLine = z.strictObject({
   sequence: fields.count,
@@ -55,9 +59,28 @@ export class Journal {
    */
   static open(path: string): Journal {
     const journal = new Journal(path);
-    const text = existsSync(path) ? readFileSync(path, "utf8") : "";
-    for (const line of text.split("\n").slice(0, -1)) journal.#accept(line);
+    journal.refresh();
     return journal;
+  }
+
+  /**
+   * Take in what another process appended since, without reading the rest again.
+   * @throws ERR_SCRAM_JOURNAL_INVALID also where it is shorter than it was
+   */
+  refresh(): void {
+    const size = statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
+    if (size < this.#bytes) throw this.#invalid("is missing: the file is shorter than it was");
+    if (size === this.#bytes) return;
+    const file = openSync(this.path, "r");
+    try {
+      let lines: string[];
+      do {
+        lines = this.#read(file, size);
+        for (const line of lines) this.#accept(line);
+      } while (lines.length > 0);
+    } finally {
+      closeSync(file);
+    }
   }
 
   get lines(): readonly JournalLine[] {
@@ -103,6 +126,16 @@ export class Journal {
     } finally {
       closeSync(file);
     }
+  }
+
+  /** The next whole lines, some megabytes of them at most; none at the end. */
+  #read(file: number, size: number): string[] {
+    const block = Buffer.alloc(Math.min(BLOCK_BYTES, size - this.#bytes));
+    const read = block.subarray(0, readSync(file, block, 0, block.length, this.#bytes));
+    return read
+      .toString("utf8", 0, read.lastIndexOf("\n") + 1)
+      .split("\n")
+      .slice(0, -1);
   }
 
   #accept(text: string): void {

@@ -2,10 +2,13 @@ import { SovereignError } from "@sovereign/core";
 import pg from "pg";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { ownerConfig } from "./embedded.ts";
+import { SilenceWatch } from "./silence-watch.ts";
 
 /** How long a lost connection is tried again before the database counts as gone. */
 const RECONNECT_MS = 10_000;
 const ANSWER_MS = 60_000;
+/** What an orderly end may take before what is left is cut. */
+const CLOSE_MS = 1000;
 
 /** A call of a function of ours, and the name under which a connection keeps it prepared. */
 export interface Call {
@@ -21,29 +24,50 @@ export class Database {
   readonly #pool: pg.Pool;
   /** A pooler may stand before a server that is given by URL: there nothing is kept prepared. */
   readonly #prepares: boolean;
+  readonly #silence: SilenceWatch;
+  /** Those that are open, in use or not. */
+  readonly #clients = new Set<pg.PoolClient>();
 
   /** @param answerMs how long an answer may take before the connection counts as lost */
   constructor(target: ConnectionTarget, answerMs = ANSWER_MS, connectionsMax = 8) {
     const config = ownerConfig(target);
     this.#prepares = target.kind === "embedded";
+    this.#silence = new SilenceWatch(target);
     const user = target.kind === "embedded" ? { user: "sovereign_app" } : {};
     this.#pool = new pg.Pool({
       ...config,
       ...user,
       max: connectionsMax,
-      connectionTimeoutMillis: 5000,
+      connectionTimeoutMillis: this.#silence.halfMs,
       idleTimeoutMillis: 0,
       query_timeout: answerMs,
       keepAlive: true,
     });
     // A connection that dies is replaced at the next use, and who uses it now is told by its query.
     this.#pool.on("error", () => undefined);
-    this.#pool.on("connect", (client) => client.on("error", () => undefined));
+    this.#pool.on("connect", (client) => {
+      client.on("error", () => undefined);
+      this.#clients.add(client);
+      client.once("end", () => this.#clients.delete(client));
+    });
+  }
+
+  /** What runs now has a lease that decides how long it goes on: the longest answer is waited for. */
+  relax(): void {
+    this.#silence.relax();
   }
 
   /** Run `work` in a transaction as the application role, seeing one tenant's rows or none. */
   async transaction<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
     const client = await this.#connect();
+    return this.#silence.during(client, () => this.#transaction(client, tenant, work));
+  }
+
+  async #transaction<T>(
+    client: pg.PoolClient,
+    tenant: string,
+    work: (client: pg.ClientBase) => Promise<T>,
+  ): Promise<T> {
     let broken = false;
     try {
       await client.query("begin");
@@ -74,7 +98,7 @@ export class Database {
     let lost = false;
     try {
       const query = this.#prepares ? { ...call, values } : { text: call.text, values };
-      return (await client.query<R>(query)).rows;
+      return (await this.#silence.during(client, () => client.query<R>(query))).rows;
     } catch (error) {
       lost = isConnectionLoss(error);
       if (lost) throw new LostCall(unavailable(error));
@@ -119,7 +143,13 @@ export class Database {
     }
   }
 
+  /** Orderly where the server answers; where it does not, nothing is left open. */
   async close(): Promise<void> {
+    const left = setTimeout(() => {
+      for (const client of this.#clients) client.connection.stream.destroy();
+    }, CLOSE_MS);
+    // What is still open keeps this process for as long; without it, nothing does.
+    left.unref();
     await this.#pool.end();
   }
 }

@@ -1,8 +1,6 @@
-import { createHash } from "node:crypto";
 import {
   closeSync,
   existsSync,
-  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -17,6 +15,7 @@ import pg from "pg";
 import { runTrustedTool, startTrustedTool } from "../process/index.ts";
 import { findBinaries, type ServerBinaries } from "./binaries.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
+import { socketFolder } from "./socket-folder.ts";
 import { withStartLock } from "./start-lock.ts";
 
 const READY_MS = 60_000;
@@ -44,19 +43,6 @@ export function ownerConfig(target: ConnectionTarget): pg.ClientConfig {
 }
 
 /**
- * What `DATABASE_URL` says, as far as it can be told before anybody answers.
- * @throws ERR_DATABASE_URL, which never quotes it: a password may be in it
- */
-export function parseDatabaseUrl(text: string): string {
-  const protocol = URL.canParse(text) ? new URL(text).protocol : "";
-  if (protocol === "postgres:" || protocol === "postgresql:") return text;
-  throw new SovereignError(
-    "ERR_DATABASE_URL",
-    "DATABASE_URL: expected postgres://USER:PASSWORD@HOST:PORT/DATABASE, found something else. Without it, an embedded PostgreSQL is used.",
-  );
-}
-
-/**
  * Start the embedded PostgreSQL of a data folder, or join the one that runs already.
  *
  * Safe to call from several processes at once; survives kill -9 of any of them and of the server.
@@ -72,7 +58,7 @@ export async function startEmbedded(folder: string): Promise<ConnectionTarget> {
   }
   const target = {
     kind: "embedded",
-    socket: socketFolder(folder),
+    socket: await socketFolder(folder, startError),
     data: join(folder, "data"),
   } as const;
   if (await answers(target)) return target;
@@ -152,28 +138,6 @@ async function ends(
     await sleep(20);
   }
   return false;
-}
-
-/**
- * A socket's path may have 107 bytes, so it does not lie in the data folder; and it must be the
- * same for every process, whatever its own folder for temporary files is.
- */
-function socketFolder(folder: string): string {
-  const id = createHash("sha256").update(folder).digest("hex").slice(0, 16);
-  const path = join("/tmp", `sovereign-${id}`);
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST")
-      throw startError(path, "cannot be made", error);
-  }
-  // The folder for temporary files is everybody's: what is there already must be ours alone.
-  const found = lstatSync(path);
-  const owner = process.getuid?.() ?? found.uid;
-  if (!found.isDirectory() || found.uid !== owner || (found.mode & 0o077) !== 0) {
-    throw startError(path, "belongs to somebody else or is open to others; remove it");
-  }
-  return path;
 }
 
 async function answers(target: ConnectionTarget & { kind: "embedded" }): Promise<boolean> {

@@ -3,6 +3,7 @@ import {
   equalBytes,
   Frontier,
   hexEncode,
+  isSovereignError,
   type Mode,
   type Signer,
   SovereignError,
@@ -24,13 +25,15 @@ import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
 import { invalid } from "./commit-sql.ts";
 import { Committer } from "./committer.ts";
-import { Database, isConnectionLoss } from "./database.ts";
+import { codeOf, Database, isConnectionLoss } from "./database.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
-import { ownerConfig, parseDatabaseUrl, startEmbedded, stopEmbedded } from "./embedded.ts";
+import { parseDatabaseUrl } from "./database-url.ts";
+import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
 import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
 import { growTree, proveSet, rootAt } from "./log-tree.ts";
 import { migrate } from "./migrate.ts";
+import { SilenceWatch } from "./silence-watch.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
@@ -82,27 +85,32 @@ export class Store implements RunStore {
   }
 
   static async #openOnce(options: StoreOptions): Promise<Store> {
-    const target: ConnectionTarget =
+    const target =
       options.databaseUrl === null
         ? await startEmbedded(options.folder)
-        : { kind: "url", url: parseDatabaseUrl(options.databaseUrl) };
-    const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 10_000 });
+        : parseDatabaseUrl(options.databaseUrl);
+    const silence = new SilenceWatch(target);
+    const connectionTimeoutMillis = 2 * silence.halfMs;
+    const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis });
     client.on("error", () => undefined);
+    const store = new Store(target, options);
     try {
       await client.connect();
-      await migrate(client);
-      const store = new Store(target, options);
+      await silence.during(client, () => migrate(client));
       // A connection of our own from here on: whoever leaves now sees that the server is used.
       await store.#database.transaction("", () => Promise.resolve());
       return store;
     } catch (cause) {
-      if (cause instanceof SovereignError) throw cause;
-      const found = cause instanceof Error ? cause.message : "unknown";
-      const code = isConnectionLoss(cause) ? "ERR_STORE_UNAVAILABLE" : "ERR_POSTGRES_START";
-      throw new SovereignError(code, `Cannot open the database: ${found}.`, {}, cause);
+      await store.#database.close();
+      throw openError(target, cause);
     } finally {
       await client.end().catch(() => undefined);
     }
+  }
+
+  /** Work runs from here on: what decides how long it waits for the database is its lease. */
+  relax(): void {
+    this.#database.relax();
   }
 
   /** Where the data are, for people: never with a password. */
@@ -299,6 +307,20 @@ export class Store implements RunStore {
       return { size, note };
     });
   }
+}
+
+function openError(target: ConnectionTarget, cause: unknown): SovereignError {
+  const gone = isConnectionLoss(cause);
+  if (target.kind === "url" && (gone || isSovereignError(cause, "ERR_STORE_UNAVAILABLE"))) {
+    const reason = cause instanceof SovereignError ? cause.cause : cause;
+    const code = codeOf(reason) || "it says nothing";
+    const text = `The database at ${new URL(target.url).host} does not answer (${code}). Nothing was done. Look whether it runs and can be reached from here, and at DATABASE_URL, whose connect_timeout says how many seconds are waited; then try again.`;
+    return new SovereignError("ERR_STORE_UNAVAILABLE", text, { code }, cause);
+  }
+  if (cause instanceof SovereignError) return cause;
+  const found = cause instanceof Error ? cause.message : "unknown";
+  const code = gone ? "ERR_STORE_UNAVAILABLE" : "ERR_POSTGRES_START";
+  return new SovereignError(code, `Cannot open the database: ${found}.`, {}, cause);
 }
 
 async function logSize(client: pg.ClientBase, log: string): Promise<number> {

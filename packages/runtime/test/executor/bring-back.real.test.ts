@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
   appendFileSync,
   chmodSync,
@@ -144,6 +145,14 @@ describe("bringing back", () => {
       folder: join(repo.private, "back"),
     });
     expect(proof).toMatchObject({ success: true, after_head: before.head, checksums_match: true });
+    const total = repo.git("ls-files", "-z").split("\0").filter(Boolean).length;
+    const converted = ".gitattributes" in files ? 1 : 0;
+    expect(proof.every_file).toMatchObject({
+      total,
+      as_base: total - converted,
+      converted,
+      kept: [],
+    });
     expect(repo.state()).toEqual(before);
   });
 
@@ -175,7 +184,7 @@ describe("bringing back", () => {
     expect(repo.read("src/app.ts")).toContain("3");
     const user = await inspectRepository(repo.root);
     const folder = join(repo.private, "back");
-    await rollBack({
+    const proof = await rollBack({
       at: 1_800_000_000,
       repository: user,
       base,
@@ -186,6 +195,11 @@ describe("bringing back", () => {
     expect(repo.git("status", "--porcelain")).toBe(status);
     expect(repo.read("docs/guide.md")).toContain("mine");
     expect(repo.read("src/app.ts")).toContain("1");
+    const mine = createHash("sha256").update(repo.read("docs/guide.md")).digest("hex");
+    expect(proof.every_file).toMatchObject({
+      kept: [{ path: "docs/guide.md", mode: "100644", sha256: mine }],
+      kept_unchanged: true,
+    });
   });
 
   const conflicts: [string, string, (repo: TestRepository) => void][] = [

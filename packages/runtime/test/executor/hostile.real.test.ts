@@ -2,7 +2,14 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createSandbox, type Sandbox, type SandboxEnding } from "../../src/sandbox/index.ts";
+import { ControlGroups } from "../../src/process/index.ts";
+import {
+  createSandbox,
+  type Sandbox,
+  type SandboxEnding,
+  type SandboxResult,
+  usedOf,
+} from "../../src/sandbox/index.ts";
 import { execute, type Operation, requestOf, sh, write } from "./support/exec-world.ts";
 import { TestRepository } from "./support/repository.ts";
 
@@ -294,6 +301,35 @@ describe("a command", () => {
     ]);
   });
 
+  it("that is refused processes fails by that limit, or says that it was", async () => {
+    const policy = { limits: { max_processes: 8, timeout_seconds: 60 } };
+    const more = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14; do sleep 1 & done";
+    const { code, reason } = await attack([sh(`${more}; wait; exit 3`)], { policy });
+    const counted = ControlGroups.root("standalone").limitsProcesses;
+    if (!counted) {
+      // Nobody tells which processes a limit of the user's refused.
+      expect(code).toBe("ERR_COMMAND_FAILED");
+      return;
+    }
+    expect(code).toBe("ERR_COMMAND_PROCESSES");
+    expect(reason).toContain("process_limit");
+    const sandbox = createSandbox();
+    const ends: SandboxResult[] = [];
+    const watching: Sandbox = {
+      run: async (request, signal) => {
+        const end = await sandbox.run(request, signal);
+        ends.push(end);
+        return end;
+      },
+    };
+    const folder = join(repo.folder, "well");
+    const well = `(${more}; wait) 2>/dev/null; exit 0`;
+    const end = await execute(repo, requestOf([[sh(well)]]), { policy, folder, sandbox: watching });
+    expect(end.code).toBe("none");
+    expect(ends).toMatchObject([{ ended: "exited", exitCode: 0, refusedProcesses: true }]);
+    expect(ends.map(usedOf)).toMatchObject([{ processes_refused: true }]);
+  });
+
   it("is held to the limits together with all steps before it", async () => {
     const step = (from: number): Operation[] => [
       sh(`i=${from}; while [ $i -lt ${from + 6} ]; do echo $i > f$i; i=$((i+1)); done`),
@@ -325,6 +361,7 @@ describe("a command", () => {
   it.each([
     ["cpu_limit", "ERR_COMMAND_CPU"],
     ["memory_limit", "ERR_COMMAND_MEMORY"],
+    ["process_limit", "ERR_COMMAND_PROCESSES"],
     ["cancelled", "ERR_EFFECT_KILLED"],
   ] as const)("ended by %s has the code %s", async (ended: SandboxEnding, code) => {
     const nothing = new Uint8Array();

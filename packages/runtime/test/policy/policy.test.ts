@@ -1,4 +1,4 @@
-import { type Action, type ActionContext, utf8Encode } from "@sovereign/core";
+import { type Action, type ActionContext, entryData, utf8Encode } from "@sovereign/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -137,10 +137,55 @@ describe("a sandbox policy", () => {
     expect(learned.decide(write("build/other.js"), context).effect).toBe("deny");
   });
 
+  it("lets nobody change what hosts run without leave, which the decision names", () => {
+    const leave = POLICY.replace(
+      'paths: ["docs/**"',
+      'ci_paths: [".github/workflows/**"]\n  paths: [".github/**", "docs/**"',
+    );
+    const ci = write(".github/workflows/ci.yml");
+    const all = engineOf(POLICY.replace('paths: ["docs/**"', 'paths: [".github/**", "docs/**"'));
+    const asked = all.decide(ci, context);
+    expect(asked).toMatchObject({ effect: "deny", rules: ["ci_files"] });
+    expect(asked.reasons[0]).toContain("allowlist.ci_paths");
+    expect(engineOf(leave).decide(ci, context)).toMatchObject({
+      effect: "allow",
+      rules: ["ci:.github/workflows/**", "file.write:.github/**"],
+    });
+    const commit = (...ci_files: string[]): Action => action("git.commit", "step_01", { ci_files });
+    expect(engineOf(leave).decide(commit(ci.resource), context)).toMatchObject({ effect: "allow" });
+    for (const other of ["Jenkinsfile", "../x"]) {
+      const decided = engineOf(leave).decide(commit(ci.resource, other), context);
+      expect(decided.effect).toBe("deny");
+    }
+    const malformed = action("git.commit", "step_01", { ci_files: { length: 0 } });
+    expect(engineOf(leave).decide(malformed, context).effect).toBe("deny");
+    const learned = engineOf(JSON.stringify(proposePolicy("learned", [ci])), "learned.json");
+    expect(learned.decide(ci, context).effect).toBe("allow");
+  });
+
   it("has one digest for one meaning, and another for any change", () => {
     expect(engineOf(POLICY).policyDigest).toBe(engine.policyDigest);
     const other = engineOf(POLICY.replace("required: 2", "required: 1"));
     expect(other.policyDigest).not.toBe(engine.policyDigest);
+  });
+
+  it("decides by the longest pattern in words that the ledger takes", () => {
+    const folder = "a/".repeat(149);
+    const policy = {
+      policy_id: "long",
+      schema_version: "1.0.0",
+      allowlist: { file_operations: ["update_file"], paths: [`${folder}**`] },
+      hosts: ["h".repeat(253)],
+    };
+    const long = engineOf(JSON.stringify(policy), "long.json");
+    for (const one of [action("file.update", `${folder}x`), action("http.call", "h".repeat(253))]) {
+      const decision = long.decide(one, context);
+      expect(decision.effect).toBe("allow");
+      const { decision: format } = entryData["execution.authorized"].shape;
+      expect(format.safeParse(decision).success).toBe(true);
+    }
+    const cedar = `@id("${"i".repeat(401)}") permit(principal, action, resource);`;
+    expect(() => engineOf(cedar, "long.cedar")).toThrow(/ERR_POLICY_INVALID|401 characters/);
   });
 
   it("explains with the text of the rules", () => {

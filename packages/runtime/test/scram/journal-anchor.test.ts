@@ -35,9 +35,13 @@ class SharedStore extends MemoryStore {
   /** What happens just before a commit. */
   before: (item: CommitItem) => void = () => undefined;
 
-  announce(): Promise<void> {
+  /** What happens just before it is told. */
+  beforeNews: () => void = () => undefined;
+
+  async announce(): Promise<void> {
+    this.beforeNews();
     this.announced += 1;
-    return Promise.resolve();
+    await Promise.resolve();
   }
 
   override commit(item: CommitItem): Promise<CommitVerdict> {
@@ -51,7 +55,16 @@ class SharedStore extends MemoryStore {
   }
 }
 
-const anchor = (): Promise<void> => anchorInstallation({ folder: { scram }, store, node });
+const anchor = (announce = false): Promise<void> =>
+  anchorInstallation(
+    {
+      folder: { scram },
+      store,
+      node,
+      journal: Journal.open(join(scram, "journal.jsonl")),
+    },
+    announce,
+  );
 
 describe("the journal of a node", () => {
   it("is taken into the node's stream once, and the others are told when there is something", async () => {
@@ -118,6 +131,23 @@ describe("the journal of a node", () => {
 });
 
 describe("the duty to take it", () => {
+  it("tells the others of what an earlier attempt took, and did not tell", async () => {
+    journal.append("engine.lost", AT, {});
+    store.beforeNews = () => {
+      store.beforeNews = () => undefined;
+      throw new SovereignError("ERR_STORE_UNAVAILABLE", "away");
+    };
+    const duty = new AnchorDuty(() => anchor(true));
+    duty.want();
+    await duty.settled();
+    expect(store.events).toHaveLength(1);
+    expect(store.announced).toBe(0);
+    duty.retry();
+    await duty.settled();
+    expect(store.events).toHaveLength(1);
+    expect(store.announced).toBe(1);
+  });
+
   it("tries again when it is told to, and once more for what came meanwhile", async () => {
     let tries = 0;
     let away = true;

@@ -52,6 +52,53 @@ describe("the journal", () => {
     );
   });
 
+  it("takes in what another process appends, once it is whole, and nothing twice", () => {
+    const journal = Journal.open(path);
+    const reader = Journal.open(path);
+    reader.refresh();
+    expect(reader.lines).toEqual([]);
+    for (let round = 0; round < 3; round++) {
+      journal.append("order.refused", NOW, { reason: `größer ${round}` });
+      const half = journal.append("order.refused", NOW, {});
+      expect(half.sequence).toBe(2 * round + 1);
+      const whole = readFileSync(path);
+      writeFileSync(path, whole.subarray(0, -1));
+      reader.refresh();
+      expect(reader.lines).toHaveLength(2 * round + 1);
+      writeFileSync(path, whole);
+      reader.refresh();
+      expect(reader.lines).toEqual(journal.lines);
+      expect(reader.head).toBe(journal.head);
+    }
+  });
+
+  it("is read whole where it is larger than what is read at once", () => {
+    const journal = Journal.open(path);
+    const text = "ä".repeat(25_000);
+    for (let line = 0; line < 100; line++) journal.append("order.refused", NOW, { line, text });
+    const { lines, head } = Journal.open(path);
+    expect(lines).toHaveLength(100);
+    expect(head).toBe(journal.head);
+  });
+
+  it("that is shorter than it was is refused, and so is one that goes on otherwise", () => {
+    const journal = Journal.open(path);
+    journal.append("order.refused", NOW, {});
+    const before = readFileSync(path);
+    journal.append("order.refused", NOW, {});
+    const reader = Journal.open(path);
+    writeFileSync(path, before);
+    expect(() => {
+      reader.refresh();
+    }).toThrow("shorter than it was");
+    const other = Journal.open(path);
+    other.append("engine.lost", NOW, { why: "another line in its place" });
+    other.append("engine.lost", NOW, {});
+    expect(() => {
+      reader.refresh();
+    }).toThrow("line 3");
+  });
+
   it("keeps envelopes beside it, by digest", () => {
     const store = new EnvelopeStore(join(path, "..", "envelopes"));
     const keys = new ScramKeys();

@@ -21,12 +21,14 @@ export interface TreeChange {
 /**
  * What differs between two trees, by path. Equal folders are not read.
  *
+ * @param before null for none: then all that is in the other one
+ *
  * @returns paths in which each character is one byte
  * @throws ERR_GIT_OBJECT_MISSING, ERR_GIT_OBJECT_CORRUPT, ERR_GIT_OBJECT_LIMIT
  */
 export function diffTrees(
   objects: ObjectStore,
-  before: string,
+  before: string | null,
   after: string,
 ): Map<string, TreeChange> {
   const changes = new Map<string, TreeChange>();

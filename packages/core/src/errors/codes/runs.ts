@@ -32,4 +32,5 @@ export const runsCodes = {
   ERR_RUN_SEALED: row.input("The run has ended; it cannot be changed."),
   ERR_NOTHING_PENDING: row.input("The run waits for no approval."),
   ERR_APPROVER_REFUSED: row.denied("This approver may not approve this action."),
+  ERR_FILE_UNWRITABLE: row.input("A file that was named cannot be written."),
 } as const satisfies Record<string, ErrorRow>;

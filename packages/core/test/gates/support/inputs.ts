@@ -73,6 +73,7 @@ function action(stepId: string, type: string, params: object, output: object): L
     resource: "x",
     params: params as LedgerAction["params"],
     effect: "allow",
+    rules: [],
     approvals: 0,
     approvalsRequired: 0,
     output: output as JsonValue,
@@ -234,12 +235,25 @@ export const rolledBack = (more: object): Edit => {
       success: true,
       status_before: sha("6"),
       status_after: sha("6"),
-      details: [],
+      details: [{ path: "src/a.ts", sha256: sha("1") }],
+      every_file: null,
       proved_at: AT,
       ...more,
     };
   };
 };
+export const everyFile = (more: object): Edit =>
+  rolledBack({
+    every_file: {
+      total: 4,
+      as_base: 2,
+      converted: 1,
+      kept: [{ path: "mine", mode: "100644", sha256: sha("2") }],
+      kept_unchanged: true,
+      sha256: sha("3"),
+      ...more,
+    },
+  });
 export const proof =
   (more: object): Edit =>
   (inputs) => {
@@ -279,4 +293,15 @@ export const source =
   (inputs) => {
     inputs.sources = [{ path, imports: ["node:fs", "node:child_process"] }];
   };
+/** A step that changed this file, and what its commit's decision says of it. */
+export const changed =
+  (path: string, named: readonly string[] = [], rules: readonly string[] = []): Edit =>
+  (inputs) => {
+    const files = [{ path, status: "modified" as const, before: sha("1"), after: sha("2") }];
+    inputs.checksums = { ...inputs.checksums!, steps: [{ step_id: "step_01", files }] };
+    inputs.actions = inputs.actions.map((one) =>
+      one.type === "git.commit" ? { ...one, params: { ci_files: [...named] }, rules } : one,
+    );
+  };
+
 export const none: Edit = () => undefined;

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
+import { describeLease } from "../lease-text.ts";
 import { exitOf } from "../output.ts";
 import { showProgress } from "../progress.ts";
 
@@ -40,14 +41,18 @@ export function batchCommands(program: Command, context: CommandContext): void {
   program
     .command("health")
     .description("whether work may run, for monitors; exit 0 healthy, 5 halted, 1 unknown")
-    .action(async () => {
+    .option("--watched", "exit 5, too, where the other machines' orders are not being heard now")
+    .action(async (flags: { watched?: boolean }) => {
       const health = await services.health();
       const exits = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 } as const;
       context.exit = exits[health.runner_status];
-      if (output.json) output.printJson(health);
-      else {
-        const why = health.reason === null ? "" : `  ${health.reason}`;
-        output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
+      if (flags.watched === true && health.lease?.state === "unwatched") context.exit = 5;
+      if (output.json) {
+        output.printJson(health);
+        return;
       }
+      const why = health.reason === null ? "" : `  ${health.reason}`;
+      output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
+      if (health.lease !== null) output.print(`lease: ${describeLease(health.lease)}`);
     });
 }

@@ -1,6 +1,7 @@
-import { closeSync, openSync, renameSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, openSync, renameSync, writeSync } from "node:fs";
 import { writeBundleZip } from "@sovereign/verify";
 import type { Command } from "commander";
+import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 
 export function bundleCommands(program: Command, context: CommandContext): void {
@@ -17,7 +18,7 @@ export function bundleCommands(program: Command, context: CommandContext): void 
       const bytes = await services.exportBundle(tenant(), runId, flags.withArtifacts);
       const written = flags.out.endsWith(".zip") ? writeBundleZip(bytes) : bytes;
       // Written beside and renamed: nobody finds half a bundle.
-      writeFileSync(`${flags.out}.partial`, written, { flush: true });
+      writeNamed(`${flags.out}.partial`, written, { flush: true });
       renameSync(`${flags.out}.partial`, flags.out);
       if (output.json) output.printJson({ bundle: flags.out, bytes: written.length });
       else output.print(`bundle: ${flags.out}`);

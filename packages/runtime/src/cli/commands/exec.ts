@@ -1,6 +1,6 @@
-import { writeFileSync } from "node:fs";
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
+import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
@@ -26,9 +26,15 @@ export function execCommands(program: Command, context: CommandContext): void {
     tenantId: tenant(),
     approvers: flags.approve,
     signal: context.signal,
-    waitMs: Math.max(0, Number(flags.wait) || 0) * 1000,
+    waitMs: secondsOf(flags.wait) * 1000,
     onProgress: showProgress(output),
   });
+  const secondsOf = (wait: string): number => {
+    if (!/^\d{1,7}(\.\d+)?$/.test(wait)) {
+      program.error(`--wait ${wait}: expected a number of seconds`);
+    }
+    return Number(wait);
+  };
   const filesOf = ({ request, policy, repo: repository }: FileFlags) => ({
     request,
     policy,
@@ -140,7 +146,8 @@ function withRun(command: Command): Command {
 
 /** Whoever reads standard error alone hears that it was policy. */
 function reportExec(output: Output, result: RunReport): number {
-  if (result.code === "ERR_POLICY_DENIED" || result.code === "ERR_ACTION_UNKNOWN") {
+  const policy = ["ERR_POLICY_DENIED", "ERR_ACTION_UNKNOWN", "ERR_CI_FILE_REFUSED"];
+  if (policy.includes(result.code ?? "")) {
     output.note(`sovereign: policy violation: ${result.reason ?? ""}`);
   }
   return report(output, result, "exec resume");
@@ -158,7 +165,7 @@ function addAnswers(
     .option("--out <file>", "where to", "answer_pack.json")
     .action(async (runId: string, flags: { out: string }) => {
       const pack = await services.answerTemplate(tenant(), runId);
-      writeFileSync(flags.out, `${JSON.stringify(pack, null, 2)}\n`, { flag: "wx" });
+      writeNamed(flags.out, `${JSON.stringify(pack, null, 2)}\n`, { flag: "wx" });
       if (output.json) output.printJson({ answers: flags.out });
       else
         output.print(

@@ -1,9 +1,9 @@
-import { writeFileSync } from "node:fs";
 import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import type { KeySlot } from "../../authority/index.ts";
 import { shiftTimestamp, systemClock, timestampOf } from "../../kernel/index.ts";
 import { table } from "../output.ts";
+import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 
 const many = (value: string, before: string[]): string[] => [...before, value];
@@ -96,7 +96,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
       const text = `${JSON.stringify(await services.trustRoot(), null, 2)}\n`;
       if (flags.out === undefined) output.print(text.trimEnd());
       else {
-        writeFileSync(flags.out, text);
+        writeNamed(flags.out, text);
         output.note(`trust root: ${flags.out}`);
       }
     });

@@ -1,7 +1,17 @@
-import { writeFileSync } from "node:fs";
 import type { Command } from "commander";
+import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
+import { describeWatch } from "../lease-text.ts";
 import { table } from "../output.ts";
+
+function inputEnd(): AbortSignal {
+  const controller = new AbortController();
+  const end = (): void => {
+    controller.abort();
+  };
+  process.stdin.on("end", end).on("error", end).resume();
+  return controller.signal;
+}
 
 export function nodesCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -13,7 +23,7 @@ export function nodesCommands(program: Command, context: CommandContext): void {
     .command("export <file>")
     .description("write what another machine needs to join; it holds no secret")
     .action(async (file: string) => {
-      writeFileSync(file, `${JSON.stringify(await services.exportNode(), null, 2)}\n`);
+      writeNamed(file, `${JSON.stringify(await services.exportNode(), null, 2)}\n`);
       if (output.json) output.printJson({ file });
       else output.print(`installation: ${file}`);
     });
@@ -35,11 +45,18 @@ export function nodesCommands(program: Command, context: CommandContext): void {
     .description(
       "have this machine hear of the others although nothing else runs here; Ctrl-C ends it",
     )
-    .action(async () => {
-      await services.watchNodes(context.signal, (node) => {
-        if (output.json) output.printJson({ event: "watching", node });
-        else output.print(`${node} watches the other machines of its installation`);
-      });
+    .option("--until-eof", "end, too, when standard input ends: for a program that starts it")
+    .action(async (flags: { untilEof?: boolean }) => {
+      const signals = [context.signal, ...(flags.untilEof === true ? [inputEnd()] : [])];
+      try {
+        await services.watchNodes(AbortSignal.any(signals), (event) => {
+          if (output.json) output.printJson(event);
+          else output.print(describeWatch(event));
+        });
+      } finally {
+        // Waited for no more: it would keep the process.
+        if (flags.untilEof === true) process.stdin.destroy();
+      }
     });
 
   nodes

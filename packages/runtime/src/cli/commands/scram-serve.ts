@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
+import { describeWatch } from "../lease-text.ts";
 import type { ScramServeEvent } from "../services.ts";
 
 const LISTEN = "127.0.0.1:7433";
@@ -16,7 +17,8 @@ interface ServeFlags {
 const HELP = `
 Takes signed orders by POST /v1/scram/orders, tells the state by GET /v1/scram/status, and a monitor
 whether work may run by GET /healthz. An order's signatures are its right: there are no passwords.
-A reset is not taken over HTTP. Ctrl-C ends the server; what runs goes on, and so does the sentinel.`;
+A reset is not taken over HTTP. Ctrl-C ends the server; what runs goes on, and so does the sentinel.
+With DATABASE_URL it keeps a "sovereign nodes watch" beside it, so that this machine hears of the others.`;
 
 export function serveCommand(scram: Command, { services, output, signal }: CommandContext): void {
   scram
@@ -61,6 +63,11 @@ function lineOf(event: ScramServeEvent): string {
       return "the sentinel is there";
     case "recorded":
       return "the ledger has it";
+    case "watching":
+    case "unheard":
+    case "heard":
+    case "unwatched":
+      return describeWatch(event);
     case "stopped": {
       const { event: told } = event.outcome as { event: Record<string, unknown> };
       return `${String(told["scram_state"])}  ${String(told["event_id"])}  ${String(told["reason"])}`;

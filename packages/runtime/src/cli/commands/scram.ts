@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import {
   formats,
   type JsonObject,
@@ -11,11 +10,16 @@ import {
 } from "@sovereign/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { describeScope } from "../../scram/index.ts";
+import { wholeNumber, writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
+import { describeLease } from "../lease-text.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
 import type { DrillReport, ScramOutcome, ScramRemote, ScramReport } from "../services.ts";
 
+/** Ten years; longer than keys should live. */
+const VALID_DAYS_MAX = 3650;
+const DRILL_MAX = 1000;
 const REASONS = formats.scramReason.options;
 
 interface OrderFlags {
@@ -81,14 +85,14 @@ function orderCommands(scram: Command, context: CommandContext): void {
   withOrder(scram.command("prepare"))
     .description("sign an order for later, to be kept in a safe; bin/scram --order sets it off")
     .requiredOption("--out <file>", "where to write it")
-    .option("--valid-days <days>", "how long it is good", Number, 30)
+    .option("--valid-days <days>", "how long it is good", wholeNumber(1, VALID_DAYS_MAX), 30)
     .option("--installation <id>", "whose switch it is for, if not this data folder's")
     .action(async (flags: Partial<OrderFlags> & { out: string; validDays: number }) => {
       const validMs = flags.validDays * 86_400_000;
       const installation = flags.installation ?? null;
       const input = { ...inputOf(bothKeys(scram, flags, false)), validMs, installation };
       const envelope = await services.scramPrepare(input);
-      writeFileSync(flags.out, `${JSON.stringify(envelope)}\n`, { mode: 0o600 });
+      writeNamed(flags.out, `${JSON.stringify(envelope)}\n`, { mode: 0o600 });
       if (output.json) output.printJson({ order: flags.out });
       else output.print(`order: ${flags.out}`);
     });
@@ -147,8 +151,8 @@ function stateCommands(scram: Command, context: CommandContext): void {
   scram
     .command("drill")
     .description("rehearse a stop on throw-away paths in a throw-away installation; safe anywhere")
-    .option("--paths <count>", "how many hostile paths", Number, 15)
-    .option("--trials <count>", "how many times", Number, 3)
+    .option("--paths <count>", "how many hostile paths", wholeNumber(1, DRILL_MAX), 15)
+    .option("--trials <count>", "how many times", wholeNumber(1, DRILL_MAX), 3)
     .action(async (flags: { paths: number; trials: number }) => {
       showDrill(await services.scramDrill(flags), context);
     });
@@ -317,6 +321,7 @@ function showStatus(status: ScramReport, context: CommandContext): void {
   }
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
   output.print(`sentinel: ${describeSentinel(status.sentinel)}`);
+  if (status.lease !== null) output.print(`lease: ${describeLease(status.lease)}`);
 }
 
 function describeSentinel(sentinel: ScramReport["sentinel"]): string {
@@ -326,6 +331,7 @@ function describeSentinel(sentinel: ScramReport["sentinel"]): string {
     return typeof value === "string" ? value : JSON.stringify(value);
   };
   return Object.entries(sentinel)
+    .filter(([name]) => !name.startsWith("lease_"))
     .map(([name, value]) => `${name.replaceAll("_", " ")} ${told(value)}`)
     .join(", ");
 }

@@ -1,4 +1,4 @@
-import { isSovereignError, SovereignError } from "@sovereign/core";
+import { isGitControl, isSovereignError, SovereignError } from "@sovereign/core";
 import { resolvePath } from "../../policy/index.ts";
 import type { Git } from "./git.ts";
 
@@ -159,16 +159,6 @@ function judgeEntry(change: Change): void {
     throw refused(path, `it is a link that leaves the work tree: ${shown(target)}`);
   }
 }
-
-/** Names that git itself obeys: attributes run filters, modules fetch, ignore rules hide files. */
-function isGitControl(path: string): boolean {
-  return path.split("/").some((name) => {
-    const folded = name.normalize("NFKC").toLowerCase();
-    return folded.startsWith(".git") && !HARMLESS.has(folded);
-  });
-}
-
-const HARMLESS: ReadonlySet<string> = new Set([".gitkeep", ".github", ".gitlab-ci.yml"]);
 
 /**
  * True when a link leads below the work tree's root. `..` may stand at its beginning alone: behind a

@@ -1,3 +1,4 @@
+import type { JsonObject } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
 
 export interface LeaseOptions {
@@ -19,6 +20,8 @@ export class Lease {
   readonly #options: LeaseOptions;
   #required: boolean;
   #until = 0;
+  /** Of the reading that it is good from: when it began, and whose it was. */
+  #read: { readonly at: string; readonly by: number | null } | null = null;
   #told: boolean;
   #timer: NodeJS.Timeout | undefined;
 
@@ -39,12 +42,32 @@ export class Lease {
     return Math.max(0, Math.round(this.#until - this.#options.clock.monotonicMs()));
   }
 
-  /** @param readAt when the reading began, of the machine's clock: what came later was not read */
-  renew(readAt: number): void {
+  /** What is told of it; nothing where none is needed. */
+  get report(): JsonObject {
+    const left = this.leftMs;
+    if (left === null) return { lease_ms: null, lease_left_ms: null };
+    return {
+      lease_ms: this.#options.ms,
+      lease_left_ms: left,
+      lease_read_at: this.#read?.at ?? null,
+      lease_read_by: this.#read?.by ?? null,
+    };
+  }
+
+  /**
+   * @param readAt when the reading began, of the machine's clock: what came later was not read
+   * @param by the pid of who read; null where that is not known
+   */
+  renew(readAt: number, by: number | null = null): void {
     const { ms, clock } = this.#options;
     if (ms === null) return;
     this.#required = true;
-    this.#until = Math.max(this.#until, Math.min(readAt, clock.monotonicMs()) + ms);
+    const now = clock.monotonicMs();
+    const from = Math.min(readAt, now);
+    if (from + ms > this.#until) {
+      this.#until = from + ms;
+      this.#read = { at: new Date(clock.now().getTime() - (now - from)).toISOString(), by };
+    }
     this.#look();
   }
 

@@ -18,6 +18,7 @@ import { type Link, listenForLinks } from "./links.ts";
 import { groupNameOf } from "./names.ts";
 import { NetworkOrders } from "./network-orders.ts";
 import { type OrderDecision, OrderDesk } from "./orders.ts";
+import { OwnFolder } from "./own-folder.ts";
 import { PathKeeper } from "./path-keeper.ts";
 import { PeerOrders } from "./peer-orders.ts";
 import { passesSelfTest } from "./self-test.ts";
@@ -64,6 +65,7 @@ export class Sentinel {
   readonly #lease: LeaseGuard;
   readonly #stderr: number;
   readonly #keys: KnownKeys;
+  readonly #ownFolder: OwnFolder;
   #running = 0;
   #idleSince: number;
   #refusals = 0;
@@ -74,6 +76,7 @@ export class Sentinel {
     const { folder, config, clock, engineCommand, searchPath } = options;
     this.#options = options;
     this.#name = groupNameOf(folder);
+    this.#ownFolder = new OwnFolder(folder);
     this.#latch = new ScramLatch(folder);
     this.#journal = Journal.open(join(folder, "journal.jsonl"));
     this.#envelopes = new EnvelopeStore(join(folder, "envelopes"));
@@ -144,6 +147,7 @@ export class Sentinel {
     if (!this.#stops.everythingStopped) this.#paths.startEngine();
     const { folder, config } = this.#options;
     const duties = [
+      this.#ownFolder.watch(() => void this.#abandon()),
       watchSignalFile(folder, config.sentinel_path, (signal) => void this.#onSignal(signal)),
       every(SELF_TEST_MS, () => {
         if (!passesSelfTest()) void this.fault("the known-answer test of orders failed");
@@ -178,6 +182,17 @@ export class Sentinel {
   /** The last resort of a program that no longer knows its own state. */
   async fault(why: string): Promise<void> {
     await this.#stopOnFault("sentinel_fault", why);
+  }
+
+  /**
+   * Our folder is gone, and with it what was recorded and whether we are tripped: nothing of ours goes
+   * on, and nothing more is written, for what has the folder's name now is not ours.
+   */
+  async #abandon(): Promise<void> {
+    const { clock, config } = this.#options;
+    const deadline = clock.monotonicMs() + config.max_termination_ms;
+    const others = this.#embedded.end({ kind: "all" }, deadline, () => clock.monotonicMs());
+    await Promise.all([this.shutdown(), others]);
   }
 
   /** What a sentinel before us left behind is dead before anything else happens. */
@@ -233,7 +248,7 @@ export class Sentinel {
   }
 
   #obeyLatch(): void {
-    if (this.#running > 0) return;
+    if (this.#running > 0 || this.#ownFolder.gone) return;
     const why = this.#stops.strange();
     if (why !== null) void this.#stopOnFault("invariant", why);
   }
@@ -270,7 +285,7 @@ export class Sentinel {
         this.#embedded.terminated(link.id, message.path_id, message.ok);
         return Promise.resolve({});
       case "lease":
-        this.#lease.lease.renew(message.read_at);
+        this.#lease.lease.renew(message.read_at, link.process?.pid ?? null);
         return Promise.resolve({ live: this.#lease.lease.live });
       default:
         return null;
@@ -334,7 +349,7 @@ export class Sentinel {
       paths: this.#paths.size + this.#embedded.size,
       level: this.#paths.level,
       watchdog: this.#watchdog.held,
-      lease_left_ms: this.#lease.lease.leftMs,
+      ...this.#lease.lease.report,
     };
   }
 
@@ -472,6 +487,7 @@ export class Sentinel {
   }
 
   #log(event: string, data: JsonObject): void {
+    if (this.#ownFolder.gone) return;
     this.#journal.append(event, this.#options.clock.now().toISOString(), data);
   }
 }
