@@ -13,7 +13,7 @@ const ALONE = [
   "packages/runtime/test/{scram,sandbox}/*.real.test.ts",
   "packages/runtime/test/http/scram-*.real.test.ts",
   "packages/runtime/test/store/{disk-full,lost-connection}.real.test.ts",
-  "test/e2e/{crash,disk,exec-scram,nodes,scram,scram-http}.test.ts",
+  "test/e2e/{crash,disk,exec-scram,nodes,scram,scram-http,watched-server}.test.ts",
 ];
 
 // Four kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs, and
