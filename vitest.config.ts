@@ -3,7 +3,21 @@ import { defineConfig } from "vitest/config";
 // CI reads the counts from a file; people read the ordinary report.
 const reportFile = process.env["VITEST_REPORT"];
 
-// Three kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs.
+const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
+
+/**
+ * What wants the machine for itself: a stop holds itself to 500 ms, processes are frozen and counted,
+ * disks run full, leases end.
+ */
+const ALONE = [
+  "packages/runtime/test/{scram,sandbox}/*.real.test.ts",
+  "packages/runtime/test/http/scram-*.real.test.ts",
+  "packages/runtime/test/store/{disk-full,lost-connection}.real.test.ts",
+  "test/e2e/{crash,disk,exec-scram,nodes,scram,scram-http,watched-server}.test.ts",
+];
+
+// Four kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs, and
+// mostly waits for them: two files at a time. `alone` does so too, when nothing else runs.
 export default defineConfig({
   test: {
     reporters:
@@ -13,6 +27,7 @@ export default defineConfig({
         test: {
           name: "tidy",
           include: ["test/tidy/**/*.test.ts"],
+          maxWorkers: 2,
         },
       },
       {
@@ -20,14 +35,27 @@ export default defineConfig({
           name: "unit",
           include: ["packages/*/test/**/*.test.ts"],
           exclude: ["**/*.real.test.ts"],
+          maxWorkers: 2,
         },
       },
       {
         test: {
           name: "real",
-          include: ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"],
+          include: REAL,
+          exclude: ALONE,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        test: {
+          name: "alone",
+          include: ALONE,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

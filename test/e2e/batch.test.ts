@@ -21,8 +21,8 @@ beforeAll(() => {
   const policy = { policy_id: "batch", schema_version: "1.0.0", allowlist: { commands } };
   writeFileSync(join(folder, "policy.json"), JSON.stringify(policy));
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -170,6 +170,6 @@ describe("a batch", () => {
       code: 5,
       documents: [{ runner_status: "HALTED", scram_state: "FAILED" }],
     });
-    broken.dispose();
+    await broken.dispose();
   });
 });

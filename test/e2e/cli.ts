@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -31,9 +32,10 @@ export class Installation {
     return { code, documents: lines.map((line) => JSON.parse(line) as Json) };
   }
 
-  dispose(): void {
+  /** Not `rmSync`: one name after the other takes seconds where a disk discards at once. */
+  async dispose(): Promise<void> {
     // The sentinel and the server end a moment after the last command, and write until then.
-    rmSync(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    await rm(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }
 

@@ -9,8 +9,8 @@ let installation: Installation;
 beforeAll(() => {
   installation = new Installation();
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 const file = (name: string, text: string): string => {

@@ -24,8 +24,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await server.stop();
-  elsewhere.dispose();
-  installation.dispose();
+  await elsewhere.dispose();
+  await installation.dispose();
 });
 
 describe("with a server in DATABASE_URL", () => {

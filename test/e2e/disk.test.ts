@@ -13,9 +13,9 @@ const installation = new Installation();
 const disk = SmallDisk.mount(256);
 const home = disk?.path ?? installation.home;
 beforeAll(() => expectGoodRun());
-afterAll(() => {
+afterAll(async () => {
   disk?.unmount();
-  installation.dispose();
+  await installation.dispose();
 });
 
 /** A refusal is one line with a code, never a stack trace; and nothing is called done. */

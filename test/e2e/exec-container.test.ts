@@ -12,8 +12,8 @@ let installation: Installation;
 beforeAll(() => {
   installation = new Installation();
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 /** Run the example's request in a fresh repository; the same base each time. */

@@ -21,8 +21,8 @@ let installation: Installation;
 beforeAll(() => {
   installation = new Installation();
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 function makeRepository(name: string): { root: string; git: (...args: string[]) => string } {

@@ -46,8 +46,8 @@ beforeAll(() => {
   git("init", "-q", "-b", "main");
   git("commit", "-q", "--allow-empty", "-m", "base");
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 function git(...args: string[]): string {

@@ -27,8 +27,8 @@ let count = 0;
 beforeAll(() => {
   installation = new Installation();
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 beforeEach(() => {
   count += 1;
@@ -226,7 +226,7 @@ describe("an execution", () => {
     expect(judged.code).toBe(0);
     const results = judged.documents[0]?.["results"] as Json[];
     expect(results.find((one) => one["gate"] === "EX-G")).toMatchObject({ verdict: "pass" });
-    home.dispose();
+    await home.dispose();
   });
 
   it("with open questions is blocked, until they are answered with what they rest on", async () => {

@@ -29,8 +29,8 @@ beforeAll(() => {
   policy = join(installation.home, "policy.json");
   writeFileSync(policy, JSON.stringify(POLICY));
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 /** A repository of the user's, and a run on it that waits for answers. */

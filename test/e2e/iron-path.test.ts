@@ -11,8 +11,8 @@ let installation: Installation;
 beforeAll(() => {
   installation = new Installation();
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 const verdictOf = (ended: { bundle: string; trust_root: string }): string =>

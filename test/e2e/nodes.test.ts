@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await proxy.close();
   await server.stop();
-  for (const one of [a, b, place]) one.dispose();
+  for (const one of [a, b, place]) await one.dispose();
 });
 const CONFIG = "scram: { lease_ms: 5000 }\n";
 

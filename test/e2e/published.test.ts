@@ -36,8 +36,8 @@ beforeAll(async () => {
   const keys = [...others, ...agents].flatMap((one) => ["--role", one]);
   await installation.run(["keys", "init", ...roles, ...keys]);
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 const runs = (): string[] => {

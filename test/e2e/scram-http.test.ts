@@ -23,8 +23,8 @@ beforeEach(async () => {
 afterEach(async () => {
   server.child.kill("SIGKILL");
   await server.ended;
-  installation.dispose();
-  operators.dispose();
+  await installation.dispose();
+  await operators.dispose();
   rmSync(folder, { recursive: true, force: true });
 });
 

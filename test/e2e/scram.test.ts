@@ -18,8 +18,8 @@ beforeEach(async () => {
     ...["--operator", "alice", "--operator", "carol", "--architect", "bob"],
   ]);
 });
-afterEach(() => {
-  installation.dispose();
+afterEach(async () => {
+  await installation.dispose();
   rmSync(folder, { recursive: true, force: true });
 });
 

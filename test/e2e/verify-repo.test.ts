@@ -43,8 +43,8 @@ beforeAll(async () => {
   bundle = parseBundle(readFileSync(end.bundle));
   run = end.run;
 });
-afterAll(() => {
-  installation.dispose();
+afterAll(async () => {
+  await installation.dispose();
 });
 
 function git(...args: string[]): string {

@@ -42,7 +42,7 @@ afterAll(async () => {
   for (const { child } of serving) child.kill("SIGKILL");
   await proxy.close();
   await server.stop();
-  for (const one of [a, b, place]) one.dispose();
+  for (const one of [a, b, place]) await one.dispose();
 });
 
 async function ok(one: Installation, args: string[], env: Record<string, string>): Promise<CliEnd> {

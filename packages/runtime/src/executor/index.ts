@@ -24,6 +24,7 @@ export {
   requireRunnable,
 } from "./request.ts";
 export { statusDigest } from "./rollback.ts";
+export { removeHostile } from "./remove-hostile.ts";
 export { RunTape } from "./run-tape.ts";
 export { isSwitchOpen, recoverSwitch } from "./tree-switch.ts";
-export { removeHostile, workLimits, Workspace } from "./workspace.ts";
+export { workLimits, Workspace } from "./workspace.ts";

@@ -1,12 +1,4 @@
-import {
-  chmodSync,
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  rmdirSync,
-  rmSync,
-} from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Action, type ActionContext, isCiDenial, SovereignError } from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
@@ -25,6 +17,7 @@ import {
   stageNamed,
   type UserRepository,
 } from "./git/index.ts";
+import { removeHostile } from "./remove-hostile.ts";
 
 const MEBIBYTE = 1024 * 1024;
 type Limits = NonNullable<CompiledPolicy["limits"]>;
@@ -121,7 +114,7 @@ export class Workspace {
   async require(tree: string): Promise<void> {
     if (this.#at === tree) return;
     this.#at = null;
-    removeHostile(this.root);
+    await removeHostile(this.root);
     mkdirSync(this.root, { recursive: true, mode: 0o700 });
     await checkOut(this.git, tree);
     this.#at = tree;
@@ -205,22 +198,4 @@ function outside(change: Change, why: string): SovereignError {
   const shown = JSON.stringify(change.path.slice(0, 200));
   const text = `The change of ${shown} is refused: ${why}.`;
   return new SovereignError("ERR_CHANGE_REFUSED", text, { path: change.path.slice(0, 200) });
-}
-
-/** Remove a tree whose folders a command may have closed to us. Links are not followed. */
-export function removeHostile(root: string): void {
-  if (lstatSync(root, { throwIfNoEntry: false })?.isDirectory() !== true) return;
-  try {
-    rmSync(root, { recursive: true, force: true });
-  } catch {
-    openUp(root);
-    rmSync(root, { recursive: true, force: true });
-  }
-}
-
-function openUp(folder: string): void {
-  chmodSync(folder, 0o700);
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) openUp(join(folder, entry.name));
-  }
 }

@@ -28,7 +28,9 @@ export async function watchWrites<T>(
   bytesMax: number,
   work: (full: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const watch = new WriteWatch(root, bytesMax, await bytesBelow(root));
+  const started = performance.now();
+  const before = await bytesBelow(root);
+  const watch = new WriteWatch(root, bytesMax, before, performance.now() - started);
   await watch.requireRoom();
   const ended = new AbortController();
   const watching = watch.until(ended.signal);
@@ -50,14 +52,16 @@ class WriteWatch {
   readonly #bytesMax: number;
   readonly #before: number;
   /** When the next look is due anyway: what is removed elsewhere hides what is written here. */
-  #due = 0;
+  #due: number;
   /** The room at the last look. */
   #room = Infinity;
 
-  constructor(root: string, bytesMax: number, before: number) {
+  /** @param lookMs how long the look took that found `before` */
+  constructor(root: string, bytesMax: number, before: number, lookMs: number) {
     this.#root = root;
     this.#bytesMax = bytesMax;
     this.#before = before;
+    this.#due = dueAfter(lookMs);
   }
 
   get signal(): AbortSignal {
@@ -71,7 +75,7 @@ class WriteWatch {
       // To ask the disk is cheap: the folder is looked at when somebody wrote much.
       const fell = this.#room - room > this.#bytesMax / 2;
       if (fell || performance.now() > this.#due) await this.measure();
-      if (fell || room > this.#room || this.#room === Infinity) this.#room = room;
+      if (fell || room > this.#room) this.#room = room;
       await sleep(WATCH_MS, null, { signal: ended }).catch(() => undefined);
     }
   }
@@ -79,8 +83,7 @@ class WriteWatch {
   async measure(): Promise<void> {
     const started = performance.now();
     const written = (await bytesBelow(this.#root)) - this.#before;
-    const now = performance.now();
-    this.#due = now + PATIENCE * Math.max(WATCH_MS, now - started);
+    this.#due = dueAfter(performance.now() - started);
     if (written <= this.#bytesMax) return;
     const text = `The command wrote ${written} bytes altogether; at most ${this.#bytesMax} are taken.`;
     this.#end(new SovereignError("ERR_CHANGE_TOTAL", text, { written }));
@@ -89,6 +92,7 @@ class WriteWatch {
   /** @throws ERR_DISK_LOW */
   async requireRoom(): Promise<void> {
     const { room, floor } = await roomOf(this.#root);
+    this.#room = room;
     if (this.found === null && room < floor) throw low(this.#root, room, floor);
   }
 
@@ -96,6 +100,10 @@ class WriteWatch {
     this.found ??= found;
     this.#stop.abort();
   }
+}
+
+function dueAfter(lookMs: number): number {
+  return performance.now() + PATIENCE * Math.max(WATCH_MS, lookMs);
 }
 
 async function roomOf(root: string): Promise<{ room: number; floor: number }> {

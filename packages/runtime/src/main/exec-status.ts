@@ -37,5 +37,5 @@ async function finishSealed(options: ExecOptions, { row }: Standing): Promise<vo
   const { installation } = options;
   if (row.sealed === null) return;
   if (!isPublished(installation, row.runId)) await publishSealed(options, row);
-  removeScratch(installation.folder.run(row.runId));
+  await removeScratch(installation.folder.run(row.runId));
 }

@@ -29,7 +29,7 @@ export async function publishSealed(place: Place, row: RunRow): Promise<RunResul
  * What the steps worked in is in the patches, and a tree that hostile code wrote is not kept; copies
  * of what could not be put back stay where the message says they are.
  */
-export function removeScratch(folder: string): void {
+export async function removeScratch(folder: string): Promise<void> {
   const scratch = join(folder, "work");
-  if (!isSwitchOpen(join(scratch, "switch"))) removeHostile(scratch);
+  if (!isSwitchOpen(join(scratch, "switch"))) await removeHostile(scratch);
 }

@@ -73,7 +73,7 @@ async function removeUnrecorded(place: Place): Promise<string[]> {
     const recorded = mark.isAdmitting && (await isRecorded(place, mark));
     if (mark.isAdmitting && !recorded && ageOf(place, mark.path) < ADMISSION_MS) continue;
     try {
-      if (!recorded) removeHostile(place.folder.run(mark.runId));
+      if (!recorded) await removeHostile(place.folder.run(mark.runId));
     } catch {
       // Something that outlived its owner still writes there: whoever comes next finds the mark.
       continue;

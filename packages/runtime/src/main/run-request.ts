@@ -110,7 +110,7 @@ async function resumeEnded(options: ExecOptions, row: RunRow): Promise<RunResult
   const { runId } = row;
   if (!isRollback(row) && !isPublished(installation, runId)) {
     const result = await publishSealed(options, row);
-    removeScratch(installation.folder.run(runId));
+    await removeScratch(installation.folder.run(runId));
     return result;
   }
   const rolledBack = await resumeRollback(options, row);
@@ -298,7 +298,7 @@ async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): P
   const published = await sealRun(options, context, ended, reason);
   context.stopWatching();
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
-  removeScratch(folder);
+  await removeScratch(folder);
   return {
     runId,
     status: ended,
