@@ -1,5 +1,13 @@
 import { createHash, type Hash } from "node:crypto";
-import { closeSync, lstatSync, openSync, readlinkSync, readSync, type Stats } from "node:fs";
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  type Stats,
+} from "node:fs";
 import { setImmediate as turn } from "node:timers/promises";
 import type { RepositoryRollbackProof } from "@sovereign/core";
 import type { Git } from "./git/index.ts";
@@ -144,7 +152,8 @@ class FileReader {
 
   #readFile(full: Buffer, found: Stats, format: "sha1" | "sha256"): Found {
     const mode = (found.mode & 0o100) === 0 ? "100644" : "100755";
-    const fd = openSync(full, "r");
+    // What is put in its place meanwhile is neither followed nor waited for.
+    const fd = openSync(full, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       return this.#digest(mode, format, found.size, (take) => {
         for (let left = 1; left > 0; ) {
