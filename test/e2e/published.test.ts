@@ -42,7 +42,7 @@ afterAll(async () => {
 
 const runs = (): string[] => {
   const folder = join(installation.home, "runs");
-  return existsSync(folder) ? readdirSync(folder) : [];
+  return existsSync(folder) ? readdirSync(folder).filter((one) => one.startsWith("run_")) : [];
 };
 
 async function until(there: () => boolean): Promise<void> {
