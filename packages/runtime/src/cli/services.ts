@@ -158,7 +158,7 @@ export interface ScramReport {
 export interface LeaseHealth {
   /** How long it is good after the log was last read to its end. */
   readonly ms: number;
-  /** `unwatched`: no sentinel runs, so nothing is heard; and nothing runs. */
+  /** `ended`: who should read cannot. `unwatched`: nobody reads, so nothing is heard; and nothing runs. */
   readonly state: "live" | "ended" | "unwatched";
   readonly left_ms: number;
   /** When the reading that it is good from began, and the pid of who read; null before the first. */

@@ -18,11 +18,18 @@ export function leaseHealth(home: string, sentinel: JsonObject | null): LeaseHea
 
 /** As {@link leaseHealth}, where a sentinel answers. */
 export function leaseOfSentinel(sentinel: Readonly<Record<string, unknown>>): LeaseHealth | null {
-  const { lease_ms: ms, lease_left_ms: left, lease_read_at, lease_read_by } = sentinel;
+  const {
+    lease_ms: ms,
+    lease_left_ms: left,
+    lease_read_at,
+    lease_read_by,
+    lease_readers,
+  } = sentinel;
   if (typeof ms !== "number" || typeof left !== "number") return null;
   return {
     ms,
-    state: left > 0 ? "live" : "ended",
+    // Where nobody reads any more, nothing is wrong: whoever starts work reads first.
+    state: left > 0 ? "live" : lease_readers === 0 ? "unwatched" : "ended",
     left_ms: left,
     read_at: typeof lease_read_at === "string" ? lease_read_at : null,
     read_by: typeof lease_read_by === "number" ? lease_read_by : null,

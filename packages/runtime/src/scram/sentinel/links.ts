@@ -45,6 +45,8 @@ export class Link {
   readonly #frames: Frames;
   /** Set by its first message. */
   process: ProcessIdentity | null = null;
+  /** Whether it reads what other machines order, and so renews the lease. */
+  reads = false;
 
   constructor(id: string, socket: Socket, handlers: LinkHandlers) {
     this.id = id;

@@ -14,6 +14,7 @@ import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
 import { type Activation, type ActivationParts, activate, unauthorizedStop } from "./activation.ts";
 import { EmbeddedPaths } from "./embedded.ts";
 import { LeaseGuard } from "./lease-guard.ts";
+import { every } from "./every.ts";
 import { type Link, listenForLinks } from "./links.ts";
 import { groupNameOf } from "./names.ts";
 import { NetworkOrders } from "./network-orders.ts";
@@ -285,6 +286,7 @@ export class Sentinel {
         this.#embedded.terminated(link.id, message.path_id, message.ok);
         return Promise.resolve({});
       case "lease":
+        link.reads = true;
         this.#lease.lease.renew(message.read_at, link.process?.pid ?? null);
         return Promise.resolve({ live: this.#lease.lease.live });
       default:
@@ -350,6 +352,7 @@ export class Sentinel {
       level: this.#paths.level,
       watchdog: this.#watchdog.held,
       ...this.#lease.lease.report,
+      lease_readers: [...this.#links.values()].filter((link) => link.reads).length,
     };
   }
 
@@ -490,11 +493,4 @@ export class Sentinel {
     if (this.#ownFolder.gone) return;
     this.#journal.append(event, this.#options.clock.now().toISOString(), data);
   }
-}
-
-function every(ms: number, work: () => void): () => void {
-  const timer = setInterval(work, ms);
-  return () => {
-    clearInterval(timer);
-  };
 }
