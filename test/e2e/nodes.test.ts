@@ -4,12 +4,8 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CuttableProxy } from "../../packages/runtime/test/support/cuttable-proxy.ts";
-import {
-  type PostgresServer,
-  startPostgres,
-} from "../../packages/runtime/test/support/postgres-server.ts";
-import { type CliEnd, endOf, Installation, type Json, runEnded, writeLongBatch } from "./cli.ts";
+import { endOf, type Installation, type Json, runEnded, writeLongBatch } from "./cli.ts";
+import { ok, TwoMachines } from "./two-machines.ts";
 
 const PIPELINE = resolve("examples/iron-path/pipeline.yaml");
 const APPROVE = ["--approve", "release_manager", "--approve", "safety_officer"];
@@ -26,56 +22,36 @@ const ROLES = [
 ];
 const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
 
-const place = new Installation();
+const machines = new TwoMachines();
+const { a, b, place } = machines;
 const batch = writeLongBatch(place.home);
-const a = new Installation();
-const b = new Installation();
-let server: PostgresServer;
-let proxy: CuttableProxy;
-let near: Record<string, string>;
-let far: Record<string, string>;
-beforeAll(async () => {
-  const folder = join(place.home, "server");
-  mkdirSync(folder);
-  server = await startPostgres(folder);
-  proxy = await CuttableProxy.start(server.port);
-  near = { DATABASE_URL: server.url };
-  far = { DATABASE_URL: server.url.replace(`:${server.port}/`, `:${proxy.port}/`) };
-  for (const { home } of [a, b]) writeFileSync(join(home, "config.yaml"), CONFIG);
-});
-afterAll(async () => {
-  await proxy.close();
-  await server.stop();
-  for (const one of [a, b, place]) await one.dispose();
-});
-const CONFIG = "scram: { lease_ms: 5000 }\n";
+beforeAll(() => machines.start());
+afterAll(() => machines.dispose());
 
 function lines(text: string): Json[] {
   const whole = text.split("\n").filter((line) => line !== "");
   return whole.map((line) => JSON.parse(line) as Json);
 }
 
-async function ok(one: Installation, args: string[], env: Record<string, string>): Promise<CliEnd> {
-  const end = await one.run(args, env);
-  expect(end).toMatchObject({ code: 0 });
-  return end;
-}
-
 describe("two machines of one installation, at their terminals", { timeout: 300_000 }, () => {
   it("join, are stopped by one order, tell it alike, and are reset one by one", async () => {
     const slots = ["runner", ...ROLES].flatMap((role) => ["--role", role]);
     for (const one of ["release_manager", "safety_officer"]) slots.push("--approver", one);
-    await ok(a, ["keys", "init", ...slots, "--operator", "alice", "--architect", "bob"], near);
+    await ok(
+      a,
+      ["keys", "init", ...slots, "--operator", "alice", "--architect", "bob"],
+      machines.near,
+    );
     const file = join(place.home, "installation.json");
-    await ok(a, ["nodes", "export", file], near);
-    await ok(b, ["nodes", "join", file], far);
+    await ok(a, ["nodes", "export", file], machines.near);
+    await ok(b, ["nodes", "join", file], machines.far);
     expect(statSync(join(b.home, "keys")).mode & 0o777).toBe(0o700);
     cpSync(join(a.home, "keys"), join(b.home, "keys"), { recursive: true });
-    expect((await b.run(["nodes", "join", file], far)).err).toContain("ERR_NODE_EXISTS");
+    expect((await b.run(["nodes", "join", file], machines.far)).err).toContain("ERR_NODE_EXISTS");
 
-    const running = endOf(b.start(["batch", "run", batch, "--json"], far));
+    const running = endOf(b.start(["batch", "run", batch, "--json"], machines.far));
     await untilPaths(b, 1);
-    const stop = await a.run(["scram", "activate", ...BOTH], near);
+    const stop = await a.run(["scram", "activate", ...BOTH], machines.near);
     expect(stop.code).toBe(0);
     expect(stop.err).toContain("in the shared ledger");
     const ended = await running;
@@ -86,58 +62,60 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     const found = verifyBundle(readFileSync(report["bundle"] as string), { trustRoot });
     expect(found.verdict).toBe("VALID");
 
-    const nodes = lines((await ok(a, ["nodes", "list", "--json"], near)).out);
+    const nodes = lines((await ok(a, ["nodes", "list", "--json"], machines.near)).out);
     expect(nodes.map(({ here, stops }) => [here, (stops as unknown[]).length])).toEqual([
       [true, 1],
       [false, 1],
     ]);
     const audit = join(place.home, "audit.jsonl");
-    await ok(a, ["audit", "export", "--log", "installation", "--out", audit], near);
+    await ok(a, ["audit", "export", "--log", "installation", "--out", audit], machines.near);
     const bin = resolve("packages/verify/bin/sovereign-verify.js");
     const verified = spawnSync(process.execPath, [bin, "audit", audit], { encoding: "utf8" });
     expect(verified).toMatchObject({ status: 0, stderr: "" });
 
     const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
-    expect((await a.run(reset, near)).out).toContain("ARMED");
-    expect((await b.run(["scram", "status"], far)).code).toBe(5);
-    await ok(b, reset, far);
-    await ok(b, ["scram", "status"], far);
+    expect((await a.run(reset, machines.near)).out).toContain("ARMED");
+    expect((await b.run(["scram", "status"], machines.far)).code).toBe(5);
+    await ok(b, reset, machines.far);
+    await ok(b, ["scram", "status"], machines.far);
   });
 
   it("hear of each other although nothing runs there", async () => {
-    const watching = b.start(["nodes", "watch", "--json"], far);
+    const watching = b.start(["nodes", "watch", "--json"], machines.far);
     const ended = endOf(watching);
     await new Promise((told) => watching.stdout?.once("data", told));
-    const [node] = lines((await ok(a, ["nodes", "list", "--json"], near)).out).slice(-1) as [Json];
+    const [node] = lines((await ok(a, ["nodes", "list", "--json"], machines.near)).out).slice(
+      -1,
+    ) as [Json];
     expect(node).toMatchObject({ here: false, watching: 1, stops: [] });
     const order = ["scram", "activate", ...BOTH, "--scope", "tenant:acme"];
-    await ok(a, order, near);
+    await ok(a, order, machines.near);
     await untilStops(b, 1);
     watching.kill("SIGINT");
     expect((await ended).code).toBe(0);
     const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
     for (const [one, env] of [
-      [a, near],
-      [b, far],
+      [a, machines.near],
+      [b, machines.far],
     ] as const)
       await ok(one, reset, env);
   });
 
   it("say why work was killed on the one that was cut off", async () => {
-    const running = endOf(b.start(["batch", "run", batch, "--json"], far));
+    const running = endOf(b.start(["batch", "run", batch, "--json"], machines.far));
     await untilPaths(b, 1);
-    proxy.cut("refused");
+    machines.proxy.cut("refused");
     const { code, out } = await running;
-    proxy.heal();
+    machines.proxy.heal();
     expect(lines(out).at(-1)).toMatchObject({ error: { code: "ERR_SCRAM_LEASE", exit: 5 } });
     expect(code).toBe(5);
-    await ok(b, ["scram", "status"], far);
+    await ok(b, ["scram", "status"], machines.far);
   });
 
   it("resume what the lease killed: nothing is ended by it", async () => {
     const repo = repository();
     const flags = ["--policy", POLICY, "--request", REQUEST, "--repo", repo, "--json"];
-    const child = b.start(["exec", "run", ...flags], far);
+    const child = b.start(["exec", "run", ...flags], machines.far);
     const ended = endOf(child);
     await untilPaths(b, 1);
     // A control that does not go on renews nothing; the sentinel does not need it.
@@ -148,20 +126,20 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     expect(lines(out).at(-1)).toMatchObject({ status: "pending", code: "ERR_SCRAM_LEASE" });
     expect(code).toBe(5);
     const run = lines(out).at(-1)?.["run"] as string;
-    const resumed = await ok(b, ["exec", "resume", run, "--json"], far);
+    const resumed = await ok(b, ["exec", "resume", run, "--json"], machines.far);
     expect(runEnded(lines(resumed.out))).toMatchObject({ status: "completed", verdict: "VALID" });
   });
 
   it("resume what was cut off when the database is back", async () => {
-    const child = b.start(["run", PIPELINE, ...APPROVE, "--json"], far);
+    const child = b.start(["run", PIPELINE, ...APPROVE, "--json"], machines.far);
     child.stdout?.on("data", (chunk) => {
-      if (String(chunk).includes("run.started")) proxy.cut("refused");
+      if (String(chunk).includes("run.started")) machines.proxy.cut("refused");
     });
     const end = await endOf(child);
     expect([1, 5]).toContain(end.code);
-    proxy.heal();
+    machines.proxy.heal();
     const run = lines(end.out).find(({ event }) => event === "run.started")?.["run"] as string;
-    const resumed = await b.run(["run", "resume", run, ...APPROVE, "--json"], far);
+    const resumed = await b.run(["run", "resume", run, ...APPROVE, "--json"], machines.far);
     expect(runEnded(lines(resumed.out))).toMatchObject({ status: "completed", verdict: "VALID" });
   });
 });

@@ -1,35 +1,19 @@
 import type { ChildProcess } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { CuttableProxy } from "../../packages/runtime/test/support/cuttable-proxy.ts";
-import {
-  type PostgresServer,
-  startPostgres,
-} from "../../packages/runtime/test/support/postgres-server.ts";
-import { type CliEnd, endOf, Installation, type Json } from "./cli.ts";
+import { type CliEnd, endOf, type Json } from "./cli.ts";
+import { ok, TwoMachines } from "./two-machines.ts";
 
 const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
 const RESET = ["scram", "reset", ...BOTH, "--reason", "looked into"];
 
-const place = new Installation();
-const a = new Installation();
-const b = new Installation();
-let server: PostgresServer;
-let proxy: CuttableProxy;
-let near: Record<string, string>;
-let far: Record<string, string>;
+const machines = new TwoMachines();
+const { a, b, place } = machines;
 beforeAll(async () => {
-  const folder = join(place.home, "server");
-  mkdirSync(folder);
-  server = await startPostgres(folder);
-  proxy = await CuttableProxy.start(server.port);
-  near = { DATABASE_URL: server.url };
-  far = { DATABASE_URL: server.url.replace(`:${server.port}/`, `:${proxy.port}/`) };
-  for (const { home } of [a, b]) {
-    writeFileSync(join(home, "config.yaml"), "scram: { lease_ms: 5000 }\n");
-  }
+  await machines.start();
+  const { near, far } = machines;
   const slots = ["--role", "runner", "--operator", "alice", "--architect", "bob"];
   await ok(a, ["keys", "init", ...slots], near);
   const file = join(place.home, "installation.json");
@@ -40,16 +24,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   for (const { child } of serving) child.kill("SIGKILL");
-  await proxy.close();
-  await server.stop();
-  for (const one of [a, b, place]) await one.dispose();
+  await machines.dispose();
 });
-
-async function ok(one: Installation, args: string[], env: Record<string, string>): Promise<CliEnd> {
-  const end = await one.run(args, env);
-  expect(end).toMatchObject({ code: 0 });
-  return end;
-}
 
 interface Serving {
   readonly child: ChildProcess;
@@ -115,12 +91,12 @@ function watches(): number[] {
 
 describe("a shared installation whose only long-running command is scram serve", () => {
   it("is stopped by what is ordered elsewhere", async () => {
-    const one = serve(far);
+    const one = serve(machines.far);
     await until("it watches", () => countOf(one, "watching") > 0);
-    await ok(a, ["scram", "activate", ...BOTH, "--scope", "tenant:acme"], near);
+    await ok(a, ["scram", "activate", ...BOTH, "--scope", "tenant:acme"], machines.near);
     await until("b is stopped", async () => (await stopsOfB()) === 1);
-    await ok(a, RESET, near);
-    await ok(b, RESET, far);
+    await ok(a, RESET, machines.near);
+    await ok(b, RESET, machines.far);
     one.child.kill("SIGINT");
     expect((await one.ended).code).toBe(0);
     expect(watches()).toEqual([]);
@@ -134,7 +110,7 @@ describe("a shared installation whose only long-running command is scram serve",
       return (found["lease"] as Json)["state"] === "unwatched";
     });
     expect((await health("--watched")).code).toBe(5);
-    const one = serve(far);
+    const one = serve(machines.far);
     await until("it watches", () => countOf(one, "watching") > 0);
     await until("it is live", async () => (await healthz(one)).status === 200);
     expect(await healthz(one)).toMatchObject({ body: { lease: "live" } });
@@ -148,7 +124,7 @@ describe("a shared installation whose only long-running command is scram serve",
     });
     expect((await b.run(["health"])).out).toMatch(/lease: live, \d+ of 5000 ms left/);
 
-    proxy.cut("refused");
+    machines.proxy.cut("refused");
     await until("it is told", () => countOf(one, "unheard") > 0);
     await until("its monitors, too", async () => (await healthz(one)).status === 503);
     expect(await healthz(one)).toMatchObject({ body: { lease: "ended", scram_armed: true } });
@@ -158,7 +134,7 @@ describe("a shared installation whose only long-running command is scram serve",
     });
     const status = await b.run(["scram", "status"]);
     expect(status.out).toMatch(/lease: ENDED.*last read \d{4}-.* by process \d+/);
-    proxy.heal();
+    machines.proxy.heal();
     await until("it is heard again", () => countOf(one, "heard") > 0);
     await until("it is live again", async () => (await healthz(one)).status === 200);
 
