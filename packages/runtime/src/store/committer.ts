@@ -15,6 +15,8 @@ const OPEN_LOGS = { name: "open_logs", text: "select sovereign.open_logs($1)" };
 const ABANDON = { name: "abandon_batch", text: "select sovereign.abandon_batch($1, $2)" };
 /** Another batch was quicker with a nonce, or two waited for each other: as good as not tried. */
 const RACES = new Set(["23505", "40001", "40P01"]);
+/** Each race has a winner, so those who lose become fewer. */
+const ATTEMPTS = 10;
 
 /**
  * Commits batches, and finds out what became of one whose answer was lost.
@@ -33,14 +35,17 @@ export class Committer {
 
   /** One verdict for each item. Any other error than ours is due to one of the items. */
   async commitBatch(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
-    try {
-      return await this.#attempt(items);
-    } catch (error) {
-      if (items.length > 1) throw error;
-      if (RACES.has(codeOf(error))) return this.#attempt(items);
-      // A datum that the database can not hold (SQLSTATE 22), or rows that contradict (23).
-      if (/^2[23]...$/.test(codeOf(error))) return [invalid(codeOf(error))];
-      throw error;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#attempt(items);
+      } catch (error) {
+        if (items.length > 1) throw error;
+        // Whoever lost a race may lose the next one against yet another.
+        if (RACES.has(codeOf(error)) && attempt < ATTEMPTS) continue;
+        // A datum that the database can not hold (SQLSTATE 22), or rows that contradict (23).
+        if (/^2[23]...$/.test(codeOf(error))) return [invalid(codeOf(error))];
+        throw error;
+      }
     }
   }
 
