@@ -7,13 +7,13 @@ const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
 
 /**
  * What wants the machine for itself: a stop holds itself to 500 ms, processes are frozen and counted,
- * disks run full, leases end.
+ * disks run full, leases end, and runs are killed at an instant that is counted.
  */
 const ALONE = [
   "packages/runtime/test/{scram,sandbox}/*.real.test.ts",
   "packages/runtime/test/http/scram-*.real.test.ts",
   "packages/runtime/test/store/{disk-full,lost-connection}.real.test.ts",
-  "test/e2e/{crash,disk,exec-scram,nodes,scram,scram-http,watched-server}.test.ts",
+  "test/e2e/{crash,disk,exec-crash,exec-kill,exec-scram,nodes,scram,scram-http,watched-server}.test.ts",
 ];
 
 // Four kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs, and
