@@ -35,6 +35,9 @@ describe("the sources", () => {
   });
 });
 
+/** Codes that Node's own errors have. */
+const OF_NODE = ["ERR_HTTP_REQUEST_TIMEOUT"];
+
 describe("the error catalogue", () => {
   it("has no code that nothing throws", () => {
     const thrown = sources
@@ -43,6 +46,15 @@ describe("the error catalogue", () => {
       .join("\n");
     const unused = Object.keys(errorCatalogue).filter((code) => !thrown.includes(code));
     expect(unused).toEqual([]);
+  });
+
+  it("has every code that sources and documents name, or the codes that begin so", () => {
+    const codes = [...Object.keys(errorCatalogue), ...OF_NODE];
+    const named = [...sources, ...listFiles(/\.md$/)].flatMap((path) =>
+      [...read(path).matchAll(/(?<![\w"'])ERR_[A-Z0-9_]+/g)].map(([code]) => code),
+    );
+    const unknown = new Set(named.filter((one) => !codes.some((code) => code.startsWith(one))));
+    expect([...unknown]).toEqual([]);
   });
 });
 

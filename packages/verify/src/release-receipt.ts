@@ -131,7 +131,7 @@ function differences(
 
 /**
  * Read a public key as `openssl pkey -pubout` writes it.
- * @throws ERR_KEY_INVALID, ERR_BASE64_INVALID
+ * @throws ERR_FILE_UNREADABLE where none is in it; ERR_BYTES_MALFORMED, ERR_KEY_MALFORMED
  */
 export function parsePublicKeyPem(text: string): PublicKey {
   const [, inner = ""] =

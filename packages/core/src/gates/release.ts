@@ -14,7 +14,7 @@ const RELEASE_GATES: ReadonlySet<string> = new Set(
  * Judge a release by its sources.
  *
  * @param sources by path, `packages/<name>/src/…`
- * @throws ERR_UTF8_INVALID for a source that is no text
+ * @throws ERR_BYTES_MALFORMED for a source that is no text
  */
 export function judgeRelease(
   sources: ReadonlyMap<string, Uint8Array>,
