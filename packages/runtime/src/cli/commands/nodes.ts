@@ -4,15 +4,6 @@ import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
 import { table } from "../output.ts";
 
-function inputEnd(): AbortSignal {
-  const controller = new AbortController();
-  const end = (): void => {
-    controller.abort();
-  };
-  process.stdin.on("end", end).on("error", end).resume();
-  return controller.signal;
-}
-
 export function nodesCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   const nodes = program
@@ -80,4 +71,14 @@ export function nodesCommands(program: Command, context: CommandContext): void {
       const head = ["NODE", "HOST", "JOINED", "LAST RECORD", "NOW", "LEASE", "STOPS"];
       output.print(table([head, ...rows]));
     });
+}
+
+/** Aborted when whoever started us is gone, or lets us go. */
+function inputEnd(): AbortSignal {
+  const controller = new AbortController();
+  const end = (): void => {
+    controller.abort();
+  };
+  process.stdin.on("end", end).on("error", end).resume();
+  return controller.signal;
 }

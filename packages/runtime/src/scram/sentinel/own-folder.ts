@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import { every } from "./every.ts";
 
 const LOOK_MS = 50;
 
@@ -30,14 +31,12 @@ export class OwnFolder {
 
   /** Call back, once, when it is gone. @returns a function that stops watching */
   watch(onGone: () => void): () => void {
-    const timer = setInterval(() => {
+    const end = every(LOOK_MS, () => {
       if (!this.gone) return;
-      clearInterval(timer);
+      end();
       onGone();
-    }, LOOK_MS);
-    return () => {
-      clearInterval(timer);
-    };
+    });
+    return end;
   }
 }
 

@@ -21,6 +21,7 @@ import {
   type ScramReason,
 } from "@sovereign/core";
 import { z } from "zod";
+import { every } from "./every.ts";
 
 const BYTES_MAX = 64 * 1024;
 /** A file that is being written gets this long to become whole. */
@@ -76,11 +77,11 @@ export function watchSignalFile(
     if (changed === name || changed === null) void look();
   });
   watcher.on("error", () => undefined);
-  const timer = setInterval(() => void look(), POLL_MS);
+  const end = every(POLL_MS, () => void look());
   void look();
   return () => {
     watcher.close();
-    clearInterval(timer);
+    end();
   };
 }
 
