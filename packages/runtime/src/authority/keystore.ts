@@ -53,8 +53,10 @@ const keyFile = z.strictObject({
 type KeyFile = z.infer<typeof keyFile>;
 
 export interface KeystoreOptions {
-  /** An absolute folder; made with mode 0700. */
+  /** An absolute folder. */
   readonly folder: string;
+  /** False to refuse a folder that is not there; else it is made with mode 0700. */
+  readonly make?: boolean;
   /** Encrypts new keys and opens encrypted ones. Null leaves keys protected by file mode alone. */
   readonly passphrase: string | null;
 }
@@ -74,19 +76,19 @@ export class Keystore {
   }
 
   /**
-   * Open the folder, making it where it is missing.
+   * Open the folder, making it where it is missing unless told otherwise.
    *
    * @throws ERR_KEYSTORE_IN_WORK_TREE when the folder lies in a git work tree
    * @throws ERR_KEYSTORE_UNSAFE when others may read it, or another user owns it
-   * @throws ERR_KEYSTORE_UNAVAILABLE when it can not be made or read
+   * @throws ERR_KEYSTORE_UNAVAILABLE when it is not there, or can not be made or read
    */
   static async open(options: KeystoreOptions): Promise<Keystore> {
     const folder = resolve(options.folder);
     refuseWorkTree(folder);
-    try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-    } catch (cause) {
-      throw unavailable(folder, cause);
+    if (options.make !== false) {
+      await mkdir(folder, { recursive: true, mode: 0o700 }).catch((cause: unknown) => {
+        throw unavailable(folder, cause);
+      });
     }
     await refuseUnsafe(folder, "folder", 0o077);
     return new Keystore({ ...options, folder });

@@ -96,7 +96,8 @@ async function openSigner(keys: SentinelKeys | null): Promise<Signer | null> {
   try {
     const { SOVEREIGN_PASSPHRASE_FILE: file } = process.env;
     const passphrase = file === undefined ? null : readFileSync(file, "utf8").replace(/\r?\n$/, "");
-    const keystore = await Keystore.open({ folder: folder.keys, passphrase });
+    // A data folder that was deleted is not begun anew by its last sentinel.
+    const keystore = await Keystore.open({ folder: folder.keys, passphrase, make: false });
     const at = systemClock.now().toISOString();
     const window = keys.keys.valid("sentinel", null, keys.keys.count, at).at(-1);
     return window === undefined ? null : await keystore.signer(window.record.key_id);

@@ -1,5 +1,6 @@
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -94,5 +95,12 @@ describe("the keystore", () => {
     writeFileSync(join(folder, "file"), "");
     const bad = Keystore.open({ folder: join(folder, "file", "keys"), passphrase: null });
     await expect(bad).rejects.toMatchObject({ code: "ERR_KEYSTORE_UNAVAILABLE" });
+  });
+
+  it("is not made for one who only opens what is there", async () => {
+    const gone = join(folder, "gone");
+    const opened = Keystore.open({ folder: gone, passphrase: null, make: false });
+    await expect(opened).rejects.toMatchObject({ code: "ERR_KEYSTORE_UNAVAILABLE" });
+    expect(existsSync(gone)).toBe(false);
   });
 });
