@@ -86,6 +86,13 @@ export class ControlGroups {
     return this;
   }
 
+  /** True where the kernel shares the processors by what {@link prefer} says. */
+  get weighs(): boolean {
+    const folders = this.#processor === null ? this.folders : [this.#processor];
+    const files = Object.keys(LIVING);
+    return folders.some((folder) => files.some((file) => existsSync(join(folder, file))));
+  }
+
   /** True where the number of processes is limited by the kernel for the whole group. */
   get limitsProcesses(): boolean {
     return this.folders.some((folder) => existsSync(join(folder, "pids.max")));

@@ -21,14 +21,15 @@ export const bubblewrap: Launcher = {
     isInstalled("bwrap", searchPath)
       ? null
       : "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
-  prepare: ({ request, groups, marker, user, perUserProcesses }) => {
+  prepare: (parts) => {
+    const { request, marker, user, perUserProcesses } = parts;
     const drop = user !== null;
     const gate = gateScript(request.limits, { perUserProcesses, drop });
     const settings = bubblewrapArguments(request, drop).map((word) => `${word}\0`);
     const files = String(request.limits.fileBytes);
     return {
       script: LAUNCH_SCRIPT,
-      words: [...openingWords(request, groups, user), files, gate, request.cwd, ...request.argv],
+      words: [...openingWords(parts), files, gate, request.cwd, ...request.argv],
       // bubblewrap's own environment can be read by the payload: no secret is in it.
       env: { PATH: SYSTEM_PATH, ...marker },
       settings: utf8Encode(settings.join("")),

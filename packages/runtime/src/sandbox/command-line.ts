@@ -1,7 +1,8 @@
 import { existsSync, lstatSync, realpathSync } from "node:fs";
-import { homedir } from "node:os";
+import { getPriority, homedir } from "node:os";
 import { dirname, isAbsolute, normalize } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import type { LaunchParts } from "./launcher.ts";
 import { INSIDE } from "./path-user.ts";
 import type { Mount, SandboxRequest } from "./types.ts";
 
@@ -151,7 +152,7 @@ function systemMounts(): string[] {
  * that are its own to the user that the path will be (none where we are not root). For bash:
  * other shells cannot close a descriptor above 9. Its words are those of `openingWords`.
  */
-export const OPENING_SCRIPT = `groups=$1; user=$2; shift 2
+export const OPENING_SCRIPT = `groups=$1; user=$2; class=$3; shift 3
 for path in /proc/self/fd/*; do
   fd=\${path##*/}; [ "$fd" -le ${USER_FD} ] || eval "exec $fd<&-"
 done
@@ -160,19 +161,31 @@ while [ "$1" != -- ]; do
   [ -z "$user" ] || chown -RhP --from=0 "$user:$user" "$1" || exit 126; shift
 done; shift`;
 
-export function openingWords(
-  { readOnly, writable }: SandboxRequest,
-  groups: readonly string[],
-  user: number | null,
-): string[] {
+export function openingWords({
+  request: { readOnly, writable },
+  groups,
+  user,
+  heldDown,
+}: LaunchParts): string[] {
   const given = [...writable, ...readOnly.filter(({ own }) => own === true)];
-  return [groups.join(" "), String(user ?? ""), ...given.map(({ source }) => source), "--"];
+  const first = [groups.join(" "), String(user ?? ""), schedulingClass(heldDown)];
+  return [...first, ...given.map(({ source }) => source), "--"];
+}
+
+/**
+ * The words that set it. The lowest, where the group of all paths is raised when they must die;
+ * elsewhere that of anybody's work, because no ordinary user can raise what was lowered, and in the
+ * lowest class a path that was killed waits behind all others before it is dead. Never root's
+ * sentinel's own, which it would inherit.
+ */
+function schedulingClass(heldDown: boolean): string {
+  return heldDown ? "nice -n 39 chrt -i 0" : `nice -n ${Math.max(0, -getPriority())}`;
 }
 
 /** Then it becomes bubblewrap. Limits that would hinder bubblewrap itself are set by the gate instead, inside. */
 export const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 files=$1; gate=$2; shift 2
-exec nice -n 39 chrt -i 0 prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
+exec $class prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
   bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
 
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */

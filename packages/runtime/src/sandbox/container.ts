@@ -35,20 +35,24 @@ export const container: Launcher = {
     const [program, debian] = absent;
     return `${program} is not installed, and no command runs in a container without it. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
   },
-  prepare: ({ request, groups, marker, user, perUserProcesses }) => ({
+  prepare: (parts) => ({
     script: LAUNCH_SCRIPT,
     words: [
-      ...openingWords(request, groups, user),
+      ...openingWords(parts),
       // As root of the machine no user namespace is around the container's: one could not give it a
       // user that is nobody.
-      user === null ? "--user --map-root-user" : "",
+      parts.user === null ? "--user --map-root-user" : "",
       SETUP_SCRIPT,
       bundleFolder(),
       systemFolders().links.join(" "),
     ],
-    env: { PATH: SYSTEM_PATH, ...marker },
+    env: { PATH: SYSTEM_PATH, ...parts.marker },
     settings: canonicalBytes(
-      containerConfig(request, user, initScript(request.limits, perUserProcesses)),
+      containerConfig(
+        parts.request,
+        parts.user,
+        initScript(parts.request.limits, parts.perUserProcesses),
+      ),
     ),
     // It is among the settings.
     filter: new Uint8Array(),
@@ -114,7 +118,7 @@ function bundleFolder(): string {
 /** Becomes the keeper of namespaces that die with it as it dies with us. */
 const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 user=$1; shift
-exec nice -n 39 chrt -i 0 prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
+exec $class prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
   unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
   /bin/bash --norc --noprofile -c "$1" sh "$user" "$2" "$3"`;
 

@@ -10,6 +10,8 @@ export interface LaunchParts {
   readonly request: SandboxRequest;
   /** The folders of the control groups that the path joins before all else. */
   readonly groups: readonly string[];
+  /** All paths' share of the processors is held down together, and raised when they are killed. */
+  readonly heldDown: boolean;
   /** By what a sweep of the process table knows the path. No secret: the payload may read it. */
   readonly marker: Readonly<Record<string, string>>;
   /** Who the payload is outside; null where it is who we are. */

@@ -94,6 +94,8 @@ const ADVICE = {
     "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
   memory:
     "Costs: memory is limited for each process, not for a path together. Mount the memory controller, or have it delegated.",
+  share:
+    "Costs: busy paths slow down what is beside them, and fewer are let in at once. Mount the processor controller, or have it delegated.",
   user: "Costs: who gets out of a sandbox is root here. Start us as an ordinary user, or as root of the machine itself.",
   watchdog:
     "Costs: a hung sentinel is noticed by its controls alone. Set scram.hardware_watchdog in config.yaml where there is a /dev/watchdog.",
@@ -125,6 +127,14 @@ function kernelChecks(level: SandboxLevel, user: number): SandboxCheck[] {
       group,
       group ? "one write kills all of a path" : "no cgroup v2 that we may write",
       ADVICE.group,
+    ),
+    check(
+      "processor share of paths",
+      groups.weighs,
+      groups.weighs
+        ? "held down while they live, raised when they are killed"
+        : "as much as any other work: no processor controller that we may write",
+      ADVICE.share,
     ),
     check(
       "memory of a path together",
@@ -179,13 +189,19 @@ function confinementChecks(result: SandboxResult): SandboxCheck[] {
   const readOnly = !lines.includes("writable");
   const write = readOnly ? "a write to /usr is refused" : "a write to /usr succeeded";
   const filter = /^Seccomp:\s+2$/m.test(text) && /^NoNewPrivs:\s+1$/m.test(text);
-  const idle = text.includes("SCHED_IDLE");
   return [
     ...checks,
     check("read-only system", readOnly, write, ADVICE.confinement),
     check("system call filter", filter, filter ? "in force" : "not in force", ADVICE.confinement),
-    check("lowest scheduling class", idle, idle ? "in force" : "not in force", ADVICE.confinement),
+    classCheck(text.includes("SCHED_IDLE")),
   ];
+}
+
+/** The lowest class is for where a group raises what must die, and for there alone. */
+function classCheck(lowest: boolean): SandboxCheck {
+  const wanted = ControlGroups.root("standalone").weighs;
+  const found = lowest ? "the lowest" : "that of other work";
+  return check("scheduling class", lowest === wanted, found, ADVICE.confinement);
 }
 
 /** The shell gives up at the first fork that is refused: so a limit that holds ends it early. */

@@ -119,12 +119,14 @@ class SandboxedPath {
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
     const name = options.name ?? STANDALONE;
-    this.#groups = ControlGroups.root(name)
+    const root = ControlGroups.root(name);
+    this.#groups = root
       .child(this.#pathId)
       .limit({ processes: processes + launcher.processes, memoryBytes });
     this.#parts = {
       request,
       groups: this.#groups.joined,
+      heldDown: root.weighs,
       marker: { [MARKER_VARIABLE]: `${name}/${this.#pathId}` },
       user,
       perUserProcesses:

@@ -1,8 +1,9 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
-import { homedir, tmpdir } from "node:os";
+import { getPriority, homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { ControlGroups } from "../../src/process/index.ts";
 import { createSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
 import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
 
@@ -162,7 +163,7 @@ describe.each(BACK_ENDS)("from inside a path of $title", (one) => {
     expect(told).toMatch(/^(9 9|0 0) $/);
   });
 
-  it("a filter is in force, in the lowest scheduling class, without new privileges", async () => {
+  it("a filter is in force, without new privileges, and it is never ahead of others' work", async () => {
     const { out } = await attack(
       shell(
         "grep -E 'Seccomp:|NoNewPrivs:|CapEff:' /proc/self/status; chrt -p $$; echo nice $(nice)",
@@ -171,9 +172,11 @@ describe.each(BACK_ENDS)("from inside a path of $title", (one) => {
     expect(out).toMatch(/Seccomp:\s+2/);
     expect(out).toMatch(/NoNewPrivs:\s+1/);
     expect(out).toMatch(/CapEff:\s+0000000000000000/);
-    expect(out).toContain("SCHED_IDLE");
-    // Of root's sentinel it would otherwise inherit the highest one, which counts for its disk.
-    expect(out).toContain("nice 19");
+    // The lowest class where its group can be raised when it must die, else that of other work; and never the
+    // priority of root's sentinel.
+    const { weighs } = ControlGroups.root("standalone");
+    expect(out).toContain(weighs ? "SCHED_IDLE" : "SCHED_OTHER");
+    expect(out).toContain(weighs ? "nice 19" : `nice ${Math.max(0, getPriority())}`);
   });
 
   it("a flood of output is cut off, and fills no memory of ours", async () => {
