@@ -1,19 +1,29 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalize, fields, parseFormat, parseStrictJson } from "@sovereign/core";
 import { z } from "zod";
+import { startTrustedService } from "../process/index.ts";
 import type { SandboxDemands } from "../sandbox/index.ts";
 import { DRILL, DrillRig } from "./drill.ts";
 
 const CAPACITY_FILE = "capacity.json";
-/** Until a machine has been measured: what two quiet cores were seen to reap well within the bound. */
-const PATHS_PER_CORE = 64;
-const TRIAL_PATHS = 16;
+/**
+ * Until a machine has been measured: what two cores, beside other work, were seen to reap well within
+ * the bound, with control groups that hold the paths' share down and without.
+ */
+const PATHS_PER_CORE = { weighed: 64, unweighed: 16 };
+const TRIAL_PATHS = 32;
+/** Processes that compute without end while we measure: a machine is seldom idle when it must stop. */
+const BUSY_PER_CORE = 4;
+const SETTLE_MS = 100;
 /** Of each back end: the slower one counts. */
 const TRIALS = 2;
-/** Half of the bound, because a moment may be worse than those that were measured. */
-const BUDGET_MS = 250;
+/** What a stop may take; one that was not verified took longer. */
+const BOUND_MS = 500;
+/** Because a moment may be worse than those that were measured. */
+const BUDGET_MS = BOUND_MS / 2;
 const MOST = 512;
 
 const capacityFile = z.strictObject({
@@ -28,7 +38,10 @@ export interface Capacity {
   readonly path_ms: number;
 }
 
-/** Kill some hostile paths in throw-away installations, and keep what was learned until reboot. */
+/**
+ * Kill some hostile paths beside other work, in throw-away installations, and keep what was learned
+ * until reboot.
+ */
 export async function measureCapacity(
   scramFolder: string,
   environment: Readonly<Record<string, string | undefined>>,
@@ -39,8 +52,8 @@ export async function measureCapacity(
     const rig = await DrillRig.open(environment);
     try {
       await rig.hold(TRIAL_PATHS, DRILL, { backend });
-      const { body } = await rig.stop();
-      took.push(body.t_reaped_ms ?? BUDGET_MS);
+      const { body } = await besideLoad(environment, () => rig.stop());
+      took.push(body.t_reaped_ms ?? BOUND_MS);
     } finally {
       await rig.close();
     }
@@ -53,8 +66,11 @@ export async function measureCapacity(
   return capacity;
 }
 
-/** What was measured since this machine started, else a cautious guess. */
-export function knownCapacity(scramFolder: string): number {
+/**
+ * What was measured since this machine started, else a cautious guess.
+ * @param weighed whether control groups hold the paths' share of the processors down
+ */
+export function knownCapacity(scramFolder: string, weighed: boolean): number {
   try {
     const value = parseStrictJson(readFileSync(join(scramFolder, CAPACITY_FILE)));
     const known = parseFormat(capacityFile, value, CAPACITY_FILE);
@@ -62,7 +78,26 @@ export function knownCapacity(scramFolder: string): number {
   } catch {
     // Not measured, or not readable: it is a guess all the same.
   }
-  return PATHS_PER_CORE * availableParallelism();
+  return PATHS_PER_CORE[weighed ? "weighed" : "unweighed"] * availableParallelism();
+}
+
+/** Keep every processor busy while `work` is done. What is started ends with us, however we end. */
+async function besideLoad<T>(
+  environment: Readonly<Record<string, string | undefined>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const args = ["--pdeathsig", "KILL", "/bin/sh", "-c", "while :; do :; done"];
+  const env = { PATH: environment["PATH"] ?? "/usr/bin:/bin" };
+  const load = Array.from({ length: BUSY_PER_CORE * availableParallelism() }, () =>
+    startTrustedService("load", "setpriv", args, { env, stdio: "ignore", detached: true }),
+  );
+  try {
+    // Long enough for the scheduler to have taken them in.
+    await sleep(SETTLE_MS);
+    return await work();
+  } finally {
+    for (const one of load) one.kill("SIGKILL");
+  }
 }
 
 function bootId(): string {

@@ -3,6 +3,7 @@
  * a connection to it as descriptor 3.
  */
 import { Socket } from "node:net";
+import { ControlGroups } from "../process/index.ts";
 import { Engine, type SandboxLevel } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 import { knownCapacity } from "./capacity.ts";
@@ -19,6 +20,6 @@ const engine = new Engine({
   minimumLevel: level as SandboxLevel,
   latch: new ScramLatch(folder),
   sentinel,
-  capacity: knownCapacity(folder),
+  capacity: knownCapacity(folder, ControlGroups.root(name).weighs),
 });
 await engine.listen();

@@ -1,7 +1,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 
-/** The long-living processes of the kill switch. Nothing else gets this door. */
-export type TrustedService = "sentinel" | "engine" | "dead-man" | "watch";
+/** The kill switch's own processes, and the work beside which it is tried. Nothing else gets this door. */
+export type TrustedService = "sentinel" | "engine" | "dead-man" | "watch" | "load";
 
 export interface ServiceOptions {
   readonly env: Readonly<Record<string, string>>;
