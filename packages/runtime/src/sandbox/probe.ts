@@ -133,7 +133,7 @@ function kernelChecks(level: SandboxLevel, user: number): SandboxCheck[] {
       groups.weighs,
       groups.weighs
         ? "held down while they live, raised when they are killed"
-        : "as much as any other work: no processor controller that we may write",
+        : "like all other work: no processor controller that we may write",
       ADVICE.share,
     ),
     check(
