@@ -12,6 +12,7 @@ import { KnownKeys } from "../known-keys.ts";
 import { ScramLatch } from "../latch.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
 import { type Activation, type ActivationParts, activate, unauthorizedStop } from "./activation.ts";
+import { watchCalls } from "./call-files.ts";
 import { EmbeddedPaths } from "./embedded.ts";
 import { every } from "./every.ts";
 import { LeaseGuard } from "./lease-guard.ts";
@@ -150,6 +151,7 @@ export class Sentinel {
     const duties = [
       this.#ownFolder.watch(() => void this.#abandon()),
       watchSignalFile(folder, config.sentinel_path, (signal) => void this.#onSignal(signal)),
+      watchCalls(folder, (signal) => this.#onSignal(signal)),
       every(SELF_TEST_MS, () => {
         if (!passesSelfTest()) void this.fault("the known-answer test of orders failed");
       }),
@@ -356,25 +358,22 @@ export class Sentinel {
     };
   }
 
-  async #onSignal(signal: Signal): Promise<void> {
+  /** @returns the stop that it led to, or why there is none */
+  async #onSignal(signal: Signal): Promise<JsonObject> {
     const receivedAt = this.#options.clock.monotonicMs();
-    if (signal.kind === "refused") {
-      this.#refused(signal.code, `signal file: ${signal.why}`);
-      return;
-    }
+    if (signal.kind === "refused") return this.#refused(signal.code, `signal file: ${signal.why}`);
     if (signal.kind === "order") {
       const decision = this.#desk.receive(signal.envelope, "local", receivedAt);
-      if (decision.kind === "activate") await this.#activate(decision.activation);
-      else if (decision.kind === "refuse") this.#refused(decision.code, decision.reason);
-      return;
+      if (decision.kind === "refuse") return this.#refused(decision.code, decision.reason);
+      return this.#decided(decision);
     }
     const doubt = signal.kind === "unreadable";
     const why = doubt ? `signal file: ${signal.why}` : "a signal file carries no key";
     const reason = doubt ? "sentinel_trigger" : signal.reason;
-    await this.#activate({ ...this.#unauthorized("signal_file", why), reason, receivedAt });
+    return this.#activate({ ...this.#unauthorized("signal_file", why), reason, receivedAt });
   }
 
-  async #decided(decision: OrderDecision): Promise<JsonValue> {
+  async #decided(decision: OrderDecision): Promise<JsonObject> {
     if (decision.kind === "refuse") {
       this.#refused(decision.code, decision.reason);
       throw new SovereignError(decision.code, `The order is refused: ${decision.reason}.`);
@@ -396,7 +395,7 @@ export class Sentinel {
     return unauthorizedStop(trigger, refusal, this.#options.clock.monotonicMs());
   }
 
-  async #activate(activation: Activation, resumed: string | null = null): Promise<JsonValue> {
+  async #activate(activation: Activation, resumed: string | null = null): Promise<JsonObject> {
     this.#running += 1;
     try {
       const { result } = await this.#paths.during(activation.scope, async () => {
@@ -478,15 +477,16 @@ export class Sentinel {
     throw new SovereignError("ERR_SCRAM_RESET_REFUSED", `The reset is refused: ${why}.`);
   }
 
-  #refused(code: string, reason: string, more: JsonObject = {}): void {
+  #refused(code: string, reason: string, more: JsonObject = {}): JsonObject {
+    const said = { code, reason: reason.slice(0, 300) };
     this.#refusals += 1;
-    // A flood must not fill the disk.
-    if (this.#refusals > REFUSALS_MAX) return;
     try {
-      this.#log("order.refused", { code, reason: reason.slice(0, 300), ...more });
+      // A flood must not fill the disk.
+      if (this.#refusals <= REFUSALS_MAX) this.#log("order.refused", { ...said, ...more });
     } catch {
       // Nothing was done that needs a record.
     }
+    return { refused: said };
   }
 
   #log(event: string, data: JsonObject): void {

@@ -63,9 +63,7 @@ export function watchSignalFile(
     try {
       const signal = await readSignal(path);
       if (signal === null) return;
-      // What is not obeyed is kept for whoever looks into it.
-      if (signal.kind === "refused") renameSync(path, `${path}.refused`);
-      else rmSync(path, { force: true });
+      putAway(path, signal);
       onSignal(signal);
     } catch {
       // It went away, or cannot be moved: the next look finds it again, or does not.
@@ -83,6 +81,12 @@ export function watchSignalFile(
     watcher.close();
     end();
   };
+}
+
+/** Take it out of the way, so that it is read once. What is not obeyed is kept for who looks into it. */
+export function putAway(path: string, signal: Signal): void {
+  if (signal.kind === "refused") renameSync(path, `${path}.refused`);
+  else rmSync(path, { force: true });
 }
 
 /** Read the file if there is one; a half-written one is given a moment to become whole. */
