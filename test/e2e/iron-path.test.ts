@@ -170,17 +170,18 @@ describe("the Iron Path", () => {
     writeFileSync(policy, strict);
     const pipeline = join(copy, "pipeline.yaml");
     const denied = await installation.json(["run", pipeline, ...APPROVE]);
-    expect(denied.code).toBe(3);
     expect(runEnded(denied.documents)).toMatchObject({
       status: "failed",
       code: "ERR_POLICY_DENIED",
     });
+    expect(denied.code).toBe(3);
     const { run } = runEnded(denied.documents);
     const fromDenial = await installation.json(["policy", "learn", run]);
     expect(fromDenial.documents[0]).toMatchObject({ operations: ["model.train"] });
     writeFileSync(policy, strict.replace("schema_version", "mode: observe\nschema_version"));
     const observed = await installation.json(["run", pipeline, ...APPROVE]);
-    expect(runEnded(observed.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+    const completed = { status: "completed", code: null, verdict: "VALID" };
+    expect(runEnded(observed.documents)).toMatchObject(completed);
     const learned = await installation.json(["policy", "learn", runEnded(observed.documents).run]);
     expect(learned.documents[0]).toMatchObject({ operations: ["model.train"] });
   });
