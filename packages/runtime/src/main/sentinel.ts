@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Signer } from "@sovereign/core";
 import { Keystore } from "../authority/index.ts";
 import { systemClock } from "../kernel/index.ts";
+import { leadsSession } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
 import { loadConfig } from "./config.ts";
@@ -58,14 +59,15 @@ process.exit(0);
 
 /**
  * Whoever must stop others should not wait for them: among the processes of our session, and our
- * session among the others where the kernel shares the processors between sessions (sched(7)). Only
- * root may; elsewhere it stays as it is.
+ * session among the others where the kernel shares the processors between sessions (sched(7)). One
+ * that was started by hand has its starter's session, whose other work must not come before all
+ * else. Only root may; elsewhere it stays as it is.
  */
 function preferUs(): void {
   const first = constants.priority.PRIORITY_HIGHEST;
   try {
     setPriority(first);
-    writeFileSync("/proc/self/autogroup", String(first));
+    if (leadsSession()) writeFileSync("/proc/self/autogroup", String(first));
   } catch {
     // An ordinary user's sentinel has the ordinary priority; not every kernel groups by session.
   }

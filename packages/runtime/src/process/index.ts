@@ -6,6 +6,7 @@ export {
   isFiltered,
   killPid,
   killProcess,
+  leadsSession,
   type ProcessFacts,
   type ProcessIdentity,
   pidNamespaceOf,

@@ -109,12 +109,30 @@ export function sweepProcesses(wanted: (process: ProcessFacts) => boolean): Proc
   return found;
 }
 
-function statOf(pid: number): { state: string; parent: number; started: string } | null {
+/** True when we are the first process of our session, and it is not somebody else's who started us. */
+export function leadsSession(): boolean {
+  return statOf(process.pid)?.session === process.pid;
+}
+
+interface Stat {
+  readonly state: string;
+  readonly parent: number;
+  readonly session: number;
+  readonly started: string;
+}
+
+function statOf(pid: number): Stat | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The command stands in parentheses and may hold anything; the fields are counted after it.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    return { state: fields[0] ?? "", parent: Number(fields[1]), started: fields[19] ?? "" };
+    const [state = "", parent, , session] = fields;
+    return {
+      state,
+      parent: Number(parent),
+      session: Number(session),
+      started: fields[19] ?? "",
+    };
   } catch {
     return null;
   }

@@ -25,6 +25,7 @@ import {
 import { describe, expect, it, vi } from "vitest";
 import type { DrillRig } from "../../src/main/index.ts";
 import { connectScram } from "../../src/main/index.ts";
+import { programCommand } from "../../src/main/sentinel-process.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { Journal, readKeyFile } from "../../src/scram/index.ts";
 
@@ -96,6 +97,25 @@ describe("a stop", () => {
     expect(getPriority(pid)).toBe(-20);
     expect(readFileSync(`/proc/${pid}/autogroup`, "utf8")).toMatch(/ nice -20$/m);
   });
+
+  it.skipIf(!MAY_COME_FIRST)(
+    "leaves the session alone of who starts a sentinel by hand",
+    async () => {
+      const one = await rig();
+      process.kill((await pidsOf(one.link)).pid, "SIGKILL");
+      const before = readFileSync("/proc/self/autogroup", "utf8");
+      const [command, ...args] = programCommand("sentinel");
+      const child = spawn(command, [...args, one.home], { env: ENVIRONMENT, stdio: "ignore" });
+      const path = join(one.home, "scram", "journal.jsonl");
+      const started = { event: "sentinel.started", data: { pid: child.pid } };
+      await vi.waitFor(() => {
+        expect(Journal.open(path).lines.at(-1)).toMatchObject(started);
+      }, BOUND);
+      expect(getPriority(child.pid)).toBe(-20);
+      expect(readFileSync("/proc/self/autogroup", "utf8")).toBe(before);
+      child.kill("SIGKILL");
+    },
+  );
 
   it("of one tenant lets the others go on", async () => {
     const one = await rig();
