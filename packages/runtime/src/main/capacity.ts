@@ -10,8 +10,8 @@ import { DRILL, DrillRig } from "./drill.ts";
 
 const CAPACITY_FILE = "capacity.json";
 /**
- * Until a machine has been measured: what two cores, beside other work, were seen to reap well within
- * the bound, with control groups that hold the paths' share down and without.
+ * Until a machine has been measured: what two cores were seen to reap well within the bound, 128 with
+ * control groups that hold the paths' share down, and 32 beside other work without.
  */
 const PATHS_PER_CORE = { weighed: 64, unweighed: 16 };
 const TRIAL_PATHS = 32;

@@ -116,6 +116,7 @@ class SandboxedPath {
     const user = drop ? pathUserOf(options.owner ?? NOBODYS) : null;
     if (user !== null) checkReadable(request.readOnly, user);
     const { processes, memoryBytes } = request.limits;
+    // Whoever waits for the end is told; before anybody does, it is no unhandled rejection.
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
     const name = options.name ?? STANDALONE;
