@@ -20,6 +20,8 @@ const VICTIMS: readonly (readonly Role[])[] = [
 /** Nothing of it should die where only this is killed: the paths go on, under their control. */
 const HARMLESS = "dead-man";
 const WAIT_MS = 5000;
+/** Of the gate's script, which waits for the word that lets a payload run. */
+const GATE_WORDS = "read -r word";
 
 interface Held extends Readonly<Record<Role, number>> {
   readonly home: string;
@@ -29,7 +31,10 @@ interface Held extends Readonly<Record<Role, number>> {
 /** What was left of one death. */
 interface Death {
   readonly tookMs: number | null;
+  /** Payloads. */
   readonly survivors: number;
+  /** What had been started to become a payload and never will: it finds nobody at its gate, and ends. */
+  readonly launches: number;
   readonly state: string;
 }
 
@@ -61,6 +66,7 @@ function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow
     values: {
       ...(took.length === 0 ? {} : { p50: round(p50), max: round(max) }),
       survivors: found.reduce((sum, { survivors }) => sum + survivors, 0),
+      "launches at their gate": found.reduce((sum, { launches }) => sum + launches, 0),
       trials: found.length,
       "next start": JSON.stringify(states),
     },
@@ -77,17 +83,17 @@ async function die(victims: readonly Role[]): Promise<Death> {
   for (const victim of victims) process.kill(held[victim], "SIGKILL");
   const harmless = victims.join() === HARMLESS;
   if (!harmless) {
-    while (alive(held.mark) > 0 && performance.now() - start < WAIT_MS) await sleep(2);
+    while (pidsWith(held.mark).length > 0 && performance.now() - start < WAIT_MS) await sleep(2);
   }
   const tookMs = harmless ? null : performance.now() - start;
   // What is still being started would show itself now.
   await sleep(100);
-  const survivors = harmless ? 0 : alive(held.mark);
+  const { survivors, launches } = harmless ? { survivors: 0, launches: 0 } : left(held.mark);
   const state = await nextStart(held.home);
   control.stdin.on("error", () => undefined).end();
   await closed;
   await clear(held);
-  return { tookMs, survivors, state };
+  return { tookMs, survivors, launches, state };
 }
 
 /** What the next one to start finds: by the latch, and by the sentinel that it meets or starts. */
@@ -114,17 +120,23 @@ async function clear({ home }: Held): Promise<void> {
   rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
 }
 
-const alive = (mark: string): number => pidsWith(mark).length;
+/** By their words: a launch carries the gate's, what has passed the gate has its own alone. */
+function left(mark: string): { survivors: number; launches: number } {
+  const words = pidsWith(mark).map(commandOf);
+  const launches = words.filter((all) => all.includes(GATE_WORDS)).length;
+  // Without a word left it has ended since.
+  return { survivors: words.filter((all) => all.includes(mark)).length - launches, launches };
+}
 
 function pidsWith(text: string): number[] {
-  return readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(text);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
+  const pids = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid));
+  return pids.map(Number).filter((pid) => commandOf(pid).includes(text));
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
+  }
 }

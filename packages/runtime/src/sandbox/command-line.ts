@@ -148,6 +148,22 @@ function systemMounts(): string[] {
 }
 
 /**
+ * The command of a launch, which dies with who launched it from its first instruction on: should that
+ * have died before the death with it was asked for, somebody else is its parent by now, and it ends.
+ * @param parent the pid of who launches
+ */
+export function launchCommand(parent: number, script: string, words: readonly string[]): string[] {
+  return [
+    ...["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"],
+    // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
+    ...["/bin/bash", "--norc", "--noprofile", "-c", `${WITH_PARENT}\n${script}`, "sh"],
+    ...[String(parent), ...words],
+  ];
+}
+
+const WITH_PARENT = `[ "$PPID" = "$1" ] || exit 125; shift`;
+
+/**
  * How every path begins: closes what Node let through, joins the control groups, and gives the folders
  * that are its own to the user that the path will be (none where we are not root). For bash:
  * other shells cannot close a descriptor above 9. Its words are those of `openingWords`.

@@ -91,7 +91,6 @@ function readLine(pipe: Readable): Promise<string> {
 const PROGRAMS: Readonly<Record<string, string>> = {
   crun: "crun",
   unshare: "util-linux",
-  setpriv: "util-linux",
   mount: "mount",
 };
 
@@ -118,7 +117,7 @@ function bundleFolder(): string {
 /** Becomes the keeper of namespaces that die with it as it dies with us. */
 const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 user=$1; shift
-exec $class prlimit --core=0 --nofile=1024:1024 -- setpriv --pdeathsig KILL -- \
+exec $class prlimit --core=0 --nofile=1024:1024 -- \
   unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
   /bin/bash --norc --noprofile -c "$1" sh "$user" "$2" "$3"`;
 

@@ -20,6 +20,7 @@ import {
   checkRequest,
   GATE_FD,
   INFO_FD,
+  launchCommand,
   READY_FD,
   SECCOMP_FD,
   USER_FD,
@@ -175,9 +176,8 @@ class SandboxedPath {
   #launch(): ChildProcess {
     const { script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
     const stdio: StdioOptions = Array.from({ length: USER_FD + 1 }, () => "pipe");
-    // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
-    const args = ["--norc", "--noprofile", "-c", script, "sh", ...words];
-    const child = launchRaw({ command: "/bin/bash", args, env, stdio });
+    const [command = "", ...args] = launchCommand(process.pid, script, words);
+    const child = launchRaw({ command, args, env, stdio });
     const pipes = child.stdio as unknown as LaunchPipe[];
     for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
     child.stdin?.on("error", ignoreBrokenPipe);
