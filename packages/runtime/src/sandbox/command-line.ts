@@ -13,6 +13,7 @@ export const GATE_FD = 5;
 export const SECCOMP_FD = 6;
 export const READY_FD = 7;
 export const USER_FD = 8;
+export const GUARD_FD = 9;
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
@@ -148,30 +149,38 @@ function systemMounts(): string[] {
 }
 
 /**
- * The command of a launch, which dies with who launched it from its first instruction on: should that
- * have died before the death with it was asked for, somebody else is its parent by now, and it ends.
+ * The command of a launch. Should who launches it die, all of it dies, whatever it is doing: it asks
+ * for its death with its parent, and ends where by then somebody else is that; and until it is told
+ * `ready` a guard waits beside it, which kills its whole process group. (What bubblewrap makes waits
+ * for bubblewrap before it asks for its own death, and would wait for ever.)
  * @param parent the pid of who launches
  */
 export function launchCommand(parent: number, script: string, words: readonly string[]): string[] {
   return [
     ...["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"],
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
-    ...["/bin/bash", "--norc", "--noprofile", "-c", `${WITH_PARENT}\n${script}`, "sh"],
+    ...["/bin/bash", "--norc", "--noprofile", "-c", `${GUARDED}\n${script}`, "sh"],
     ...[String(parent), ...words],
   ];
 }
 
-const WITH_PARENT = `[ "$PPID" = "$1" ] || exit 125; shift`;
+/** It also closes what Node let through. For bash: other shells cannot close a descriptor above 9. */
+const GUARDED = `[ "$PPID" = "$1" ] || exit 125; shift
+for path in /proc/self/fd/*; do
+  fd=\${path##*/}; [ "$fd" -le ${GUARD_FD} ] || eval "exec $fd<&-"
+done
+{ read -r word && [ "$word" = ready ] || kill -KILL -- "-$$"; } <&${GUARD_FD} >/dev/null 2>&1 ${closed(INFO_FD, GUARD_FD)} &
+exec ${closed(GUARD_FD, GUARD_FD)}`;
+
+function closed(from: number, to: number): string {
+  return Array.from({ length: to - from + 1 }, (_, index) => `${from + index}<&-`).join(" ");
+}
 
 /**
- * How every path begins: closes what Node let through, joins the control groups, and gives the folders
- * that are its own to the user that the path will be (none where we are not root). For bash:
- * other shells cannot close a descriptor above 9. Its words are those of `openingWords`.
+ * How every path begins: joins the control groups, and gives the folders that are its own to the user
+ * that the path will be (none where we are not root). Its words are those of `openingWords`.
  */
 export const OPENING_SCRIPT = `groups=$1; user=$2; class=$3; shift 3
-for path in /proc/self/fd/*; do
-  fd=\${path##*/}; [ "$fd" -le ${USER_FD} ] || eval "exec $fd<&-"
-done
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
 while [ "$1" != -- ]; do
   [ -z "$user" ] || chown -RhP --from=0 "$user:$user" "$1" || exit 126; shift

@@ -19,6 +19,7 @@ import {
   ARGS_FD,
   checkRequest,
   GATE_FD,
+  GUARD_FD,
   INFO_FD,
   launchCommand,
   READY_FD,
@@ -175,7 +176,7 @@ class SandboxedPath {
 
   #launch(): ChildProcess {
     const { script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
-    const stdio: StdioOptions = Array.from({ length: USER_FD + 1 }, () => "pipe");
+    const stdio: StdioOptions = Array.from({ length: GUARD_FD + 1 }, () => "pipe");
     const [command = "", ...args] = launchCommand(process.pid, script, words);
     const child = launchRaw({ command, args, env, stdio });
     const pipes = child.stdio as unknown as LaunchPipe[];
@@ -234,7 +235,11 @@ class SandboxedPath {
   /** Until the gate waits, in a namespace that is complete. */
   async #setUp(pipes: readonly LaunchPipe[]): Promise<boolean> {
     const confined = await this.#confine(pipes);
-    return confined && (await isReady(pipes[READY_FD] as LaunchPipe)) && (await this.#isSealed());
+    const ready =
+      confined && (await isReady(pipes[READY_FD] as LaunchPipe)) && (await this.#isSealed());
+    // Now all of it dies with us by itself. Where it could not set up, nothing of it stays.
+    pipes[GUARD_FD]?.end(ready ? "ready\n" : "");
+    return ready;
   }
 
   /** INVARIANT: no payload runs whose namespace would outlive its launcher. */
