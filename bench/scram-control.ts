@@ -11,7 +11,10 @@ const status = await rig.link.request({ t: "status" });
 const { pid, engine, dead_man } = status as { pid: number; engine: number; dead_man: number };
 const { home, mark } = rig;
 console.log(JSON.stringify({ home, mark, sentinel: pid, engine, "dead-man": dead_man }));
-const held = rig.hold(6).catch(() => undefined);
+const container = process.env["SCRAM_BACKEND"] === "container";
+const held = rig
+  .hold(6, undefined, container ? { backend: "container" } : {})
+  .catch(() => undefined);
 await once(process.stdin.resume(), "end");
 // Whatever was killed: what is left of the rig must not keep its control.
 setTimeout(() => process.exit(1), 10_000).unref();

@@ -9,6 +9,8 @@ import { connectScram } from "../packages/runtime/src/main/index.ts";
 import { ScramLatch } from "../packages/runtime/src/scram/index.ts";
 import { type BenchRow, quantiles, round } from "./report.ts";
 
+/** The control reads the same. */
+const BACKEND = process.env["SCRAM_BACKEND"] ?? "bubblewrap";
 const CONTROL = resolve("bench/scram-control.ts");
 const ROLES = ["sentinel", "engine", "dead-man", "control"] as const;
 type Role = (typeof ROLES)[number];
@@ -62,7 +64,7 @@ function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow
   const took = found.flatMap(({ tookMs }) => tookMs ?? []);
   const { p50, max } = quantiles(took);
   return {
-    name: `kill -9 of ${victims}, 6 paths, ${hogs} CPU hogs`,
+    name: `kill -9 of ${victims}, 6 paths (${BACKEND}), ${hogs} CPU hogs`,
     values: {
       ...(took.length === 0 ? {} : { p50: round(p50), max: round(max) }),
       survivors: found.reduce((sum, { survivors }) => sum + survivors, 0),
