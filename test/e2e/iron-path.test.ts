@@ -40,6 +40,13 @@ describe("the Iron Path", () => {
     }
   });
 
+  it("is judged by no gate, and gets no verdict of theirs", async () => {
+    const { documents } = await installation.json(["run", "list"]);
+    const judged = await installation.run(["gates", "run", String(documents[0]?.["run"])]);
+    expect(judged).toMatchObject({ code: 2, out: "" });
+    expect(judged.err).toContain("expected an execution or a rollback");
+  });
+
   it("exports a tenant's log that verifies line by line", async () => {
     const file = join(installation.home, "immutable_audit.jsonl");
     expect(await installation.run(["audit", "export", "--out", file])).toMatchObject({ code: 0 });

@@ -23,6 +23,7 @@ import { rollbackRequest } from "./rollback-request.ts";
 import { runNotFound } from "./run-folder.ts";
 import { resumeRequest, submitRequest } from "./run-request.ts";
 import { type Opened, reportOf } from "./run-report.ts";
+import { isExecution } from "./seal-run.ts";
 
 type ExecServices = Pick<
   Services,
@@ -69,6 +70,7 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
         // Of a run that is nowhere no gate would fail.
         const row = await installation.store.findRun(tenantId, runId);
         if (row === null) throw await runNotFound(installation, tenantId, runId);
+        if (!isExecution(row)) throw notJudged(runId);
         return judgeRun(installation, tenantId, runId);
       }),
     answerTemplate: (tenantId, runId) =>
@@ -91,6 +93,12 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
         await applyAnswers(folder, pack, readNamed(file));
       }),
   };
+}
+
+/** A verdict without a gate would be said of it, and read as theirs. */
+function notJudged(runId: string): SovereignError {
+  const text = `No gate judges run ${runId}: expected an execution or a rollback, found neither. Its evidence is checked by: sovereign verify`;
+  return new SovereignError("ERR_REQUEST_INVALID", text, { runId });
 }
 
 /** What a request would do, and what policy says to each of it. Nothing is run or recorded. */

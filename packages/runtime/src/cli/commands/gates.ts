@@ -38,9 +38,6 @@ export function gatesCommands(program: Command, context: CommandContext): void {
         const rows = receipt.results.map((one) => [one.gate, one.verdict, one.message]);
         output.print(table([["GATE", "VERDICT", "FOUND"], ...rows]));
         output.print(receipt.status);
-        if (receipt.results.every((one) => one.verdict === "not_applicable")) {
-          output.note(`No gate applies to ${runId}: they judge executions and rollbacks.`);
-        }
       }
       context.exit = receipt.status === "PASS" ? 0 : 4;
     });
