@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import type { Duplex } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { identify, isAlive, type ProcessIdentity } from "../../src/process/index.ts";
+import { firstChildOf, identify, isAlive, type ProcessIdentity } from "../../src/process/index.ts";
 import { GUARD_FD, INFO_FD, launchCommand, USER_FD } from "../../src/sandbox/command-line.ts";
 
 /** No process has it: the parent puts its own in its place. */
@@ -37,14 +37,20 @@ async function said(parent: ChildProcess, descriptor: number, text: RegExp): Pro
   throw new Error(`expected ${String(text)}, found: ${all}`);
 }
 
-function identityOf(pid: string): ProcessIdentity {
+function identityOf(pid: string | number | null): ProcessIdentity {
   const found = identify(Number(pid));
   if (found === null) throw new Error(`expected a process, found ${pid}`);
   return found;
 }
 
-/** Says who it is and who its guard, its only child by then. */
-const WITH_GUARD = 'echo "$$ $(pgrep -P $$ | head -n 1) end"; exec sleep 60';
+/** One that stays, and its guard, which is its only child. */
+async function guarded(): Promise<
+  { parent: ChildProcess } & Record<"launched" | "guard", ProcessIdentity>
+> {
+  const parent = launcher("echo $$ is it; exec sleep 60");
+  const launched = identityOf(await said(parent, 1, /(\d+) is it/));
+  return { parent, launched, guard: identityOf(firstChildOf(launched.pid)) };
+}
 
 describe("a launch", () => {
   it("runs its script where its parent is who launched it", () => {
@@ -61,9 +67,7 @@ describe("a launch", () => {
   });
 
   it("dies with who launched it, its guard too", async () => {
-    const parent = launcher(WITH_GUARD);
-    const [launched, guard] = (await said(parent, 1, /(\d+ \d+) end/)).split(" ").map(identityOf);
-    if (launched === undefined || guard === undefined) throw new Error("expected two pids");
+    const { parent, launched, guard } = await guarded();
     expect([launched, guard].map(isAlive)).toEqual([true, true]);
     die(parent);
     while (isAlive(launched) || isAlive(guard)) await sleep(5);
@@ -79,9 +83,7 @@ describe("a launch", () => {
   });
 
   it("loses its guard, and nothing else, once it is told that all is ready", async () => {
-    const parent = launcher(WITH_GUARD);
-    const [launched, guard] = (await said(parent, 1, /(\d+ \d+) end/)).split(" ").map(identityOf);
-    if (launched === undefined || guard === undefined) throw new Error("expected two pids");
+    const { parent, launched, guard } = await guarded();
     pipe(parent, GUARD_FD).end("ready\n");
     while (isAlive(guard)) await sleep(5);
     expect(isAlive(launched)).toBe(true);
