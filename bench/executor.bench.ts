@@ -17,6 +17,7 @@ import {
   write,
 } from "../packages/runtime/test/executor/support/exec-world.ts";
 import { TestRepository } from "../packages/runtime/test/executor/support/repository.ts";
+import { gitBetween, watchGit } from "./git-time.ts";
 import { type BenchReport, type BenchRow, printReport, quantiles, round } from "./report.ts";
 
 const SIZES = [100, 5_000, 50_000];
@@ -26,7 +27,7 @@ const NO_POLICY = { policy_id: "bench", schema_version: "1.0.0", allowlist: {} }
 
 /**
  * A governed step (one file written, one commit, its patch) against the same by plain git: `git add`,
- * `git commit`, `git format-patch`, and `git am` in another work tree; and what the first step and the
+ * `git commit`, `git format-patch`, and `git am` in another work tree; how it splits into git and all else; and what the first step and the
  * end of a run take besides, beside `git worktree add`. Kernel, signatures and judgements are real; the
  * ledger is in memory, so its commit is measured elsewhere.
  *
@@ -34,6 +35,7 @@ const NO_POLICY = { policy_id: "bench", schema_version: "1.0.0", allowlist: {} }
  * removed in the last half minute whenever it makes a file.
  */
 export async function run(): Promise<BenchReport> {
+  watchGit();
   const rows: BenchRow[] = [];
   for (const size of SIZES) rows.push(...(await measureSize(size)));
   return { title: "Executor, milliseconds", rows };
@@ -60,6 +62,8 @@ interface GovernedRun {
   readonly before: number;
   /** Each step's time: those that write a file, then those that run a command. */
   readonly steps: readonly number[];
+  /** What git took of each, and which of its commands. */
+  readonly git: readonly ReturnType<typeof gitBetween>[];
   readonly back: number;
 }
 
@@ -71,6 +75,7 @@ async function governedRun(repository: TestRepository): Promise<GovernedRun> {
     sh(`echo ${step} > governed/command-${step}.txt`),
   ]);
   const steps: number[] = [];
+  const git: ReturnType<typeof gitBetween>[] = [];
   const start = performance.now();
   let at = start;
   let before = 0;
@@ -81,13 +86,16 @@ async function governedRun(repository: TestRepository): Promise<GovernedRun> {
     onProgress: ({ event }) => {
       const now = performance.now();
       if (event === "step.started" && before === 0) before = now - start;
-      if (event === "step.completed") steps.push(now - at);
+      if (event === "step.completed") {
+        steps.push(now - at);
+        git.push(gitBetween(at, now));
+      }
       if (event === "exec.brought_back") back = now - at;
       at = now;
     },
   });
   if (code !== "none") throw new Error(`${code}: ${reason}`);
-  return { before, steps, back };
+  return { before, steps, git, back };
 }
 
 interface WorkPlace {
@@ -121,12 +129,14 @@ function rowsOf(
   size: number,
   added: number,
   plain: readonly number[],
-  { before, steps, back }: GovernedRun,
+  { before, steps, git, back }: GovernedRun,
   place: WorkPlace,
 ): BenchRow[] {
   const base = quantiles(plain);
   const [first = 0, ...others] = steps.slice(0, STEPS);
   const own = quantiles(others);
+  const ofGit = quantiles(git.slice(1, STEPS).map(({ ms }) => ms));
+  const besides = quantiles(others.map((took, at) => took - (git[at + 1]?.ms ?? 0)));
   const [command = 0, ...commands] = steps.slice(STEPS);
   const row = (name: string, value: number): BenchRow => ({
     name: `${size} files: ${name}`,
@@ -146,6 +156,18 @@ function rowsOf(
         "times plain": round(own.p50 / base.p50),
         "within 2x + 60": own.p50 <= 2 * base.p50 + 60 ? "yes" : "no",
       },
+    },
+    {
+      name: `${size} files: of it: git`,
+      values: {
+        p50: round(ofGit.p50),
+        p99: round(ofGit.p99),
+        calls: git[1]?.commands.join(" ") ?? "",
+      },
+    },
+    {
+      name: `${size} files: of it: kernel, files and judgement`,
+      values: { p50: round(besides.p50), p99: round(besides.p99) },
     },
     row("plain git worktree add", added),
     row("until the first step", before),
