@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectScram } from "../packages/runtime/src/main/index.ts";
-import { ScramLatch } from "../packages/runtime/src/scram/index.ts";
+import { MARKER_VARIABLE, ScramLatch } from "../packages/runtime/src/scram/index.ts";
 import { type BenchRow, quantiles, round } from "./report.ts";
 
 /** The control reads the same. */
@@ -27,7 +27,10 @@ const GATE_WORDS = "read -r word";
 
 interface Held extends Readonly<Record<Role, number>> {
   readonly home: string;
+  /** In the words of the payloads. */
   readonly mark: string;
+  /** In the environment of all that was started to become one. */
+  readonly marker: string;
 }
 
 /** What was left of one death. */
@@ -35,7 +38,7 @@ interface Death {
   readonly tookMs: number | null;
   /** Payloads. */
   readonly survivors: number;
-  /** What had been started to become a payload and never will: it finds nobody at its gate, and ends. */
+  /** What was started to become a payload, or to hold one, and is none itself. */
   readonly launches: number;
   readonly state: string;
 }
@@ -68,7 +71,7 @@ function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow
     values: {
       ...(took.length === 0 ? {} : { p50: round(p50), max: round(max) }),
       survivors: found.reduce((sum, { survivors }) => sum + survivors, 0),
-      "launches at their gate": found.reduce((sum, { launches }) => sum + launches, 0),
+      "other processes of paths": found.reduce((sum, { launches }) => sum + launches, 0),
       trials: found.length,
       "next start": JSON.stringify(states),
     },
@@ -79,18 +82,21 @@ async function die(victims: readonly Role[]): Promise<Death> {
   const control = spawn(process.execPath, [CONTROL], { stdio: ["pipe", "pipe", "ignore"] });
   const closed = once(control, "close");
   const [line] = (await once(createInterface(control.stdout), "line")) as [string];
-  const held = { ...(JSON.parse(line) as Omit<Held, "control">), control: control.pid ?? 0 };
+  const told = JSON.parse(line) as Omit<Held, "control" | "marker">;
+  // Its program and that one's folder, then the name of the installation.
+  const name = read(told.engine, "cmdline").split("\0").at(-4) ?? "";
+  const held = { ...told, marker: `${MARKER_VARIABLE}=${name}/`, control: control.pid ?? 0 };
   await sleep(randomInt(1500));
   const start = performance.now();
   for (const victim of victims) process.kill(held[victim], "SIGKILL");
   const harmless = victims.join() === HARMLESS;
   if (!harmless) {
-    while (pidsWith(held.mark).length > 0 && performance.now() - start < WAIT_MS) await sleep(2);
+    while (pathsOf(held).length > 0 && performance.now() - start < WAIT_MS) await sleep(2);
   }
   const tookMs = harmless ? null : performance.now() - start;
   // What is still being started would show itself now.
   await sleep(100);
-  const { survivors, launches } = harmless ? { survivors: 0, launches: 0 } : left(held.mark);
+  const { survivors, launches } = harmless ? { survivors: 0, launches: 0 } : left(held);
   const state = await nextStart(held.home);
   control.stdin.on("error", () => undefined).end();
   await closed;
@@ -111,33 +117,41 @@ async function nextStart(home: string): Promise<string> {
 
 /** The sentinel of a rig whose control died is left to us. */
 async function clear({ home }: Held): Promise<void> {
-  for (const pid of pidsWith(home)) {
+  const own = (): number[] => pids().filter((pid) => read(pid, "cmdline").includes(home));
+  for (const pid of own()) {
     try {
       process.kill(pid, "SIGTERM");
     } catch {
       // Gone already.
     }
   }
-  while (pidsWith(home).length > 0) await sleep(10);
+  while (own().length > 0) await sleep(10);
   rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
 }
 
 /** By their words: a launch carries the gate's, what has passed the gate has its own alone. */
-function left(mark: string): { survivors: number; launches: number } {
-  const words = pidsWith(mark).map(commandOf);
-  const launches = words.filter((all) => all.includes(GATE_WORDS)).length;
-  // Without a word left it has ended since.
-  return { survivors: words.filter((all) => all.includes(mark)).length - launches, launches };
+function left(held: Held): { survivors: number; launches: number } {
+  const words = pathsOf(held).map((pid) => read(pid, "cmdline"));
+  const own = words.filter((all) => all.includes(held.mark) && !all.includes(GATE_WORDS));
+  return { survivors: own.length, launches: words.length - own.length };
 }
 
-function pidsWith(text: string): number[] {
-  const pids = readdirSync("/proc").filter((pid) => /^\d+$/.test(pid));
-  return pids.map(Number).filter((pid) => commandOf(pid).includes(text));
+function pathsOf({ mark, marker }: Held): number[] {
+  return pids().filter(
+    (pid) => read(pid, "cmdline").includes(mark) || read(pid, "environ").includes(marker),
+  );
 }
 
-function commandOf(pid: number): string {
+function pids(): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+/** Empty for one that is dead. */
+function read(pid: number, file: "cmdline" | "environ"): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return readFileSync(`/proc/${pid}/${file}`, "utf8");
   } catch {
     return "";
   }
