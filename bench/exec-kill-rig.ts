@@ -240,13 +240,27 @@ function below(root: string, folder: string, leftOut: (path: string) => boolean)
     .flatMap((name) => {
       const path = folder === "" ? name : `${folder}/${name}`;
       if (leftOut(path)) return [];
-      const full = join(root, path);
-      const found = lstatSync(full);
-      if (found.isSymbolicLink()) return [`${path} -> ${readlinkSync(full)}`];
-      if (found.isDirectory()) return [`${path}/`, ...below(root, path, leftOut)];
-      const hash = createHash("sha256").update(readFileSync(full)).digest("hex");
-      return [`${path} ${(found.mode & 0o777).toString(8)} ${hash}`];
+      return unlessGone(() => entry(root, path, leftOut));
     });
+}
+
+function entry(root: string, path: string, leftOut: (path: string) => boolean): string[] {
+  const full = join(root, path);
+  const found = lstatSync(full);
+  if (found.isSymbolicLink()) return [`${path} -> ${readlinkSync(full)}`];
+  if (found.isDirectory()) return [`${path}/`, ...below(root, path, leftOut)];
+  const hash = createHash("sha256").update(readFileSync(full)).digest("hex");
+  return [`${path} ${(found.mode & 0o777).toString(8)} ${hash}`];
+}
+
+/** Nothing where it went while we looked: who was not killed still works, and lets go of its lock. */
+function unlessGone(look: () => string[]): string[] {
+  try {
+    return look();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
 }
 
 /** What one has and the other has not. */
