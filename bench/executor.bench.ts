@@ -27,9 +27,9 @@ const NO_POLICY = { policy_id: "bench", schema_version: "1.0.0", allowlist: {} }
 
 /**
  * A governed step (one file written, one commit, its patch) against the same by plain git: `git add`,
- * `git commit`, `git format-patch`, and `git am` in another work tree; how it splits into git and all else; and what the first step and the
- * end of a run take besides, beside `git worktree add`. Kernel, signatures and judgements are real; the
- * ledger is in memory, so its commit is measured elsewhere.
+ * `git commit`, `git format-patch`, and `git am` in another work tree; how it splits into git and all
+ * else; and what the first step and the end of a run take besides, beside `git worktree add`. Kernel,
+ * signatures and judgements are real; the ledger is in memory, so its commit is measured elsewhere.
  *
  * Nothing is removed before it is measured: a file system without a journal looks over all that was
  * removed in the last half minute whenever it makes a file.

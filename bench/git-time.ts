@@ -27,7 +27,7 @@ export function watchGit(): void {
   });
 }
 
-/** The time between two instants in which any of them lived, in ms, and how often each was called. */
+/** Between two instants: the time in which any of them lived, in ms, and which commands began, in order. */
 export function gitBetween(
   from: number,
   to: number,
