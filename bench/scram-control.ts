@@ -12,6 +12,7 @@ const { pid, engine, dead_man } = status as { pid: number; engine: number; dead_
 const { home, mark } = rig;
 console.log(JSON.stringify({ home, mark, sentinel: pid, engine, "dead-man": dead_man }));
 const container = process.env["SCRAM_BACKEND"] === "container";
+// Fails whenever what holds them is killed; who measures counts what was there before.
 const held = rig
   .hold(6, undefined, container ? { backend: "container" } : {})
   .catch(() => undefined);

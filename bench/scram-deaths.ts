@@ -36,6 +36,8 @@ interface Held extends Readonly<Record<Role, number>> {
 /** What was left of one death. */
 interface Death {
   readonly tookMs: number | null;
+  /** Processes of paths that were there to be killed. */
+  readonly before: number;
   /** Payloads. */
   readonly survivors: number;
   /** What was started to become a payload, or to hold one, and is none itself. */
@@ -70,6 +72,7 @@ function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow
     name: `kill -9 of ${victims}, 6 paths (${BACKEND}), ${hogs} CPU hogs`,
     values: {
       ...(took.length === 0 ? {} : { p50: round(p50), max: round(max) }),
+      "processes before, p50": quantiles(found.map(({ before }) => before)).p50,
       survivors: found.reduce((sum, { survivors }) => sum + survivors, 0),
       "other processes of paths": found.reduce((sum, { launches }) => sum + launches, 0),
       trials: found.length,
@@ -87,6 +90,7 @@ async function die(victims: readonly Role[]): Promise<Death> {
   const name = read(told.engine, "cmdline").split("\0").at(-4) ?? "";
   const held = { ...told, marker: `${MARKER_VARIABLE}=${name}/`, control: control.pid ?? 0 };
   await sleep(randomInt(1500));
+  const before = pathsOf(held).length;
   const start = performance.now();
   for (const victim of victims) process.kill(held[victim], "SIGKILL");
   const harmless = victims.join() === HARMLESS;
@@ -101,7 +105,7 @@ async function die(victims: readonly Role[]): Promise<Death> {
   control.stdin.on("error", () => undefined).end();
   await closed;
   await clear(held);
-  return { tookMs, survivors, launches, state };
+  return { tookMs, before, survivors, launches, state };
 }
 
 /** What the next one to start finds: by the latch, and by the sentinel that it meets or starts. */

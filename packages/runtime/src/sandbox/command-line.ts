@@ -14,6 +14,7 @@ export const SECCOMP_FD = 6;
 export const READY_FD = 7;
 export const USER_FD = 8;
 export const GUARD_FD = 9;
+const LAUNCH_FDS = [INFO_FD, ARGS_FD, GATE_FD, SECCOMP_FD, READY_FD, USER_FD, GUARD_FD];
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
@@ -169,12 +170,8 @@ const GUARDED = `[ "$PPID" = "$1" ] || exit 125; shift
 for path in /proc/self/fd/*; do
   fd=\${path##*/}; [ "$fd" -le ${GUARD_FD} ] || eval "exec $fd<&-"
 done
-{ read -r word && [ "$word" = ready ] || kill -KILL -- "-$$"; } <&${GUARD_FD} >/dev/null 2>&1 ${closed(INFO_FD, GUARD_FD)} &
-exec ${closed(GUARD_FD, GUARD_FD)}`;
-
-function closed(from: number, to: number): string {
-  return Array.from({ length: to - from + 1 }, (_, index) => `${from + index}<&-`).join(" ");
-}
+{ read -r word && [ "$word" = ready ] || kill -KILL -- "-$$"; } <&${GUARD_FD} >/dev/null 2>&1 ${LAUNCH_FDS.map((fd) => `${fd}<&-`).join(" ")} &
+exec ${GUARD_FD}<&-`;
 
 /**
  * How every path begins: joins the control groups, and gives the folders that are its own to the user
