@@ -96,11 +96,13 @@ export class KillRig {
 
   /** The processes of this installation's kill switch; null where none runs. */
   async guards(): Promise<{ pid: number; engine: number | null } | null> {
-    const link = await ScramLink.find(join(this.home, "scram")).catch(() => null);
+    const folder = join(this.home, "scram");
+    const link = existsSync(folder) ? await ScramLink.find(folder) : null;
     if (link === null) return null;
     try {
       return (await link.request({ t: "status" })) as { pid: number; engine: number | null };
     } catch {
+      // It died before it answered.
       return null;
     } finally {
       link.close();
