@@ -5,6 +5,7 @@
  * own.
  */
 export const LAYERS = [
+  ["files"],
   ["policy", "authority", "process"],
   ["ledger"],
   ["kernel"],

@@ -1,0 +1,10 @@
+export {
+  kindAt,
+  openOwnFile,
+  ownsFile,
+  type OwnFileUse,
+  putAside,
+  readOwnFile,
+  removeAt,
+  replaceOwnFile,
+} from "./own-file.ts";
