@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -114,8 +114,13 @@ describe("an execution", () => {
     expect(elsewhere.code).toBe(4);
     expect(elsewhere.out).toContain("ERR_GIT_OBJECT_MISSING");
 
+    // What somebody removed of it is made again, by whoever asks.
+    expect(git("for-each-ref", "refs/sovereign")).toBe("");
+    rmSync(join(repo, ".git/objects/pack"), { recursive: true });
+    expect(() => git("log")).toThrow(/bad object|missing|not a valid|does not exist/);
     const status = await installation.json(["exec", "status", end.run]);
     expect(status.documents[0]).toMatchObject({ place: "at result", recovery: "none" });
+    expect(git("log", "--format=%s", `${base}..HEAD`).split("\n")).toHaveLength(6);
     const back = await installation.json(["exec", "rollback", end.run]);
     expect(back.code).toBe(0);
     const undone = runEnded(back.documents);

@@ -6,6 +6,8 @@ import {
   createPrivateRepository,
   type Git,
   type Head,
+  isConnected,
+  keepObjects,
   readChanges,
   type UserRepository,
 } from "./git/index.ts";
@@ -29,10 +31,15 @@ export interface BringBackOptions {
   readonly folder: string;
   /** Where the journal of the branch's move is; the same for every attempt of a run. */
   readonly switchFolder: string;
+  /** Names what keeps the new objects in the user's repository; see releaseKept. */
+  readonly run: string;
   /** Seconds since 1970, for the reflog. */
   readonly at: number;
-  readonly onStep?: (step: SwitchStep) => void;
+  readonly onStep?: (step: BringBackStep) => void;
 }
+
+/** A step after which tests look, or interfere. */
+export type BringBackStep = SwitchStep | "kept";
 
 /** What came back: the user's branch is at `head`, whose tree is the one that was judged. */
 export interface BroughtBack {
@@ -52,13 +59,16 @@ export interface BroughtBack {
  * @throws as {@link switchTree}, with both sides untouched
  */
 export async function bringBack(options: BringBackOptions): Promise<BroughtBack> {
-  const { repository, base, patches } = options;
+  const { repository, base, patches, run, folder, onStep } = options;
   const { git, commits } = await stagePatches(options);
   const head = commits.at(-1) ?? base.commit;
   const tree = patches.at(-1)?.tree ?? base.tree;
   const changes = await readChanges(git, base.tree, tree);
   if (head !== base.commit) {
-    await copyObjects(git, repository, base.commit, head);
+    const range = { base: base.commit, head };
+    const keep = (): Promise<void> =>
+      keepObjects(git, repository, run, range, folder, () => onStep?.("kept"));
+    await keep();
     await switchTree({
       repository,
       git,
@@ -68,10 +78,28 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
       folder: options.switchFolder,
       reason: `bring back ${patches.length} commits`,
       at: options.at,
-      ...(options.onStep === undefined ? {} : { onStep: options.onStep }),
+      ...(onStep === undefined ? {} : { onStep }),
     });
+    // Nothing of git's takes away what is kept; whoever did by hand finds it put back.
+    if (!(await isConnected(git, repository, base.commit, head))) await keep();
   }
   return { base: base.commit, head, tree, commits, changes };
+}
+
+/**
+ * Put the objects of a run's commits into the user's repository once more, where its branch is at
+ * them and they are not there.
+ *
+ * @throws ERR_BRING_BACK_MISMATCH, ERR_REPOSITORY_DAMAGED
+ */
+export async function mendObjects(
+  options: Omit<BringBackOptions, "onStep" | "at" | "switchFolder">,
+): Promise<void> {
+  const { repository, base, run, folder } = options;
+  const { git, commits } = await stagePatches(options);
+  const head = commits.at(-1);
+  if (head === undefined || (await isConnected(git, repository, base.commit, head))) return;
+  await keepObjects(git, repository, run, { base: base.commit, head }, folder);
 }
 
 /**
@@ -80,7 +108,7 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
  * @throws ERR_BRING_BACK_MISMATCH
  */
 export async function stagePatches(
-  options: Omit<BringBackOptions, "onStep" | "at" | "switchFolder">,
+  options: Omit<BringBackOptions, "onStep" | "at" | "switchFolder" | "run">,
 ): Promise<{ git: Git; commits: readonly string[] }> {
   const { repository, base, patches, folder } = options;
   const staging = join(folder, "staging");
@@ -155,21 +183,6 @@ async function touchedPaths(git: Git, patches: readonly JudgedPatch[]): Promise<
     }
   }
   return touched;
-}
-
-/** The new objects into the user's store, before anything names them. No configuration is read. */
-async function copyObjects(
-  git: Git,
-  { objects }: UserRepository,
-  base: string,
-  head: string,
-): Promise<void> {
-  const revisions = `${head}\n^${base}\n`;
-  const pack = await git.bytes(["pack-objects", "--revs", "--stdout", "--quiet"], {
-    input: revisions,
-  });
-  const user = git.at({ objectDirectory: objects });
-  await user.bytes(["unpack-objects", "-q"], { input: pack });
 }
 
 function mismatch(one: JudgedPatch, what: string, expected: string, found: string): SovereignError {

@@ -3,7 +3,7 @@ import { fields, parseFormat, SovereignError } from "@sovereign/core";
 import { z } from "zod";
 import type { Clock, Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import { bringBack, type BroughtBack, type JudgedPatch } from "./bring-back.ts";
+import { bringBack, type BroughtBack, type JudgedPatch, mendObjects } from "./bring-back.ts";
 import { type BringBackOutput, completed, gitId } from "./effect-output.ts";
 import { commitTree, type Head, readHead, type UserRepository } from "./git/index.ts";
 import { statusDigest } from "./rollback.ts";
@@ -67,7 +67,7 @@ export function createCommitEffect(options: CommitEffectOptions): Effect {
 /** Bring the patches back to the user's branch. A repeat after a kill ends what was begun. */
 export function createBringBackEffect(options: CommitEffectOptions): Effect {
   const { repository, base, artifacts, folder, workspace } = options;
-  return async ({ action }) => {
+  return async ({ action, context }) => {
     const { patches } = parseFormat(bringBackParams, action.params, "bring back");
     const judged = await Promise.all(
       patches.map(async ({ step_id, sha256, commit, tree }): Promise<JudgedPatch> => {
@@ -75,19 +75,21 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
         return { stepId: step_id, patch, sha256, commit, tree };
       }),
     );
+    const run = context.run_id;
     const recovered = await recoverSwitch(join(folder, "switch"), repository);
     const look = (at: string): Promise<string> =>
       statusDigest(workspace.git, repository, at, folder);
     const status_before = recovered === "done" ? null : await look(base.commit);
     const brought =
       recovered === "done"
-        ? await already(options, judged)
+        ? await already(options, judged, run)
         : await bringBack({
             repository,
             base,
             patches: judged,
             folder: workspace.folder,
             switchFolder: join(folder, "switch"),
+            run,
             at: Math.floor(options.clock.now().getTime() / 1000),
           });
     const status_after = await look(brought.head);
@@ -105,9 +107,11 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
 
 /** An earlier attempt moved the branch and could not say so. */
 async function already(
-  { repository, base }: CommitEffectOptions,
+  { repository, base, workspace }: CommitEffectOptions,
   patches: readonly JudgedPatch[],
+  run: string,
 ): Promise<Omit<BroughtBack, "changes">> {
+  await mendObjects({ repository, base, patches, folder: workspace.folder, run });
   const head = await readHead(repository);
   const last = patches.at(-1);
   if (last === undefined || head.tree !== last.tree) {

@@ -2,13 +2,20 @@ export { REVIEWER, ReviewedPolicy } from "./review.ts";
 export { writeEvidence, rollbackProofOf } from "./evidence.ts";
 export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
 export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";
+export { type JudgedPatch, mendObjects } from "./bring-back.ts";
+export { patchName } from "./commit-effects.ts";
 export {
   type Head,
   inspectRepository,
+  isWhole,
+  keepCommit,
+  type KeptName,
   readHead,
+  readRef,
+  releaseKept,
   type UserRepository,
 } from "./git/index.ts";
-export { gitId } from "./effect-output.ts";
+export { commitOutput, gitId } from "./effect-output.ts";
 export { createRollbackEffect } from "./rollback-effect.ts";
 export {
   isLockStale,

@@ -11,7 +11,7 @@ import type { Clock, Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { completed, gitId } from "./effect-output.ts";
 import { rollbackProofOf } from "./evidence.ts";
-import type { UserRepository } from "./git/index.ts";
+import { keepCommit, type UserRepository } from "./git/index.ts";
 import { rollBack } from "./rollback.ts";
 import { recoverSwitch } from "./tree-switch.ts";
 
@@ -34,6 +34,8 @@ export function createRollbackEffect(options: RollbackEffectOptions): Effect {
   const { repository, artifacts, folder, clock } = options;
   return async ({ action, context }) => {
     const { of_run, ref, base, head } = parseFormat(params, action.params, "rollback");
+    // Once the branch is back, nothing else may name where it was.
+    await keepCommit(repository, of_run, "rolled-back", head);
     const moved = (await recoverSwitch(join(folder, "switch"), repository)) === "done";
     const at = Math.floor(clock.now().getTime() / 1000);
     const back = await rollBack({ repository, base, head, ref, folder, at, moved });

@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { type EveryFile, lookAtFiles, proveEveryFile } from "./every-file.ts";
 import {
   createPrivateRepository,
+  damaged,
   type Git,
+  isConnected,
   readChanges,
   readHead,
   type UserRepository,
@@ -98,6 +100,7 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
     new Set(matching.map((one) => one.path)),
   );
   const status_after = await statusDigest(git, repository, base, folder);
+  if (!(await isConnected(git, repository, base, base))) throw damaged(repository, base);
   return {
     before_head: head,
     after_head: found.commit,

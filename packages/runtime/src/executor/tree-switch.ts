@@ -28,6 +28,7 @@ import {
   Git,
   type Head,
   readHead,
+  readRef,
   type UserRepository,
   withRefLocked,
 } from "./git/index.ts";
@@ -167,7 +168,7 @@ async function endSwitch(
     });
   } catch (error) {
     if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
-    const head = await readHead(repository);
+    const head = await readRef(repository);
     if (head.commit === journal.to && head.ref === journal.ref) {
       writeJournal(folder, { ...journal, state: "done" });
       return "done";
@@ -414,17 +415,17 @@ async function moveBranch({
   const locked = (holder: ProcessIdentity | null): boolean => {
     noteRefLocks(folder, repository, from.ref, holder);
     onStep?.("locked");
-    return true;
+    // While the branch is held, HEAD is: what it names now, it names when the branch has moved.
+    return from.ref === null || namesBranch(repository, from.ref);
   };
   try {
-    await withRefLocked(user, from, to.commit, locked, { args, at });
+    if (await withRefLocked(user, from, to.commit, locked, { args, at })) return;
+    throw new Error("HEAD names another branch");
   } catch (cause) {
     // What failed may be the answer alone.
-    const { ref, commit } = await readHead(repository);
-    if (commit === to.commit) return;
-    const held =
-      ref === from.ref && commit === from.commit ? heldOr(cause, repository, from) : null;
-    if (isSovereignError(held, "ERR_REPOSITORY_BUSY")) throw held;
+    const { ref, commit } = await readRef(repository);
+    if (ref === from.ref && commit === to.commit) return;
+    if (ref === from.ref && commit === from.commit) throw heldOr(cause, repository, from);
     throw new SovereignError(
       "ERR_REPOSITORY_MOVED",
       `${from.ref ?? "HEAD"} moved away from ${from.commit} meanwhile. Everything is as it was before.`,
@@ -432,6 +433,12 @@ async function moveBranch({
       cause,
     );
   }
+}
+
+/** False where somebody had HEAD name another branch, which takes no lock of the index. */
+function namesBranch({ gitDir }: UserRepository, ref: string): boolean {
+  const text = readFileSync(join(gitDir, "HEAD"), "utf8").trim();
+  return !text.startsWith("ref:") || text === `ref: ${ref}`;
 }
 
 /** Put back what was before, unless it is neither: then it is the user's, and stays. */

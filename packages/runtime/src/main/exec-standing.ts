@@ -1,20 +1,17 @@
 import { join } from "node:path";
-import { type EntryData, parseFormat } from "@sovereign/core";
-import { z } from "zod";
 import {
-  gitId,
   inspectRepository,
   isSwitchOpen,
   lockRepository,
   readHead,
+  readRef,
   recoverSwitch,
   type RepositoryLock,
   type UserRepository,
 } from "../executor/index.ts";
 import type { RunRow } from "../runs/index.ts";
-import type { Store } from "../store/index.ts";
-import { readRun } from "./approvals.ts";
 import { type ExecOptions, type FrozenExec, openFrozenExec } from "./exec-context.ts";
+import { mendBroughtBack, readCommits } from "./exec-mend.ts";
 import type { Installation } from "./installation.ts";
 import { runNotFound } from "./run-folder.ts";
 
@@ -52,9 +49,11 @@ export async function withStanding<T>(
     // The way back comes after the way there: so it is ended first.
     const back = await endSwitch(join(rollbackFolder(installation, runId), "switch"), repository);
     const there = await endSwitch(switchFolder(installation, runId), repository);
+    const recorded = await readCommits(options, runId);
+    const { commit: at } = await readRef(repository);
+    const result = recorded.broughtTo ?? (there.state === "done" ? at : null);
+    if (at === result) await mendBroughtBack(options, runId, frozen, repository, recorded);
     const { commit: head } = await readHead(repository);
-    const recorded = await broughtTo(installation.store, tenantId, runId);
-    const result = recorded ?? (there.state === "done" ? head : null);
     return await work({
       row,
       frozen,
@@ -133,16 +132,4 @@ async function endSwitch(
   const open = isSwitchOpen(folder);
   const state = await recoverSwitch(folder, repository);
   return { state, ended: open ? state : null };
-}
-
-/** As the ledger has it. */
-async function broughtTo(store: Store, tenantId: string, runId: string): Promise<string | null> {
-  let head: string | null = null;
-  for await (const { entry } of readRun(store, tenantId, runId)) {
-    if (entry.event_type !== "execution.completed") continue;
-    const { step_id, output } = entry.data as EntryData<"execution.completed">;
-    if (step_id !== "bring_back") continue;
-    head = parseFormat(z.looseObject({ head: gitId }), output, "bring back").head;
-  }
-  return head;
 }

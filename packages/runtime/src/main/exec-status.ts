@@ -1,3 +1,4 @@
+import { releaseKept } from "../executor/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import type { ExecOptions } from "./exec-context.ts";
 import { type Standing, withStanding } from "./exec-standing.ts";
@@ -33,9 +34,10 @@ export function execStatus(options: ExecOptions, runId: string): Promise<ExecSta
 }
 
 /** What comes after the seal: the bundle, and nothing of the scratch. */
-async function finishSealed(options: ExecOptions, { row }: Standing): Promise<void> {
+async function finishSealed(options: ExecOptions, { row, repository }: Standing): Promise<void> {
   const { installation } = options;
   if (row.sealed === null) return;
   if (!isPublished(installation, row.runId)) await publishSealed(options, row);
   await removeScratch(installation.folder.run(row.runId));
+  await releaseKept(repository, row.runId, ["base", "head"]);
 }

@@ -9,7 +9,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { gitId, isSwitchOpen } from "../executor/index.ts";
+import { gitId, isSwitchOpen, releaseKept } from "../executor/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
 import { RunStopped, type RunRow } from "../runs/index.ts";
 import { readAttested } from "./exec-recorded.ts";
@@ -153,6 +153,7 @@ async function carryOut(
   if (row !== null && row.sealed !== null) {
     const result = await publishSealed(options, row);
     clear(folder);
+    await releaseKept(repository, of.runId, ["rolled-back"]);
     return result;
   }
   if (row !== null) requireArmed(installation, { tenant_id: options.tenantId, run_id: runId });
@@ -176,6 +177,7 @@ async function carryOut(
     const step = { stepId: STEP, role: frozen.planned.request.role, action };
     const result = await undo(options, context, move || session.isDone(STEP) ? step : null);
     clear(folder);
+    await releaseKept(repository, of.runId, ["rolled-back"]);
     return result;
   } finally {
     context.stopWatching();

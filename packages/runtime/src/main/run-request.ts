@@ -10,7 +10,9 @@ import {
   ExecutorRun,
   type Head,
   inspectRepository,
+  keepCommit,
   readHead,
+  releaseKept,
   requireRunnable,
   statusDigest,
   type UserRepository,
@@ -111,6 +113,8 @@ async function resumeEnded(options: ExecOptions, row: RunRow): Promise<RunResult
   if (!isRollback(row) && !isPublished(installation, runId)) {
     const result = await publishSealed(options, row);
     await removeScratch(installation.folder.run(runId));
+    const { plan } = await openFrozenExec(installation.folder.run(runId), row);
+    await releaseKept(await inspectRepository(plan.repository.root), runId);
     return result;
   }
   const rolledBack = await resumeRollback(options, row);
@@ -177,6 +181,8 @@ async function carryOut(options: ExecOptions, work: Work): Promise<RunResult> {
   try {
     const intent = await gateIntent(work);
     if (intent !== null) return intent;
+    // Whatever the user's git cleans away meanwhile: the work rests on it.
+    await keepCommit(repository, context.runId, "base", base.commit);
     tape.add("repo_locked", null, { root: repository.root });
     tape.add("worktree_created", null, { base: base.commit });
     const statusBefore = await statusDigest(workspace.git, repository, base.commit, folder);
@@ -299,6 +305,7 @@ async function close(options: ExecOptions, work: Work, recorded: RecordedEnd): P
   context.stopWatching();
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   await removeScratch(folder);
+  await releaseKept(work.repository, runId);
   return {
     runId,
     status: ended,

@@ -11,12 +11,12 @@ import {
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
-import { inspectRepository } from "../../src/executor/git/index.ts";
+import { inspectRepository, releaseKept } from "../../src/executor/git/index.ts";
 import { lockRepository } from "../../src/executor/repository-lock.ts";
 import { rollBack } from "../../src/executor/rollback.ts";
 import { recoverSwitch } from "../../src/executor/tree-switch.ts";
 import { TestRepository } from "./support/repository.ts";
-import { judgeSteps } from "./support/steps.ts";
+import { judgeSteps, RUN_ID } from "./support/steps.ts";
 
 let repository: TestRepository | null = null;
 function make(...args: ConstructorParameters<typeof TestRepository>): TestRepository {
@@ -102,11 +102,13 @@ describe("a switch that is killed", () => {
         expect(repo.git("status", "--porcelain")).toBe("?? mine.txt");
       } else {
         expect(recovered).toBe("undone");
+        await releaseKept(user, RUN_ID);
         expect(repo.state()).toEqual(before);
         expect(repo.names()).toEqual(names);
         await judged.bring();
       }
       expect(await recover()).toBe("done");
+      await releaseKept(user, RUN_ID);
       expect(repo.names().filter((name) => /lock|sovereign/.test(name))).toEqual([]);
       expect(existsSync(join(repo.root, ".git/index.lock"))).toBe(false);
     },

@@ -10,6 +10,7 @@ export const executorCodes = {
     ...row.transient("Another run or git itself holds the repository."),
     http: 409,
   },
+  ERR_REPOSITORY_DAMAGED: row.transient("The repository lacks what a commit of a branch needs."),
   ERR_REPOSITORY_MOVED: {
     ...row.input("The branch is not where it was when the run began."),
     http: 409,

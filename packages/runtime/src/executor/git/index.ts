@@ -1,6 +1,14 @@
 export { type Change, type ChangeLimits, judgeChanges, readChanges } from "./changes.ts";
 export { type CommitText, commitMessage } from "./commit-message.ts";
 export { COMMITTER, Git } from "./git.ts";
+export {
+  isConnected,
+  isWhole,
+  keepCommit,
+  keepObjects,
+  type KeptName,
+  releaseKept,
+} from "./kept-objects.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
 export { withRefLocked } from "./ref-lock.ts";
 export {
@@ -12,8 +20,11 @@ export {
   type StepCommit,
 } from "./step-commit.ts";
 export {
+  damaged,
   type Head,
   inspectRepository,
   readHead,
+  readRef,
+  type RefState,
   type UserRepository,
 } from "./user-repository.ts";

@@ -18,6 +18,7 @@ const CONFIG = ["core.filesRefLockTimeout=10000", "core.logAllRefUpdates=true"].
  *
  * @param to where the branch is moved; null only holds it
  * @param work told which git holds it; false lets the branch go where it is
+ * @returns what `work` said
  * @throws ERR_GIT_FAILED where the branch is not where it has to be; what `work` throws, with
  *   nothing moved
  */
@@ -27,17 +28,19 @@ export async function withRefLocked(
   to: string | null,
   work: (holder: ProcessIdentity | null) => boolean,
   call: { readonly args?: readonly string[] } & Pick<GitCall, "at"> = {},
-): Promise<void> {
+): Promise<boolean> {
   const name = ref ?? "HEAD";
   const what = to === null ? `verify ${name} ${commit}` : `update ${name} ${to} ${commit}`;
   const option = ref === null ? "option no-deref\n" : "";
   let holder: ProcessIdentity | null = null;
+  let moves = false;
   let thrown: { readonly error: unknown } | null = null;
   const reply = (said: string): string | null => {
     if (!said.includes("prepare: ok")) return "";
     if (/commit: ok|abort: ok/.test(said)) return null;
     try {
-      return work(holder) ? "commit\n" : "abort\n";
+      moves = work(holder);
+      return moves ? "commit\n" : "abort\n";
     } catch (error) {
       thrown = { error };
       return null;
@@ -53,4 +56,5 @@ export async function withRefLocked(
   await end.finally(() => {
     if (thrown !== null) throw thrown.error;
   });
+  return moves;
 }

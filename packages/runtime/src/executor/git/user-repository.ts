@@ -58,20 +58,42 @@ export async function inspectRepository(folder: string): Promise<UserRepository>
   return repository;
 }
 
-/** Where the branch is now. @throws ERR_REPOSITORY_REFUSED where there is no commit yet */
+/** A branch, or a detached HEAD, and the id in it: whether that is there is not asked. */
+export interface RefState {
+  readonly ref: string | null;
+  /** Null where there is no commit yet. */
+  readonly commit: string | null;
+}
+
+/** What HEAD names now, also where nothing is behind that name. */
+export async function readRef(repository: UserRepository): Promise<RefState> {
+  const git = new Git({ gitDir: repository.gitDir });
+  const call = { answers: [1] };
+  const ref = await git.text(["symbolic-ref", "-q", "HEAD"], call);
+  const commit = await git.text(["rev-parse", "-q", "--verify", "HEAD"], call);
+  return { ref: ref === "" ? null : ref, commit: commit === "" ? null : commit };
+}
+
+/**
+ * Where the branch is now.
+ * @throws ERR_REPOSITORY_REFUSED where there is no commit yet
+ * @throws ERR_REPOSITORY_DAMAGED where the commit that it names is not there
+ */
 export async function readHead(repository: UserRepository): Promise<Head> {
   const git = new Git({ gitDir: repository.gitDir });
-  const call = { answers: [1, 128] };
-  const ref = await git.text(["symbolic-ref", "-q", "HEAD"], call);
-  const found = await git.text(["rev-parse", "-q", "--verify", "HEAD^{commit}"], call);
-  if (found === "") {
+  const { ref, commit } = await readRef(repository);
+  if (commit === null) {
     throw refused(
       repository.root,
       "its branch has no commit yet: make a first one, then try again",
     );
   }
-  const tree = await git.text(["rev-parse", "--verify", `${found}^{tree}`]);
-  return { ref: ref === "" ? null : ref, commit: found, tree };
+  const call = { answers: [1, 128] };
+  const look = ["-c", "core.commitGraph=false", "rev-parse", "-q", "--verify"];
+  const found = await git.text([...look, `${commit}^{commit}`], call);
+  const tree = found === "" ? "" : await git.text([...look, `${commit}^{tree}`], call);
+  if (tree === "") throw damaged(repository, commit);
+  return { ref, commit: found, tree };
 }
 
 function findRoot(folder: string): string {
@@ -138,4 +160,14 @@ function refused(where: string, why: string): SovereignError {
   return new SovereignError("ERR_REPOSITORY_REFUSED", `Cannot work on ${where}: ${why}.`, {
     where,
   });
+}
+
+/** That a ref names what is not there. */
+export function damaged(
+  { objects }: UserRepository,
+  commit: string,
+  cause?: unknown,
+): SovereignError {
+  const text = `Commit ${commit} is not whole in ${objects}: other programs removed objects that it needs. If a run brought it, type: sovereign exec status RUN, which puts them back. Else look with: git fsck`;
+  return new SovereignError("ERR_REPOSITORY_DAMAGED", text, { commit }, cause);
 }

@@ -1,15 +1,21 @@
 import { join } from "node:path";
 import { sha256Hex } from "@sovereign/core";
-import { bringBack, type BroughtBack, type JudgedPatch } from "../../../src/executor/bring-back.ts";
+import {
+  bringBack,
+  type BringBackStep,
+  type BroughtBack,
+  type JudgedPatch,
+} from "../../../src/executor/bring-back.ts";
 import { commitMessage, commitTree, type Head, stageAll } from "../../../src/executor/git/index.ts";
-import type { SwitchStep } from "../../../src/executor/tree-switch.ts";
 import { type TestRepository, workOn } from "./repository.ts";
+
+export const RUN_ID = `run_${"e".repeat(20)}`;
 
 /** Steps that were judged, ready to be brought back. */
 export interface Judged {
   readonly head: Head;
   readonly patches: readonly JudgedPatch[];
-  bring(onStep?: (step: SwitchStep) => void): Promise<BroughtBack>;
+  bring(onStep?: (step: BringBackStep) => void): Promise<BroughtBack>;
 }
 
 /** One commit for each edit of the work tree. */
@@ -42,6 +48,7 @@ export async function judgeSteps(
         patches,
         folder,
         switchFolder: join(folder, "switch"),
+        run: RUN_ID,
         at: 1_800_000_000,
         ...(onStep === undefined ? {} : { onStep }),
       }),

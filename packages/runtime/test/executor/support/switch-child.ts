@@ -18,6 +18,7 @@ await bringBack({
   patches: task.patches.map((one) => ({ ...one, patch: Buffer.from(one.patch, "base64") })),
   folder: task.folder,
   switchFolder: `${task.folder}/switch`,
+  run: `run_${"e".repeat(20)}`,
   at: 1_800_000_000,
   onStep: (step) => {
     if (step !== task.at) return;

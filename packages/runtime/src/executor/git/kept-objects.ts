@@ -1,0 +1,217 @@
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { isSovereignError } from "@sovereign/core";
+import { Git } from "./git.ts";
+import { damaged, type UserRepository } from "./user-repository.ts";
+
+/** Our refs in the user's repository: what one names, git's own cleaning keeps. */
+const REFS = "refs/sovereign";
+/** How often objects are handed over again that somebody's cleaning took away. */
+const TRIES = 3;
+const PACKED_REFS = ["-c", "core.packedRefsTimeout=10000"];
+
+/** What a ref of a run holds: where the run began, or what is being moved to or from. */
+export type KeptName = "base" | "head" | "rolled-back";
+
+/**
+ * Keep a commit, and what it needs, in the user's repository until {@link releaseKept}.
+ * @throws ERR_GIT_FAILED where the commit is not there
+ */
+export async function keepCommit(
+  repository: UserRepository,
+  run: string,
+  name: KeptName,
+  commit: string,
+): Promise<void> {
+  const user = new Git({ gitDir: repository.gitDir });
+  await user.bytes(["update-ref", `${REFS}/${run}/${name}`, commit]);
+}
+
+/**
+ * Let go what a run, or its rollback, kept. What cannot be let go now is in nobody's way: whoever
+ * asks for the run next tries again.
+ */
+export async function releaseKept(
+  repository: UserRepository,
+  run: string,
+  names: readonly KeptName[] = ["base", "head", "rolled-back"],
+): Promise<void> {
+  const user = new Git({ gitDir: repository.gitDir });
+  const wanted = names.map((name) => `${REFS}/${run}/${name}`);
+  try {
+    const said = await user.text(["for-each-ref", "--format=%(refname)", `${REFS}/${run}/`]);
+    const there = said.split("\n").filter((ref) => wanted.includes(ref));
+    if (there.length > 0) {
+      const input = there.map((ref) => `delete ${ref}\n`).join("");
+      await user.bytes([...PACKED_REFS, "update-ref", "--stdin"], { input });
+    }
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
+    return;
+  }
+  if (names.includes("head")) releasePacks(repository, run);
+  for (const folder of [`${REFS}/${run}`, REFS]) removeEmpty(join(repository.commonDir, folder));
+}
+
+/**
+ * Hand the objects between two commits over to the user's repository, where no cleaning of theirs
+ * takes them. A pack, because `git prune` takes every loose object that no ref named when it began;
+ * marked as kept, because a repack removes the packs that it found when it began. The ref comes
+ * after the pack, and is what keeps it once the mark is gone.
+ *
+ * @param git ours, in which all of it is
+ * @param folder ours, for the pack before it is handed over
+ * @param onKept for tests: called before it is looked whether all of it is there
+ * @throws ERR_REPOSITORY_DAMAGED where after some tries not all of it is there
+ */
+export async function keepObjects(
+  git: Git,
+  repository: UserRepository,
+  run: string,
+  range: { readonly base: string; readonly head: string },
+  folder: string,
+  onKept?: () => void,
+): Promise<void> {
+  const { base, head } = range;
+  let cause: unknown;
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    try {
+      await handOver(git, repository, run, range, folder);
+      await keepCommit(repository, run, "head", head);
+      onKept?.();
+      if (await isConnected(git, repository, base, head)) return;
+    } catch (error) {
+      // What was handed over went away before it was looked at.
+      if (!isPruned(error)) throw error;
+      cause = error;
+    }
+  }
+  throw damaged(repository, head, cause);
+}
+
+/** True for what a file that vanishes makes of a call of ours, or of git's. */
+function isPruned(error: unknown): boolean {
+  if (isSovereignError(error, "ERR_GIT_FAILED")) return true;
+  return error instanceof Error && (error as NodeJS.ErrnoException).code === "ENOENT";
+}
+
+/**
+ * True where every object that a commit needs and another does not need is in the user's own store,
+ * and every file of its tree. What a commit graph says of a commit is not believed.
+ */
+export async function isConnected(
+  git: Git,
+  { objects }: UserRepository,
+  base: string,
+  head: string,
+): Promise<boolean> {
+  const user = git.at({ objectDirectory: objects });
+  const look = ["-c", "core.commitGraph=false", "rev-list", "--objects", "--quiet"];
+  for (const what of [
+    ["--no-walk", head, base],
+    [head, `^${base}`],
+  ]) {
+    if ((await user.status([...look, ...what, "--"], { answers: [128] })) !== 0) return false;
+  }
+  return true;
+}
+
+/** The same, asked of the user's repository alone. */
+export function isWhole(repository: UserRepository, base: string, head: string): Promise<boolean> {
+  return isConnected(new Git({ gitDir: repository.gitDir }), repository, base, head);
+}
+
+async function handOver(
+  git: Git,
+  { objects, objectFormat }: UserRepository,
+  run: string,
+  { base, head }: { readonly base: string; readonly head: string },
+  folder: string,
+): Promise<void> {
+  const out = join(folder, "pack");
+  rmSync(out, { recursive: true, force: true });
+  mkdirSync(out, { recursive: true, mode: 0o700 });
+  const args = ["pack-objects", "--revs", "--quiet", "--delta-base-offset", join(out, "new")];
+  const made = await git.text(args, { input: `${head}\n^${base}\n` });
+  // A name of its own for each try: one that was there before may be on somebody's list to remove.
+  const id = randomBytes(objectFormat === "sha1" ? 20 : 32).toString("hex");
+  const packs = join(objects, "pack");
+  mkdirSync(packs, { recursive: true });
+  const name = join(packs, `pack-${id}`);
+  const mark = openSync(`${name}.keep`, "wx", 0o444);
+  try {
+    writeFileSync(mark, markOf(run));
+    fsyncSync(mark);
+  } finally {
+    closeSync(mark);
+  }
+  // Git looks for a pack by its list, so the list comes last.
+  for (const end of ["pack", "idx"]) {
+    const temporary = join(packs, `.sovereign-${id}.${end}`);
+    copyFileSync(join(out, `new-${made}.${end}`), temporary, constants.COPYFILE_EXCL);
+    chmodSync(temporary, 0o444);
+    sync(temporary);
+    renameSync(temporary, `${name}.${end}`);
+  }
+  sync(packs);
+  rmSync(out, { recursive: true, force: true });
+}
+
+function sync(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function markOf(run: string): string {
+  return `sovereign ${run}\n`;
+}
+
+/** Packs stay, for the user's git may rely on what is in one by now; their marks go. */
+function releasePacks({ objects }: UserRepository, run: string): void {
+  const packs = join(objects, "pack");
+  const names = readdirSync(packs);
+  const kept = names.filter((one) => one.endsWith(".keep"));
+  for (const mark of kept.filter((one) => isMark(join(packs, one), run))) {
+    // Half of a pack, as a kill leaves it, is nothing to anybody.
+    const id = /^pack-([0-9a-f]+)\.keep$/.exec(mark)?.[1] ?? "";
+    for (const end of ["pack", "idx"])
+      rmSync(join(packs, `.sovereign-${id}.${end}`), { force: true });
+    if (!names.includes(`pack-${id}.idx`)) rmSync(join(packs, `pack-${id}.pack`), { force: true });
+    rmSync(join(packs, mark), { force: true });
+  }
+}
+
+function isMark(path: string, run: string): boolean {
+  try {
+    return readFileSync(path, "utf8") === markOf(run);
+  } catch {
+    return false;
+  }
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // Another run's are in it, or none of ours were.
+  }
+}
