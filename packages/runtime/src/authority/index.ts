@@ -7,4 +7,5 @@ export {
   type KeySlot,
   type NewKeyEvent,
 } from "./key-log.ts";
-export { Keystore, type KeystoreOptions } from "./keystore.ts";
+export { Keystore, type KeystoreOptions, refuseWorkTree, type StrayFile } from "./keystore.ts";
+export type { Passphrase } from "./key-secret.ts";

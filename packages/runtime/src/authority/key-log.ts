@@ -14,7 +14,7 @@ import {
   type TrustRoot,
 } from "@sovereign/core";
 import { signStatement } from "./authority.ts";
-import type { Keystore } from "./keystore.ts";
+import { type Keystore, refuseName } from "./keystore.ts";
 
 /** One entry of the stream `keys`, as the ledger holds it. */
 export interface KeyLogEntry {
@@ -129,8 +129,7 @@ export class KeyLog {
   async initialise(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
     await this.refresh();
     if (this.#hashes.length > 0) throw keysExist();
-    const made: KeyRecord[] = [];
-    for (const slot of slots) made.push(await this.#create(keystore, slot));
+    const made = await this.#createAll(keystore, slots);
     try {
       await this.#append(keystore, made.map(introduction), 1);
     } catch (error) {
@@ -156,9 +155,19 @@ export class KeyLog {
 
   /** Make a key for a purpose (and role) and enrol it. */
   async introduce(keystore: Keystore, slot: KeySlot): Promise<KeyRecord> {
-    const key = await this.#create(keystore, slot);
-    await this.#append(keystore, [introduction(key)]);
+    const [key] = await this.introduceAll(keystore, [slot]);
+    if (key === undefined) throw new Error("unreachable: one slot makes one key");
     return key;
+  }
+
+  /**
+   * The same for several: all of them or none.
+   * @throws ERR_KEY_NAME before anything is written
+   */
+  async introduceAll(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
+    const made = await this.#createAll(keystore, slots);
+    await this.#append(keystore, made.map(introduction));
+    return made;
   }
 
   /**
@@ -224,6 +233,14 @@ export class KeyLog {
     };
   }
 
+  /** Every name is judged before the first key is made. */
+  async #createAll(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
+    for (const { purpose, role } of slots) refuseName(purpose, role);
+    const made: KeyRecord[] = [];
+    for (const slot of slots) made.push(await this.#create(keystore, slot));
+    return made;
+  }
+
   #create(keystore: Keystore, { purpose, role, notAfter = null }: KeySlot): Promise<KeyRecord> {
     return keystore.create(purpose, role, { notBefore: this.#now(), notAfter });
   }
@@ -265,6 +282,14 @@ export class KeyLog {
       throw error;
     }
     await this.refresh();
+    await this.settle(keystore);
+  }
+
+  /** Complete, or take away, the key files of changes that were cut short: of this process or others. */
+  settle(keystore: Keystore): Promise<void> {
+    const { table } = this.#replay;
+    const isEnrolled = (keyId: string): boolean => table.get(keyId) !== undefined;
+    return keystore.settle(isEnrolled, this.#clock.now().getTime());
   }
 
   async #tryAppend(keystore: Keystore, changes: readonly Change[]): Promise<boolean> {

@@ -1,78 +1,61 @@
+import { existsSync, realpathSync } from "node:fs";
+import { chmod, constants, mkdir, open, readdir, lstat, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import {
-  createCipheriv,
-  createDecipheriv,
-  createPrivateKey,
-  createPublicKey,
-  type KeyObject,
-  randomBytes,
-  scrypt,
-  sign,
-} from "node:crypto";
-import { existsSync } from "node:fs";
-import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
-import { promisify } from "node:util";
-import {
-  base64Decode,
   base64Encode,
-  canonicalBytes,
   canonicalize,
   fields,
+  isSovereignError,
   type KeyPurpose,
   type KeyRecord,
   parseFormat,
-  parsePublicKey,
   parseStrictJson,
   type Signer,
   SovereignError,
 } from "@sovereign/core";
-import { z } from "zod";
+import { type KeyFile, keyFile, newSeed, type Passphrase, SecretBox } from "./key-secret.ts";
 
-/** PKCS #8 wrapping of a 32-byte Ed25519 seed (RFC 8410 §7). */
-const PKCS8_PREFIX = Buffer.from("302e020100300506032b657004220420", "hex");
 const KEY_SUFFIX = ".key.json";
-
-/** scrypt cost: 128 MiB and about 0.4 s, paid once for each start (RFC 7914 §2). */
-const SCRYPT = { N: 131_072, r: 8, p: 1, maxmem: 256 * 1024 * 1024 } as const;
-
-const keyFile = z.strictObject({
-  format: z.literal("sovereign.key"),
-  schema_version: fields.schemaVersion,
-  record: fields.keyRecord,
-  secret: z.discriminatedUnion("protection", [
-    z.strictObject({ protection: z.literal("none"), seed: z.string().max(64) }),
-    z.strictObject({
-      protection: z.literal("scrypt-aes-256-gcm"),
-      salt: z.string().max(64),
-      iv: z.string().max(32),
-      tag: z.string().max(32),
-      sealed: z.string().max(64),
-    }),
-  ]),
-});
-type KeyFile = z.infer<typeof keyFile>;
+/** A key that was written and of which it is not known yet whether the key log has it. */
+const PENDING_SUFFIX = `${KEY_SUFFIX}.pending`;
+/** A key file that is being written. */
+const NEW_SUFFIX = ".new";
+/** No key file is longer. */
+const BYTES_MAX = 64 * 1024;
+/** After so long no entry of a dead process is on its way to the key log any more. */
+const PENDING_MS = 10 * 60 * 1000;
 
 export interface KeystoreOptions {
   /** An absolute folder. */
   readonly folder: string;
   /** False to refuse a folder that is not there; else it is made with mode 0700. */
   readonly make?: boolean;
+  /** True to open a folder that others may read: to sign a stop is right whoever else has the key. */
+  readonly lenient?: boolean;
   /** Encrypts new keys and opens encrypted ones. Null leaves keys protected by file mode alone. */
-  readonly passphrase: string | null;
+  readonly passphrase: Passphrase | null;
+}
+
+/** Something in the folder that is no key file which can be used. It changes nothing. */
+export interface StrayFile {
+  readonly path: string;
+  /** What is wrong with it, and what to type. */
+  readonly why: string;
 }
 
 /**
  * Private keys at rest: one file a key, mode 0600, in a folder of mode 0700 outside any git work
  * tree. A private key leaves this module only as the power to sign.
+ *
+ * INVARIANT: a file that is not a key of ours, whatever it is, never keeps another from being used.
  */
 export class Keystore {
   readonly #folder: string;
-  readonly #passphrase: string | null;
-  readonly #derived = new Map<string, Buffer>();
+  readonly #box: SecretBox;
 
-  private constructor(options: KeystoreOptions) {
-    this.#folder = options.folder;
-    this.#passphrase = options.passphrase;
+  private constructor({ folder, passphrase }: KeystoreOptions) {
+    this.#folder = folder;
+    this.#box = new SecretBox(passphrase);
   }
 
   /**
@@ -90,30 +73,38 @@ export class Keystore {
         throw unavailable(folder, cause);
       });
     }
-    await refuseUnsafe(folder, "folder", 0o077);
+    await refuseUnsafeFolder(folder, options.lenient === true);
     return new Keystore({ ...options, folder });
   }
 
-  /** The public records of all keys in the folder, by file name. */
+  /** The public records of all keys in the folder that can be used, by file name. */
   async records(): Promise<KeyRecord[]> {
-    const files = (await readdir(this.#folder)).filter((file) => file.endsWith(KEY_SUFFIX)).sort();
-    return Promise.all(files.map(async (file) => (await this.#read(file)).record));
+    const { keys } = await this.#survey();
+    return keys.map(({ record }) => record);
+  }
+
+  /** Everything else in the folder, named for a person. */
+  async strays(): Promise<StrayFile[]> {
+    const { strays } = await this.#survey();
+    return strays.map(({ path, error }) => ({ path, why: error.message }));
   }
 
   /**
-   * Make a new key pair and write it, whole or not at all.
+   * Make a new key pair and write it, whole or not at all. It is kept apart until it is
+   * {@link settle}d, so that a process that dies in between leaves nothing that looks enrolled.
    *
    * @param purpose what the key may sign
    * @param role the role, for the purposes `role` and `approval`
    * @param window from when, and until when, the key is good
+   * @throws ERR_KEY_NAME before anything is written
    */
   async create(
     purpose: KeyPurpose,
     role: string | null,
     window: { notBefore: string; notAfter: string | null },
   ): Promise<KeyRecord> {
-    const seed = randomBytes(32);
-    const publicKey = parsePublicKey(rawPublicKey(privateKeyOf(seed)));
+    refuseName(purpose, role);
+    const { seed, publicKey } = newSeed();
     const record: KeyRecord = {
       key_id: publicKey.keyId,
       public_key: base64Encode(publicKey.raw),
@@ -122,7 +113,7 @@ export class Keystore {
       not_before: window.notBefore,
       not_after: window.notAfter,
     };
-    const secret = await this.#seal(seed, record);
+    const secret = await this.#box.seal(seed, record);
     seed.fill(0);
     await this.#write({ format: "sovereign.key", schema_version: "1.0.0", record, secret });
     return record;
@@ -135,41 +126,98 @@ export class Keystore {
    * @throws ERR_KEY_PASSPHRASE when the key is encrypted and the passphrase is missing or wrong
    */
   async signer(keyId: string): Promise<Signer> {
-    const files = (await readdir(this.#folder)).filter((file) => file.includes(keyId.slice(0, 16)));
-    for (const file of files) {
-      const stored = await this.#read(file);
-      if (stored.record.key_id !== keyId) continue;
-      const seed = await this.#unseal(stored);
-      const key = privateKeyOf(seed);
-      seed.fill(0);
-      return signerOf(key, stored.record);
+    const { keys, strays } = await this.#survey();
+    let failure = strays.find(({ path }) => basename(path).includes(keyId.slice(0, 16)))?.error;
+    for (const key of keys.filter(({ record }) => record.key_id === keyId)) {
+      try {
+        return await this.#box.signer(key);
+      } catch (error) {
+        if (!(error instanceof SovereignError)) throw error;
+        failure = error;
+      }
     }
+    if (failure !== undefined) throw failure;
     throw new SovereignError("ERR_KEY_NOT_FOUND", `Key ${keyId} is not in this keystore.`, {
       keyId,
     });
   }
 
+  /**
+   * The key in one file of the folder, whatever else lies there.
+   * @throws ERR_KEYSTORE_UNSAFE, ERR_KEY_FILE_MALFORMED, ERR_KEYSTORE_UNAVAILABLE, ERR_KEY_PASSPHRASE
+   */
+  async fileSigner(file: string): Promise<{ record: KeyRecord; signer: () => Promise<Signer> }> {
+    const key = await this.#read(file);
+    return { record: key.record, signer: () => this.#box.signer(key) };
+  }
+
+  /**
+   * What was made is enrolled, or it is not. What other processes left behind is completed where the
+   * key log has it, and taken away where it never will.
+   *
+   * @param isEnrolled whether the key log has the key
+   * @param now in milliseconds
+   */
+  async settle(isEnrolled: (keyId: string) => boolean, now: number): Promise<void> {
+    for (const name of await this.#names()) {
+      const path = join(this.#folder, name);
+      try {
+        if (name.endsWith(PENDING_SUFFIX) && isEnrolled((await this.#read(name)).record.key_id)) {
+          await rename(path, path.slice(0, -PENDING_SUFFIX.length) + KEY_SUFFIX);
+        } else if (isLeftOver(name) && (await ageOf(path, now)) > PENDING_MS) await rm(path);
+      } catch {
+        // Somebody else was quicker, or it is no file of ours: it is named by `strays`.
+      }
+    }
+  }
+
   /** Forget a key that was never enrolled. */
   async discard(keyId: string): Promise<void> {
-    for (const file of await readdir(this.#folder)) {
-      if (!file.includes(keyId.slice(0, 16)) || !file.endsWith(KEY_SUFFIX)) continue;
-      if ((await this.#read(file)).record.key_id === keyId) await rm(join(this.#folder, file));
+    for (const name of await this.#names()) {
+      if (!name.includes(keyId.slice(0, 16)) || !name.endsWith(PENDING_SUFFIX)) continue;
+      if ((await this.#read(name)).record.key_id === keyId) await rm(join(this.#folder, name));
     }
+  }
+
+  async #names(): Promise<string[]> {
+    return (
+      await readdir(this.#folder).catch((cause: unknown) => {
+        throw unavailable(this.#folder, cause);
+      })
+    ).sort();
+  }
+
+  /** Every file is read by itself: what is wrong with one is told of that one. */
+  async #survey(): Promise<{ keys: KeyFile[]; strays: { path: string; error: SovereignError }[] }> {
+    const keys: KeyFile[] = [];
+    const strays: { path: string; error: SovereignError }[] = [];
+    for (const name of await this.#names()) {
+      const path = join(this.#folder, name);
+      try {
+        if (!isKeyName(name)) throw foreign(path);
+        keys.push(await this.#read(name));
+        if (name.endsWith(PENDING_SUFFIX)) strays.push({ path, error: pending(path) });
+      } catch (error) {
+        if (!(error instanceof SovereignError)) throw error;
+        strays.push({ path, error });
+      }
+    }
+    return { keys, strays };
   }
 
   async #write(file: KeyFile): Promise<void> {
     const { purpose, role, key_id } = file.record;
-    const name = `${purpose}${role === null ? "" : `-${role}`}-${key_id.slice(0, 16)}${KEY_SUFFIX}`;
-    const path = join(this.#folder, name);
+    const stem = `${purpose}${role === null ? "" : `-${role}`}-${key_id.slice(0, 16)}`;
+    const path = join(this.#folder, `${stem}${PENDING_SUFFIX}`);
     try {
-      const handle = await open(`${path}.new`, "wx", 0o600);
+      const handle = await open(`${path}${NEW_SUFFIX}`, "wx", 0o600);
       try {
         await handle.writeFile(`${canonicalize(file)}\n`);
         await handle.sync();
       } finally {
         await handle.close();
       }
-      await rename(`${path}.new`, path);
+      await rename(`${path}${NEW_SUFFIX}`, path);
       await syncFolder(this.#folder);
     } catch (cause) {
       throw unavailable(path, cause);
@@ -178,117 +226,137 @@ export class Keystore {
 
   async #read(file: string): Promise<KeyFile> {
     const path = join(this.#folder, file);
-    await refuseUnsafe(path, "key file", 0o177);
-    const bytes = await readFile(path);
+    const bytes = await readOwn(path);
     try {
-      return parseFormat(keyFile, parseStrictJson(bytes), file, "ERR_KEY_FILE_MALFORMED");
+      return parseFormat(keyFile, parseStrictJson(bytes), "a key file", "ERR_KEY_FILE_MALFORMED");
     } catch (cause) {
-      if (cause instanceof SovereignError && cause.code === "ERR_KEY_FILE_MALFORMED") throw cause;
-      // The cause may quote the file's bytes, and those are a secret: it is not kept.
-      throw new SovereignError("ERR_KEY_FILE_MALFORMED", `${file} is not a key file.`, { file });
+      // Another cause may quote the file's bytes, and those are a secret: it is not kept.
+      const said = isSovereignError(cause, "ERR_KEY_FILE_MALFORMED");
+      throw malformed(path, said ? cause.message : "its content is not JSON");
     }
-  }
-
-  async #seal(seed: Buffer, record: KeyRecord): Promise<KeyFile["secret"]> {
-    if (this.#passphrase === null) return { protection: "none", seed: base64Encode(seed) };
-    const salt = randomBytes(16);
-    const iv = randomBytes(12);
-    const cipher = createCipheriv("aes-256-gcm", await this.#derive(salt), iv);
-    cipher.setAAD(canonicalBytes(record));
-    const sealed = Buffer.concat([cipher.update(seed), cipher.final()]);
-    return {
-      protection: "scrypt-aes-256-gcm",
-      salt: base64Encode(salt),
-      iv: base64Encode(iv),
-      tag: base64Encode(cipher.getAuthTag()),
-      sealed: base64Encode(sealed),
-    };
-  }
-
-  async #unseal(file: KeyFile): Promise<Buffer> {
-    const { secret, record } = file;
-    const seed =
-      secret.protection === "none"
-        ? Buffer.from(base64Decode(secret.seed))
-        : await this.#decrypt(secret, record);
-    if (seed.length === 32) {
-      const raw = rawPublicKey(privateKeyOf(seed));
-      if (base64Encode(raw) === record.public_key) return seed;
-    }
-    throw new SovereignError(
-      "ERR_KEY_FILE_MALFORMED",
-      `The secret of ${record.key_id} does not belong to its public key.`,
-    );
-  }
-
-  async #decrypt(
-    secret: Extract<KeyFile["secret"], { protection: "scrypt-aes-256-gcm" }>,
-    record: KeyRecord,
-  ): Promise<Buffer> {
-    if (this.#passphrase === null) {
-      throw new SovereignError(
-        "ERR_KEY_PASSPHRASE",
-        `Key ${record.key_id} is encrypted. Set SOVEREIGN_PASSPHRASE_FILE to a file that holds its passphrase.`,
-      );
-    }
-    try {
-      const key = await this.#derive(Buffer.from(base64Decode(secret.salt)));
-      const decipher = createDecipheriv("aes-256-gcm", key, base64Decode(secret.iv));
-      decipher.setAAD(canonicalBytes(record));
-      decipher.setAuthTag(base64Decode(secret.tag));
-      return Buffer.concat([decipher.update(base64Decode(secret.sealed)), decipher.final()]);
-    } catch {
-      throw new SovereignError(
-        "ERR_KEY_PASSPHRASE",
-        `The passphrase does not open ${record.key_id}.`,
-      );
-    }
-  }
-
-  async #derive(salt: Buffer): Promise<Buffer> {
-    const id = salt.toString("hex");
-    const known = this.#derived.get(id);
-    if (known !== undefined) return known;
-    const derive = promisify<string, Buffer, number, typeof SCRYPT, Buffer>(scrypt);
-    const key = await derive(this.#passphrase ?? "", salt, 32, SCRYPT);
-    this.#derived.set(id, key);
-    return key;
   }
 }
 
-/** Every ancestor is looked at: a key in a work tree is one `git add .` from being published. */
-function refuseWorkTree(folder: string): void {
-  for (let at = folder; ; at = dirname(at)) {
-    if (existsSync(join(at, ".git"))) {
-      throw new SovereignError(
-        "ERR_KEYSTORE_IN_WORK_TREE",
-        `Keys must not lie in a git work tree: ${folder} is inside ${at}. Set SOVEREIGN_HOME to a folder outside it.`,
-        { folder, workTree: at },
-      );
+function isKeyName(name: string): boolean {
+  return name.endsWith(KEY_SUFFIX) || name.endsWith(PENDING_SUFFIX);
+}
+
+/** By its name alone: such a name is given to what is not enrolled yet, and to nothing else. */
+function isLeftOver(name: string): boolean {
+  return (
+    name.endsWith(PENDING_SUFFIX) ||
+    name.endsWith(`${KEY_SUFFIX}${NEW_SUFFIX}`) ||
+    name.endsWith(`${PENDING_SUFFIX}${NEW_SUFFIX}`)
+  );
+}
+
+async function ageOf(path: string, now: number): Promise<number> {
+  const found = await lstat(path);
+  return found.isFile() ? now - found.mtimeMs : 0;
+}
+
+/** A name of a holder must be a name before a key is made of it. @throws ERR_KEY_NAME */
+export function refuseName(purpose: KeyPurpose, role: string | null): void {
+  if (role === null || fields.name.safeParse(role).success) return;
+  const text = `The ${purpose} key's name ${JSON.stringify(role.slice(0, 100))} cannot be used. Expected 1 to 63 of a-z 0-9 _ . -, starting with a letter.`;
+  throw new SovereignError("ERR_KEY_NAME", text);
+}
+
+/**
+ * Every ancestor is looked at, by name and where links lead: a key in a work tree is one `git add .`
+ * from being published.
+ */
+export function refuseWorkTree(folder: string): void {
+  for (const path of new Set([folder, realPathOf(folder)])) {
+    for (let at = path; ; at = dirname(at)) {
+      if (existsSync(join(at, ".git"))) throw inWorkTree(folder, at);
+      if (dirname(at) === at) break;
     }
-    if (dirname(at) === at) return;
   }
 }
 
-async function refuseUnsafe(path: string, what: string, forbidden: number): Promise<void> {
+/** Where it is, or would be made. */
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    const parent = dirname(path);
+    return parent === path ? path : join(realPathOf(parent), basename(path));
+  }
+}
+
+function inWorkTree(folder: string, workTree: string): SovereignError {
+  return new SovereignError(
+    "ERR_KEYSTORE_IN_WORK_TREE",
+    `Keys must not lie in a git work tree: ${folder} is inside ${workTree}. Set SOVEREIGN_HOME to a folder outside it.`,
+    { folder, workTree },
+  );
+}
+
+async function refuseUnsafeFolder(path: string, lenient: boolean): Promise<void> {
   const found = await stat(path).catch((cause: unknown) => {
     throw unavailable(path, cause);
   });
+  if (!found.isDirectory()) throw unavailable(path, new Error("expected a folder"));
+  if (!lenient) refuseUnsafe(path, "folder", found, 0o077);
+}
+
+/**
+ * Read a file that must be ours alone. A link is not followed, and a pipe is not waited for.
+ * What is looked at is what was opened.
+ */
+async function readOwn(path: string): Promise<Buffer> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const handle = await open(path, flags).catch((cause: unknown) => {
+    throw isLink(cause) ? malformed(path, "it is a link") : unavailable(path, cause);
+  });
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) throw malformed(path, "it is no plain file");
+    refuseUnsafe(path, "key file", found, 0o177);
+    if (found.size > BYTES_MAX) throw malformed(path, `it is longer than ${BYTES_MAX} bytes`);
+    const bytes = Buffer.alloc(BYTES_MAX + 1);
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await handle.close();
+  }
+}
+
+function isLink(cause: unknown): boolean {
+  return (cause as NodeJS.ErrnoException).code === "ELOOP";
+}
+
+function refuseUnsafe(
+  path: string,
+  what: "folder" | "key file",
+  found: { uid: number; mode: number },
+  forbidden: number,
+): void {
   const owner = process.getuid?.();
   if (owner !== undefined && found.uid !== owner) {
-    throw new SovereignError(
-      "ERR_KEYSTORE_UNSAFE",
-      `The ${what} ${path} belongs to user ${found.uid}; expected ${owner}.`,
-    );
+    const text = `The ${what} ${path} belongs to user ${found.uid}; expected ${owner}.`;
+    throw new SovereignError("ERR_KEYSTORE_UNSAFE", text);
   }
-  if ((found.mode & forbidden) !== 0) {
-    const mode = (found.mode & 0o777).toString(8);
-    const command = `chmod ${what === "folder" ? "700" : "600"} ${path}`;
-    throw new SovereignError(
-      "ERR_KEYSTORE_UNSAFE",
-      `The ${what} ${path} has mode ${mode}: others could read keys. Type: ${command}`,
-    );
-  }
+  if ((found.mode & forbidden) === 0) return;
+  const mode = (found.mode & 0o777).toString(8);
+  const command = `chmod ${what === "folder" ? "700" : "600"} ${path}`;
+  const text = `The ${what} ${path} has mode ${mode}: others could read keys. Type: ${command}`;
+  throw new SovereignError("ERR_KEYSTORE_UNSAFE", text);
+}
+
+function malformed(path: string, why: string): SovereignError {
+  const text = `${path} is no key file: ${why}. It is left aside. Move it out of the folder.`;
+  return new SovereignError("ERR_KEY_FILE_MALFORMED", text, { path });
+}
+
+function foreign(path: string): SovereignError {
+  return malformed(path, `its name does not end with ${KEY_SUFFIX}`);
+}
+
+function pending(path: string): SovereignError {
+  const text = `${path} was written by a command that was killed, or that runs now. The next command completes it where it was enrolled, and removes it where it was not within 10 minutes.`;
+  return new SovereignError("ERR_KEY_FILE_MALFORMED", text, { path });
 }
 
 function unavailable(path: string, cause: unknown): SovereignError {
@@ -309,20 +377,4 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-function privateKeyOf(seed: Buffer): KeyObject {
-  const der = Buffer.concat([PKCS8_PREFIX, seed]);
-  return createPrivateKey({ key: der, format: "der", type: "pkcs8" });
-}
-
-function rawPublicKey(key: KeyObject): Uint8Array {
-  return createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32);
-}
-
-function signerOf(key: KeyObject, record: KeyRecord): Signer {
-  return {
-    publicKey: parsePublicKey(base64Decode(record.public_key)),
-    sign: (message) => sign(null, message, key),
-  };
 }

@@ -1,5 +1,5 @@
 import { writeFileSync, type WriteFileOptions } from "node:fs";
-import { SovereignError } from "@sovereign/core";
+import { fields, SovereignError } from "@sovereign/core";
 import { InvalidArgumentError } from "commander";
 
 /** A parser of an argument that is a whole number within bounds. */
@@ -9,6 +9,20 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
     if (value >= min && value <= max) return value;
     throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}`);
   };
+}
+
+/** A parser of a name that a person chooses: a tenant, a role, somebody who holds a key. */
+export function parseName(text: string): string {
+  const result = fields.name.safeParse(text);
+  if (result.success) return result.data;
+  throw new InvalidArgumentError(result.error.issues[0]?.message ?? "expected a name");
+}
+
+/** A parser of a run's identifier. */
+export function parseRunId(text: string): string {
+  const result = fields.runId.safeParse(text);
+  if (result.success) return result.data;
+  throw new InvalidArgumentError(result.error.issues[0]?.message ?? "expected a run");
 }
 
 /**

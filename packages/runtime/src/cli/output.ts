@@ -39,6 +39,11 @@ export function reportError(output: Output, error: unknown): number {
   return 1;
 }
 
+/** What is not as it should be, and keeps nothing from working. */
+export function noteWarnings(output: Output, warnings: readonly string[]): void {
+  for (const warning of warnings) output.note(`warning: ${warning}`);
+}
+
 /** The exit code that belongs to an error code. */
 export function exitOf(code: string | null): number {
   if (code === null || !Object.hasOwn(errorCatalogue, code)) return 1;

@@ -253,7 +253,8 @@ export interface Services {
   listRuns(tenantId: string): Promise<RunRow[]>;
   status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
   initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
-  addKey(slot: KeySlot): Promise<KeyRecord>;
+  /** All of them or none. */
+  addKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
   listKeys(): Promise<KeyTable>;
   rotateKey(keyId: string, reason: string): Promise<KeyRecord>;
   revokeKey(keyId: string, reason: string, distrustAll: boolean): Promise<KeyRecord>;
@@ -279,6 +280,8 @@ export interface Services {
   applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
   runBatch(file: string, input: RunInput): Promise<BatchReport>;
   health(): Promise<RunnerHealth>;
+  /** What lies in the data folder and is not as it should be, in words. Nothing of it stops work. */
+  dataWarnings(): Promise<readonly string[]>;
   scramStatus(): Promise<ScramReport>;
   /** Stop, with both keys, or with the prepared order in a file. Needs no database. */
   scramActivate(

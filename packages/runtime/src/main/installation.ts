@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { INSTALLATION_LOG } from "@sovereign/core";
-import { KeyLog, Keystore } from "../authority/index.ts";
+import { KeyLog, Keystore, type Passphrase } from "../authority/index.ts";
 import { type Clock, systemClock } from "../kernel/index.ts";
 import { type DataFolder, logOrigin, openDataFolder } from "../runs/index.ts";
 import { Journal, ScramLatch, type ScramLink, writeKeyFile } from "../scram/index.ts";
@@ -15,7 +15,7 @@ import { joinNode, readNodes, type SovereignNode } from "./nodes.ts";
 export interface InstallationOptions {
   readonly home: string;
   readonly databaseUrl: string | null;
-  readonly passphrase: string | null;
+  readonly passphrase: Passphrase | null;
   /** What the sentinel is started with: `PATH`, and where the passphrase is. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
 }
@@ -67,6 +67,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     const nodes = await readNodes(store, id);
     const keyLog = new KeyLog(new LedgerKeyLog(store, clock), id, clock);
     await keyLog.refresh();
+    await keyLog.settle(keystore);
     refuseOtherRoot(folder.root, keyLog);
     const node = await joinNode(store, folder.root, id, nodes, clock);
     const publishKeys = (): void => {

@@ -1,12 +1,10 @@
-import { existsSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import {
   base64Decode,
   type Envelope,
   isSovereignError,
   type JsonObject,
   type JsonValue,
-  type KeyRecord,
   parseEnvelope,
   parseStatement,
   parseStrictJson,
@@ -14,7 +12,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
-import { Keystore } from "../authority/index.ts";
+import type { Passphrase } from "../authority/index.ts";
 import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import {
@@ -26,6 +24,7 @@ import {
   ScramLink,
 } from "../scram/index.ts";
 import { runDrill } from "./drill.ts";
+import { findSigner } from "./find-signer.ts";
 import type { Installation } from "./installation.ts";
 import { anchorInstallation } from "./journal-anchor.ts";
 import { leaseHealth, leaseOfSentinel } from "./lease-health.ts";
@@ -55,12 +54,12 @@ type ScramServices = Pick<
 export function createScramServices(
   home: string,
   environment: Environment,
-  passphrase: () => string | null,
+  passphrase: () => Passphrase | null,
   opened: Opened,
 ): ScramServices {
   const folder = (): string => openDataFolder(home).scram;
   const sign = async (reference: string, purpose: "operator" | "architect"): Promise<Signer> =>
-    findSigner(openDataFolder(home).keys, passphrase(), reference, purpose);
+    findSigner(home, passphrase(), reference, purpose);
   return {
     scramStatus: () => readStatus(home, folder()),
     scramKeys: () => {
@@ -189,39 +188,6 @@ async function reset(
   } finally {
     link.close();
   }
-}
-
-/**
- * The signer that a person names: a key file, the beginning of a key's id, or its holder's name.
- * @throws ERR_KEY_NOT_FOUND
- */
-async function findSigner(
-  folder: string,
-  passphrase: string | null,
-  reference: string,
-  purpose: "operator" | "architect",
-): Promise<Signer> {
-  const isFile = reference.includes("/") || reference.endsWith(".key.json");
-  if (isFile && !existsSync(reference)) {
-    throw new SovereignError("ERR_KEY_NOT_FOUND", `There is no key file ${reference}.`);
-  }
-  const keystore = await Keystore.open({
-    folder: isFile ? dirname(reference) : folder,
-    passphrase,
-  });
-  const records = await keystore.records();
-  const fits = (record: KeyRecord): boolean =>
-    isFile
-      ? basename(reference).includes(record.key_id.slice(0, 16))
-      : record.role === reference || (reference.length >= 8 && record.key_id.startsWith(reference));
-  const found = records.filter((record) => record.purpose === purpose && fits(record)).at(-1);
-  if (found === undefined) {
-    throw new SovereignError(
-      "ERR_KEY_NOT_FOUND",
-      `No ${purpose}'s key is known as ${reference}. List them with: sovereign scram keys. Make one with: sovereign keys add --${purpose} NAME`,
-    );
-  }
-  return keystore.signer(found.key_id);
 }
 
 function readEnvelopeFile(path: string): Envelope {

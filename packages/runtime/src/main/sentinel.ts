@@ -1,5 +1,5 @@
 /** The sentinel's program: `node sentinel.ts HOME`. Started by us alone, one for a data folder. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +11,7 @@ import { openDataFolder } from "../runs/index.ts";
 import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
 import { loadConfig } from "./config.ts";
 import { isShared } from "./nodes.ts";
+import { passphraseOf } from "./passphrase.ts";
 import { programCommand } from "./sentinel-process.ts";
 
 const LOCK_MS = 5000;
@@ -96,8 +97,7 @@ async function takeLock(): Promise<boolean> {
 async function openSigner(keys: SentinelKeys | null): Promise<Signer | null> {
   if (keys === null) return null;
   try {
-    const { SOVEREIGN_PASSPHRASE_FILE: file } = process.env;
-    const passphrase = file === undefined ? null : readFileSync(file, "utf8").replace(/\r?\n$/, "");
+    const passphrase = passphraseOf(process.env);
     // A data folder that was deleted is not begun anew by its last sentinel.
     const keystore = await Keystore.open({ folder: folder.keys, passphrase, make: false });
     const at = systemClock.now().toISOString();

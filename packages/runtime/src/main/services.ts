@@ -23,6 +23,7 @@ import { probeSandbox } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 import { measureCapacity } from "./capacity.ts";
 import { loadConfig } from "./config.ts";
+import { dataWarnings } from "./data-warnings.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
 import { nodeServices } from "./node-services.ts";
@@ -32,6 +33,7 @@ import { isExecution } from "./seal-run.ts";
 import { resumeRequest } from "./run-request.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
 import { batchServices } from "./batch-services.ts";
+import { passphraseOf } from "./passphrase.ts";
 import { createScramServices } from "./scram-services.ts";
 
 const VERSION = "0.1.0";
@@ -94,11 +96,6 @@ async function withInstallation<T>(
   }
 }
 
-function passphraseOf(environment: Environment): string | null {
-  const file = environment["SOVEREIGN_PASSPHRASE_FILE"];
-  return file === undefined ? null : readPassphrase(file);
-}
-
 /** What could not be recorded because the shared database is out of reach: the lease has ended, too. */
 function describeCut(cut: unknown, error: unknown): unknown {
   if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE") || cut === null) return error;
@@ -115,14 +112,6 @@ function describeDiskFailure(home: string, error: unknown): unknown {
   if (error instanceof SovereignError || !DISK_FAILURES.has(code)) return error;
   const text = `The data folder ${home} cannot be written: ${message}. What was acknowledged is safe; make room or set SOVEREIGN_HOME, then resume the run or try again.`;
   return new SovereignError("ERR_DATA_FOLDER", text, { home, code }, error);
-}
-
-function readPassphrase(file: string): string {
-  const text = readNamed(file)
-    .toString("utf8")
-    .replace(/\r?\n$/, "");
-  if (text.length >= 8) return text;
-  throw new SovereignError("ERR_KEY_PASSPHRASE", `${file}: expected at least 8 characters.`);
 }
 
 function runServices(
@@ -177,16 +166,16 @@ async function ensureKeys(installation: Installation, pipeline: Pipeline): Promi
 
 function keyServices(
   opened: Opened,
-): Pick<Services, "initKeys" | "addKey" | "listKeys" | "rotateKey" | "revokeKey" | "trustRoot"> {
+): Pick<Services, "initKeys" | "addKeys" | "listKeys" | "rotateKey" | "revokeKey" | "trustRoot"> {
   return {
     initKeys: (slots) =>
       opened(({ keyLog, keystore }) =>
         keyLog.initialise(keystore, [...INSTALLATION_KEYS, ...slots]),
       ),
-    addKey: (slot) =>
-      opened(async ({ keyLog, keystore }): Promise<KeyRecord> => {
+    addKeys: (slots) =>
+      opened(async ({ keyLog, keystore }): Promise<KeyRecord[]> => {
         requireKeys(keyLog.head().count);
-        return keyLog.introduce(keystore, slot);
+        return keyLog.introduceAll(keystore, slots);
       }),
     listKeys: (): ReturnType<Services["listKeys"]> =>
       opened(({ keyLog }) => Promise.resolve(keyLog.current())),
@@ -282,8 +271,9 @@ function stateServices(
   environment: Environment,
   opened: Opened,
   services: Pick<Services, "scramStatus">,
-): Pick<Services, "status" | "probeSandbox"> {
+): Pick<Services, "status" | "probeSandbox" | "dataWarnings"> {
   return {
+    dataWarnings: () => dataWarnings(home),
     status: () =>
       opened(async (installation) => ({
         home,

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { refuseWorkTree } from "../authority/index.ts";
 
 /** Where everything of an installation lies. */
 export interface DataFolder {
@@ -31,7 +32,7 @@ export function locateDataFolder(
 
 /**
  * Make the data folder where it is missing, with mode 0700.
- * @throws ERR_DATA_FOLDER when it can not be made
+ * @throws ERR_KEYSTORE_IN_WORK_TREE before anything is made; ERR_DATA_FOLDER when it can not be
  */
 export function openDataFolder(root: string): DataFolder {
   const folder: DataFolder = {
@@ -43,6 +44,7 @@ export function openDataFolder(root: string): DataFolder {
     registry: join(root, "registry"),
     run: (runId) => join(root, "runs", runId),
   };
+  refuseWorkTree(root);
   try {
     for (const path of [root, folder.ledger, folder.registry, join(root, "runs")]) {
       makeFolder(path);

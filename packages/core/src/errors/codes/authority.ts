@@ -7,6 +7,7 @@ export const authorityCodes = {
   ERR_KEYSTORE_UNAVAILABLE: row.fatal("The keystore can not be made, read or written."),
   ERR_KEY_FILE_MALFORMED: row.integrity("A key file is not what it should be."),
   ERR_KEY_NOT_FOUND: row.input("The keystore has no such key."),
+  ERR_KEY_NAME: row.input("A key's holder or role has a name that cannot be used."),
   ERR_KEY_ENDED: row.input("A key that was rotated or revoked can not end again."),
   ERR_KEY_PASSPHRASE: row.denied("The passphrase of a key is missing or wrong."),
   ERR_KEY_LAST_ROOT: row.input("The only root key can be rotated, and not revoked."),

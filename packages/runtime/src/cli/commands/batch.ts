@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
-import { exitOf } from "../output.ts";
+import { exitOf, noteWarnings } from "../output.ts";
 import { showProgress } from "../progress.ts";
 
 export function batchCommands(program: Command, context: CommandContext): void {
@@ -47,10 +47,12 @@ export function batchCommands(program: Command, context: CommandContext): void {
       const exits = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 } as const;
       context.exit = exits[health.runner_status];
       if (flags.watched === true && health.lease?.state === "unwatched") context.exit = 5;
+      const warnings = await services.dataWarnings();
       if (output.json) {
-        output.printJson(health);
+        output.printJson({ ...health, warnings });
         return;
       }
+      noteWarnings(output, warnings);
       const why = health.reason === null ? "" : `  ${health.reason}`;
       output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
       if (health.lease !== null) output.print(`lease: ${describeLease(health.lease)}`);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { SandboxCheck } from "../../sandbox/index.ts";
 import type { CommandContext } from "../context.ts";
-import type { Output } from "../output.ts";
+import { noteWarnings, type Output } from "../output.ts";
 
 export function doctorCommand(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -12,10 +12,12 @@ export function doctorCommand(program: Command, context: CommandContext): void {
       const report = await services.probeSandbox();
       const unsafe = report.minimum_level === "G0";
       context.exit = report.level === null ? 1 : 0;
+      const warnings = await services.dataWarnings();
       if (output.json) {
-        output.printJson(report);
+        output.printJson({ ...report, warnings });
         return;
       }
+      noteWarnings(output, warnings);
       const without = unsafe ? "none: work runs without a sandbox" : "none: nothing will run";
       output.print(`sandbox level: ${report.level ?? without}`);
       if (unsafe) output.print("DEGRADED: scram.minimum_level is G0, which asks for no sandbox");

@@ -3,10 +3,13 @@ import type { Command } from "commander";
 import type { KeySlot } from "../../authority/index.ts";
 import { shiftTimestamp, systemClock, timestampOf } from "../../kernel/index.ts";
 import { table } from "../output.ts";
-import { writeNamed } from "../arguments.ts";
+import { parseName, wholeNumber, writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 
-const many = (value: string, before: string[]): string[] => [...before, value];
+/** Ten years; longer than keys should live. */
+const VALID_DAYS_MAX = 3650;
+
+const many = (value: string, before: string[]): string[] => [...before, parseName(value)];
 
 export function keysCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -38,14 +41,13 @@ export function keysCommands(program: Command, context: CommandContext): void {
     .option(
       "--valid-days <days>",
       "how long they are good; without it, until they are revoked",
-      Number,
+      wholeNumber(1, VALID_DAYS_MAX),
     )
     .action(async (flags: SlotFlags) => {
       const slots = slotsOf(flags);
       if (slots.length === 0)
         program.error("expected --role, --approver, --operator or --architect");
-      for (const slot of slots) {
-        const key = await services.addKey(slot);
+      for (const key of await services.addKeys(slots)) {
         if (output.json) output.printJson(key);
         else output.print(`${key.key_id}  ${key.purpose} ${key.role ?? ""}`);
       }

@@ -1,0 +1,70 @@
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Installation, type Json } from "./cli.ts";
+
+const installation = new Installation();
+const keysFolder = join(installation.home, "keys");
+const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
+
+beforeAll(async () => {
+  await installation.run(["keys", "init"]);
+  await installation.run(["keys", "add", "--operator", "alice", "--architect", "bob"]);
+});
+afterAll(() => installation.dispose());
+
+async function one(args: readonly string[]): Promise<{ code: number | null; found: Json }> {
+  const { code, documents } = await installation.json(args);
+  return { code, found: documents.at(-1) ?? {} };
+}
+
+describe("a key that is refused", () => {
+  it("for its name leaves no file, and none of the others is made", async () => {
+    const before = readdirSync(keysFolder);
+    const flags = ["--role", "trainer", "--role", "Release Manager"];
+    const { code, err } = await installation.run(["keys", "add", ...flags]);
+    expect({ code, err }).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("expected 1 to 63 of a-z") as string,
+    });
+    expect(readdirSync(keysFolder)).toEqual(before);
+  });
+});
+
+describe("a file in the folder of the keys that is no key of ours", () => {
+  it("is named by health, and neither keeps a stop nor a reset", async () => {
+    const stray = join(keysFolder, "backup.key.json");
+    writeFileSync(stray, "{}");
+    chmodSync(stray, 0o644);
+    const health = await installation.run(["health"]);
+    expect(health).toMatchObject({ code: 0, err: expect.stringContaining(stray) as string });
+    expect((await one(["scram", "activate", ...BOTH])).found).toMatchObject({
+      receipt: { authorized: true },
+      event: { scram_state: "COMPLETE" },
+    });
+    const reset = await one(["scram", "reset", ...BOTH, "--reason", "found"]);
+    expect(reset).toMatchObject({ code: 0, found: { state: "ARMED" } });
+    expect((await one(["health"])).found).toMatchObject({
+      runner_status: "HEALTHY",
+      warnings: [expect.stringContaining("chmod 600") as string],
+    });
+    rmSync(stray);
+    expect((await one(["health"])).found).toMatchObject({ warnings: [] });
+  });
+});
+
+describe("a data folder in a work tree", () => {
+  it("is refused, and nothing is made there", async () => {
+    const tree = join(installation.home, "tree");
+    const home = join(tree, "data");
+    mkdirSync(join(tree, ".git"), { recursive: true });
+    for (const args of [
+      ["scram", "status"],
+      ["keys", "init"],
+    ]) {
+      const end = await installation.run(args, { SOVEREIGN_HOME: home });
+      expect(end.code, args.join(" ")).not.toBe(0);
+      expect(existsSync(home), args.join(" ")).toBe(false);
+    }
+  });
+});
