@@ -31,6 +31,23 @@ describe("a key that is refused", () => {
   });
 });
 
+describe("one person", () => {
+  it("does not get both keys of the kill switch", async () => {
+    const before = readdirSync(keysFolder);
+    for (const flags of [
+      ["--operator", "eve", "--architect", "eve"],
+      ["--architect", "a1ice"],
+    ]) {
+      const { code, found } = await one(["keys", "add", ...flags]);
+      expect({ code, found }).toMatchObject({
+        code: 3,
+        found: { error: { code: "ERR_KEY_HOLDER" } },
+      });
+    }
+    expect(readdirSync(keysFolder)).toEqual(before);
+  });
+});
+
 describe("a file in the folder of the keys that is no key of ours", () => {
   it("is named by health, and neither keeps a stop nor a reset", async () => {
     const stray = join(keysFolder, "backup.key.json");

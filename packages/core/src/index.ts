@@ -104,7 +104,7 @@ export {
 export { checkSignature, type PublicKey, parsePublicKey, type Signer } from "./ed25519/index.ts";
 export { canonicalBytes, canonicalize, JSON_DEPTH_MAX } from "./json/index.ts";
 export { type JsonLimits, parseCanonicalJson, parseStrictJson } from "./json/index.ts";
-export { KeyLogReplay } from "./keys/index.ts";
+export { isSameHolder, KeyLogReplay } from "./keys/index.ts";
 export { type KeyRefusal, KeyTable, type KeyWindow } from "./keys/index.ts";
 export {
   type PlacedLeaf,

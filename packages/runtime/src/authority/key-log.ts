@@ -14,6 +14,7 @@ import {
   type TrustRoot,
 } from "@sovereign/core";
 import { signStatement } from "./authority.ts";
+import { refuseOneHolder } from "./holders.ts";
 import { type Keystore, refuseName } from "./keystore.ts";
 
 /** One entry of the stream `keys`, as the ledger holds it. */
@@ -236,9 +237,19 @@ export class KeyLog {
   /** Every name is judged before the first key is made. */
   async #createAll(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
     for (const { purpose, role } of slots) refuseName(purpose, role);
+    refuseOneHolder(this.#holders(), slots);
     const made: KeyRecord[] = [];
     for (const slot of slots) made.push(await this.#create(keystore, slot));
     return made;
+  }
+
+  /** Whose keys are in force. */
+  #holders(): KeySlot[] {
+    const { table } = this.#replay;
+    const at = this.#now();
+    return table.windows
+      .filter((window) => table.refusal(window, table.count, at) === null)
+      .map(({ record }) => record);
   }
 
   #create(keystore: Keystore, { purpose, role, notAfter = null }: KeySlot): Promise<KeyRecord> {

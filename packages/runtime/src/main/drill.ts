@@ -100,8 +100,8 @@ export class DrillRig {
     const keyLog = new KeyLog(new MemoryKeyLog(), installationIdOf(home), systemClock);
     const records = await keyLog.initialise(keystore, [
       ...INSTALLATION_KEYS,
-      { purpose: "operator", role: "drill" },
-      { purpose: "architect", role: "drill" },
+      { purpose: "operator", role: "one" },
+      { purpose: "architect", role: "another" },
     ]);
     await keyLog.refresh();
     writeKeyFile(folder.scram, installationIdOf(home), keyLog.events);

@@ -3,6 +3,7 @@ import {
   checkSignature,
   type Envelope,
   type ErrorCode,
+  isSameHolder,
   isSovereignError,
   type KeyTable,
   type KeyWindow,
@@ -42,8 +43,8 @@ interface Kinds {
 }
 
 /**
- * Judge an order or a reset: two distinct keys, one enrolled as operator and one as architect,
- * neither expired nor revoked, over an unused nonce, in its time, for this installation. Pure.
+ * Judge an order or a reset: two distinct keys of two different holders, one enrolled as operator
+ * and one as architect, neither expired nor revoked, over an unused nonce, in its time, for this installation. Pure.
  *
  * @param envelope untrusted
  */
@@ -59,19 +60,44 @@ export function judgeOrder<K extends keyof Kinds>(
     if (!isSovereignError(error)) throw error;
     return refused(null, "ERR_SCRAM_ORDER_MALFORMED", error.message);
   }
-  const judge = signatures(envelope, context);
-  const judged = { order, operator: judge.operator, architect: judge.architect };
+  const { operators, architects, invalid } = signatures(envelope, context);
+  const [operator, architect] = twoHolders(operators, architects);
+  const judged = { order, operator: idOf(operator), architect: idOf(architect) };
   const wrong = misfit(order, context);
   if (wrong !== null) return { ...judged, ...wrong };
-  if (judge.operator !== null && judge.architect !== null) {
-    return { ...judged, code: null, reason: null };
+  if (operator !== undefined && architect !== undefined) {
+    if (!isOneHolder(operator, architect)) return { ...judged, code: null, reason: null };
+    const name = String(operator.record.role);
+    const reason = `${name} signed as operator and as architect; expected two different people. Enrol another with: sovereign keys add --architect NAME`;
+    return { ...judged, code: "ERR_SCRAM_ORDER_HOLDER", reason };
   }
-  if (judge.invalid !== null) {
-    return { ...judged, code: "ERR_SCRAM_ORDER_KEY", reason: judge.invalid };
+  if (invalid !== null) {
+    return { ...judged, code: "ERR_SCRAM_ORDER_KEY", reason: invalid };
   }
-  const has = judge.operator === null ? "no operator's" : "no architect's";
+  const has = operator === undefined ? "no operator's" : "no architect's";
   const reason = `expected the signatures of an operator and an architect, found ${has} key`;
   return { ...judged, code: "ERR_SCRAM_ORDER_SIGNATURE", reason };
+}
+
+/** A pair of two people where there is one; else whoever signed as either. */
+function twoHolders(
+  operators: readonly KeyWindow[],
+  architects: readonly KeyWindow[],
+): [KeyWindow | undefined, KeyWindow | undefined] {
+  for (const operator of operators) {
+    const architect = architects.find((one) => !isOneHolder(operator, one));
+    if (architect !== undefined) return [operator, architect];
+  }
+  return [operators[0], architects[0]];
+}
+
+/** INVARIANT: one person is not two, however many keys they have. */
+function isOneHolder(one: KeyWindow, other: KeyWindow): boolean {
+  return isSameHolder(one.record.role ?? "", other.record.role ?? "");
+}
+
+function idOf(window: KeyWindow | undefined): string | null {
+  return window?.record.key_id ?? null;
 }
 
 /** What is wrong with an order whoever signed it. */
@@ -98,23 +124,21 @@ function misfit(
 function signatures(
   envelope: Envelope,
   { keys, epoch = keys.count, now }: JudgementContext,
-): { operator: string | null; architect: string | null; invalid: string | null } {
+): { operators: KeyWindow[]; architects: KeyWindow[]; invalid: string | null } {
   const message = pae(envelope.payloadType, base64Decode(envelope.payload));
   const made = envelope.signatures.flatMap(({ sig }) => decoded(sig) ?? []);
-  const found = { operator: null, architect: null, invalid: null } as {
-    operator: string | null;
-    architect: string | null;
-    invalid: string | null;
-  };
+  const operators: KeyWindow[] = [];
+  const architects: KeyWindow[] = [];
+  let invalid: string | null = null;
   for (const window of keys.windows) {
-    const { purpose, key_id } = window.record;
+    const { purpose } = window.record;
     if (purpose !== "operator" && purpose !== "architect") continue;
     if (!made.some((signature) => checkSignature(window.key, message, signature))) continue;
     const refusal = keys.refusal(window, epoch, now);
-    if (refusal === null) found[purpose] = key_id;
-    else found.invalid = describe(window, refusal);
+    if (refusal === null) (purpose === "operator" ? operators : architects).push(window);
+    else invalid = describe(window, refusal);
   }
-  return found;
+  return { operators, architects, invalid };
 }
 
 function describe({ record }: KeyWindow, refusal: string): string {
@@ -129,6 +153,8 @@ function refused(order: null, code: ErrorCode, reason: string): Judgement<never>
 export interface OrderSigner {
   readonly keyId: string;
   readonly purpose: "operator" | "architect";
+  /** Whose key it is. */
+  readonly holder: string;
   /** False when it has ended, or is outside its time. */
   readonly living: boolean;
 }
@@ -149,7 +175,8 @@ export function orderSigners(envelope: Envelope, keys: KeyTable, now: string): O
     const signature = decoded(sig);
     if (signature === null || !checkSignature(window.key, message(), signature)) continue;
     const living = keys.refusal(window, keys.count, now) === null;
-    found.set(keyid, { keyId: keyid, purpose, living });
+    const holder = window.record.role ?? "";
+    found.set(keyid, { keyId: keyid, purpose, holder, living });
   }
   return [...found.values()];
 }

@@ -89,6 +89,27 @@ describe("the key log", () => {
     await keyLog.introduce(keystore, { purpose: "role", role: "newcomer" });
   });
 
+  it("gives nobody both keys where two people are asked, under whatever spelling", async () => {
+    const { keyLog, keystore } = world;
+    const operator = { purpose: "operator", role: "alice" } as const;
+    const architect = { purpose: "architect", role: "alice" } as const;
+    const refused = { code: "ERR_KEY_HOLDER" };
+    const before = await keystore.records();
+    const both = keyLog.introduceAll(keystore, [operator, architect]);
+    await expect(both).rejects.toMatchObject(refused);
+    expect(await keystore.records()).toEqual(before);
+    const { key_id } = await keyLog.introduce(keystore, operator);
+    for (const role of ["alice", "a-lice", "al1ce", "a.l.i.c.e"]) {
+      const again = keyLog.introduce(keystore, { purpose: "architect", role });
+      await expect(again, role).rejects.toMatchObject(refused);
+    }
+    const alike = keyLog.introduce(keystore, { purpose: "approval", role: "release-manager" });
+    await expect(alike).rejects.toMatchObject(refused);
+    await keyLog.introduce(keystore, { purpose: "architect", role: "alice2" });
+    await keyLog.revoke(keystore, key_id, "changes sides", false);
+    await keyLog.introduce(keystore, architect);
+  });
+
   it("gives way to others in the end, and keeps no key that was not enrolled", async () => {
     let known = world.log.entries;
     const crowd = { read: () => Promise.resolve(known), append: () => Promise.resolve(false) };

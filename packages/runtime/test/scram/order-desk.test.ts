@@ -61,6 +61,36 @@ describe("the desk", () => {
     expect(decision.activation.refusal).toContain("ERR_SCRAM_ORDER_SIGNATURE");
   });
 
+  it("stops everything for one person who signs twice, and says that two were expected", () => {
+    const people = new ScramKeys();
+    const pair = [people.enrol("operator", null, "eve"), people.enrol("architect", null, "e-ve")];
+    const times = Array.from({ length: people.table.count }, () => BEFORE);
+    const known = { installationId: INSTALLATION, keys: people.table, times };
+    const fresh = (): OrderDesk =>
+      new OrderDesk({ keys: () => known, clock, journal, windowMs: 30_000 });
+    const both = asValue(signOrder(people.order(), ...pair));
+    const [first, second] = pair.map((signer) => asValue(signOrder(people.order(), signer)));
+    const local = fresh();
+    expect(local.authorize(first ?? null, "local", 0)).toMatchObject({ kind: "pending" });
+    for (const decision of [
+      fresh().receive(both, "local", 0),
+      local.authorize(second ?? null, "local", 0),
+    ]) {
+      expect(decision).toMatchObject({
+        kind: "activate",
+        activation: { authorized: false, scope: { kind: "all" } },
+      });
+      if (decision.kind !== "activate") return;
+      expect(decision.activation.refusal).toContain("ERR_SCRAM_ORDER_HOLDER: eve signed as");
+    }
+    // Over a network one person stops nothing: the order waits for the other.
+    expect(fresh().receive(both, "network", 0)).toMatchObject({ kind: "pending" });
+    const reset = asValue(signReset(people.reset(), ...pair));
+    expect(() => fresh().reset(reset)).toThrow(
+      expect.objectContaining({ code: "ERR_SCRAM_ORDER_HOLDER" }),
+    );
+  });
+
   it.each<[string, JsonValue]>([
     ["a number", 7],
     ["an envelope without signatures", { payload: "", payloadType: "x", signatures: [] }],

@@ -1,4 +1,4 @@
-import type { Envelope } from "@sovereign/core";
+import type { Envelope, Signer } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
 import { judgeOrder, mergeSignatures } from "../../src/scram/index.ts";
 import {
@@ -45,6 +45,28 @@ describe("an order", () => {
   ])("is not authorised by an operator and %s", (_, signer) => {
     expect(judge(signOrder(keys.order(), operator, signer))).toBe("ERR_SCRAM_ORDER_KEY");
   });
+
+  it.each(["alice", "ALICE", " Al ice ", "a-lice", "a.l_i.c-e", "al1ce", "ａｌｉｃｅ", "alicé"])(
+    "is not authorised by two keys of one holder, who is called alice and %s",
+    (other) => {
+      const people = new ScramKeys();
+      const first = people.enrol("operator", null, "alice");
+      const second = people.enrol("architect", null, other);
+      const context = { installationId: INSTALLATION, keys: people.table, now: NOW };
+      const judged = (...signers: Signer[]): string | null =>
+        judgeOrder("scram-order", signOrder(people.order(), ...signers), {
+          ...context,
+          usedNonces: new Set(),
+        }).code;
+      expect(judged(first, second)).toBe("ERR_SCRAM_ORDER_HOLDER");
+      // With a third person's signature there are two people, whichever keys the first one used.
+      expect(judged(first, second, people.architect)).toBeNull();
+      expect(judged(first, second, people.operator)).toBeNull();
+      const reset = signReset(people.reset(), first, second);
+      const verdict = judgeOrder("scram-reset", reset, { ...context, usedNonces: new Set() });
+      expect(verdict.code).toBe("ERR_SCRAM_ORDER_HOLDER");
+    },
+  );
 
   it("is good for its installation, in its time, once", () => {
     const good = signOrder(keys.order(), operator, architect);

@@ -176,7 +176,7 @@ export class NodeRig {
       const slots = ["operator", "architect"] as const;
       await keyLog.initialise(keystore, [
         ...INSTALLATION_KEYS,
-        ...slots.map((purpose) => ({ purpose, role: "drill" })),
+        ...slots.map((purpose) => ({ purpose, role: `drill.${purpose}` })),
       ]);
     }
     this.nodes.push(node);

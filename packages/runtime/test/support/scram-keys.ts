@@ -20,13 +20,17 @@ export const BEFORE = "2026-06-01T11:00:00.000Z";
 /** Keys of the kill switch, and a table in which they are enrolled. */
 export class ScramKeys {
   readonly table = new KeyTable();
+  readonly #holders = new Map<string, string>();
   readonly operator = this.enrol("operator");
   readonly secondOperator = this.enrol("operator");
   readonly architect = this.enrol("architect");
   readonly stranger = newSigner();
 
-  enrol(purpose: KeyPurpose, notAfter: string | null = null): Signer {
+  /** @param holder whose key it is; without it, somebody else's than all others */
+  enrol(purpose: KeyPurpose, notAfter: string | null = null, holder?: string): Signer {
     const signer = newSigner();
+    const name = holder ?? `holder.${"abcdefghjkmnpq"[this.#holders.size] ?? "z"}`;
+    this.#holders.set(signer.publicKey.keyId, name);
     this.#apply("introduced", signer, purpose, notAfter);
     return signer;
   }
@@ -77,7 +81,7 @@ export class ScramKeys {
         key_id: publicKey.keyId,
         public_key: base64Encode(publicKey.raw),
         purpose,
-        role: "holder",
+        role: this.#holders.get(publicKey.keyId) ?? "nobody",
         not_before: BEFORE,
         not_after: notAfter,
       },

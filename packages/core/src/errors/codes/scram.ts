@@ -19,6 +19,7 @@ export const scramCodes = {
   ERR_SCRAM_ORDER_MALFORMED: row.input("This is not an order of the kill switch."),
   ERR_SCRAM_ORDER_STRANGER: row.denied("An order from a network bears no key that is known here."),
   ERR_SCRAM_ORDER_SIGNATURE: row.denied("An order needs an operator's and an architect's key."),
+  ERR_SCRAM_ORDER_HOLDER: row.denied("An order needs the keys of two different people."),
   ERR_SCRAM_ORDER_KEY: row.denied("An order is signed by a key that is not valid now."),
   ERR_SCRAM_ORDER_EXPIRED: { ...row.denied("An order is outside its time."), http: 410 },
   ERR_SCRAM_ORDER_REPLAYED: { ...row.denied("An order was used before."), http: 409 },

@@ -4,6 +4,7 @@ import {
   type Envelope,
   type ErrorCode,
   fields,
+  isSameHolder,
   isSovereignError,
   type JsonObject,
   type JsonValue,
@@ -238,7 +239,8 @@ export class OrderDesk {
   }
 
   #isOfTwo(envelope: Envelope): boolean {
-    return this.#signersOf(envelope).length > 1;
+    const [first, ...rest] = this.#signersOf(envelope);
+    return first !== undefined && rest.some(({ holder }) => !isSameHolder(holder, first.holder));
   }
 
   /** One person's order waits, once; bytes that were here before open no window again. */

@@ -38,13 +38,17 @@ const ORDER = {
  * It is run at the start and every second after. A sentinel that waits for weeks keeps its code in
  * memory and compiled that way, and one that could no longer judge an order says so at once.
  *
- * @returns true when a good order is authorised and one with a flipped bit is not
+ * @returns true when a good order is authorised, and one with a flipped bit or of one person is not
  */
 export function passesSelfTest(): boolean {
-  return authorised(SIGNATURES) && !authorised([...SIGNATURES].reverse().map(flipped));
+  return (
+    authorised(SIGNATURES) &&
+    !authorised([...SIGNATURES].reverse().map(flipped)) &&
+    !authorised(SIGNATURES, ["one", "one"])
+  );
 }
 
-function authorised(signatures: readonly string[]): boolean {
+function authorised(signatures: readonly string[], holders = ["one", "another"]): boolean {
   const subject = { name: ORDER.order_id, digest: { sha256: digestOf(ORDER) } };
   const statement = createStatement([subject], predicateType("scram-order"), ORDER);
   const envelope: Envelope = {
@@ -54,14 +58,14 @@ function authorised(signatures: readonly string[]): boolean {
   };
   const { code } = judgeOrder("scram-order", envelope, {
     installationId: ORDER.installation_id,
-    keys: knownKeys(),
+    keys: knownKeys(holders),
     now: ISSUED_AT,
     usedNonces: new Set(),
   });
   return code === null;
 }
 
-function knownKeys(): KeyTable {
+function knownKeys(holders: readonly string[]): KeyTable {
   const keys = new KeyTable();
   for (const [sequence, public_key] of [OPERATOR, ARCHITECT].entries()) {
     keys.apply({
@@ -72,7 +76,7 @@ function knownKeys(): KeyTable {
         key_id: parsePublicKey(base64Decode(public_key)).keyId,
         public_key,
         purpose: sequence === 0 ? "operator" : "architect",
-        role: "self-test",
+        role: holders[sequence] ?? "",
         not_before: ISSUED_AT,
         not_after: null,
       },

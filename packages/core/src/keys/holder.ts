@@ -1,0 +1,26 @@
+/** Characters that are read as one another, each with the one that stands for all of them. */
+const LOOKALIKES: readonly (readonly [RegExp, string])[] = [
+  [/[1il|!]/g, "l"],
+  [/0/g, "o"],
+  [/5/g, "s"],
+  [/rn/g, "m"],
+  [/vv/g, "w"],
+];
+
+/**
+ * Whether two names are one person's, or are so alike that a reader takes them for one: case,
+ * spaces, marks and separators do not tell people apart, nor do characters that look the same.
+ *
+ * @param one a holder's name, as a key record has it
+ */
+export function isSameHolder(one: string, other: string): boolean {
+  return skeletonOf(one) === skeletonOf(other);
+}
+
+function skeletonOf(name: string): string {
+  const letters = name
+    .normalize("NFKD")
+    .toLowerCase()
+    .replace(/[\p{M}\p{Z}\p{C}\s_.-]/gu, "");
+  return LOOKALIKES.reduce((text, [alike, one]) => text.replace(alike, one), letters);
+}
