@@ -10,6 +10,7 @@ export {
   type ProcessFacts,
   type ProcessIdentity,
   pidNamespaceOf,
+  sightOf,
   startTimeOf,
   stateOf,
   sweepProcesses,

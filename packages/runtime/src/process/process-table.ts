@@ -55,6 +55,14 @@ export function killPid(pid: number): void {
   }
 }
 
+/** What a process is doing, by its main thread; null when there is none. */
+export function sightOf(pid: number): { state: string; ranMs: number } | null {
+  const state = stateOf(pid);
+  if (state === null) return null;
+  // Nanoseconds on a processor, waiting for one, and turns (proc_pid_schedstat(5)).
+  return { state, ranMs: Number(readText(`/proc/${pid}/schedstat`).split(" ")[0]) / 1e6 };
+}
+
 /** The inode of a process's pid namespace, null when it cannot be told. */
 export function pidNamespaceOf(pid: number): string | null {
   try {

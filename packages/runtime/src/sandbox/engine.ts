@@ -3,18 +3,23 @@ import { createServer, type Socket } from "node:net";
 import { fields, isSovereignError, type JsonValue, parseFormat } from "@sovereign/core";
 import { z } from "zod";
 import {
+  BEAT_MS,
   ENGINE_SOCKET,
   type EngineOrder,
   engineOrder,
   Frames,
   readFrame,
   type ScramLatch,
+  Silence,
 } from "../scram/index.ts";
 import { createSandbox, LEVELS } from "./sandbox.ts";
 import type { SandboxLevel, SandboxRequest, SandboxResult, StartedPath } from "./types.ts";
 
 const FRAME_BYTES = 1024 * 1024;
 const STDIN_BYTES_MAX = 256 * 1024 * 1024;
+/** The dead-man comes first: we end our paths only where both are silent. */
+const PATIENCE = 2;
+const NOTHING = new Uint8Array();
 
 const mount = z.strictObject({
   source: z.string().max(4096),
@@ -70,10 +75,16 @@ export class Engine {
   readonly #admissions = new Map<string, (order: EngineOrder) => void>();
   readonly #queue: (() => void)[] = [];
   #live = 0;
+  #beats = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
-    this.#sentinel = new Frames(options.sentinel, (_, content) => {
+    this.#sentinel = new Frames(options.sentinel, (kind, content) => {
+      this.#beats += 1;
+      if (kind !== "json") {
+        this.#alive();
+        return;
+      }
       const order = parseFormat(engineOrder, readFrame(content), "engine order");
       this.#admissions.get(order.path_id)?.(order);
     });
@@ -91,6 +102,22 @@ export class Engine {
     });
     chmodSync(ENGINE_SOCKET, 0o600);
     this.#sentinel.sendJson({ t: "ready" });
+    this.#watchSentinel();
+  }
+
+  #alive(): void {
+    this.#sentinel.send("out", NOTHING);
+  }
+
+  /** What we launched dies with us, by the kernel's hand. */
+  #watchSentinel(): void {
+    const silence = new Silence(process.ppid, PATIENCE);
+    let before = -1;
+    setInterval(() => {
+      if (this.#beats !== before) silence.heard();
+      else if (silence.missed()) process.kill(process.pid, "SIGKILL");
+      before = this.#beats;
+    }, BEAT_MS);
   }
 
   #serve(socket: Socket): void {
@@ -124,6 +151,8 @@ export class Engine {
     signal: AbortSignal,
   ): Promise<void> {
     await this.#take();
+    // Each start keeps us busy for a moment, and many may come at once.
+    this.#alive();
     const pathId = request.path_id;
     const { name, minimumLevel } = this.#options;
     const sandbox = createSandbox({

@@ -22,5 +22,6 @@ export { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
 export { checkInvariants, SCRAM_INVARIANTS } from "./sentinel/invariants.ts";
 export { groupNameOf } from "./sentinel/names.ts";
 export { Sentinel, type SentinelOptions } from "./sentinel/sentinel.ts";
+export { BEAT_MS, Silence } from "./silence.ts";
 export { offlineStatus, openEvents } from "./status.ts";
 export { findPath, MARKER_VARIABLE } from "./termination.ts";

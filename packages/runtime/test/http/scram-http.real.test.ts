@@ -443,7 +443,9 @@ describe("without a sentinel that answers", () => {
   it("says 503; an order waits for the next sentinel, and stops", async () => {
     const one = await rig();
     const server = await serve(one);
-    const { pid } = await pidsOf(one.link);
+    const { pid, dead_man } = await pidsOf(one.link);
+    // Else another sentinel would be there at once.
+    process.kill(dead_man, "SIGSTOP");
     process.kill(pid, "SIGSTOP");
     await until(async () => (await ask(server, "/healthz")).status === 503);
     expect(await ask(server, "/healthz")).toMatchObject({
@@ -458,6 +460,7 @@ describe("without a sentinel that answers", () => {
       status: 503,
       body: { code: "ERR_SCRAM_SENTINEL_LOST" },
     });
+    process.kill(dead_man, "SIGKILL");
     process.kill(pid, "SIGKILL");
     await until(async () => (await ask(server, ORDERS, order)).status === 200);
     expect(server.events.map(({ event }) => event)).toEqual(

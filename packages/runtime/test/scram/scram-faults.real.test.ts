@@ -109,9 +109,10 @@ describe("when a part of the kill switch dies", () => {
     expect(await soonDead(one)).toBe(0);
   });
 
-  it("a sentinel that is silent: nothing begins", async () => {
+  it("a sentinel that is silent, with nobody to end it: nothing begins", async () => {
     const one = await rig();
-    const { pid } = await pidsOf(one.link);
+    const { pid, dead_man } = await pidsOf(one.link);
+    process.kill(dead_man, "SIGSTOP");
     process.kill(pid, "SIGSTOP");
     try {
       for (let waited = 0; waited < 5000 && one.link.preflight(OWNER).armed; waited += 50) {
@@ -119,6 +120,7 @@ describe("when a part of the kill switch dies", () => {
       }
       expect(one.link.preflight(OWNER)).toMatchObject({ code: "ERR_SCRAM_SENTINEL_LOST" });
     } finally {
+      process.kill(dead_man, "SIGKILL");
       process.kill(pid, "SIGKILL");
     }
   });
@@ -251,9 +253,10 @@ describe("when in doubt, it stops", () => {
     const { engine } = await pidsOf(one.link);
     killEngine({ engine }, "SIGSTOP");
     controller.abort();
-    await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_ENGINE_LOST" });
-    killEngine({ engine }, "SIGCONT");
-    expect(await stateOf(one)).toBe("ARMED");
+    // Whichever comes first: the engine's silence is noticed, and trips.
+    await expect(running).rejects.toMatchObject({
+      code: expect.stringMatching(/ERR_SANDBOX_ENGINE_LOST|ERR_SCRAM_TRIPPED/) as string,
+    });
   });
 
   it("a weakened configuration keeps it from starting", async () => {

@@ -30,6 +30,7 @@ export interface Pids {
   readonly pid: number;
   readonly engine: number | null;
   readonly dead_man: number;
+  readonly paths: number;
 }
 
 export async function pidsOf(link: ScramLink): Promise<Pids> {

@@ -2,6 +2,7 @@ import type { JsonObject, KillReceipt, ScramScope } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
 import { type ControlGroups, isAlive, type ProcessIdentity } from "../../process/index.ts";
 import type { EngineMessage, StartedPathMessage } from "../protocol.ts";
+import { BEAT_MS } from "../silence.ts";
 import type { WorkOwner } from "../scope.ts";
 import {
   findOurs,
@@ -12,6 +13,7 @@ import {
 } from "../termination.ts";
 import { DeadMan } from "./dead-man.ts";
 import { EngineProcess } from "./engine-process.ts";
+import { every } from "./every.ts";
 import { PathRegistry } from "./registry.ts";
 
 /** A path that is being set up is not on the list yet; one that is older should be. */
@@ -20,6 +22,8 @@ const DISCOVERY_GRACE_MS = 10_000;
 export interface PathKeeperOptions {
   readonly name: string;
   readonly root: ControlGroups;
+  /** The kill switch's, where the dead-man reports. */
+  readonly folder: string;
   readonly clock: Clock;
   readonly maxTerminationMs: number;
   readonly engineCommand: readonly string[];
@@ -31,7 +35,7 @@ export interface PathKeeperOptions {
   /** Whether whoever asked for the path is still there. */
   readonly isLinked: (linkId: string) => boolean;
   readonly log: (event: string, data: JsonObject) => void;
-  /** The engine ended by itself while paths lived. */
+  /** The engine ended by itself, or did not answer, while paths lived. */
   readonly onFault: (why: string) => void;
 }
 
@@ -50,6 +54,8 @@ export class PathKeeper {
   /** What a dead engine left is being killed; no other starts before it is gone. */
   #clearing: Promise<unknown> = Promise.resolve();
   #admittedWhileTripped = 0;
+  #stops = 0;
+  #endBeats: () => void = () => undefined;
 
   constructor(options: PathKeeperOptions) {
     this.#options = options;
@@ -73,10 +79,21 @@ export class PathKeeper {
     return this.#admittedWhileTripped;
   }
 
+  /** From here on sentinel, dead-man and engine watch each other. */
   watchOver(): void {
-    this.#deadMan = new DeadMan(this.#options.root, () => {
-      this.#options.log("deadman.lost", {});
+    const { root, folder, log } = this.#options;
+    this.#deadMan = new DeadMan({
+      root,
+      folder,
+      onLost: (why) => {
+        log("deadman.lost", { why });
+      },
     });
+    this.#endBeats = every(BEAT_MS, () => {
+      this.#deadMan?.beat();
+      this.#engine?.beat();
+    });
+    this.#deadMan.beat();
   }
 
   /** The engine once it listens, started where none runs. */
@@ -90,9 +107,10 @@ export class PathKeeper {
   /** The engine, started where none runs. */
   startEngine(): EngineProcess {
     if (this.#engine !== null) return this.#engine;
-    const { engineCommand, root, stderr, searchPath } = this.#options;
+    const { engineCommand, name, root, stderr, searchPath } = this.#options;
     const engine: EngineProcess = new EngineProcess({
       command: engineCommand,
+      name,
       root,
       searchPath,
       stderr,
@@ -100,7 +118,11 @@ export class PathKeeper {
         this.#onEngine(engine, message);
       },
       onExit: () => {
-        this.#onEngineExit(engine);
+        this.#onEngineExit(engine, "ended");
+      },
+      onSilent: () => {
+        this.#onEngineExit(engine, "did not answer");
+        engine.kill();
       },
     });
     this.#engine = engine;
@@ -123,6 +145,7 @@ export class PathKeeper {
     work: () => Promise<T>,
   ): Promise<T> {
     const covered = this.#registry.covered(scope).map(({ path_id }) => path_id);
+    this.#stopping(1);
     const working = work();
     const settled = working.then(
       () => undefined,
@@ -131,9 +154,10 @@ export class PathKeeper {
     for (const id of covered) this.#dying.set(id, settled);
     try {
       const result = await working;
-      if (result.stragglers === 0) this.#registry.remove(...covered);
+      if (result.stragglers === 0) this.#forget(...covered);
       return result;
     } finally {
+      this.#stopping(-1);
       for (const id of covered) this.#dying.delete(id);
     }
   }
@@ -150,8 +174,8 @@ export class PathKeeper {
     if (report.stragglers.length > 0) this.#options.onFault("paths did not die");
     // Whoever asks may have seen the engine's end before we were told of it: these lived then.
     const engine = this.#engine;
-    if (engine !== null && !isAlive(engine.identity)) this.#onEngineExit(engine);
-    this.#registry.remove(...paths.map(({ path_id }) => path_id));
+    if (engine !== null && !isAlive(engine.identity)) this.#onEngineExit(engine, "ended");
+    this.#forget(...paths.map(({ path_id }) => path_id));
   }
 
   /** Kill all that is ours, of this sentinel or of one before it. */
@@ -162,7 +186,7 @@ export class PathKeeper {
     const found = this.living().length;
     if (found === 0 && engine === null) return { found, stragglers: 0 };
     const report = await this.#kill({ paths, everything: true, engine });
-    this.#registry.remove(...paths.map(({ path_id }) => path_id));
+    this.#forget(...paths.map(({ path_id }) => path_id));
     return { found, stragglers: report.stragglers.length };
   }
 
@@ -196,6 +220,7 @@ export class PathKeeper {
 
   async close(): Promise<void> {
     await this.killAll();
+    this.#endBeats();
     this.#deadMan?.dismiss();
     this.#options.root.removeAll();
   }
@@ -208,7 +233,17 @@ export class PathKeeper {
 
   #onEngine(engine: EngineProcess, message: EngineMessage): void {
     if (message.t === "started") this.#admit(engine, message.path);
-    if (message.t === "ended") this.#registry.remove(message.path_id);
+    if (message.t === "ended") this.#forget(message.path_id);
+  }
+
+  #forget(...pathIds: readonly string[]): void {
+    this.#registry.remove(...pathIds);
+    for (const id of pathIds) this.#deadMan?.forgetPath(id);
+  }
+
+  #stopping(change: 1 | -1): void {
+    this.#stops += change;
+    this.#deadMan?.stopping(this.#stops > 0);
   }
 
   /** INVARIANT: a path is on the list before its first instruction runs. */
@@ -221,16 +256,17 @@ export class PathKeeper {
       return;
     }
     this.#registry.add(path);
+    this.#deadMan?.watchPath(path);
     engine.send({ t: "admitted", path_id });
     if (this.#options.refusal(path) !== null) this.#admittedWhileTripped += 1;
   }
 
-  #onEngineExit(engine: EngineProcess): void {
+  #onEngineExit(engine: EngineProcess, how: "ended" | "did not answer"): void {
     if (engine !== this.#engine) return;
     this.#engine = null;
     const paths = this.#registry.size;
-    this.#options.log("engine.lost", { pid: engine.identity.pid, paths });
-    if (paths > 0) this.#options.onFault(`the engine ended while ${paths} paths lived`);
+    this.#options.log("engine.lost", { pid: engine.identity.pid, paths, how });
+    if (paths > 0) this.#options.onFault(`the engine ${how} while ${paths} paths lived`);
     // What it was about to start stands behind closed gates, on no list: it dies too.
     else this.#clearing = this.killAll();
   }

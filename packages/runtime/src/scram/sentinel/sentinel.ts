@@ -89,6 +89,7 @@ export class Sentinel {
     this.#paths = new PathKeeper({
       name: this.#name,
       root: this.#root,
+      folder,
       clock,
       maxTerminationMs: config.max_termination_ms,
       engineCommand,
@@ -368,7 +369,8 @@ export class Sentinel {
       return this.#decided(decision);
     }
     const doubt = signal.kind === "unreadable";
-    const why = doubt ? `signal file: ${signal.why}` : "a signal file carries no key";
+    const told = signal.why === undefined ? "" : `: ${signal.why}`;
+    const why = doubt ? `signal file${told}` : `a signal file carries no key${told}`;
     const reason = doubt ? "sentinel_trigger" : signal.reason;
     return this.#activate({ ...this.#unauthorized("signal_file", why), reason, receivedAt });
   }

@@ -34,13 +34,14 @@ const activation = z.strictObject({
   timestamp: z.string().max(64),
   pid: fields.count,
   reason: z.string().max(200),
+  why: z.string().max(200).optional(),
 });
 
 /** What a signal file says. */
 export type Signal =
   | { readonly kind: "order"; readonly envelope: Envelope }
   /** Whoever may write here may stop: it needs no key, and is recorded as without. */
-  | { readonly kind: "activate"; readonly reason: ScramReason }
+  | { readonly kind: "activate"; readonly reason: ScramReason; readonly why?: string }
   /** The right owner wrote something else: in doubt, stop. */
   | { readonly kind: "unreadable"; readonly why: string }
   /** Not a plain file of ours: not obeyed, and recorded. */
@@ -128,7 +129,12 @@ export function parseSignal(bytes: Uint8Array): Signal {
     const command = activation.safeParse(value);
     if (!command.success) return { kind: "order", envelope: parseEnvelope(value) };
     const reason = formats.scramReason.safeParse(command.data.reason);
-    return { kind: "activate", reason: reason.success ? reason.data : "sentinel_trigger" };
+    const { why } = command.data;
+    return {
+      kind: "activate",
+      reason: reason.success ? reason.data : "sentinel_trigger",
+      ...(why === undefined ? {} : { why }),
+    };
   } catch (error) {
     const why = isSovereignError(error) ? error.message : "it cannot be read";
     return { kind: "unreadable", why: why.slice(0, 300) };

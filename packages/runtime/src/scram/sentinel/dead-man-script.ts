@@ -1,0 +1,113 @@
+/**
+ * The dead-man, for bash: `KILL_FILE PID START_TIME FOLDER`, the last three of the sentinel.
+ *
+ * It reads lines: `b` (alive; it echoes that), `e PID START_TIME` (the engine), `p PATH PID START_TIME…`
+ * (a path's first processes), `x PATH` (that path ended), `g 1` and `g 0` (a stop begins, is over).
+ *
+ * At the end of file the sentinel is dead, and all that it owned is killed. The same happens where
+ * the sentinel lives and says nothing. Silence is counted at the dead-man's own wake-ups, one every
+ * 50 ms, so that one who was not scheduled himself blames nobody; 2000 points are a wedge:
+ *
+ * - stopped, or asleep in one call: 400 a wake-up (250 ms);
+ * - in uninterruptible sleep, as in an fsync: 200 (500 ms);
+ * - waiting for a processor: 100 (1 s);
+ * - running and silent: 100, and up to 300 more by how much it ran (250 ms where it has a processor).
+ *
+ * While a stop is carried out, what a busy sentinel does (kill, sweep, fsync) counts an eighth.
+ */
+export const DEAD_MAN_SCRIPT = `trap '' PIPE HUP INT TERM
+kill_file=$1 sentinel=$2 born=$3 folder=$4
+cd "$folder" || exit 1
+exec {pause}<> <(:)
+declare -A firsts
+engine= stopping=0 points=0 before=
+
+# PID START_TIME: true while exactly this process runs.
+alive() {
+  local stat
+  { IFS= read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  set -- "$2" \${stat##*) }
+  [[ \${21} = "$1" && $2 != [ZX] ]]
+}
+kill_known() {
+  while [ $# -ge 2 ]; do
+    if alive "$1" "$2"; then kill -9 "$1"; left=1; fi
+    shift 2
+  done
+}
+kill_all() {
+  local id
+  left=0
+  [ -z "$kill_file" ] || echo 1 >"$kill_file"
+  kill_known $engine
+  for id in "\${!firsts[@]}"; do kill_known \${firsts[$id]}; done
+} 2>/dev/null
+# Whether the kernel says that somebody lives in the group; false where there is none.
+populated() {
+  local line
+  [ -n "$kill_file" ] || return 1
+  while read -r line; do [ "$line" != 'populated 1' ] || return 0; done <"\${kill_file%kill}events"
+  return 1
+} 2>/dev/null
+until_dead() {
+  local round
+  for ((round = 0; round < 300; round++)); do
+    kill_all
+    [ "$left" = 1 ] || populated || return 0
+    read -r -t 0.01 -u "$pause"
+  done
+}
+# What becomes of the switch is for the next sentinel to carry out and to record.
+report() {
+  local name=call.$RANDOM$RANDOM$$
+  set -C
+  umask 077
+  printf '{"command":"SCRAM_ACTIVATE","timestamp":"","pid":%d,"reason":"system_critical","why":"%s"}\\n' \\
+    "$$" "the sentinel did not answer while \${#firsts[@]} paths lived; the dead-man killed them" \\
+    >"$name" && : >"$name.ready"
+} 2>/dev/null
+wedged() {
+  kill_all
+  if alive "$sentinel" "$born"; then kill -9 "$sentinel"; fi
+  until_dead
+  [ "\${#firsts[@]}" = 0 ] || report
+  exit
+}
+# One wake-up without a word.
+count() {
+  local stat state run ran add
+  { IFS= read -r stat <"/proc/$sentinel/stat"; } 2>/dev/null || return
+  stat=\${stat##*) }
+  state=\${stat%% *}
+  run=
+  { read -r run _ <"/proc/$sentinel/schedstat"; } 2>/dev/null
+  ran=0
+  [ -z "$before" ] || ran=$(((\${run:-0} - before) / 1000))
+  before=\${run:-0}
+  ((ran <= 25000)) || ran=25000
+  case $state in
+    D) add=200 ;;
+    R) add=100; ((ran < 100)) || add=$((100 + ran * 300 / 25000)) ;;
+    S) add=400; ((ran < 100)) || add=$((100 + ran * 300 / 25000)) ;;
+    *) add=400 ;;
+  esac
+  case $state$stopping in [RD]1) add=$((add / 8)) ;; esac
+  points=$((points + add))
+  ((points < 2000)) || wedged
+}
+while :; do
+  if IFS=' ' read -r -t 0.05 word id rest; then
+    case $word in
+      b) points=0 before=; echo b 2>/dev/null ;;
+      e) engine="$id $rest" ;;
+      p) firsts[$id]=$rest ;;
+      x) unset "firsts[$id]" ;;
+      g) stopping=$id ;;
+    esac
+  elif (($? > 128)); then
+    count
+  else
+    until_dead
+    exit
+  fi
+done`;

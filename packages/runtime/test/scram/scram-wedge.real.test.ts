@@ -1,0 +1,176 @@
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { beforeEach, describe, expect, it } from "vitest";
+import { connectSandbox } from "../../src/sandbox/index.ts";
+import { systemClock } from "../../src/kernel/index.ts";
+import { Journal, ScramLink } from "../../src/scram/index.ts";
+import type { DrillRig } from "../../src/main/index.ts";
+import { programCommand } from "../../src/main/sentinel-process.ts";
+import { BACK_ENDS } from "../support/back-ends.ts";
+import {
+  children,
+  ENVIRONMENT,
+  OWNER,
+  pidsOf,
+  quiet,
+  rig,
+  soonDead,
+  stateOf,
+  trivial,
+} from "../support/scram-rig.ts";
+
+const HANG_MS = 20_000;
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function gone(pid: number): Promise<void> {
+  for (let waited = 0; waited < HANG_MS && isThere(pid); waited += 10) await sleep(10);
+  expect(isThere(pid)).toBe(false);
+}
+
+function linesOf(one: DrillRig): string {
+  const { lines } = Journal.open(join(one.home, "scram", "journal.jsonl"));
+  return JSON.stringify(lines);
+}
+
+/** What the receipts say, whose envelopes the journal names. */
+function receiptsOf(one: DrillRig): string {
+  const folder = join(one.home, "scram", "envelopes");
+  return readdirSync(folder)
+    .map((name) => JSON.parse(readFileSync(join(folder, name), "utf8")) as { payload: string })
+    .map(({ payload }) => Buffer.from(payload, "base64").toString())
+    .join("\n");
+}
+
+async function becomes(one: DrillRig, state: string): Promise<void> {
+  await expect.poll(() => stateOf(one), { timeout: HANG_MS }).toBe(state);
+}
+
+describe.each(BACK_ENDS)("what ran in $title dies", ({ backend, absent }) => {
+  beforeEach(({ skip }) => {
+    skip(absent !== null);
+  });
+
+  it("with a sentinel that is stopped, and the next one trips the switch", async () => {
+    const one = await rig();
+    await one.hold(5, OWNER, { backend });
+    const { pid } = await pidsOf(one.link);
+    process.kill(pid, "SIGSTOP");
+    expect(await soonDead(one)).toBe(0);
+    await gone(pid);
+    await becomes(one, "COMPLETE");
+    const why = "the sentinel did not answer while 5 paths lived; the dead-man killed them";
+    expect(receiptsOf(one)).toContain(why);
+  });
+
+  it("with an engine that is stopped, and the switch trips", async () => {
+    const one = await rig();
+    await one.hold(5, OWNER, { backend });
+    const { engine } = await pidsOf(one.link);
+    process.kill(engine ?? 0, "SIGSTOP");
+    expect(await soonDead(one)).toBe(0);
+    await gone(engine ?? 0);
+    await becomes(one, "COMPLETE");
+    expect(receiptsOf(one)).toContain("the engine did not answer while 5 paths lived");
+  });
+
+  it("with a sentinel and a dead-man that are both stopped: the engine ends them", async () => {
+    const one = await rig();
+    await one.hold(5, OWNER, { backend });
+    const { pid, dead_man } = await pidsOf(one.link);
+    process.kill(dead_man, "SIGSTOP");
+    process.kill(pid, "SIGSTOP");
+    try {
+      expect(await soonDead(one)).toBe(0);
+    } finally {
+      process.kill(pid, "SIGKILL");
+      process.kill(dead_man, "SIGKILL");
+    }
+  });
+});
+
+describe("where nothing ran", () => {
+  it("a stopped sentinel makes way for another, and nothing trips", async () => {
+    const one = await rig();
+    const { pid } = await pidsOf(one.link);
+    process.kill(pid, "SIGSTOP");
+    await gone(pid);
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+
+  it("a stopped engine makes way for another, and nothing trips", async () => {
+    const one = await rig();
+    await connectSandbox(one.link, OWNER).run(trivial("true"), quiet);
+    const { engine } = await pidsOf(one.link);
+    process.kill(engine ?? 0, "SIGSTOP");
+    await gone(engine ?? 0);
+    const end = await connectSandbox(one.link, OWNER).run(trivial("exit 5"), quiet);
+    expect(end.exitCode).toBe(5);
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+
+  it("a stopped dead-man makes way for another, which kills as the first would have", async () => {
+    const one = await rig();
+    await one.hold(2);
+    const before = await pidsOf(one.link);
+    process.kill(before.dead_man, "SIGSTOP");
+    await gone(before.dead_man);
+    const after = await pidsOf(one.link);
+    expect(after.pid).toBe(before.pid);
+    expect(linesOf(one)).toContain('"why":"silent"');
+    process.kill(after.pid, "SIGSTOP");
+    expect(await soonDead(one)).toBe(0);
+    await becomes(one, "COMPLETE");
+  });
+});
+
+/** A sentinel that sees no control groups: in a mount namespace in which none are mounted. */
+async function withoutGroups(): Promise<DrillRig> {
+  const one = await rig();
+  process.kill((await pidsOf(one.link)).pid, "SIGKILL");
+  await expect.poll(() => one.link.alive, { timeout: HANG_MS }).toBe(false);
+  const hidden = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"';
+  const command = [...programCommand("sentinel"), one.home];
+  const sentinel = spawn("unshare", ["-m", "sh", "-c", hidden, "sh", ...command], {
+    env: ENVIRONMENT,
+    stdio: "ignore",
+  });
+  children.push(sentinel);
+  return one;
+}
+
+describe.runIf(process.getuid?.() === 0)("without control groups", () => {
+  it.each(["sentinel", "engine"] as const)("the %s is stopped: its paths die", async (who) => {
+    const one = await withoutGroups();
+    // One that we started by ourselves, and no other.
+    const start = (): void => undefined;
+    const folder = join(one.home, "scram");
+    const link = await ScramLink.connect({ folder, clock: systemClock, start });
+    expect(await link.request({ t: "status" })).toMatchObject({ level: "G2" });
+    const script = `trap '' TERM; (setsid sleep ${one.mark} &); while :; do sleep ${one.mark}; done`;
+    const ended = connectSandbox(link, OWNER).run(
+      { ...trivial(script), limits: { ...trivial("").limits, wallMs: 600_000 } },
+      quiet,
+    );
+    ended.catch(() => undefined);
+    const admitted = async (): Promise<boolean> => (await pidsOf(link)).paths === 1;
+    await expect.poll(admitted, { timeout: HANG_MS }).toBe(true);
+    const pids = await pidsOf(link);
+    process.kill((who === "engine" ? pids.engine : pids.pid) ?? 0, "SIGSTOP");
+    expect(await soonDead(one)).toBe(0);
+    await expect(ended).rejects.toMatchObject({
+      code: expect.stringMatching(/ERR_SCRAM_(SENTINEL_LOST|TRIPPED)/) as string,
+    });
+    link.close();
+    await becomes(one, "COMPLETE");
+  });
+});
