@@ -26,7 +26,8 @@ export async function run(): Promise<BenchReport> {
     const report = await verifyAudit(createReadStream(file), { checkpoint: null });
     const seconds = (performance.now() - start) / 1000;
     clearInterval(watch);
-    if (report.verdict !== "VALID" || report.entries !== ENTRIES) throw new Error(report.verdict);
+    if (report.verdict !== "CONSISTENT" || report.entries !== ENTRIES)
+      throw new Error(report.verdict);
     const bytes = statSync(file).size;
     const rows: BenchRow[] = [
       {

@@ -46,7 +46,7 @@ const held = (checkpoint: string): string[] => [
 describe("sovereign-verify audit", () => {
   it.each<[string, string[], number, RegExp]>([
     ["the whole log", ["audit.jsonl", ...held("checkpoint")], 0, /^VALID: \d+ entries/],
-    ["no checkpoint", ["audit.jsonl"], 0, /not checked: the end of the log/],
+    ["no checkpoint", ["audit.jsonl"], 4, /^CONSISTENT: [^]*not checked: the end of the log/],
     ["a log that was cut", ["short.jsonl", ...held("checkpoint")], 4, /^INCOMPLETE: /],
     ["an edited log", ["edited.jsonl", ...held("checkpoint")], 4, /^INVALID: .*\n {2}line \d+: /],
     ["another's checkpoint", ["audit.jsonl", ...held("foreign")], 4, /^UNTRUSTED_KEY: /],

@@ -18,9 +18,11 @@ export {
   type JsonValue,
   type Mode,
   SCHEMA_VERSION,
+  ACTION_BYTES_MAX,
   ENTRY_BYTES_MAX,
   type EntryData,
   entryData,
+  type EventName,
   GENESIS_HASH,
   type KeyLogHead,
   type LedgerEntry,
@@ -130,6 +132,21 @@ export {
   parseStatement,
   type TypedStatement,
 } from "./statement/index.ts";
+export {
+  type Ballot,
+  type BallotGiven,
+  ballotRules,
+  type CastVote,
+  type ConsensusResult,
+  type ConsensusStatus,
+  type Fault,
+  type FaultKind,
+  judgeModelClaims,
+  judgeVotes,
+  type ModelClaims,
+  modelClaims,
+  quorumOf,
+} from "./consensus/index.ts";
 export {
   answerGaps,
   evaluateGates,

@@ -3,70 +3,118 @@ import {
   base64Decode,
   digestOf,
   Frontier,
-  formats,
   hexEncode,
+  isGateInput,
   type PlacedEntry,
-  parseFormat,
+  type Predicate,
   predicateType,
   SLSA_PROVENANCE_TYPE,
   sha256Hex,
-  type Vote,
 } from "@sovereign/core";
-import { z } from "zod";
+import { RunBallots } from "./consensus.ts";
 import type { Evidence } from "./evidence.ts";
 import { verifyGateReceipt } from "./gate-receipt.ts";
+import { verifyProvenance, verifyRollbackProof } from "./provenance.ts";
+import { RunStory } from "./run-story.ts";
 import { envelopesOf } from "./signatures.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
-
-const consensus = z.looseObject({
-  ballot: z.string(),
-  status: z.string(),
-  electorate: z.array(z.string()).min(1),
-  quorum: z.int(),
-  approvals: z.array(z.string()),
-});
 
 /** Step 5: what the run says of itself, recomputed: its seal, votes, proofs and artifacts. */
 export function verifyAttestations(evidence: Evidence, step: StepRecorder): void {
   const { entries } = evidence.bundle;
-  const artifacts = declaredArtifacts(evidence, step);
-  const known = new Set(artifacts.map((artifact) => artifact.sha256));
-  const votes = new Map<string, { vote: Vote; keyId: string }[]>();
+  const story = new RunStory();
+  const ballots = new RunBallots(evidence, story, declaredBallots(evidence));
+  const run: Followed = { evidence, step, story, ballots, artifacts: [], receipts: { count: 0 } };
   for (const [sequence, entry] of entries.entries()) {
-    const { event_type: event } = entry.entry;
-    if (event === "attestation.issued") {
-      step.check(`entries[${sequence}]`, () => {
-        verifyStatement(evidence, entry, { step, known, votes });
-      });
-    }
-    if (event === "consensus.reached" || event === "consensus.failed") {
-      step.check(`entries[${sequence}]`, () => {
-        verifyConsensus(entry, votes);
-      });
-    }
-  }
-  const last = entries.at(-1);
-  if (last?.entry.event_type === "run.sealed") {
-    step.check(`entries[${entries.length - 1}]`, () => {
-      verifySeal(evidence, last, artifacts);
+    if (!LOOKED_AT.has(entry.entry.event_type)) continue;
+    step.check(`entries[${sequence}]`, () => {
+      story.follow(evidence, entry);
+      followOne(run, entry);
     });
   }
-  step.check("artifacts", () => {
-    verifyArtifacts(evidence, artifacts);
+  step.check("gate_receipt", () => {
+    requireReceipt(run);
   });
-  step.detail("artifacts", artifacts.length);
-  step.detail("votes", [...votes.values()].flat().length);
+  step.check("artifacts", () => {
+    verifyArtifacts(evidence, run.artifacts);
+  });
+  step.detail("artifacts", run.artifacts.length);
+  step.detail("votes", ballots.votes);
 }
 
-function declaredArtifacts(evidence: Evidence, step: StepRecorder): ArtifactRef[] {
-  const artifacts: ArtifactRef[] = [];
-  for (const [sequence, entry] of evidence.bundle.entries.entries()) {
-    const { event_type: event } = entry.entry;
-    if (event !== "execution.completed" && event !== "evidence.recorded") continue;
-    const data = step.check(`entries[${sequence}]`, () => evidence.data(entry, event));
-    for (const artifact of data?.artifacts ?? []) artifacts.push(artifact);
+/** What has been read of the run so far. */
+interface Followed {
+  readonly evidence: Evidence;
+  readonly step: StepRecorder;
+  readonly story: RunStory;
+  readonly ballots: RunBallots;
+  readonly artifacts: ArtifactRef[];
+  readonly receipts: { count: number };
+}
+
+const LOOKED_AT: ReadonlySet<string> = new Set([
+  ...["execution.authorized", "execution.completed", "evidence.recorded", "attestation.issued"],
+  ...["consensus.reached", "consensus.failed", "agent.abstained", "run.sealed"],
+]);
+
+function followOne(run: Followed, entry: PlacedEntry): void {
+  const { evidence, story, ballots } = run;
+  const { event_type: event } = entry.entry;
+  switch (event) {
+    case "execution.authorized": {
+      const { context } = evidence.events.data(entry, event);
+      const begun = story.steps.get(context.step_id);
+      if (begun?.type === "model.promote") ballots.promote(begun);
+      return;
+    }
+    case "execution.completed":
+    case "evidence.recorded":
+      declare(run, evidence.events.data(entry, event).artifacts);
+      return;
+    case "attestation.issued":
+      verifyStatement(run, entry);
+      return;
+    case "consensus.reached":
+    case "consensus.failed":
+      ballots.judge(entry);
+      return;
+    case "run.sealed":
+      verifySeal(evidence, entry, run.artifacts);
+      return;
+    default:
   }
-  return artifacts;
+}
+
+/** One name is one file in a run. */
+function declare({ artifacts }: Followed, named: readonly ArtifactRef[]): void {
+  for (const artifact of named) {
+    const before = artifacts.find((one) => one.name === artifact.name);
+    artifacts.push(artifact);
+    if (before !== undefined) {
+      expectEqual(digestOf(artifact), digestOf(before), `The file ${artifact.name}, named before`);
+    }
+  }
+}
+
+/** Null where the snapshot is from before ballots stood in it, or is not what it should be. */
+function declaredBallots(evidence: Evidence): ConstructorParameters<typeof RunBallots>[2] {
+  return snapshotOf(evidence)?.ballots ?? null;
+}
+
+/** Steps 3 and 4 say what is wrong with it. */
+function snapshotOf(evidence: Evidence): Predicate<"config-snapshot"> | null {
+  try {
+    return openSnapshot(evidence);
+  } catch {
+    return null;
+  }
+}
+
+function openSnapshot(evidence: Evidence): Predicate<"config-snapshot"> {
+  const first = evidence.bundle.entries[0];
+  if (first === undefined) throw wrong("There are no entries.");
+  const { envelopes } = evidence.events.data(first, "run.admitted");
+  return evidence.open(envelopes.config_snapshot, "config-snapshot", first).predicate;
 }
 
 function verifySeal(
@@ -74,18 +122,14 @@ function verifySeal(
   last: PlacedEntry,
   artifacts: readonly ArtifactRef[],
 ): void {
-  const data = evidence.data(last, "run.sealed");
+  const data = evidence.events.data(last, "run.sealed");
   const { manifest, entries, key_log } = evidence.bundle;
   const before = entries.slice(0, -1);
   expectEqual(data.count, before.length, "The sealed count");
   expectEqual(data.head, last.entry.previous_hash, "The sealed head");
   expectEqual(data.key_log.count, key_log.length, "The sealed count of the key log");
   expectEqual(data.key_log.head, key_log.at(-1)?.hash, "The sealed head of the key log");
-  const seal = { purpose: "seal", role: null } as const;
-  const { run_proof: digest } = data.envelopes;
-  const { predicate: proof, subject } = evidence.open(digest, "run-proof", last, () => seal);
-  expectEqual(subject[0]?.name, manifest.run_id, "The proof's subject");
-  expectEqual(subject[0]?.digest.sha256, data.head, "The proof's subject digest");
+  const { predicate: proof } = evidence.open(data.envelopes.run_proof, "run-proof", last);
   expectEqual(proof.run_id, manifest.run_id, "The proof's run");
   expectEqual(proof.tenant_id, manifest.tenant_id, "The proof's tenant");
   expectEqual(proof.mode, manifest.mode, "The proof's mode");
@@ -95,7 +139,7 @@ function verifySeal(
   expectEqual(digestOf(proof.key_log), digestOf(data.key_log), "The proof's key log");
   const admitted = entries[0];
   if (admitted === undefined) throw wrong("There are no entries.");
-  const { plan_digest } = evidence.data(admitted, "run.admitted");
+  const { plan_digest } = evidence.events.data(admitted, "run.admitted");
   expectEqual(proof.plan_digest, plan_digest, "The proof's plan");
   const frontier = new Frontier();
   for (const placed of before) frontier.append(evidence.hashes.leaf(placed));
@@ -104,65 +148,43 @@ function verifySeal(
 }
 
 function verifyStatement(
-  evidence: Evidence,
+  { evidence, step, story, ballots, receipts }: Followed,
   entry: PlacedEntry,
-  so: {
-    readonly step: StepRecorder;
-    readonly known: ReadonlySet<string>;
-    readonly votes: Map<string, { vote: Vote; keyId: string }[]>;
-  },
 ): void {
-  const { step, known, votes } = so;
-  const { predicate_type: type } = evidence.data(entry, "attestation.issued");
-  const attestation = { purpose: "attestation", role: null } as const;
-  for (const [, digest] of envelopesOf(entry)) {
-    if (type === predicateType("vote")) {
-      const authority = (vote: Vote): { purpose: "role"; role: string } => ({
-        purpose: "role",
-        role: vote.role,
-      });
-      const { predicate: vote, keyId } = evidence.open(digest, "vote", entry, authority);
-      if (!known.has(vote.output_digest)) throw wrong(`No artifact is the vote of ${vote.role}.`);
-      const cast = votes.get(vote.ballot) ?? [];
-      cast.push({ vote, keyId });
-      votes.set(vote.ballot, cast);
-    } else if (type === SLSA_PROVENANCE_TYPE) {
-      const statement = evidence.openAny(digest, type, entry, attestation);
-      parseFormat(formats.slsaProvenance, statement.predicate, "provenance", "ERR_VERIFY_INVALID");
-      for (const subject of statement.subject) {
-        if (!known.has(subject.digest.sha256)) throw wrong(`${subject.name} is no artifact.`);
-      }
-    } else if (type === predicateType("gate-receipt")) {
-      step.detail("gates", verifyGateReceipt(evidence, digest, entry));
-    } else if (type === predicateType("rollback-proof")) {
-      const { predicate } = evidence.open(digest, "rollback-proof", entry, () => attestation);
-      expectEqual(predicate.run_id, entry.entry.run_id, "The rollback's run");
-      expectEqual(predicate.restored_digest, predicate.after, "The restored bytes");
-    }
+  const { predicate_type: type } = evidence.events.data(entry, "attestation.issued");
+  if (type === predicateType("vote")) {
+    ballots.cast(entry);
+    return;
+  }
+  const [only, ...others] = envelopesOf(entry).map(([, digest]) => digest);
+  if (only === undefined || others.length > 0) throw wrong("Expected one statement.");
+  if (type === SLSA_PROVENANCE_TYPE) verifyProvenance(evidence, only, entry, story);
+  else if (type === predicateType("gate-receipt")) {
+    step.detail("gates", verifyGateReceipt(evidence, only, entry));
+    receipts.count += 1;
+  } else if (type === predicateType("rollback-proof")) {
+    verifyRollbackProof(evidence, only, entry, story);
   }
 }
 
-/** A quorum is ⌊2n/3⌋ + 1 distinct keys of the electorate that approve with equal claims. */
-function verifyConsensus(
-  entry: PlacedEntry,
-  votes: ReadonlyMap<string, readonly { vote: Vote; keyId: string }[]>,
-): void {
-  const claimed = parseFormat(consensus, entry.entry.data, "consensus", "ERR_VERIFY_INVALID");
-  const electorate = new Set(claimed.electorate);
-  const quorum = Math.floor((2 * electorate.size) / 3) + 1;
-  expectEqual(claimed.quorum, quorum, "The quorum");
-  const byClaims = new Map<string, Set<string>>();
-  for (const { vote, keyId } of votes.get(claimed.ballot) ?? []) {
-    if (!electorate.has(vote.role) || vote.verdict !== "approve") continue;
-    const claims = digestOf(vote.claims);
-    byClaims.set(claims, (byClaims.get(claims) ?? new Set()).add(keyId));
+const EXECUTIONS: ReadonlySet<string> = new Set(["exec_request", "exec_rollback"]);
+
+/** Executions are judged by the gates before they are sealed: what left that out says nothing. */
+function requireReceipt({ evidence, story, receipts }: Followed): void {
+  const { entries } = evidence.bundle;
+  if (entries.at(-1)?.entry.event_type !== "run.sealed" || receipts.count > 0) return;
+  const kind = snapshotOf(evidence)?.kind;
+  const acted = [...story.steps.values()].some(({ type }) => type.startsWith("git."));
+  const recorded = entries.some(
+    (one) =>
+      one.entry.event_type === "evidence.recorded" &&
+      evidence.events
+        .data(one, "evidence.recorded")
+        .artifacts.some((artifact) => isGateInput(artifact.name)),
+  );
+  if ((kind !== undefined && EXECUTIONS.has(kind)) || acted || recorded) {
+    throw wrong("The run is an execution, and has no receipt of its gates.");
   }
-  const most = [...byClaims.values()].reduce((best, keys) => Math.max(best, keys.size), 0);
-  const reached = entry.entry.event_type === "consensus.reached";
-  if (reached && most < quorum) {
-    throw wrong(`Consensus is claimed; ${most} keys agree to approve, the quorum is ${quorum}.`);
-  }
-  if (reached) expectEqual(claimed.approvals.length, most, "The approvals");
 }
 
 function verifyArtifacts(evidence: Evidence, declared: readonly ArtifactRef[]): void {

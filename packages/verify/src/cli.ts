@@ -1,4 +1,4 @@
-import { createReadStream, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import {
   isSovereignError,
@@ -9,12 +9,14 @@ import {
 import { BUNDLE_BYTES_MAX } from "./bundle-file.ts";
 import { printable } from "./printable.ts";
 import { parsePublicKeyPem, readReleaseSources, verifyReleaseReceipt } from "./release-receipt.ts";
-import { readNamed, unreadable } from "./read-named.ts";
+import { chunksOf, readNamed } from "./read-named.ts";
+import { isShortage } from "./step-recorder.ts";
 import { STEP_TITLES } from "./step-titles.ts";
 import { type AuditReport, verifyAudit } from "./verify-audit.ts";
 import { openGitRepository } from "./git/index.ts";
 import { verifyRepositoryCustody } from "./repository-custody.ts";
-import { parseTrustRoot, VERIFIER, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";
+import { parseTrustRoot, TRUST_ROOT_BYTES_MAX } from "./trust-root.ts";
+import { VERIFIER, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";
 
 const HELP = `sovereign-verify: verify evidence offline, without trusting who made it
 
@@ -34,8 +36,10 @@ const HELP = `sovereign-verify: verify evidence offline, without trusting who ma
   --quiet            print the verdict alone
   --help, --version
 
-Verdicts: VALID; UNTRUSTED_KEY (consistent, but not by keys that the trust root knows);
-INCOMPLETE (something is missing); INVALID (something contradicts).
+Verdicts: VALID (the record is whole, by keys that the trust root knows: also the record of
+a run that failed); UNTRUSTED_KEY (consistent, but not by such keys); INCOMPLETE (something is
+missing); INVALID (something contradicts). An audit file without a checkpoint is at best
+CONSISTENT: nothing says who wrote it, or that its end was not cut off.
 Exit codes: 0 VALID, 4 any other verdict, 2 usage or input that is no evidence.
 `;
 
@@ -91,7 +95,7 @@ function bundleCommand(file: string | undefined, flags: Flags): number {
   if (flags.level !== "sovereign" && flags.level !== "compatible") {
     throw usage(`--level ${flags.level}: expected sovereign or compatible`);
   }
-  const trustRoot = flags.trust === undefined ? null : readNamed(flags.trust);
+  const trustRoot = flags.trust === undefined ? null : readNamed(flags.trust, TRUST_ROOT_BYTES_MAX);
   const level: Mode = flags.level;
   const custody = flags.repo === undefined ? {} : { custody: custodyIn(flags.repo) };
   const report = verifyBundle(readNamed(file, BUNDLE_BYTES_MAX), { trustRoot, level, ...custody });
@@ -146,7 +150,7 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
       ? null
       : {
           note: readNamed(flags.checkpoint).toString("utf8"),
-          trust: parseTrustRoot(readNamed(flags.trust)),
+          trust: parseTrustRoot(readNamed(flags.trust, TRUST_ROOT_BYTES_MAX)),
         };
   const report = await verifyAudit(chunksOf(file), { checkpoint });
   if (flags.output !== undefined) save(flags.output, report);
@@ -198,9 +202,19 @@ function renderReport(file: string, report: VerificationReport): string {
     `Attestation ID: ${report.attestation_id}`,
     line,
     `Verdict: ${report.verdict}`,
+    ...meaningOf(report),
     line,
     "",
   ].join("\n");
+}
+
+/** A verdict is about the record, and people take it for one about the work. */
+function meaningOf({ verdict, subject }: VerificationReport): string[] {
+  if (verdict !== "VALID" || subject.run_status === "completed") return [];
+  return [
+    `The run did not succeed (${printable(subject.run_status ?? "not ended")}). VALID says that the`,
+    "record of that is whole and signed, and not that the work was done.",
+  ];
 }
 
 function placeOf(failure: { place: string; code: string; message: string }): string {
@@ -216,14 +230,6 @@ function save(file: string, report: VerificationReport | AuditReport): void {
   }
 }
 
-async function* chunksOf(file: string): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of createReadStream(file)) yield chunk as Uint8Array;
-  } catch (cause) {
-    throw unreadable(file, cause);
-  }
-}
-
 function usage(expected: string): SovereignError {
   return new SovereignError("ERR_USAGE", `${expected} (see --help)`);
 }
@@ -231,12 +237,14 @@ function usage(expected: string): SovereignError {
 function reportProblem(error: unknown, json: boolean): number {
   const ours = isSovereignError(error);
   const isUsage = error instanceof TypeError && "code" in error;
-  if (!ours && !isUsage) throw error;
-  const code = ours ? error.code : "ERR_USAGE";
-  const { message } = error;
-  if (json) print(`${JSON.stringify({ error: { code, message, exit: 2 } })}\n`);
+  const short = isShortage(error);
+  if (!ours && !isUsage && !short) throw error;
+  const code = ours ? error.code : isUsage ? "ERR_USAGE" : "ERR_VERIFY_RESOURCES";
+  const exit = code === "ERR_VERIFY_RESOURCES" ? 1 : 2;
+  const { message } = error as Error;
+  if (json) print(`${JSON.stringify({ error: { code, message, exit } })}\n`);
   else process.stderr.write(`sovereign-verify: ${printable(message)} (${code})\n`);
-  return 2;
+  return exit;
 }
 
 function print(text: string): number {

@@ -1,24 +1,27 @@
 import {
+  type ArtifactRef,
+  base64Decode,
   type ComplianceBundle,
   digestOf,
-  type EntryData,
   type Envelope,
-  entryData,
-  type KeyPurpose,
+  type JsonValue,
   type KeyTable,
   type KeyWindow,
   type PlacedEntry,
   type Predicate,
-  type PredicateName,
   parseAnyStatement,
-  parseFormat,
   parseStatement,
+  parseStrictJson,
+  sha256Hex,
   type Statement,
   SovereignError,
+  STATEMENT_PAYLOAD_TYPE,
   verifyEnvelope,
 } from "@sovereign/core";
 import type { EntryHashes } from "./entry-hashes.ts";
-import { wrong } from "./step-recorder.ts";
+import type { Events } from "./events.ts";
+import { type Authority, expectSubject, type RunStatement, STATEMENT_KINDS } from "./statements.ts";
+import { expectEqual, wrong } from "./step-recorder.ts";
 
 /** How often a key signed, and how often that could be verified. */
 interface Tally {
@@ -27,10 +30,11 @@ interface Tally {
   readonly verified: Set<string>;
 }
 
-/** Who must have signed a statement. */
-export interface Authority {
-  readonly purpose: KeyPurpose;
-  readonly role: string | null;
+/** A statement of ours that was opened: its signature holds, and it is about what it should be. */
+export interface Opened<K extends RunStatement> {
+  readonly predicate: Predicate<K>;
+  readonly subject: Statement["subject"];
+  readonly keyId: string;
 }
 
 /** How many signatures may be tried with keys that their hints do not name. */
@@ -40,26 +44,30 @@ const TRIES_SPARE = 10_000;
 export class Evidence {
   readonly bundle: ComplianceBundle;
   readonly hashes: EntryHashes;
+  readonly events: Events;
   readonly keys: KeyTable;
-  /** Keys that the trust root calls distrusted by now. */
+  /** Keys whose signatures count for nothing, by the key log or by the trust root. */
   readonly distrusted: ReadonlySet<string>;
   readonly #tallies = new Map<string, Tally>();
   readonly #used = new Set<string>();
+  /** Which key signed an envelope: several steps open it, and its signature is checked once. */
+  readonly #signers = new Map<string, KeyWindow>();
   /** Without a bound, envelopes with wrong hints would cost their number times that of the keys. */
   #tries: number;
 
   constructor(
     bundle: ComplianceBundle,
-    hashes: EntryHashes,
+    read: { readonly hashes: EntryHashes; readonly events: Events },
     keys: KeyTable,
     distrusted: ReadonlySet<string>,
   ) {
     this.bundle = bundle;
-    this.hashes = hashes;
+    this.hashes = read.hashes;
+    this.events = read.events;
     this.keys = keys;
     this.distrusted = distrusted;
-    // Each is opened by two steps, and is by one key, which its hint names.
-    this.#tries = TRIES_SPARE + 8 * Object.keys(bundle.envelopes).length;
+    // Each is by one key, which its hint names.
+    this.#tries = TRIES_SPARE + 4 * Object.keys(bundle.envelopes).length;
   }
 
   get tallies(): readonly Tally[] {
@@ -70,45 +78,50 @@ export class Evidence {
     return this.#used;
   }
 
-  /** The typed data of an entry. @throws ERR_VERIFY_INVALID */
-  data<K extends keyof typeof entryData>(entry: PlacedEntry, event: K): EntryData<K> {
-    const { event_type: found, data } = entry.entry;
-    if (found !== event) throw wrong(`Expected ${event}, found ${found}.`);
-    return parseFormat(entryData[event], data, event, "ERR_VERIFY_INVALID") as EntryData<K>;
-  }
-
   /** An envelope by its digest. @throws ERR_VERIFY_INVALID when it is missing or another one */
   envelope(digest: string): Envelope {
-    const envelope = Object.hasOwn(this.bundle.envelopes, digest)
-      ? this.bundle.envelopes[digest]
-      : undefined;
-    if (envelope === undefined) throw wrong(`The envelope ${digest} is missing.`);
-    if (digestOf(envelope) !== digest) throw wrong(`The envelope ${digest} has another digest.`);
+    const envelope = envelopeIn(this.bundle, digest);
     this.#used.add(digest);
     return envelope;
   }
 
+  /** Read a JSON artifact where the bundle holds its bytes; their digest is the artifact's. */
+  withContent(file: ArtifactRef, read: (value: JsonValue) => void): void {
+    const held = this.bundle.artifacts.find((one) => one.name === file.name);
+    if (held?.content === undefined) return;
+    const bytes = base64Decode(held.content);
+    expectEqual(sha256Hex(bytes), file.sha256, `The digest of ${file.name}`);
+    read(parseStrictJson(bytes));
+  }
+
   /** Open one of our statements, signed by a key that might sign it there and then. */
-  open<K extends PredicateName>(
-    digest: string,
-    kind: K,
-    entry: PlacedEntry,
-    authorityOf: (predicate: Predicate<K>) => Authority,
-  ): { predicate: Predicate<K>; subject: Statement["subject"]; keyId: string } {
+  open<K extends RunStatement>(digest: string, kind: K, entry: PlacedEntry): Opened<K> {
     const { body, tally } = this.#signed(digest);
     const { predicate, subject } = parseStatement(body, kind);
-    this.#mayHaveSigned(tally.window, authorityOf(predicate), entry);
+    const { authority, subject: about } = STATEMENT_KINDS[kind] as unknown as {
+      authority: (predicate: Predicate<K>) => Authority;
+      subject: (
+        predicate: Predicate<K>,
+        entry: PlacedEntry,
+      ) => { name: string | null; sha256: string };
+    };
+    this.#mayHaveSigned(tally.window, authority(predicate), entry);
+    expectSubject(subject, about(predicate, entry));
     tally.verified.add(digest);
     return { predicate, subject, keyId: tally.window.record.key_id };
+  }
+
+  /** @throws ERR_VERIFY_UNTRUSTED where a distrusted key signed an envelope that was opened */
+  expectTrusted(digest: string): void {
+    const keyId = this.#signers.get(digest)?.record.key_id;
+    if (keyId !== undefined && this.distrusted.has(keyId)) throw untrusted(keyId);
   }
 
   /** Open a statement of a public predicate type. */
   openAny(digest: string, type: string, entry: PlacedEntry, authority: Authority): Statement {
     const { body, tally } = this.#signed(digest);
     const statement = parseAnyStatement(body);
-    if (statement.predicateType !== type) {
-      throw wrong(`Expected the predicate type ${type}, found ${statement.predicateType}.`);
-    }
+    expectEqual(statement.predicateType, type, "The predicate type");
     this.#mayHaveSigned(tally.window, authority, entry);
     tally.verified.add(digest);
     return statement;
@@ -117,11 +130,16 @@ export class Evidence {
   /** `keyid` is a hint for where to look first; the signature decides which key it was. */
   #signed(digest: string): { body: Uint8Array; tally: Tally } {
     const envelope = this.envelope(digest);
-    for (const window of this.#candidates(envelope)) {
-      this.#tries -= envelope.signatures.length;
-      if (this.#tries < 0) throw wrong("Too many signatures whose keyid is not their key.");
-      const body = bodyIfSigned(envelope, window);
-      if (body !== null) return { body, tally: this.#tally(window, digest) };
+    checkEnvelope(envelope);
+    const known = this.#signers.get(digest);
+    for (const window of known === undefined ? this.#candidates(envelope) : [known]) {
+      if (known === undefined && --this.#tries < 0) {
+        throw wrong("Too many signatures whose keyid is not their key.");
+      }
+      const body = bodyIfSigned(envelope, window, known !== undefined);
+      if (body === null) continue;
+      this.#signers.set(digest, window);
+      return { body, tally: this.#tally(window, digest) };
     }
     throw new SovereignError(
       "ERR_ENVELOPE_SIGNATURE",
@@ -129,12 +147,10 @@ export class Evidence {
     );
   }
 
-  /** The keys that the hints name, and all keys only when none of those did it. */
+  /** The key that the hint names, and all keys only when that one did not do it. */
   *#candidates({ signatures }: Envelope): Generator<KeyWindow> {
-    for (const keyid of new Set(signatures.map((one) => one.keyid))) {
-      const window = this.keys.get(keyid);
-      if (window !== undefined) yield window;
-    }
+    const hinted = this.keys.get(signatures[0]?.keyid ?? "");
+    if (hinted !== undefined) yield hinted;
     yield* this.keys.windows;
   }
 
@@ -155,17 +171,36 @@ export class Evidence {
       const found = [record.purpose, record.role ?? ""].join(" ").trim();
       throw wrong(`Signed by the key of ${found}; expected the key of ${expected}.`);
     }
-    if (this.distrusted.has(record.key_id)) {
-      throw new SovereignError(
-        "ERR_VERIFY_UNTRUSTED",
-        `Key ${record.key_id} was revoked with distrust of all that it signed.`,
-      );
-    }
-    const refusal = this.keys.refusal(window, epochOf(entry), entry.entry.timestamp);
+    // Distrust is told by step 3. All else is judged as if the key were trusted, so that evidence
+    // of a distrusted key is not called wrong where it is not, nor untrusted where it is wrong.
+    const trusted = { ...window, distrustAll: false };
+    const refusal = this.keys.refusal(trusted, epochOf(entry), entry.entry.timestamp);
     if (refusal !== null) {
       throw wrong(`Key ${record.key_id} was not valid at this place of the log: ${refusal}.`);
     }
   }
+}
+
+/** An envelope of a bundle by its digest. @throws ERR_VERIFY_INVALID */
+export function envelopeIn(bundle: ComplianceBundle, digest: string): Envelope {
+  const envelope = Object.hasOwn(bundle.envelopes, digest) ? bundle.envelopes[digest] : undefined;
+  if (envelope === undefined) throw wrong(`The envelope ${digest} is missing.`);
+  if (digestOf(envelope) !== digest) throw wrong(`The envelope ${digest} has another digest.`);
+  return envelope;
+}
+
+/** In a bundle each envelope is a statement by one key, and nothing stands beside its signature. */
+export function checkEnvelope({ payloadType, signatures }: Envelope): void {
+  expectEqual(payloadType, STATEMENT_PAYLOAD_TYPE, "The payload type");
+  expectEqual(signatures.length, 1, "The number of signatures");
+}
+
+/** Nothing that a distrusted key signed counts, and nothing that it introduced. */
+export function untrusted(keyId: string): SovereignError {
+  return new SovereignError(
+    "ERR_VERIFY_UNTRUSTED",
+    `Key ${keyId} is distrusted, or was introduced by a key that is: nothing that it signed counts.`,
+  );
 }
 
 /** The count of the key log when the entry's signatures were made. */
@@ -175,7 +210,8 @@ export function epochOf(entry: PlacedEntry): number {
   throw wrong(`${entry.entry.event_type} names signatures, but no key epoch.`);
 }
 
-function bodyIfSigned(envelope: Envelope, window: KeyWindow): Uint8Array | null {
+function bodyIfSigned(envelope: Envelope, window: KeyWindow, checked: boolean): Uint8Array | null {
+  if (checked) return base64Decode(envelope.payload);
   try {
     return verifyEnvelope(envelope, [window.key]).body;
   } catch (error) {

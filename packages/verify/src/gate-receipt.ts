@@ -19,8 +19,9 @@ import { expectEqual, wrong } from "./step-recorder.ts";
  * @returns what to tell of it
  */
 export function verifyGateReceipt(evidence: Evidence, digest: string, entry: PlacedEntry): string {
-  const attestation = { purpose: "attestation", role: null } as const;
-  const { predicate } = evidence.open(digest, "gate-receipt", entry, () => attestation);
+  const { predicate } = evidence.open(digest, "gate-receipt", entry);
+  const { status } = evidence.events.data(entry, "attestation.issued");
+  if (status !== undefined) expectEqual(status, predicate.status, "The receipt's status");
   expectEqual(predicate.run_id, entry.entry.run_id, "The receipt's run");
   const { entries, artifacts } = evidence.bundle;
   const named = new Map(artifacts.map((one) => [one.name, one]));
@@ -40,6 +41,8 @@ export function verifyGateReceipt(evidence: Evidence, digest: string, entry: Pla
   if (contents.size < Object.keys(predicate.inputs).length) {
     return `${predicate.status}, by signature alone`;
   }
+  // Gates read all entries: what is not what its event demands is named by step 1.
+  if (!evidence.events.sound) throw wrong("The gates cannot judge entries that are malformed.");
   const before = entries.slice(0, entries.indexOf(entry));
   const found = evaluateGates(readGateInputs(contents, before));
   expectEqual(digestOf(gateInputDigests(contents)), digestOf(predicate.inputs), "The inputs");

@@ -2,4 +2,5 @@ export { parseBundle, writeBundleZip } from "./bundle-file.ts";
 export { readNamed } from "./read-named.ts";
 export { readReleaseSources } from "./release-receipt.ts";
 export { type AuditOptions, type AuditReport, verifyAudit } from "./verify-audit.ts";
-export { parseTrustRoot, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";
+export { parseTrustRoot } from "./trust-root.ts";
+export { type VerifyOptions, verifyBundle } from "./verify-bundle.ts";

@@ -23,10 +23,19 @@ export function inflateWithin(packed: Uint8Array, size: number): Uint8Array {
     chunks.push(chunk);
     total += chunk.length;
   });
+  // The library does not say where the data end. They end with the last byte exactly when they do
+  // not end without it, so the same is unpacked a second time, one byte short.
+  const short = new Inflate(() => undefined);
+  const shortLength = packed.length - 1;
   let silent = 0;
   for (let at = 0; at < packed.length; at += SLICE_BYTES) {
     const before = total;
-    push(inflate, packed.subarray(at, at + SLICE_BYTES), at + SLICE_BYTES >= packed.length);
+    const end = at + SLICE_BYTES;
+    push(inflate, packed.subarray(at, end), end >= packed.length);
+    if (end < shortLength) push(short, packed.subarray(at, end), false);
+    else if (at < shortLength && endsWith(short, packed.subarray(at, shortLength))) {
+      throw new ZipProblem("bytes behind the end of its data");
+    }
     if (total > size) throw new ZipProblem(`more than the ${size} bytes that it claims`);
     // The library keeps what it has not used, and copies it each time: without this, bytes behind
     // the end of the data would cost the square of their number.
@@ -34,6 +43,16 @@ export function inflateWithin(packed: Uint8Array, size: number): Uint8Array {
     if (silent > SILENT_SLICES_MAX) throw new ZipProblem("data that unpack to nothing");
   }
   return join(chunks, total);
+}
+
+/** True where the data end with this slice or before. */
+function endsWith(inflate: Inflate, slice: Uint8Array): boolean {
+  try {
+    inflate.push(slice, true);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function push(inflate: Inflate, slice: Uint8Array, last: boolean): void {

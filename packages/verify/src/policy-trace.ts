@@ -1,14 +1,25 @@
-import { digestOf, type EntryData, type PlacedEntry } from "@sovereign/core";
+import {
+  digestOf,
+  type EntryData,
+  type PlacedEntry,
+  type PolicyDecision,
+  type Predicate,
+} from "@sovereign/core";
 import type { Evidence } from "./evidence.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
 type Authorized = EntryData<"execution.authorized">;
+type Admitted = EntryData<"run.admitted">;
 
-const OUTCOMES: ReadonlySet<string> = new Set([
-  "execution.completed",
-  "execution.failed",
-  "execution.killed",
-]);
+/** What stands open while the entries are followed. */
+interface Trace {
+  readonly admitted: Admitted;
+  /** Authorisations without their outcome. */
+  readonly open: Set<string>;
+  /** Places, a step and its attempt, that were authorised. */
+  readonly places: Set<string>;
+  readonly nonces: Set<string>;
+}
 
 /**
  * Step 4: every action that ran was allowed by a decision, under this run's policy, and bound to
@@ -19,27 +30,20 @@ export function verifyPolicyTrace(evidence: Evidence, step: StepRecorder): void 
   const admitted =
     first === undefined ? null : step.check("entries[0]", () => admission(evidence, first));
   if (admitted === null) return;
-  const open = new Set<string>();
-  const nonces = new Set<string>();
+  const trace = { admitted, open: new Set<string>(), places: new Set<string>() };
+  const whole = { ...trace, nonces: new Set<string>() };
   const count = { authorized: 0, refused: 0, stepUps: 0 };
   for (const [sequence, entry] of evidence.bundle.entries.entries()) {
     const { event_type: event } = entry.entry;
-    if (event === "execution.authorized") {
-      count.authorized += 1;
-      step.check(`entries[${sequence}]`, () => {
-        const data = evidence.data(entry, event);
+    if (!event.startsWith("execution.") && event !== "approval.granted") continue;
+    step.check(`entries[${sequence}]`, () => {
+      if (event === "execution.authorized") {
+        count.authorized += 1;
+        const data = evidence.events.data(entry, event);
         if (data.decision.effect === "step_up") count.stepUps += 1;
-        // First, so that a bad authorisation is one failure, and not its outcome's as well.
-        open.add(keyOf(data.context.step_id, data.context.attempt, data.action_digest));
-        verifyAuthorized(evidence, entry, data, admitted, nonces);
-      });
-    } else if (OUTCOMES.has(event)) {
-      step.check(`entries[${sequence}]`, () => {
-        const { step_id, attempt, action_digest } = entry.entry.data;
-        const key = keyOf(step_id, attempt, action_digest);
-        if (!open.delete(key)) throw wrong("An outcome without its authorisation.");
-      });
-    } else if (event.startsWith("execution.")) count.refused += 1;
+        verifyAuthorized(evidence, entry, data, whole);
+      } else if (!verifyOther(evidence, entry, whole)) count.refused += 1;
+    });
   }
   step.detail("resolutions", count.authorized + count.refused);
   step.detail("authorized", count.authorized);
@@ -47,24 +51,54 @@ export function verifyPolicyTrace(evidence: Evidence, step: StepRecorder): void 
   step.detail("approved_by_people", count.stepUps);
 }
 
-function keyOf(step: unknown, attempt: unknown, action: unknown): string {
-  return JSON.stringify([step, attempt, action]);
+/** @returns false for a refusal */
+function verifyOther(evidence: Evidence, entry: PlacedEntry, trace: Trace): boolean {
+  const { event_type: event } = entry.entry;
+  const { policy_digest: policy } = trace.admitted;
+  switch (event) {
+    case "approval.granted":
+      verifyGranted(evidence, entry);
+      return true;
+    case "execution.completed":
+    case "execution.failed":
+    case "execution.killed": {
+      const { step_id, attempt, action_digest } = evidence.events.data(entry, event);
+      if (!trace.open.delete(keyOf(step_id, attempt, action_digest))) {
+        throw wrong("An outcome without its authorisation.");
+      }
+      return true;
+    }
+    case "execution.denied": {
+      const { action, action_digest, decision } = evidence.events.data(entry, event);
+      expectEqual(digestOf(action), action_digest, "The action's digest");
+      expectEqual(decision.effect, "deny", "The decision on a denied action");
+      expectEqual(decision.policy_digest, policy, "The decision's policy");
+      return false;
+    }
+    case "execution.pending": {
+      const { decision } = evidence.events.data(entry, event);
+      expectEqual(decision.effect, "step_up", "The decision on an action that waits");
+      expectEqual(decision.policy_digest, policy, "The decision's policy");
+      return false;
+    }
+    default:
+      return false;
+  }
 }
 
-function admission(evidence: Evidence, first: PlacedEntry): EntryData<"run.admitted"> {
-  const data = evidence.data(first, "run.admitted");
-  const { manifest } = evidence.bundle;
+function keyOf(step: string, attempt: number, action: string): string {
+  return `${step} ${attempt} ${action}`;
+}
+
+function admission(evidence: Evidence, first: PlacedEntry): Admitted {
+  const data = evidence.events.data(first, "run.admitted");
+  const { manifest, key_log } = evidence.bundle;
   expectEqual(data.mode, manifest.mode, "The mode");
   expectEqual(data.installation_id, manifest.installation_id, "The installation");
-  const { predicate } = evidence.open(
-    data.envelopes.config_snapshot,
-    "config-snapshot",
-    first,
-    () => ({
-      purpose: "config",
-      role: null,
-    }),
-  );
+  const { count, head } = data.key_log;
+  if (data.key_epoch > count) throw wrong(`The key epoch is beyond the key log of ${count}.`);
+  expectEqual(key_log[count - 1]?.hash, head, "The head of the key log at the run's beginning");
+  const { predicate } = evidence.open(data.envelopes.config_snapshot, "config-snapshot", first);
   expectEqual(digestOf(predicate.config), data.config_digest, "The configuration's digest");
   for (const name of ["config_digest", "plan_digest", "policy_digest", "mode"] as const) {
     expectEqual(predicate[name], data[name], `The snapshot's ${name}`);
@@ -78,11 +112,18 @@ function verifyAuthorized(
   evidence: Evidence,
   entry: PlacedEntry,
   data: Authorized,
-  admitted: EntryData<"run.admitted">,
-  nonces: Set<string>,
+  trace: Trace,
 ): void {
   const { action, context, decision } = data;
+  const { step_id, attempt } = context;
+  const { admitted } = trace;
   const { manifest } = evidence.bundle;
+  const place = `${step_id} ${attempt}`;
+  const again = trace.places.has(place);
+  // First, so that a bad authorisation is one failure, and not its outcome's as well.
+  trace.open.add(keyOf(step_id, attempt, data.action_digest));
+  trace.places.add(place);
+  if (again) throw wrong(`Attempt ${attempt} of ${step_id} was authorised before.`);
   expectEqual(digestOf(action), data.action_digest, "The action's digest");
   expectEqual(digestOf(context), data.context_digest, "The context's digest");
   expectEqual(context.run_id, manifest.run_id, "The context's run");
@@ -91,12 +132,39 @@ function verifyAuthorized(
   expectEqual(context.config_digest, admitted.config_digest, "The context's configuration");
   expectEqual(context.policy_digest, admitted.policy_digest, "The context's policy");
   expectEqual(decision.policy_digest, admitted.policy_digest, "The decision's policy");
-  if (decision.effect === "deny") throw wrong("A denied action was authorised.");
+  const { tenant_id, role, mode } = context;
+  const request = digestOf({ action, tenant_id, role, mode });
+  expectEqual(decision.request_digest, request, "The decision's request");
+  verifyDecision(decision);
+  verifyNames(data, admitted.mode);
   if (admitted.mode === "sovereign") {
-    verifyRole(evidence, entry, data, nonces);
-    verifyBinding(evidence, entry, data, nonces);
+    verifyRole(evidence, entry, data, trace.nonces);
+    verifyBinding(evidence, entry, data, trace.nonces);
   }
-  if (decision.effect === "step_up") verifyApprovals(evidence, entry, data, nonces);
+  if (decision.effect === "step_up") verifyApprovals(evidence, entry, data, trace.nonces);
+}
+
+/** A permission says which rule gave it; the default is a denial. */
+function verifyDecision({ effect, rules, approvals, observed }: PolicyDecision): void {
+  if (effect === "deny") throw wrong("A denied action was authorised.");
+  if (observed && effect !== "allow") throw wrong("Only an allowance can be an observed denial.");
+  if (rules.length === 0 && !observed) throw wrong("No rule is named that allowed the action.");
+  if ((effect === "step_up") !== (approvals !== null)) {
+    throw wrong("Approvals belong to a step-up, and a step-up names its approvals.");
+  }
+}
+
+/** Each envelope that an authorisation names is one that its decision asks for. */
+function verifyNames({ envelopes, decision }: Authorized, mode: Admitted["mode"]): void {
+  const names = Object.keys(envelopes);
+  const approvals = names.filter((name) => name.startsWith("approval_")).length;
+  const expected = Array.from({ length: approvals }, (_, at) => `approval_${at + 1}`);
+  if (mode === "sovereign") expected.push("role", "binding");
+  const stray = names.find((name) => !expected.includes(name));
+  const missing = expected.find((name) => !names.includes(name));
+  if (stray !== undefined) throw wrong(`The envelope ${stray} has no place in ${mode} mode.`);
+  if (missing !== undefined) throw wrong(`The envelope ${missing} is missing.`);
+  if (approvals > 0 && decision.effect !== "step_up") throw wrong("Approvals were not asked for.");
 }
 
 function verifyRole(
@@ -105,12 +173,7 @@ function verifyRole(
   data: Authorized,
   nonces: Set<string>,
 ): void {
-  const digest = data.envelopes["role"];
-  if (digest === undefined) throw wrong("The role signature is missing.");
-  const { predicate } = evidence.open(digest, "role-assignment", entry, ({ role }) => ({
-    purpose: "role",
-    role,
-  }));
+  const { predicate } = evidence.open(data.envelopes["role"] ?? "", "role-assignment", entry);
   expectEqual(predicate.role, data.context.role, "The role");
   verifyUse(predicate, entry, data, nonces, "The role signature");
 }
@@ -121,12 +184,7 @@ function verifyBinding(
   data: Authorized,
   nonces: Set<string>,
 ): void {
-  const digest = data.envelopes["binding"];
-  if (digest === undefined) throw wrong("The policy binding is missing.");
-  const { predicate } = evidence.open(digest, "policy-binding", entry, () => ({
-    purpose: "binding",
-    role: null,
-  }));
+  const { predicate } = evidence.open(data.envelopes["binding"] ?? "", "policy-binding", entry);
   expectEqual(predicate.run_id, data.context.run_id, "The binding's run");
   expectEqual(predicate.tenant_id, data.context.tenant_id, "The binding's tenant");
   expectEqual(predicate.policy_digest, data.decision.policy_digest, "The binding's policy");
@@ -134,43 +192,46 @@ function verifyBinding(
   verifyUse(predicate, entry, data, nonces, "The binding");
 }
 
-/** N of M by distinct keys, each over exactly this action in this context. */
+/**
+ * N of M by distinct holders with distinct keys, each over exactly this action in this context. A
+ * holder whose key was rotated in between, and who approves with both, is one holder.
+ */
 function verifyApprovals(
   evidence: Evidence,
   entry: PlacedEntry,
   data: Authorized,
   nonces: Set<string>,
 ): void {
-  const wanted = data.decision.approvals;
-  if (wanted === null) throw wrong("A step-up names no approvals.");
-  const approvers = new Set<string>();
+  const { required = 1, roles = [] } = data.decision.approvals ?? {};
+  const holders = new Set<string>();
+  const keys = new Set<string>();
   for (const [name, digest] of Object.entries(data.envelopes)) {
     if (!name.startsWith("approval_")) continue;
-    const { predicate, keyId } = evidence.open(digest, "approval", entry, ({ approver }) => ({
-      purpose: "approval",
-      role: approver,
-    }));
-    if (!wanted.roles.includes(predicate.approver)) {
-      throw wrong(`${predicate.approver} may not approve this.`);
-    }
-    // The same approval twice counts once, and is no replay.
-    if (approvers.has(keyId)) continue;
+    const { predicate, keyId } = evidence.open(digest, "approval", entry);
+    const { approver } = predicate;
+    if (!roles.includes(approver)) throw wrong(`${approver} may not approve this.`);
     verifyUse(predicate, entry, data, nonces, "An approval");
-    approvers.add(keyId);
+    if (holders.has(approver) || keys.has(keyId)) continue;
+    holders.add(approver);
+    keys.add(keyId);
   }
-  if (approvers.size < wanted.required) {
-    throw wrong(`${approvers.size} distinct approvers; expected ${wanted.required}.`);
+  if (holders.size < required) {
+    throw wrong(`${holders.size} distinct approvers; expected ${required}.`);
   }
 }
 
+function verifyGranted(evidence: Evidence, entry: PlacedEntry): void {
+  const data = evidence.events.data(entry, "approval.granted");
+  const { predicate } = evidence.open(data.envelopes.approval, "approval", entry);
+  expectEqual(data.approver, predicate.approver, "The approver");
+  expectEqual(data.action_digest, predicate.action_digest, "The approved action");
+}
+
 function verifyUse(
-  predicate: {
-    action_digest: string;
-    context_digest: string;
-    nonce: string;
-    issued_at: string;
-    expires_at: string;
-  },
+  predicate: Pick<
+    Predicate<"approval">,
+    "action_digest" | "context_digest" | "nonce" | "issued_at" | "expires_at"
+  >,
   entry: PlacedEntry,
   data: Authorized,
   nonces: Set<string>,

@@ -1,9 +1,9 @@
 import {
   closeSync,
   constants,
+  createReadStream,
   fstatSync,
   openSync,
-  readFileSync,
   readSync,
   type Stats,
 } from "node:fs";
@@ -25,11 +25,10 @@ const INHERITED = /^\/dev\/(?:fd\/(\d{1,6})|stdin)$/;
 export function readNamed(path: string, bytesMax = BYTES_MAX): Buffer {
   try {
     const inherited = INHERITED.exec(path);
-    if (inherited !== null) return readFileSync(Number(inherited[1] ?? 0));
-    const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    if (inherited !== null) return readInherited(Number(inherited[1] ?? 0), bytesMax);
+    const file = openPlain(path);
     try {
-      const stat = fstatSync(file);
-      if (!stat.isFile()) throw new Error(`expected a plain file, found a ${kindOf(stat)}`);
+      checkSize(fstatSync(file).size, bytesMax);
       return readAll(file, bytesMax);
     } finally {
       closeSync(file);
@@ -37,6 +36,51 @@ export function readNamed(path: string, bytesMax = BYTES_MAX): Buffer {
   } catch (cause) {
     throw unreadable(path, cause);
   }
+}
+
+/**
+ * The same, for a file that may have any size: it is read as it comes.
+ *
+ * @throws ERR_FILE_UNREADABLE when it is absent or no plain file; while it is read, too
+ */
+export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  let file: number | null = null;
+  try {
+    const inherited = INHERITED.exec(path);
+    if (inherited !== null) checkInherited(Number(inherited[1] ?? 0));
+    file = inherited === null ? openPlain(path) : Number(inherited[1] ?? 0);
+    const options = { fd: file, autoClose: false, highWaterMark: CHUNK };
+    for await (const chunk of createReadStream("", options)) yield chunk as Uint8Array;
+  } catch (cause) {
+    throw unreadable(path, cause);
+  } finally {
+    if (file !== null && INHERITED.exec(path) === null) closeSync(file);
+  }
+}
+
+/** A pipe that nobody writes does not hold the opening up, and is refused before it is read. */
+function openPlain(path: string): number {
+  const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const stat = fstatSync(file);
+  if (stat.isFile()) return file;
+  closeSync(file);
+  throw new Error(`expected a plain file, found a ${kindOf(stat)}`);
+}
+
+/** What the shell opened may be a pipe: whoever typed it says when it ends. */
+function checkInherited(file: number): void {
+  const stat = fstatSync(file);
+  if (stat.isFile() || stat.isFIFO() || stat.isSocket()) return;
+  throw new Error(`expected a file or a pipe, found a ${kindOf(stat)}`);
+}
+
+function readInherited(file: number, bytesMax: number): Buffer {
+  checkInherited(file);
+  return readAll(file, bytesMax);
+}
+
+function checkSize(size: number, bytesMax: number): void {
+  if (size > bytesMax) throw new Error(`expected at most ${bytesMax} bytes, found ${size}`);
 }
 
 /** What is said of a file that cannot be read. */
@@ -51,11 +95,25 @@ function readAll(file: number, bytesMax: number): Buffer {
   const chunks: Buffer[] = [];
   for (let size = 0; ; ) {
     const chunk = Buffer.allocUnsafe(Math.min(CHUNK, bytesMax + 1 - size));
-    const read = readSync(file, chunk);
+    const read = readOrWait(file, chunk);
     if (read === 0) return Buffer.concat(chunks, size);
     size += read;
     if (size > bytesMax) throw new Error(`expected at most ${bytesMax} bytes, found more`);
     chunks.push(chunk.subarray(0, read));
+  }
+}
+
+/** A pipe that was opened not to block says so while it is empty. */
+function readOrWait(file: number, chunk: Buffer): number {
+  for (;;) {
+    try {
+      return readSync(file, chunk);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EOF") return 0;
+      if (code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    }
   }
 }
 

@@ -54,6 +54,7 @@ const rollbackOutput = z.looseObject({ base: gitId, head: gitId, tree: gitId });
 
 /** An action that completed, with what it was asked and what it said. */
 interface Done {
+  readonly type: string;
   readonly resource: string;
   readonly params: JsonValue;
   readonly output: JsonValue;
@@ -83,9 +84,13 @@ export function verifyRepositoryCustody(
   bundle: ComplianceBundle,
   step: StepRecorder,
 ): void {
+  if (!isExecution(bundle)) {
+    step.notApplicable("the run is no execution: it made no commits");
+    return;
+  }
   const completed = completedActions(bundle.entries);
-  const back = completed.get("bring_back");
-  const undone = completed.get("rollback");
+  const back = doneOf(completed, "bring_back", "git.bring_back");
+  const undone = doneOf(completed, "rollback", "git.rollback");
   if (back !== undefined) {
     step.check("bring_back", () => {
       verifyBroughtBack(repository, bundle, { back, completed, step });
@@ -103,6 +108,24 @@ export function verifyRepositoryCustody(
   }
 }
 
+/** A pipeline may have stages of these names: only git's actions are about commits. */
+function isExecution({ entries }: ComplianceBundle): boolean {
+  return entries.some(({ entry: { event_type: event, data } }) => {
+    if (event === "evidence.recorded") return true;
+    const { action } = data as Partial<EntryData<"execution.authorized">>;
+    return event.startsWith("execution.") && action?.type.startsWith("git.") === true;
+  });
+}
+
+function doneOf(
+  completed: ReadonlyMap<string, Done>,
+  step: string,
+  type: string,
+): Done | undefined {
+  const done = completed.get(step);
+  return done?.type === type ? done : undefined;
+}
+
 /** By step; the last where one was tried again. */
 function completedActions(entries: readonly PlacedEntry[]): Map<string, Done> {
   const asked = new Map<string, EntryData<"execution.authorized">>();
@@ -116,7 +139,7 @@ function completedActions(entries: readonly PlacedEntry[]): Map<string, Done> {
     const { step_id, attempt, output } = entry.data as EntryData<"execution.completed">;
     const action = asked.get(`${step_id} ${attempt}`)?.action;
     if (action === undefined) continue;
-    completed.set(step_id, { resource: action.resource, params: action.params, output });
+    completed.set(step_id, { ...action, output });
   }
   return completed;
 }

@@ -1,20 +1,22 @@
-import {
-  type EntryData,
-  type PlacedEntry,
-  predicateType,
-  SLSA_PROVENANCE_TYPE,
-} from "@sovereign/core";
+import { type PlacedEntry, predicateType, SLSA_PROVENANCE_TYPE } from "@sovereign/core";
 import { type Evidence, epochOf } from "./evidence.ts";
+import { ATTESTATION, type RunStatement } from "./statements.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
 /**
  * Step 3: every signature is whole, by the key of the right purpose and role, valid at that place
- * of the log. What the statements say is the matter of the later steps.
+ * of the log, over a statement about what the entry is about. What the statements say besides is
+ * the matter of the later steps.
  */
 export function verifySignatures(evidence: Evidence, step: StepRecorder): void {
   let epoch = 0;
   for (const [sequence, entry] of evidence.bundle.entries.entries()) {
-    for (const [name, digest] of envelopesOf(entry)) {
+    const named = envelopesOf(entry);
+    step.check(`entries[${sequence}].envelopes`, () => {
+      const digests = new Set(named.map(([, digest]) => digest));
+      expectEqual(digests.size, named.length, "The number of different envelopes");
+    });
+    for (const [name, digest] of named) {
       step.check(`entries[${sequence}].envelopes.${name}`, () => {
         const own = epochOf(entry);
         if (own < epoch) throw wrong(`The key epoch went back from ${epoch} to ${own}.`);
@@ -23,6 +25,7 @@ export function verifySignatures(evidence: Evidence, step: StepRecorder): void {
         }
         epoch = own;
         verifyOne(evidence, entry, name, digest);
+        evidence.expectTrusted(digest);
       });
     }
   }
@@ -38,63 +41,45 @@ export function verifySignatures(evidence: Evidence, step: StepRecorder): void {
 }
 
 function verifyOne(evidence: Evidence, entry: PlacedEntry, name: string, digest: string): void {
-  switch (entry.entry.event_type) {
-    case "run.admitted":
-      evidence.open(digest, "config-snapshot", entry, () => ({ purpose: "config", role: null }));
-      return;
-    case "execution.authorized":
-      verifyAuthorization(evidence, entry, name, digest);
-      return;
-    case "attestation.issued":
-      verifyAttestation(evidence, entry, digest);
-      return;
-    case "approval.granted":
-      verifyApproval(evidence, entry, digest);
-      return;
-    case "run.sealed":
-      evidence.open(digest, "run-proof", entry, () => ({ purpose: "seal", role: null }));
-      return;
+  const { event_type: event } = entry.entry;
+  if (event === "attestation.issued") {
+    verifyAttestation(evidence, entry, digest);
+    return;
+  }
+  const kind = kindOf(event, name);
+  if (kind === null) throw wrong(`${event} has no envelope called ${name}.`);
+  evidence.open(digest, kind, entry);
+}
+
+/** Which statement an entry's envelope of that name holds; null where it may name none such. */
+function kindOf(event: string, name: string): RunStatement | null {
+  switch (`${event} ${name}`) {
+    case "run.admitted config_snapshot":
+      return "config-snapshot";
+    case "execution.authorized role":
+      return "role-assignment";
+    case "execution.authorized binding":
+      return "policy-binding";
+    case "approval.granted approval":
+      return "approval";
+    case "run.sealed run_proof":
+      return "run-proof";
     default:
-      throw wrong(`${entry.entry.event_type} should name no envelopes.`);
+      return event === "execution.authorized" && /^approval_[1-9]\d{0,2}$/.test(name)
+        ? "approval"
+        : null;
   }
 }
 
-function verifyAuthorization(
-  evidence: Evidence,
-  entry: PlacedEntry,
-  name: string,
-  digest: string,
-): void {
-  if (name === "role") {
-    evidence.open(digest, "role-assignment", entry, ({ role }) => ({ purpose: "role", role }));
-  } else if (name === "binding") {
-    evidence.open(digest, "policy-binding", entry, () => ({ purpose: "binding", role: null }));
-  } else if (name.startsWith("approval_")) verifyApproval(evidence, entry, digest);
-  else throw wrong(`An authorisation has no envelope called ${name}.`);
-}
-
-function verifyApproval(evidence: Evidence, entry: PlacedEntry, digest: string): void {
-  evidence.open(digest, "approval", entry, ({ approver }) => ({
-    purpose: "approval",
-    role: approver,
-  }));
-}
+const ATTESTED: ReadonlyMap<string, RunStatement> = new Map(
+  (["vote", "rollback-proof", "gate-receipt"] as const).map((kind) => [predicateType(kind), kind]),
+);
 
 function verifyAttestation(evidence: Evidence, entry: PlacedEntry, digest: string): void {
-  const { predicate_type: type } = entry.entry.data as EntryData<"attestation.issued">;
-  const attestation = { purpose: "attestation", role: null } as const;
-  if (type === predicateType("vote")) {
-    const { predicate, subject } = evidence.open(digest, "vote", entry, ({ role }) => ({
-      purpose: "role",
-      role,
-    }));
-    expectEqual(subject[0]?.digest.sha256, predicate.output_digest, "The vote's subject");
-    expectEqual(predicate.run_id, entry.entry.run_id, "The vote's run");
-  } else if (type === predicateType("rollback-proof")) {
-    evidence.open(digest, "rollback-proof", entry, () => attestation);
-  } else if (type === predicateType("gate-receipt")) {
-    evidence.open(digest, "gate-receipt", entry, () => attestation);
-  } else if (type === SLSA_PROVENANCE_TYPE) evidence.openAny(digest, type, entry, attestation);
+  const { predicate_type: type } = evidence.events.data(entry, "attestation.issued");
+  const kind = ATTESTED.get(type);
+  if (kind !== undefined) evidence.open(digest, kind, entry);
+  else if (type === SLSA_PROVENANCE_TYPE) evidence.openAny(digest, type, entry, ATTESTATION);
   else throw wrong(`Attestations of type ${type} are not known.`);
 }
 

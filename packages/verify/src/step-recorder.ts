@@ -24,18 +24,38 @@ export class StepRecorder {
     this.#name = name;
   }
 
-  /** Make one check. Evidence that is wrong is recorded; a fault of ours is thrown on. */
+  /**
+   * Make one check. Evidence that is wrong is recorded, whatever it makes of us: who writes evidence
+   * must not be able to keep a verdict from being told.
+   *
+   * @throws only what says that the machine's memory or files do not suffice
+   */
   check<T>(place: string, work: () => T): T | null {
     this.#checked += 1;
+    const done = this.guard(place, work);
+    if (done === null) return null;
+    this.#passed += 1;
+    return done.value;
+  }
+
+  /** The same around a whole step, which counts its checks itself. */
+  guard<T>(place: string, work: () => T): { readonly value: T } | null {
     try {
-      const value = work();
-      this.#passed += 1;
-      return value;
+      return { value: work() };
     } catch (error) {
-      if (!isSovereignError(error)) throw error;
-      this.#record(statusOf(error.code), place, error.code, error.message);
+      if (isSovereignError(error)) {
+        this.#record(statusOf(error.code), place, error.code, error.message);
+      } else if (isShortage(error)) throw error;
+      else
+        this.#record("FAIL", place, "ERR_VERIFY_INVALID", `It cannot be judged: ${textOf(error)}`);
       return null;
     }
+  }
+
+  /** The step asks nothing of this evidence. */
+  notApplicable(why: string): void {
+    this.#status = "NOT_RUN";
+    this.detail("not_applicable", why);
   }
 
   detail(name: string, value: string | number | boolean): void {
@@ -59,6 +79,19 @@ export class StepRecorder {
     this.#status = status;
     this.#firstFailure = { place, code, message };
   }
+}
+
+/** What is wrong with the machine, and says nothing of the evidence. */
+export function isShortage(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ("errno" in error) return true;
+  return /^(Invalid (string|array|array buffer|typed array) length|Array buffer allocation)/.test(
+    error.message,
+  );
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : "what was thrown is no error";
 }
 
 /** What could not be looked at is not shown to be wrong. */

@@ -3,6 +3,7 @@ import {
   type Checkpoint,
   type ErrorCode,
   emptyRoot,
+  ENTRY_BYTES_MAX,
   Frontier,
   formats,
   GENESIS_HASH,
@@ -21,7 +22,7 @@ import {
   type Verdict,
 } from "@sovereign/core";
 import { splitLines } from "./lines.ts";
-import { expectEqual } from "./step-recorder.ts";
+import { expectEqual, isShortage } from "./step-recorder.ts";
 
 const LINE_BYTES_MAX = 128 * 1024;
 
@@ -30,8 +31,11 @@ export interface AuditOptions {
   readonly checkpoint: { readonly note: string; readonly trust: TrustRoot } | null;
 }
 
+export type AuditVerdict = Verdict | "CONSISTENT";
+
 export interface AuditReport {
-  readonly verdict: Verdict;
+  /** CONSISTENT where no checkpoint says who vouches for the log: VALID needs one. */
+  readonly verdict: AuditVerdict;
   readonly entries: number;
   readonly streams: number;
   /** The Merkle root where the file holds a whole log from its start. */
@@ -50,6 +54,7 @@ export interface AuditReport {
  * @param file untrusted: its bytes, in chunks of any sizes
  * @returns the report; evidence that is wrong is a verdict, never an exception
  * @throws ERR_NOTE_MALFORMED, ERR_CHECKPOINT_MALFORMED when the checkpoint is none at all;
+ *   ERR_AUDIT_MALFORMED when the file is empty and no checkpoint says that the log is, too;
  *   ERR_FILE_UNREADABLE as the chunks throw it
  */
 export async function verifyAudit(
@@ -70,14 +75,21 @@ export async function verifyAudit(
     place = "checkpoint";
     audit.finish();
   } catch (error) {
-    if (!isSovereignError(error) || NO_EVIDENCE.has(error.code)) throw error;
-    return audit.report({ place, code: error.code, message: error.message });
+    if (isShortage(error) || (isSovereignError(error) && NO_EVIDENCE.has(error.code))) throw error;
+    return audit.report({ place, ...failureOf(error) });
   }
   return audit.report(null);
 }
 
+function failureOf(error: unknown): { code: string; message: string } {
+  if (isSovereignError(error)) return { code: error.code, message: error.message };
+  const why = error instanceof Error ? error.message : "what was thrown is no error";
+  return { code: "ERR_VERIFY_INVALID", message: `It cannot be judged: ${why}` };
+}
+
 /** What is no checkpoint, and a file that cannot be read, say nothing of the log. */
 const NO_EVIDENCE: ReadonlySet<ErrorCode> = new Set([
+  "ERR_AUDIT_MALFORMED",
   "ERR_FILE_UNREADABLE",
   "ERR_NOTE_MALFORMED",
   "ERR_CHECKPOINT_MALFORMED",
@@ -118,6 +130,10 @@ class Audit {
   }
 
   #follow({ index, hash, entry }: PlacedEntry, bytes: Uint8Array): void {
+    if (bytes.length > ENTRY_BYTES_MAX) {
+      const text = `The entry has ${bytes.length} bytes; at most ${ENTRY_BYTES_MAX} are recorded.`;
+      throw new SovereignError("ERR_VERIFY_INVALID", text);
+    }
     expectEqual(sha256Hex(bytes), hash, "The hash");
     if (index <= this.#lastIndex) {
       throw new SovereignError(
@@ -133,7 +149,10 @@ class Audit {
   }
 
   finish(): void {
-    if (this.#checkpoint === null) return;
+    if (this.#checkpoint === null) {
+      this.#finishAlone();
+      return;
+    }
     if (this.#rootAtCheckpoint === null) {
       throw new SovereignError(
         "ERR_VERIFY_INCOMPLETE",
@@ -142,6 +161,18 @@ class Audit {
     }
     const found = hexEncode(this.#rootAtCheckpoint);
     expectEqual(found, hexEncode(this.#checkpoint.root), "The root at the checkpoint");
+  }
+
+  /** Without a head, a file says no more than what stands in it. */
+  #finishAlone(): void {
+    if (this.#entries === 0) {
+      const text =
+        "The file is empty; expected one entry a line, as `sovereign audit export` writes.";
+      throw new SovereignError("ERR_AUDIT_MALFORMED", text);
+    }
+    if (this.#frontier !== null) return;
+    const text = "The file is a part of a log: entries are missing before or between its own.";
+    throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
   }
 
   /** Entries that no head covers: whoever keeps the file could have cut or added some. */
@@ -153,6 +184,10 @@ class Audit {
     return after > 0 ? [`the last ${after} entries: the checkpoint is over ${size}`] : [];
   }
 
+  #best(): AuditVerdict {
+    return this.#checkpoint === null ? "CONSISTENT" : "VALID";
+  }
+
   report(failure: AuditReport["first_failure"]): AuditReport {
     const notChecked = [
       ...this.#unheld(),
@@ -160,7 +195,7 @@ class Audit {
       "signatures inside the entries: they are verified from a bundle",
     ];
     return {
-      verdict: failure === null ? "VALID" : (VERDICTS.get(failure.code) ?? "INVALID"),
+      verdict: failure === null ? this.#best() : (VERDICTS.get(failure.code) ?? "INVALID"),
       entries: this.#entries,
       streams: this.#heads.size,
       root: this.#frontier === null || this.#refused ? null : hexEncode(this.#frontier.root()),

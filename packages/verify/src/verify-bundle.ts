@@ -1,13 +1,9 @@
 import {
   type ComplianceBundle,
   digestOf,
-  formats,
   type Mode,
-  parseFormat,
-  parseStrictJson,
   sha256Hex,
   SovereignError,
-  type TrustRoot,
   type Verdict,
   type VerificationReport,
   type VerificationStep,
@@ -15,6 +11,7 @@ import {
 import { verifyAttestations } from "./attestation.ts";
 import { parseBundle } from "./bundle-file.ts";
 import { EntryHashes } from "./entry-hashes.ts";
+import { Events } from "./events.ts";
 import { Evidence } from "./evidence.ts";
 import { verifyHashChain } from "./hash-chain.ts";
 import { replayKeyLog } from "./key-log.ts";
@@ -22,6 +19,7 @@ import { verifyMerkle } from "./merkle-checkpoint.ts";
 import { verifyPolicyTrace } from "./policy-trace.ts";
 import { verifySignatures } from "./signatures.ts";
 import { StepRecorder } from "./step-recorder.ts";
+import { parseTrustRoot } from "./trust-root.ts";
 
 export const VERIFIER = { name: "sovereign-verify", version: "0.1.0" } as const;
 
@@ -40,7 +38,7 @@ export interface VerifyOptions {
  * @param bytes untrusted: a bundle as JSON or zip
  * @returns the report; evidence that is wrong is a verdict, never an exception
  * @throws ERR_BUNDLE_MALFORMED when the bytes are no bundle at all, ERR_TRUST_ROOT_MALFORMED
- * @see docs/spec/verification.md
+ * @see docs/spec/evidence.md "Verification"
  */
 export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): VerificationReport {
   const bundle = parseBundle(bytes);
@@ -51,17 +49,25 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
   const trace = new StepRecorder("policy_resolution_trace");
   const attestation = new StepRecorder("attestation");
 
-  const hashes = new EntryHashes();
-  verifyHashChain(bundle, hashes, chain);
-  const keys = replayKeyLog(bundle, trust, signatures);
-  const distrusted = new Set(
-    (trust?.keys ?? []).filter((key) => key.distrust_all).map((key) => key.key_id),
-  );
-  const evidence = new Evidence(bundle, hashes, keys, distrusted);
-  verifyMerkle(evidence, merkle);
-  verifySignatures(evidence, signatures);
-  verifyPolicyTrace(evidence, trace);
-  verifyAttestations(evidence, attestation);
+  const read = { hashes: new EntryHashes(), events: new Events() };
+  chain.guard("entries", () => {
+    verifyHashChain(bundle, read.hashes, chain);
+    read.events.verify(bundle, read.hashes, chain);
+  });
+  const { table, distrusted, heads } = replayKeyLog(bundle, read.events, trust, signatures);
+  const evidence = new Evidence(bundle, read, table, distrusted);
+  merkle.guard("logs", () => {
+    verifyMerkle(evidence, heads, merkle);
+  });
+  signatures.guard("entries", () => {
+    verifySignatures(evidence, signatures);
+  });
+  trace.guard("entries", () => {
+    verifyPolicyTrace(evidence, trace);
+  });
+  attestation.guard("entries", () => {
+    verifyAttestations(evidence, attestation);
+  });
   trace.check("manifest.mode", () => {
     if (bundle.manifest.mode === "compatible" && options.level !== "compatible") {
       throw new SovereignError(
@@ -71,11 +77,7 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
     }
   });
   const recorders = [chain, merkle, signatures, trace, attestation];
-  if (options.custody !== undefined) {
-    const custody = new StepRecorder("repository_custody");
-    options.custody(bundle, custody);
-    recorders.push(custody);
-  }
+  recorders.push(...custodyOf(bundle, options.custody));
   const steps = recorders.map((step) => step.result());
   const { manifest, entries } = bundle;
   const status = entries.at(-1)?.entry.data["status"];
@@ -105,6 +107,16 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
   return { ...body, attestation_id: digestOf(body) };
 }
 
+/** Step 6, where a repository was given. */
+function custodyOf(bundle: ComplianceBundle, verify: VerifyOptions["custody"]): StepRecorder[] {
+  if (verify === undefined) return [];
+  const custody = new StepRecorder("repository_custody");
+  custody.guard("entries", () => {
+    verify(bundle, custody);
+  });
+  return [custody];
+}
+
 /** The worst step decides: INVALID before UNTRUSTED_KEY before INCOMPLETE before VALID. */
 function verdictOf(steps: readonly VerificationStep[]): Verdict {
   const has = (status: VerificationStep["status"]): boolean =>
@@ -113,17 +125,4 @@ function verdictOf(steps: readonly VerificationStep[]): Verdict {
   if (has("UNTRUSTED")) return "UNTRUSTED_KEY";
   if (has("INCOMPLETE")) return "INCOMPLETE";
   return "VALID";
-}
-
-/**
- * Read a trust root.
- * @throws ERR_TRUST_ROOT_MALFORMED
- */
-export function parseTrustRoot(bytes: Uint8Array): TrustRoot {
-  try {
-    return parseFormat(formats.trustRoot, parseStrictJson(bytes), "trust root");
-  } catch (cause) {
-    const found = cause instanceof SovereignError ? cause.message : "unknown";
-    throw new SovereignError("ERR_TRUST_ROOT_MALFORMED", `Not a trust root: ${found}`, {}, cause);
-  }
 }

@@ -77,6 +77,7 @@ function readEnd(view: DataView, at: number): number {
   );
   if (disk !== 0 || directoryDisk !== 0 || here !== entries) throw new ZipProblem("several disks");
   if (entries === 0xffff) throw new ZipProblem("zip64");
+  if (view.getUint16(at + 20, true) !== 0) throw new ZipProblem("a comment that is not there");
   if (entries !== 1) throw new ZipProblem(`${entries} entries`);
   const size = view.getUint32(at + 12, true);
   const directoryAt = view.getUint32(at + 16, true);

@@ -4,6 +4,7 @@ import { checkSignature, type PublicKey, type Signer } from "../ed25519/index.ts
 import { isSovereignError, SovereignError } from "../errors/index.ts";
 import { envelope as envelopeFormat } from "../formats/envelope.ts";
 import { parseFormat } from "../formats/parse.ts";
+import { STATEMENT_PAYLOAD_TYPE } from "../formats/predicates.ts";
 import { parseStrictJson } from "../json/index.ts";
 
 /** A DSSE v1.0.2 JSON envelope. Nothing in it is to be believed before {@link verifyEnvelope}. */
@@ -60,14 +61,22 @@ export function parseEnvelope(input: unknown): Envelope {
  *
  * @param keys the keys that may sign; chosen by the caller, never by the envelope
  * @param threshold how many of them must have signed, at least 1
+ * @param payloadType what must have been signed: bytes that are signed as something else say nothing
  * @throws ERR_ENVELOPE_SIGNATURE, ERR_ENVELOPE_MALFORMED
  */
 export function verifyEnvelope(
   envelope: Envelope,
   keys: readonly PublicKey[],
   threshold = 1,
+  payloadType: string = STATEMENT_PAYLOAD_TYPE,
 ): VerifiedEnvelope {
   if (!Number.isInteger(threshold) || threshold < 1) throw new RangeError("threshold below 1");
+  if (envelope.payloadType !== payloadType) {
+    throw new SovereignError(
+      "ERR_ENVELOPE_MALFORMED",
+      `Expected the payload type ${payloadType}, found ${envelope.payloadType}.`,
+    );
+  }
   const body = decode(envelope.payload);
   const message = pae(envelope.payloadType, body);
   const signatures = envelope.signatures.map(({ sig }) => decode(sig));

@@ -27,6 +27,15 @@ const P = 2n ** 255n - 19n;
 const P_BYTES = littleEndianBytes(P);
 const L_BYTES = littleEndianBytes(2n ** 252n + 27742317777372353535851937790883648493n);
 
+/** The y of the points whose order divides 8, as they are encoded: 0, 1, -1, and two of order 8. */
+const SMALL_ORDER_Y: readonly Uint8Array[] = [
+  hexDecode("0000000000000000000000000000000000000000000000000000000000000000"),
+  hexDecode("0100000000000000000000000000000000000000000000000000000000000000"),
+  hexDecode("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+  hexDecode("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+  hexDecode("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+];
+
 /** The curve's d = -121665/121666 mod p (RFC 8032 §5.1). */
 const D = 37095705934669439343138083508754565189542113879843219016388785533085940283555n;
 
@@ -43,14 +52,15 @@ export function parsePublicKey(bytes: Uint8Array): PublicKey {
   if (raw.length !== 32) throw malformed(`expected 32 or 44 bytes, found ${bytes.length}`);
   const y = littleEndian(raw) & (2n ** 255n - 1n);
   if (y >= P) throw malformed("y is not reduced");
-  if (isSmallOrder(y)) throw malformed("the point has a small order");
+  if (isSmallOrder(raw)) throw malformed("the point has a small order");
   if (!isOnCurve(y)) throw malformed("not a point of the curve");
   const spki = concatBytes(SPKI_PREFIX, raw);
   return { raw, spki, keyId: sha256Hex(spki) };
 }
 
 /**
- * Whether the signature is good, by the rules of RFC 8032 without cofactor: canonical S, R and A.
+ * Whether the signature is good, by the rules of RFC 8032 without cofactor: canonical S, R and A,
+ * neither R nor A of small order. The rule stands here and not in the platforms, which differ.
  *
  * @param signature untrusted; anything but 64 bytes is simply not a signature
  */
@@ -62,18 +72,19 @@ export function checkSignature(
   if (signature.length !== 64) return false;
   // The highest bit of R is the sign of x, and no part of y.
   if (!isBelow(signature, 0, P_BYTES, 0x7f) || !isBelow(signature, 32, L_BYTES, 0xff)) return false;
+  if (isSmallOrder(signature)) return false;
   return platform.verifyEd25519(key.raw, message, signature);
 }
 
 /**
- * Whether a point with this y has an order that divides 8. With such a key one signature is good
- * for many messages, so it is no identity. Orders 1, 2 and 4 have y = 1, -1 and 0; a point of
- * order 8 doubles to y = 0, which on the curve means d·y^4 + 2·y^2 - 1 = 0.
+ * Whether the point that the first 32 bytes encode has an order that divides 8. With such a key one
+ * signature is good for many messages, so it is no identity; and implementations part ways on such
+ * an R. The highest bit is the sign of x, and no part of y.
  */
-function isSmallOrder(y: bigint): boolean {
-  if (y === 0n || y === 1n || y === P - 1n) return true;
-  const y2 = (y * y) % P;
-  return (D * y2 * y2 + 2n * y2 - 1n) % P === 0n;
+function isSmallOrder(bytes: Uint8Array): boolean {
+  return SMALL_ORDER_Y.some((small) =>
+    small.every((byte, at) => byte === ((bytes[at] as number) & (at === 31 ? 0x7f : 0xff))),
+  );
 }
 
 /**

@@ -27,7 +27,15 @@ export const timestamp = z
   .regex(
     /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z$/,
     "expected a UTC time such as 2026-01-31T23:59:59.999Z",
-  );
+  )
+  .refine(isDay, "expected a day that there is");
+
+/** Months have no day 31 by their pattern alone: 31 February would be a second name of 3 March. */
+function isDay(text: string): boolean {
+  if (text.slice(8, 10) <= "28") return true;
+  const [year = 0, month = 0, day = 0] = text.slice(0, 10).split("-").map(Number);
+  return day <= new Date(Date.UTC(year, month, 0)).getUTCDate();
+}
 
 /** Names that people choose: tenants, roles, stages, artifacts, models. */
 export const name = z
@@ -74,8 +82,10 @@ export const artifactRef = z.strictObject({
     .string()
     .min(1)
     .max(200)
-    .regex(/^[A-Za-z0-9_][A-Za-z0-9_./-]*$/, "expected a relative path without odd characters")
-    .refine((path) => !path.split("/").includes(".."), "expected no .. in the path"),
+    .regex(
+      /^(?!.*\/\.\.(?:\/|$))[A-Za-z0-9_][A-Za-z0-9_./-]*$/,
+      "expected a relative path without odd characters and without ..",
+    ),
   sha256: digest,
   bytes: count,
   media_type: z.string().max(100),

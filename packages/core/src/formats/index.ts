@@ -9,11 +9,15 @@ export {
   SCHEMA_VERSION,
 } from "./common.ts";
 export {
-  ENTRY_BYTES_MAX,
+  ACTION_BYTES_MAX,
   type EntryData,
   entryData,
-  GENESIS_HASH,
+  type EventName,
   type KeyLogHead,
+} from "./events.ts";
+export {
+  ENTRY_BYTES_MAX,
+  GENESIS_HASH,
   type LedgerEntry,
   type PlacedEntry,
   type Severity,

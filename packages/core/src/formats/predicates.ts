@@ -72,6 +72,15 @@ export const configSnapshot = z.strictObject({
   policy_digest: digest,
   mode,
   config: jsonObject,
+  /** What kind of plan it is, such as `exec_request`; absent in snapshots from before it stood here. */
+  kind: name.exactOptional(),
+  /** Who votes in each ballot of the run, and the limits that they judge by. */
+  ballots: z
+    .record(
+      z.string().max(128),
+      z.strictObject({ electorate: z.array(name).min(1).max(100), acceptance: json }),
+    )
+    .exactOptional(),
   issued_at: timestamp,
 });
 export type ConfigSnapshot = z.infer<typeof configSnapshot>;

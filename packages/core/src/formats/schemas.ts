@@ -29,6 +29,7 @@ import {
 } from "./exec-evidence.ts";
 import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
+import { entryData } from "./events.ts";
 import { envelope } from "./envelope.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
 import {
@@ -123,4 +124,5 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "repository-rollback-proof": repositoryRollbackProof,
   "intent-status": intentStatus,
   "scram-event": scramEvent,
+  ...Object.fromEntries(Object.entries(entryData).map(([name, data]) => [`event.${name}`, data])),
 };

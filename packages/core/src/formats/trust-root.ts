@@ -3,7 +3,8 @@ import { count, digest, installationId, keyId, schemaVersion, timestamp } from "
 import { keyRecord } from "./predicates.ts";
 
 /**
- * What an auditor pins, received outside the evidence. Root keys sign the key log; `key_log.hashes`
+ * What an auditor pins, received outside the evidence. Root keys sign the key log, and none is left
+ * where the first was distrusted, because it introduced all others; `key_log.hashes`
  * are the hashes of its entries when this was exported, so that neither a shortened nor another
  * key log passes; `keys` are the windows known then, so that a revocation after a bundle's export
  * is still seen.
@@ -15,7 +16,6 @@ export const trustRoot = z.strictObject({
   exported_at: timestamp,
   root_keys: z
     .array(z.strictObject({ key_id: keyId, public_key: keyRecord.shape.public_key }))
-    .min(1)
     .max(16),
   key_log: z.strictObject({ count, hashes: z.array(digest).max(100_000) }),
   keys: z

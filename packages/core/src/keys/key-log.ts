@@ -37,8 +37,13 @@ export class KeyLogReplay {
    * @throws ERR_ENVELOPE_SIGNATURE, ERR_STATEMENT_MALFORMED or ERR_KEY_LOG_INVALID
    */
   apply(envelope: Envelope, eventType: string, at: string): KeyEvent {
-    const { body } = verifyEnvelope(envelope, this.#rootsFor(envelope, at));
-    const event = parseStatement(body, "key-event").predicate;
+    const { body, signers } = verifyEnvelope(envelope, this.#rootsFor(envelope, at));
+    const { predicate: event, subject } = parseStatement(body, "key-event");
+    const [about, ...others] = subject;
+    const { purpose, key_id } = event.key;
+    if (others.length > 0 || about?.name !== `key:${purpose}` || about.digest.sha256 !== key_id) {
+      throw invalid(`the subject of event ${event.sequence} is not its key`);
+    }
     if (event.installation_id !== this.#installationId) {
       throw invalid(`event ${event.sequence} is of another installation`);
     }
@@ -48,7 +53,7 @@ export class KeyLogReplay {
     if (this.table.count === 0 && event.key.purpose !== "root") {
       throw invalid("the first event introduces a root key");
     }
-    this.table.apply(event);
+    this.table.apply(event, signers[0]?.keyId ?? null);
     return event;
   }
 

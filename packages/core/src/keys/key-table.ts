@@ -1,6 +1,7 @@
 import { base64Decode } from "../bytes/index.ts";
 import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
 import { SovereignError } from "../errors/index.ts";
+import { canonicalize } from "../json/index.ts";
 import {
   type KeyEvent,
   type KeyPurpose,
@@ -16,6 +17,8 @@ export interface KeyWindow {
   readonly ended: number | null;
   readonly endedBy: "rotated" | "revoked" | null;
   readonly distrustAll: boolean;
+  /** The root key that signed for it, itself for the first of all; null where nobody was named. */
+  readonly introducedBy: string | null;
 }
 
 /** As many as a trust root can pin. Each of them may be tried with each event of a key log. */
@@ -70,20 +73,37 @@ export class KeyTable {
   /**
    * Apply the next event of the key log. Who signed it is the caller's to check.
    *
-   * @throws ERR_KEY_LOG_INVALID when the event is out of order, repeats a key or ends an unknown one
+   * @param signedBy the id of the root key that signed it, to know what falls with that key
+   * @throws ERR_KEY_LOG_INVALID when the event is out of order, repeats a key, ends an unknown one
+   *   or says of a key what its introduction did not
    */
-  apply(event: KeyEvent): void {
+  apply(event: KeyEvent, signedBy: string | null = null): void {
     if (event.sequence !== this.#count) {
       throw invalid(`expected key event ${this.#count}, found ${event.sequence}`);
     }
-    if (event.event === "revoked") {
-      this.#end(event.key.key_id, "revoked", event.distrust_all);
-    } else {
+    if (event.event === "revoked") this.#revoke(event);
+    else {
       if (event.event === "rotated") this.#rotate(event);
       else if (event.replaces !== null) throw invalid("an introduction replaces no key");
-      this.#introduce(event.key);
+      else if (event.distrust_all) throw invalid("an introduction distrusts no key");
+      this.#introduce(event.key, signedBy);
     }
     this.#count += 1;
+  }
+
+  /**
+   * The keys whose signatures count for nothing: those that the log distrusts, those of `others`,
+   * and every key that one of them introduced, and so on. Whoever had a root key from its beginning
+   * could have introduced any key that it signed for.
+   */
+  distrusted(others: Iterable<string> = []): ReadonlySet<string> {
+    const found = new Set(others);
+    // A key is introduced after the key that signs for it: one pass in that order finds them all.
+    for (const { record, distrustAll, introducedBy } of this.windows) {
+      const falls = introducedBy !== null && found.has(introducedBy);
+      if (distrustAll || falls) found.add(record.key_id);
+    }
+    return found;
   }
 
   /** Null when the key may be used for a signature at this epoch and time, else why not. */
@@ -107,7 +127,7 @@ export class KeyTable {
     );
   }
 
-  #introduce(record: KeyRecord): void {
+  #introduce(record: KeyRecord, introducedBy: string | null): void {
     if (this.#windows.has(record.key_id)) throw invalid(`key ${record.key_id} is enrolled twice`);
     const key = parsePublicKey(base64Decode(record.public_key));
     if (key.keyId !== record.key_id) throw invalid(`key ${record.key_id} has another key's bytes`);
@@ -125,7 +145,17 @@ export class KeyTable {
       ended: null,
       endedBy: null,
       distrustAll: false,
+      introducedBy,
     });
+  }
+
+  #revoke({ key, replaces, distrust_all }: KeyEvent): void {
+    if (replaces !== null) throw invalid("a revocation replaces no key");
+    const window = this.#windows.get(key.key_id);
+    if (window !== undefined && canonicalize(window.record) !== canonicalize(key)) {
+      throw invalid(`key ${key.key_id} is revoked with another record than it was introduced with`);
+    }
+    this.#end(key.key_id, "revoked", distrust_all);
   }
 
   #rotate(event: KeyEvent): void {

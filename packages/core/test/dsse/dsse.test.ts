@@ -70,14 +70,21 @@ describe("DSSE", () => {
       code("ERR_ENVELOPE_SIGNATURE"),
     );
     expect(verifyEnvelope({ ...envelope, signatures: claimed }, [alice.publicKey])).toBeDefined();
-    for (const changed of [
-      { payloadType: "text/plain" },
-      { payload: base64Encode(utf8Encode("x")) },
-    ]) {
-      expect(() => verifyEnvelope({ ...envelope, ...changed }, [alice.publicKey])).toThrow(
-        code("ERR_ENVELOPE_SIGNATURE"),
-      );
-    }
+    const retyped = { ...envelope, payloadType: "text/plain" };
+    const changed = { ...envelope, payload: base64Encode(utf8Encode("x")) };
+    const keys = [alice.publicKey];
+    expect(() => verifyEnvelope(retyped, keys, 1, "text/plain")).toThrow(
+      code("ERR_ENVELOPE_SIGNATURE"),
+    );
+    expect(() => verifyEnvelope(changed, keys)).toThrow(code("ERR_ENVELOPE_SIGNATURE"));
+  });
+
+  it("refuses what is rightly signed as something else than a statement", () => {
+    const envelope = signEnvelope("application/json", body, [alice]);
+    expect(() => verifyEnvelope(envelope, [alice.publicKey])).toThrow(
+      code("ERR_ENVELOPE_MALFORMED"),
+    );
+    expect(verifyEnvelope(envelope, [alice.publicKey], 1, "application/json").body).toEqual(body);
   });
 
   it("refuses what is no envelope", () => {

@@ -214,12 +214,15 @@ export class KeyLog {
 
   /** What an auditor pins. */
   trustRoot(): TrustRoot {
-    const keys = this.#replay.table.windows.map((window) => ({
+    const { table } = this.#replay;
+    // What a distrusted root key introduced falls with it: who reads this file has no key log.
+    const distrusted = table.distrusted();
+    const keys = table.windows.map((window) => ({
       ...window.record,
       introduced: window.introduced,
       ended: window.ended,
       ended_by: window.endedBy,
-      distrust_all: window.distrustAll,
+      distrust_all: distrusted.has(window.record.key_id),
     }));
     return {
       format: "sovereign.trust-root",
@@ -227,7 +230,7 @@ export class KeyLog {
       installation_id: this.#installationId,
       exported_at: this.#clock.now().toISOString(),
       root_keys: keys
-        .filter((key) => key.purpose === "root")
+        .filter((key) => key.purpose === "root" && !key.distrust_all)
         .map(({ key_id, public_key }) => ({ key_id, public_key })),
       key_log: { count: this.#hashes.length, hashes: [...this.#hashes] },
       keys,

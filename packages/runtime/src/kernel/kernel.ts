@@ -1,4 +1,5 @@
 import {
+  ACTION_BYTES_MAX,
   type Action,
   type ActionContext,
   canonicalBytes,
@@ -90,9 +91,6 @@ export function createKernel(options: KernelOptions): Kernel {
     execute: (request) => new Execution(options, clock, unrecorded, request).run(),
   };
 }
-
-/** How large an action, and an output that is recorded whole, may be in canonical form. */
-const ACTION_BYTES_MAX = 24 * 1024;
 
 /** The events that record the exits, one for each. */
 const EVENTS = {

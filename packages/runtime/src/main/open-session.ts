@@ -44,6 +44,8 @@ export interface SessionParts {
   readonly policy: PolicyDecider;
   readonly plan: JsonObject;
   readonly config: JsonObject;
+  /** Who votes in it, where agents do. */
+  readonly ballots?: RunPlan["ballots"];
   /** The run as an earlier process left it; null for a new one. */
   readonly row: RunRow | null;
   /** What the policy asks of the sandbox. */
@@ -104,6 +106,7 @@ export async function openRunSession(
     plan: parts.plan,
     config: parts.config,
     policyDigest: policy.policyDigest,
+    ...(parts.ballots === undefined ? {} : { ballots: parts.ballots }),
   };
   const session = new RunSession({
     plan,

@@ -14,6 +14,7 @@ import {
 } from "@sovereign/core";
 import { newId, type Outcome, systemEntropy } from "../kernel/index.ts";
 import {
+  ballotsOf,
   createModelRegistry,
   createPipelineEffects,
   type FrozenPipeline,
@@ -121,6 +122,7 @@ async function prepare(
     demands: demandsOf(policy),
     plan: frozen.plan,
     config: configOf(frozen, mode),
+    ballots: ballotsOf(frozen.pipeline),
     row,
     artifacts: "artifacts",
     effects: (artifacts, sandbox) =>

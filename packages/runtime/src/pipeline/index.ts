@@ -7,8 +7,10 @@ export {
   type FaultKind,
   judgeVotes,
   quorumOf,
-} from "./consensus.ts";
-export { judgeModelClaims, type ModelClaims, modelClaims } from "./model-claims.ts";
+  judgeModelClaims,
+  type ModelClaims,
+  modelClaims,
+} from "@sovereign/core";
 export { artifactsOf, parsePipeline } from "./pipeline-format.ts";
 export {
   type Pipeline,
@@ -42,6 +44,7 @@ export {
   type VersionRecord,
   versionRecord,
 } from "./registry/index.ts";
+export { ballotsOf } from "./ballots.ts";
 export { createPipelineEffects, type PipelineEffectsOptions } from "./effects.ts";
 export { type FrozenPipeline, freezePipeline, openFrozen } from "./frozen.ts";
 export type { Progress, ProgramSandbox } from "./ports.ts";

@@ -1,12 +1,17 @@
 import {
   type Action,
   type ArtifactRef,
+  type Ballot,
+  ballotRules,
+  type CastVote,
   digestOf,
   type Envelope,
+  type Fault,
   formats,
   isSovereignError,
   type JsonObject,
   type JsonValue,
+  judgeVotes,
   parseFormat,
   predicateType,
   type RollbackProof,
@@ -16,9 +21,7 @@ import {
 import type { Authority } from "../authority/index.ts";
 import type { Clock, Completed } from "../kernel/index.ts";
 import { type ArtifactStore, type RunSession, RunStopped } from "../runs/index.ts";
-import { type Ballot, type CastVote, type Fault, judgeVotes } from "./consensus.ts";
 import type { FrozenPipeline } from "./frozen.ts";
-import { judgeModelClaims } from "./model-claims.ts";
 import type { Pipeline, Stage, StageOf } from "./pipeline-schema.ts";
 import type { Progress } from "./ports.ts";
 import type { ProgramParams } from "./program-effect.ts";
@@ -229,17 +232,16 @@ export class PipelineRun {
   }
 
   /** Agents that judge a model by acceptance limits are held to the rule over their own claims. */
-  #rulesOf(stage: StageOf<"agent_chain">): Partial<Ballot> {
-    const acceptance = stage.params?.["acceptance"];
-    if (acceptance === undefined) return {};
-    const given = (name: string): JsonObject => {
-      const reference = stage.inputs[name];
-      return reference === undefined ? {} : { [name]: { given: this.#artifact(reference).sha256 } };
-    };
-    const names = ["train", "test", "model", "metrics"];
-    const artifacts: JsonObject = Object.assign({}, ...names.map(given)) as JsonObject;
-    const known = { acceptance, artifacts, seed: this.#pipeline.seed };
-    return { rule: judgeModelClaims, known };
+  #rulesOf(stage: StageOf<"agent_chain">): Omit<Ballot, "electorate"> {
+    const inputs = Object.entries(stage.inputs).map(([name, reference]): [string, string] => [
+      name,
+      this.#artifact(reference).sha256,
+    ]);
+    return ballotRules({
+      acceptance: stage.params?.["acceptance"],
+      inputs: Object.fromEntries(inputs),
+      seed: this.#pipeline.seed,
+    });
   }
 
   async #promote(stage: StageOf<"promotion">): Promise<string> {

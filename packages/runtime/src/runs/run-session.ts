@@ -2,6 +2,7 @@ import {
   type Action,
   type ActionContext,
   type ArtifactRef,
+  type ConfigSnapshot,
   canonicalBytes,
   digestOf,
   type EntryData,
@@ -39,6 +40,8 @@ export interface RunPlan {
   readonly plan: JsonObject;
   readonly config: JsonObject;
   readonly policyDigest: string;
+  /** Who votes in each ballot, by its name, and the limits that they judge by; null for none. */
+  readonly ballots?: ConfigSnapshot["ballots"];
 }
 
 /** Asks people for approvals. Null means: not now; the run waits. */
@@ -142,6 +145,8 @@ export class RunSession {
         ...digests,
         mode,
         config: plan.config,
+        ...kindOf(plan.plan),
+        ...(plan.ballots === undefined ? {} : { ballots: plan.ballots }),
         issued_at: clock.now().toISOString(),
       },
       "config",
@@ -361,6 +366,11 @@ export class RunSession {
       { event, reason: verdict.reason },
     );
   }
+}
+
+/** The plan's own word for what it is, so that the evidence can be held to that kind's rules. */
+function kindOf({ kind }: JsonObject): { kind?: string } {
+  return fields.name.safeParse(kind).success ? { kind: kind as string } : {};
 }
 
 /** The authority refuses these; the kernel then refuses them too, and records why. */

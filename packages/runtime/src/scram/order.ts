@@ -11,6 +11,7 @@ import {
   parseStatement,
   type ScramOrder,
   type ScramReset,
+  STATEMENT_PAYLOAD_TYPE,
 } from "@sovereign/core";
 
 /** How far in the future an order may have been issued: clocks of two machines differ. */
@@ -54,6 +55,10 @@ export function judgeOrder<K extends keyof Kinds>(
   context: JudgementContext,
 ): Judgement<Kinds[K]> {
   let order: Kinds[K];
+  if (envelope.payloadType !== STATEMENT_PAYLOAD_TYPE) {
+    const found = `expected the payload type ${STATEMENT_PAYLOAD_TYPE}, found another`;
+    return refused(null, "ERR_SCRAM_ORDER_MALFORMED", found);
+  }
   try {
     order = parseStatement(base64Decode(envelope.payload), kind).predicate as Kinds[K];
   } catch (error) {

@@ -2,6 +2,7 @@ import {
   base64Encode,
   canonicalBytes,
   canonicalize,
+  emptyRoot,
   type JsonValue,
   parseCanonicalJson,
   parseCheckpointText,
@@ -13,7 +14,7 @@ import {
 } from "@sovereign/core";
 import { type AuditReport, parseTrustRoot, verifyAudit } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { EvidenceWorld } from "../support/evidence.ts";
+import { EvidenceWorld, RUN } from "../support/evidence.ts";
 
 const ORIGIN = `sovereign/ins_${"a".repeat(20)}/tenant/acme`;
 
@@ -73,20 +74,18 @@ describe("a log with its checkpoint", () => {
     }
   });
 
-  it("is VALID without one, and says what that leaves open", async () => {
+  it("is CONSISTENT without one, never VALID, and says what that leaves open", async () => {
     const report = await audit(lines, null);
-    expect(report).toMatchObject({ verdict: "VALID", checkpoint_size: null });
+    expect(report).toMatchObject({ verdict: "CONSISTENT", checkpoint_size: null });
     expect(report.not_checked[0]).toMatch(/end of the log/);
   });
 
   it("is VALID with an older one, and says which entries that does not cover", async () => {
     const signer = await made.world.authority.signer("checkpoint", null);
     for (const size of [0, 1, 5, lines.length - 1]) {
-      const { root } = await audit(lines.slice(0, size), null);
-      const older = signCheckpoint(
-        { origin: ORIGIN, size, root: new Uint8Array(Buffer.from(root!, "hex")) },
-        signer,
-      );
+      const part = size === 0 ? null : await audit(lines.slice(0, size), null);
+      const root = part === null ? emptyRoot() : new Uint8Array(Buffer.from(part.root!, "hex"));
+      const older = signCheckpoint({ origin: ORIGIN, size, root }, signer);
       const report = await audit(lines, { note: older, trust });
       expect(report).toMatchObject({ verdict: "VALID", checkpoint_size: size });
       expect(report.not_checked[0]).toContain(`the last ${lines.length - size} entries`);
@@ -108,10 +107,26 @@ describe("a log with its checkpoint", () => {
     const rewritten = linesOf(other);
     other.dispose();
     expect(rewritten).toHaveLength(lines.length);
-    expect((await audit(rewritten, null)).verdict).toBe("VALID");
+    expect((await audit(rewritten, null)).verdict).toBe("CONSISTENT");
     expect(await audit(rewritten, { note, trust })).toMatchObject({
       verdict: "INVALID",
       first_failure: { place: "checkpoint", code: "ERR_VERIFY_INVALID" },
+    });
+  });
+});
+
+describe("a file without a checkpoint", () => {
+  it("is refused when it is empty: there is nothing to judge", async () => {
+    await expect(audit([], null)).rejects.toMatchObject({ code: "ERR_AUDIT_MALFORMED" });
+  });
+
+  it("is INCOMPLETE when it is a part of a log", async () => {
+    const other = linesOf(made).filter((line) => line.includes(`"stream":"${RUN}"`));
+    expect(other[0]).toContain('"sequence":0');
+    expect(await audit(other, null)).toMatchObject({
+      verdict: "INCOMPLETE",
+      first_failure: { place: "checkpoint", code: "ERR_VERIFY_INCOMPLETE" },
+      root: null,
     });
   });
 });
@@ -197,7 +212,7 @@ describe("the lines", () => {
     entry.data = { text: separators };
     const bytes = canonicalBytes(entry);
     Object.assign(row, { bytes, hash: sha256Hex(bytes) });
-    expect(await audit(linesOf(world), null)).toMatchObject({ verdict: "VALID" });
+    expect(await audit(linesOf(world), null)).toMatchObject({ verdict: "CONSISTENT" });
     world.dispose();
   });
 

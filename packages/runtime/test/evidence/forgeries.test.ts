@@ -35,6 +35,10 @@ describe("genuine evidence", () => {
       "execution.pending",
       "execution.authorized",
       "execution.completed",
+      "execution.authorized",
+      "execution.completed",
+      "execution.authorized",
+      "execution.completed",
       "attestation.issued",
       "consensus.reached",
       "run.sealed",
@@ -90,6 +94,7 @@ describe("a forgery", () => {
     bundle.envelopes = Object.fromEntries(
       Object.entries(bundle.envelopes).filter(([digest]) => used.has(digest)),
     );
+    bundle.artifacts = bundle.artifacts.slice(0, 1);
     made.remake(bundle, { chain: false });
     expect(judge(bundle, trust)).toEqual({
       verdict: "INCOMPLETE",
@@ -112,7 +117,10 @@ describe("a forgery", () => {
     const { verdict, failures } = judge(bundle, trust);
     expect(verdict).toBe("INVALID");
     expect(failures["hash_chain"]).toBeUndefined();
-    expect(failures).toMatchObject({ merkle_checkpoint: "logs.tenant", attestation: "entries[8]" });
+    expect(failures).toMatchObject({
+      merkle_checkpoint: "logs.tenant",
+      attestation: "entries[12]",
+    });
   });
 
   it("re-hashed under a head signed with the stolen checkpoint key is still INVALID at the seal", async () => {
@@ -136,7 +144,7 @@ describe("a forgery", () => {
     thief.remake(stolen, { chain: false });
     const { verdict, failures } = judge(stolen, thief.trustRoot());
     expect(verdict).toBe("INVALID");
-    expect(failures["attestation"]).toBe("entries[8]");
+    expect(failures["attestation"]).toBe("entries[12]");
     thief.dispose();
   });
 
@@ -202,7 +210,7 @@ describe("a forgery", () => {
     const { verdict, failures } = judge(bundle, trust);
     expect(verdict).toBe("INVALID");
     expect(failures["signature_authority_map"]).toContain("entries[0]");
-    expect(failures["attestation"]).toBe("entries[8]");
+    expect(failures["attestation"]).toBe("entries[12]");
   });
 
   it("with the key log rewritten is INVALID against the trust root", () => {
@@ -229,15 +237,15 @@ describe("a forgery", () => {
   });
 
   it("that claims a quorum which the votes do not give is INVALID", () => {
-    at(7).entry.data = { ...at(7).entry.data, electorate: ["trainer", "deployer"], quorum: 2 };
+    at(11).entry.data = { ...at(11).entry.data, electorate: ["trainer"], quorum: 1 };
     made.remake(bundle);
-    expect(judge(bundle, trust).failures["attestation"]).toBe("entries[7]");
+    expect(judge(bundle, trust).failures["attestation"]).toBe("entries[11]");
   });
 
   it("that says the run succeeded when it failed is INVALID", () => {
-    at(8).entry.data = { ...at(8).entry.data, status: "failed" };
+    at(12).entry.data = { ...at(12).entry.data, status: "failed" };
     made.remake(bundle);
-    expect(judge(bundle, trust).failures["attestation"]).toBe("entries[8]");
+    expect(judge(bundle, trust).failures["attestation"]).toBe("entries[12]");
   });
 
   it("with envelopes or artifacts that nothing names is INVALID", () => {

@@ -1,5 +1,6 @@
 import {
   canonicalBytes,
+  digestOf,
   evaluateGates,
   formats,
   type GateReceipt,
@@ -54,7 +55,7 @@ async function withReceipt(
     const inputs = gateInputDigests(documents);
     const evaluated_at = "2026-01-01T00:00:00.000Z";
     const receipt = lie({ run_id: RUN, ...found, inputs, evaluated_at });
-    const subject = [{ name: RUN, sha256: SHA }];
+    const subject = [{ name: receipt.run_id, sha256: digestOf(receipt.results) }];
     const kind = "gate-receipt";
     const signed = await authority.issue(kind, subject, receipt, "attestation", null);
     await session.attest(predicateType(kind), { receipt: signed });

@@ -1,5 +1,7 @@
 import {
+  type ArtifactRef,
   canonicalBytes,
+  type CastVote,
   type ComplianceBundle,
   digestOf,
   type Envelope,
@@ -7,6 +9,7 @@ import {
   hexEncode,
   INSTALLATION_LOG,
   type JsonValue,
+  judgeVotes,
   leafHash,
   type Mode,
   type PlacedEntry,
@@ -29,6 +32,20 @@ import { PROMOTE, TRAIN, World } from "./world.ts";
 
 const INSTALLATION = `ins_${"a".repeat(20)}`;
 export const RUN = `run_${"a".repeat(20)}`;
+
+const VOTERS = ["trainer", "deployer"];
+
+/** The verdict that an agent of the run wrote, as an artifact. */
+export function verdictFile(role: string): ArtifactRef & { readonly content: Uint8Array } {
+  const content = canonicalBytes({ verdict: "approve", claims: { accuracy: 1 }, role });
+  const sha256 = sha256Hex(content);
+  const name = `ballot/${role}.verdict.json`;
+  return { name, sha256, bytes: content.length, media_type: "application/json", content };
+}
+
+function refOf({ name, sha256, bytes, media_type }: ArtifactRef): ArtifactRef {
+  return { name, sha256, bytes, media_type };
+}
 
 /** What a test adds to a run before it is sealed. */
 export type MoreOfARun = (session: RunSession, world: World, store: MemoryStore) => Promise<void>;
@@ -139,27 +156,38 @@ export class EvidenceWorld {
     await session.seal("completed", null);
   }
 
+  /** Two agents judge and agree; each writes its verdict, which its own key signs. */
   async #vote(session: RunSession, runId: string): Promise<void> {
-    const { authority, clock } = this.world;
-    const predicate = {
-      run_id: runId,
-      ballot: "ballot",
-      role: "trainer",
-      verdict: "approve" as const,
-      claims: { accuracy: 1 },
-      output_digest: GENESIS_HASH,
-      cast_at: clock.now().toISOString(),
-    };
-    const subject = [{ name: "verdict", sha256: GENESIS_HASH }];
-    const vote = await authority.issue("vote", subject, predicate, "role", "trainer");
-    await session.attest(predicateType("vote"), { vote_1: vote }, { ballot: "ballot" });
-    await session.note("consensus.reached", "INFO", {
-      ballot: "ballot",
-      status: "SOVEREIGN_CONSENSUS_REACHED",
-      electorate: ["trainer"],
-      quorum: 1,
-      approvals: ["trainer"],
-    });
+    const { world } = this;
+    const { authority, clock } = world;
+    const votes: CastVote[] = [];
+    const envelopes: Record<string, Envelope> = {};
+    for (const role of VOTERS) {
+      const content = { verdict: "approve" as const, claims: { accuracy: 1 } };
+      const file = verdictFile(role);
+      world.result = {
+        status: "completed",
+        output: null,
+        artifacts: [refOf(file)],
+        usage: { wall_ms: 1, output_bytes: file.bytes },
+      };
+      const params = {
+        inputs: { model: { artifact: "model.json", sha256: GENESIS_HASH } },
+        seed: 1,
+      };
+      const action = { type: "agent.judge", resource: role, params };
+      await session.perform({ stepId: `ballot.${role}`, role, action });
+      const cast_at = clock.now().toISOString();
+      const about = { run_id: runId, ballot: "ballot", role, output_digest: file.sha256, cast_at };
+      const subject = [{ name: file.name, sha256: file.sha256 }];
+      const vote = await authority.issue("vote", subject, { ...about, ...content }, "role", role);
+      envelopes[`vote_${votes.length + 1}`] = vote;
+      const keyId = world.keyIdOf("role", role);
+      votes.push({ role, keyId, envelope: digestOf(vote), ...content });
+    }
+    await session.attest(predicateType("vote"), envelopes, { ballot: "ballot" });
+    const result = judgeVotes(votes, { electorate: VOTERS });
+    await session.note("consensus.reached", "INFO", { ballot: "ballot", ...result });
   }
 
   async bundle(

@@ -109,7 +109,7 @@ export class MemoryRecorder implements Recorder {
 const POLICY = `
 policy_id: test
 schema_version: 1.0.0
-operations: [model.train, model.promote, model.break]
+operations: [model.train, model.promote, model.break, agent.judge]
 approvals:
   - { operations: [model.promote], required: 2, roles: [release_manager, safety_officer, steward] }
 `;
@@ -178,7 +178,12 @@ export class World {
       policy: this.policy,
       keys: { current: () => this.keyLog.current(), refresh: () => this.keyLog.refresh() },
       recorder: this.recorder,
-      effects: { "model.train": effect, "model.promote": effect, "model.delete": effect },
+      effects: {
+        "model.train": effect,
+        "model.promote": effect,
+        "model.delete": effect,
+        "agent.judge": effect,
+      },
       clock: this.clock,
       ...more,
     });

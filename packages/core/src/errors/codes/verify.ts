@@ -4,6 +4,8 @@ import { type ErrorRow, row } from "../kinds.ts";
 export const verifyCodes = {
   ERR_BUNDLE_MALFORMED: row.input("The file is no compliance bundle."),
   ERR_TRUST_ROOT_MALFORMED: row.input("The file is no trust root."),
+  ERR_AUDIT_MALFORMED: row.input("The file is no audit file."),
+  ERR_VERIFY_RESOURCES: row.transient("Verifying takes more memory or files than the machine has."),
   ERR_FILE_UNREADABLE: row.input("A file cannot be read."),
   ERR_USAGE: row.input("The command's words are not understood."),
   ERR_REPOSITORY_UNREADABLE: row.input("The folder is no git repository that can be read."),

@@ -1,5 +1,5 @@
-import { fields, type JsonObject } from "@sovereign/core";
 import { z } from "zod";
+import { fields, type JsonObject } from "../formats/index.ts";
 
 const share = z.number().min(0).max(1);
 const pair = z.strictObject({ given: fields.digest, derived: fields.digest });

@@ -1,4 +1,6 @@
-import { canonicalize, digestOf, type JsonObject, type JsonValue } from "@sovereign/core";
+import { digestOf } from "../digest/index.ts";
+import type { JsonObject, JsonValue } from "../formats/index.ts";
+import { canonicalize } from "../json/index.ts";
 import { type ClaimDifference, differencesOf } from "./claim-differences.ts";
 
 /**
