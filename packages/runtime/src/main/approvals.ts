@@ -82,7 +82,7 @@ export async function approveRun(
   });
   const { actionDigest, contextDigest } = pending;
   const envelope = await authority.issueApproval(approver, actionDigest, contextDigest);
-  const epoch = await store.claimRun(runId);
+  const epoch = await store.claimRun(tenantId, runId);
   const head = await store.streamHead(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });

@@ -81,7 +81,7 @@ export async function openRunSession(
   const { runId, row, policy } = parts;
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
-  const epoch = row === null ? null : await store.claimRun(runId);
+  const epoch = row === null ? null : await store.claimRun(tenantId, runId);
   const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });

@@ -37,6 +37,6 @@ export interface RunStore extends CommitPort, LedgerReader {
   listRuns(tenant: string, limit: number): Promise<RunRow[]>;
   listSteps(tenant: string, runId: string): Promise<StepRow[]>;
   /** Take the run over: raises its fence, so that an earlier owner can write no more. */
-  claimRun(runId: string): Promise<number>;
+  claimRun(tenant: string, runId: string): Promise<number>;
   streamHead(log: string, stream: string): Promise<StreamHead>;
 }

@@ -1,5 +1,6 @@
-import { SovereignError } from "@sovereign/core";
+import { parseStrictJson, SovereignError, utf8Encode } from "@sovereign/core";
 import type { CommitItem, CommitVerdict } from "../ledger/index.ts";
+import { codeOf, HELD } from "./database.ts";
 
 /** How many items one transaction takes at most, and how many bytes of entries. */
 const BATCH_ITEMS_MAX = 1024;
@@ -15,8 +16,15 @@ const ON_THEIR_WAY_MAX = 2;
  */
 const SHARE_MIN = 256;
 
+/** How long an item waits for a log that another connection holds, before its caller is told. */
+const HELD_MS_MAX = 30_000;
+/** How many held logs are tried at a time: each try keeps a connection. */
+const HELD_TRIES_MAX = 2;
+
 interface Waiting {
   readonly item: CommitItem;
+  /** When it came. */
+  readonly since: number;
   /** Its stream and its nonces: what no two items on their way may share. */
   readonly names: readonly string[];
   readonly resolve: (verdict: CommitVerdict) => void;
@@ -41,6 +49,9 @@ export class Batcher {
   #onTheirWay = 0;
   /** The streams and nonces of all items on their way. */
   readonly #busy = new Set<string>();
+  /** Logs that another connection holds, and their items: they go alone, and keep nobody waiting. */
+  readonly #held = new Map<string, Waiting[]>();
+  readonly #trying = new Set<string>();
 
   /** @param shareMin the fewest items that set out while another batch is on its way */
   constructor(commitBatch: CommitBatch, shareMin = SHARE_MIN) {
@@ -54,7 +65,8 @@ export class Batcher {
       return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", text));
     }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ item, names: namesOf(item), resolve, reject });
+      const since = performance.now();
+      this.#queue.push({ item, since, names: namesOf(item), resolve, reject });
       this.#schedule();
     });
   }
@@ -75,9 +87,10 @@ export class Batcher {
     for (;;) {
       const most = this.#share();
       const batch = most === 0 ? [] : this.#take(most);
-      if (batch.length === 0) return;
+      if (batch.length === 0) break;
       void this.#dispatch(batch);
     }
+    this.#tryHeld();
   }
 
   /** How many items the next batch may have; none while it is better to let it gather. */
@@ -93,28 +106,86 @@ export class Batcher {
     this.#onTheirWay += 1;
     await this.#send(batch);
     this.#onTheirWay -= 1;
-    for (const { names } of batch) for (const name of names) this.#busy.delete(name);
     this.#schedule();
+  }
+
+  /** What an item kept is free again. */
+  #release({ names }: Waiting): void {
+    for (const name of names) this.#busy.delete(name);
+  }
+
+  #rejectAll(batch: readonly Waiting[], error: unknown): void {
+    for (const waiting of batch) {
+      this.#release(waiting);
+      waiting.reject(error);
+    }
   }
 
   /** One error spoils a transaction, so a batch that fails is split until the bad item is alone. */
   async #send(batch: readonly Waiting[]): Promise<void> {
+    if (batch.length === 0) return;
     try {
       const verdicts = await this.#commitBatch(batch.map(({ item }) => item));
-      for (const [index, { resolve, reject }] of batch.entries()) {
+      for (const [index, waiting] of batch.entries()) {
         const verdict = verdicts[index];
-        if (verdict === undefined) reject(new Error("a commit got no verdict"));
-        else resolve(verdict);
+        this.#release(waiting);
+        if (verdict === undefined) waiting.reject(new Error("a commit got no verdict"));
+        else waiting.resolve(verdict);
       }
     } catch (error) {
+      if (codeOf(error) === HELD) {
+        await this.#send(this.#holdBack(batch, error));
+        return;
+      }
       if (batch.length === 1 || error instanceof SovereignError) {
-        for (const { reject } of batch) reject(error);
+        this.#rejectAll(batch, error);
         return;
       }
       const half = Math.ceil(batch.length / 2);
       await this.#send(batch.slice(0, half));
       await this.#send(batch.slice(half));
     }
+  }
+
+  /** Sets the items of the logs that are held aside. @returns the others */
+  #holdBack(batch: readonly Waiting[], error: unknown): Waiting[] {
+    const logs = batch.map(({ item }) => item.log);
+    const named = heldLogs(error);
+    const held = new Set(logs.some((log) => named.has(log)) ? named : logs);
+    for (const waiting of batch) {
+      const { log } = waiting.item;
+      if (held.has(log)) this.#held.set(log, [...(this.#held.get(log) ?? []), waiting]);
+    }
+    return batch.filter(({ item }) => !held.has(item.log));
+  }
+
+  /** Each held log by itself, in turns. */
+  #tryHeld(): void {
+    for (const [log, lane] of this.#held) {
+      if (this.#trying.size >= HELD_TRIES_MAX) return;
+      if (lane.length === 0 || this.#trying.has(log)) continue;
+      this.#trying.add(log);
+      void this.#tryLog(log, lane.splice(0, BATCH_ITEMS_MAX)).finally(() => {
+        this.#trying.delete(log);
+        this.#schedule();
+      });
+    }
+  }
+
+  async #tryLog(log: string, batch: readonly Waiting[]): Promise<void> {
+    // What is still held comes back into the lane, which stays while it is tried.
+    await this.#send(batch);
+    const lane = this.#held.get(log) ?? [];
+    this.#held.delete(log);
+    if (lane.length === 0) return;
+    const now = performance.now();
+    const late = lane.filter(({ since }) => now - since > HELD_MS_MAX);
+    this.#rejectAll(late, heldError(log));
+    // It goes to the end of the turns; with nothing left, the next item is the one that tries.
+    this.#held.set(
+      log,
+      lane.filter((waiting) => !late.includes(waiting)),
+    );
   }
 
   /**
@@ -137,6 +208,11 @@ export class Batcher {
         continue;
       }
       for (const name of names) this.#busy.add(name);
+      const lane = this.#held.get(item.log);
+      if (lane !== undefined) {
+        lane.push(waiting);
+        continue;
+      }
       bytes += item.entries.reduce((total, entry) => total + entry.bytes.length, 0);
       taken.push(waiting);
     }
@@ -145,8 +221,20 @@ export class Batcher {
   }
 }
 
+/** The logs that a refusal names, if it names any. */
+function heldLogs(error: unknown): ReadonlySet<string> {
+  const { detail } = error as { detail?: unknown };
+  const logs = typeof detail === "string" ? parseStrictJson(utf8Encode(detail)) : [];
+  return new Set(Array.isArray(logs) ? logs.map(String) : []);
+}
+
+function heldError(log: string): SovereignError {
+  const text = `Another connection to the database has held the log ${log} for ${HELD_MS_MAX / 1000} s: it stays in a transaction. Nothing was acknowledged; end that session (pg_stat_activity shows it), then try again.`;
+  return new SovereignError("ERR_STORE_UNAVAILABLE", text, { log });
+}
+
 function namesOf(item: CommitItem): string[] {
   const stream = `${item.log}/${item.stream}`;
   if (item.nonces === undefined || item.nonces.length === 0) return [stream];
-  return [stream, ...item.nonces.map(({ nonce }) => nonce)];
+  return [stream, ...item.nonces.map(({ nonce }) => `${item.log}#${nonce}`)];
 }

@@ -1,6 +1,7 @@
 import type { CommitItem, CommitRefusal, CommitVerdict } from "../ledger/index.ts";
 import { bigintArray, bytesArray, intArray, textArray } from "./binary-arrays.ts";
-import type { Call } from "./database.ts";
+import { type Claims, digestOfCall } from "./claims.ts";
+import type { Call } from "./call.ts";
 
 export const COMMIT: Call = {
   name: "commit_batch",
@@ -8,11 +9,11 @@ export const COMMIT: Call = {
     $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[],
     $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::bytea[],
     $12::int[], $13::text[], $14::bigint[], $15::int[], $16::bigint[],
-    $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::jsonb,
-    $24::text)`,
+    $17::int[], $18::text[], $19::text[], $20::int[], $21::text[], $22::bytea[], $23::text,
+    $24::text, $25::text[], $26::bytea[])`,
 };
 
-/** The parameters of one call of `commit_batch`: columns, not rows. Items count from 1. */
+/** The parameters of one call of `commit_batch`, without the claims: columns, not rows. Items count from 1. */
 export function commitParameters(batch: string, items: readonly CommitItem[]): unknown[] {
   const logs = logsOf(items);
   return [
@@ -163,6 +164,15 @@ export function verdictsOf(answer: CommitAnswer, items: readonly CommitItem[]): 
   });
 }
 
+/** The claims of a batch, as the last parameters of the call. */
+export function claimParameters(
+  claims: Claims,
+  names: readonly string[],
+  values: unknown[],
+): Buffer[] {
+  return [textArray(names), bytesArray(claims.forBatch(names, digestOfCall(values)))];
+}
+
 /** The verdict on an item that can not be committed whatever the ledger holds. */
 export function invalid(found: string): CommitVerdict {
   return refused("invalid", `${DETAILS.invalid}: ${found}`);
@@ -178,6 +188,7 @@ const REFUSALS: readonly (CommitRefusal | undefined)[] = [
   "fenced",
   "key_epoch",
   "nonce_used",
+  "invalid",
 ];
 
 const DETAILS: Readonly<Record<CommitRefusal, string>> = {

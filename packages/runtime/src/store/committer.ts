@@ -1,20 +1,13 @@
-import type { SovereignError } from "@sovereign/core";
+import { INSTALLATION_LOG, type SovereignError } from "@sovereign/core";
 import { type Entropy, newNonce } from "../kernel/index.ts";
 import type { CommitItem, CommitVerdict } from "../ledger/index.ts";
-import {
-  COMMIT,
-  type CommitAnswer,
-  commitParameters,
-  invalid,
-  logsOf,
-  verdictsOf,
-} from "./commit-sql.ts";
-import { codeOf, type Database, LostCall } from "./database.ts";
+import { COMMIT, type CommitAnswer, commitParameters, invalid, verdictsOf } from "./commit-sql.ts";
+import { claimOf, claimsOf } from "./claims.ts";
+import { codeOf, type Database, HELD, LostCall } from "./database.ts";
 
-const OPEN_LOGS = { name: "open_logs", text: "select sovereign.open_logs($1)" };
-const ABANDON = { name: "abandon_batch", text: "select sovereign.abandon_batch($1, $2)" };
 /** Another batch was quicker with a nonce, or two waited for each other: as good as not tried. */
 const RACES = new Set(["23505", "40001", "40P01"]);
+const KEYS_CLAIM = `${INSTALLATION_LOG}/keys`;
 /** Each race has a winner, so those who lose become fewer. */
 const ATTEMPTS = 10;
 
@@ -52,19 +45,30 @@ export class Committer {
   async #attempt(items: readonly CommitItem[]): Promise<readonly CommitVerdict[]> {
     const batch = newNonce(this.#entropy);
     const parameters = commitParameters(batch, items);
+    const claims = claimsOf(items);
     try {
-      let [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters);
+      let [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters, claims);
       if (answer === undefined) {
         // A log's first commit: it is opened by a transaction of its own.
-        await this.#database.repeat(OPEN_LOGS, [logsOf(items)]);
-        [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters);
+        for (const claim of claims) {
+          await this.#database.read(claim, (client) => client.query("select sovereign.open_log()"));
+        }
+        [answer] = await this.#database.call<CommitAnswer>(COMMIT, parameters, claims);
       }
       if (answer === undefined) throw new Error("a log that was opened is not there");
       return verdictsOf(answer, items);
     } catch (error) {
-      if (!(error instanceof LostCall)) throw error;
-      return this.#resolve(batch, items, error.reason);
+      if (error instanceof LostCall) return this.#resolve(batch, items, error.reason);
+      if (codeOf(error) === HELD && claims.includes(KEYS_CLAIM)) await this.#endHolders();
+      throw error;
     }
+  }
+
+  /** Somebody stays in a transaction that keeps the key log from growing: no key could be revoked. */
+  async #endHolders(): Promise<void> {
+    await this.#database
+      .transaction(KEYS_CLAIM, (client) => client.query("select sovereign.end_gate_holders()"))
+      .catch(() => undefined);
   }
 
   /**
@@ -79,7 +83,11 @@ export class Committer {
     items: readonly CommitItem[],
     lost: SovereignError,
   ): Promise<readonly CommitVerdict[]> {
-    await this.#database.repeat(ABANDON, [batch, logsOf(items)]);
+    // Under the lock of one of its logs: the batch needs that, too.
+    const [claim = ""] = claimsOf(items);
+    await this.#database.read(claim, (client) =>
+      client.query("select sovereign.abandon_batch($1)", [batch]),
+    );
     const found: (CommitVerdict | null)[] = [];
     for (const item of items) {
       const index = await this.#find(item);
@@ -93,7 +101,7 @@ export class Committer {
   }
 
   #find(item: CommitItem): Promise<number | null> {
-    return this.#database.read(item.log, async (client) => {
+    return this.#database.read(claimOf(item.log), async (client) => {
       const found = await client.query<{ index: string; hash: string }>(
         "select index, encode(hash, 'hex') as hash from sovereign.entries where log_id = $1 and stream = $2 and sequence = $3",
         [item.log, item.stream, item.expectedHead.count],

@@ -1,5 +1,8 @@
 import { SovereignError } from "@sovereign/core";
 import pg from "pg";
+import type { Call } from "./call.ts";
+import type { Claims } from "./claims.ts";
+import { claimParameters } from "./commit-sql.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { ownerConfig } from "./embedded.ts";
 import { SilenceWatch } from "./silence-watch.ts";
@@ -10,11 +13,12 @@ const ANSWER_MS = 60_000;
 /** What an orderly end may take before what is left is cut. */
 const CLOSE_MS = 1000;
 
-/** A call of a function of ours, and the name under which a connection keeps it prepared. */
-export interface Call {
-  readonly name: string;
-  readonly text: string;
-}
+/** One message, so one round trip. What is asked for names this transaction and no other. */
+export const BEGIN = "begin; set local role sovereign_app; select sovereign.challenge()";
+export const CLAIM = "select pg_catalog.set_config('sovereign.claim', $1, true)";
+
+/** SQLSTATE: another transaction holds a lock for longer than it is waited for. */
+export const HELD = "55P03";
 
 /**
  * Connections that act as the application role, which owns nothing and reads one tenant at a time.
@@ -25,6 +29,8 @@ export class Database {
   /** A pooler may stand before a server that is given by URL: there nothing is kept prepared. */
   readonly #prepares: boolean;
   readonly #silence: SilenceWatch;
+  /** None before the schema is known to be there. */
+  #claims: Claims | null = null;
   /** Those that are open, in use or not. */
   readonly #clients = new Set<pg.PoolClient>();
 
@@ -57,22 +63,29 @@ export class Database {
     this.#silence.relax();
   }
 
-  /** Run `work` in a transaction as the application role, seeing one tenant's rows or none. */
-  async transaction<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+  /** What lets this process see and write rows, from here on. */
+  useClaims(claims: Claims): void {
+    this.#claims = claims;
+  }
+
+  /**
+   * Run `work` in a transaction as the application role, seeing the rows of one claim's log.
+   * @param claim its name; empty for none, which sees no rows
+   */
+  async transaction<T>(claim: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
     const client = await this.#connect();
-    return this.#silence.during(client, () => this.#transaction(client, tenant, work));
+    return this.#silence.during(client, () => this.#transaction(client, claim, work));
   }
 
   async #transaction<T>(
     client: pg.PoolClient,
-    tenant: string,
+    claim: string,
     work: (client: pg.ClientBase) => Promise<T>,
   ): Promise<T> {
     let broken = false;
     try {
-      await client.query("begin");
-      await client.query("set local role sovereign_app");
-      await client.query("select set_config('sovereign.tenant', $1, true)", [tenant]);
+      const setting = this.#settingFor(claim, await client.query(BEGIN));
+      if (setting !== null) await client.query(CLAIM, [setting]);
       const value = await work(client);
       const end = await client.query("commit");
       if (end.command !== "COMMIT") throw new Error("the transaction was rolled back");
@@ -88,16 +101,23 @@ export class Database {
 
   /**
    * One call of one of our functions: a transaction of its own in one round trip. The function
-   * acts as its owner and checks for itself, so no tenant is set.
+   * acts as its owner and judges the claims that come with the call.
    *
+   * @param claims names of the claims that are added as the last parameters; none where it takes none
    * @throws ERR_STORE_UNAVAILABLE where nothing was done
    * @throws LostCall where it may have been done, or may yet be
    */
-  async call<R extends pg.QueryResultRow>(call: Call, values: unknown[]): Promise<R[]> {
+  async call<R extends pg.QueryResultRow>(
+    call: Call,
+    values: unknown[],
+    claims: readonly string[] = [],
+  ): Promise<R[]> {
+    const made = claims.length === 0 ? [] : claimParameters(this.#known(), claims, values);
+    const all = [...values, ...made];
     const client = await this.#connect();
     let lost = false;
     try {
-      const query = this.#prepares ? { ...call, values } : { text: call.text, values };
+      const query = this.#prepares ? { ...call, values: all } : { text: call.text, values: all };
       return (await this.#silence.during(client, () => client.query<R>(query))).rows;
     } catch (error) {
       lost = isConnectionLoss(error);
@@ -109,8 +129,8 @@ export class Database {
   }
 
   /** As {@link Database.transaction}, tried again for a while when the connection is lost. */
-  read<T>(tenant: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-    return this.#persist(() => this.transaction(tenant, work));
+  read<T>(claim: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
+    return this.#persist(() => this.transaction(claim, work));
   }
 
   /** As {@link Database.call}, tried again likewise: only for what may well be done twice. */
@@ -120,6 +140,18 @@ export class Database {
         throw error instanceof LostCall ? error.reason : error;
       }),
     );
+  }
+
+  /** The setting with which a transaction that has just begun claims rows. */
+  #settingFor(claim: string, begun: unknown): string | null {
+    if (claim === "") return null;
+    const [, , challenge] = begun as pg.QueryResult<{ challenge: string }>[];
+    return this.#known().forTransaction(claim, challenge?.rows[0]?.challenge ?? "");
+  }
+
+  #known(): Claims {
+    if (this.#claims === null) throw new Error("claims are made once the store is open");
+    return this.#claims;
   }
 
   async #persist<T>(work: () => Promise<T>): Promise<T> {
@@ -166,7 +198,8 @@ export class LostCall extends Error {
 
 /** Whether an error says that the connection or the server is gone, or going. */
 export function isConnectionLoss(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
+  // To wait too long for a lock is an answer of a server that is there.
+  if (!(error instanceof Error) || codeOf(error) === HELD) return false;
   return (
     /^(08...|57P0[0-9])$/.test(codeOf(error)) ||
     /^E(PIPE|CONN|NOENT|TIMEDOUT|NOTFOUND)/.test(codeOf(error)) ||

@@ -1,7 +1,8 @@
 import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import pg from "pg";
 import type { StoredEntry } from "../ledger/index.ts";
-import { codeOf } from "./database.ts";
+import { claimOf, type Claims } from "./claims.ts";
+import { BEGIN, codeOf } from "./database.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { ownerConfig } from "./embedded.ts";
 
@@ -29,11 +30,13 @@ export interface FeedOptions {
 export class LogFeed {
   readonly #target: ConnectionTarget;
   readonly #options: FeedOptions;
+  readonly #claims: Claims;
   #client: pg.Client | null = null;
   #closed = false;
 
-  constructor(target: ConnectionTarget, options: FeedOptions) {
+  constructor(target: ConnectionTarget, claims: Claims, options: FeedOptions) {
     this.#target = target;
+    this.#claims = claims;
     this.#options = options;
   }
 
@@ -68,14 +71,17 @@ export class LogFeed {
     this.#drop();
   }
 
-  /** As the application role, in one message: a pooler in transaction mode may stand between. */
+  /** As the application role, in two messages: a pooler in transaction mode may stand between. */
   async #ask<R>(select: string): Promise<R[]> {
     try {
       this.#client ??= await this.#connect();
+      const begun = (await this.#client.query(BEGIN)) as unknown as pg.QueryResult[];
+      const { challenge } = begun[2]?.rows[0] as { challenge: string };
+      const claim = this.#claims.forTransaction(claimOf(INSTALLATION_LOG), challenge);
       const results = (await this.#client.query(
-        `begin read only; set local role sovereign_app; select set_config('sovereign.tenant', '${INSTALLATION_LOG}', true); ${select}; commit`,
+        `select pg_catalog.set_config('sovereign.claim', '${claim}', true); ${select}; commit`,
       )) as unknown as pg.QueryResult<R & pg.QueryResultRow>[];
-      return results[3]?.rows ?? [];
+      return results[1]?.rows ?? [];
     } catch (cause) {
       this.#drop();
       // The cause's text may quote connection settings; only its code is passed on.

@@ -5,13 +5,6 @@ import type pg from "pg";
 const TILE_HEIGHT = 8;
 const TILE = 2 ** TILE_HEIGHT;
 
-/** A subtree root to be stored: of the 2^level leaves from index·2^level on. */
-export interface StoredNode {
-  readonly level: number;
-  readonly index: number;
-  readonly hash: Uint8Array;
-}
-
 /** Hashes of leaves (level 0) or of stored subtrees, `count` of them from `from` on. */
 async function hashesAt(
   client: pg.ClientBase,
@@ -102,54 +95,16 @@ export async function proveSet(
   return answers;
 }
 
-/** A log's right edge after some more leaves, with the subtrees that became complete. */
-export interface GrownTree {
-  readonly frontier: Frontier;
-  readonly nodes: readonly StoredNode[];
-}
-
 /** Append the leaves that came since the last checkpoint. Memory does not grow with their number. */
-export async function growTree(
+export async function growFrontier(
   client: pg.ClientBase,
   log: string,
   frontier: Frontier,
   size: number,
-): Promise<GrownTree> {
-  const nodes: StoredNode[] = [];
-  // The first new tile may have begun before the last checkpoint: it is read from its start.
-  const start = Math.floor(frontier.size / TILE) * TILE;
-  for (let from = start; from < size; from += TILE) {
+): Promise<Frontier> {
+  for (let from = frontier.size; from < size; from += TILE) {
     const hashes = await hashesAt(client, log, 0, from, Math.min(TILE, size - from));
-    for (const hash of hashes.slice(Math.max(0, frontier.size - from))) frontier.append(hash);
-    if (hashes.length === TILE) {
-      nodes.push({ level: TILE_HEIGHT, index: from / TILE, hash: fold(hashes) });
-    }
+    for (const hash of hashes) frontier.append(hash);
   }
-  for (let level = TILE_HEIGHT; ; level += TILE_HEIGHT) {
-    const above = await completeAbove(client, log, level, nodes);
-    if (above.length === 0) return { frontier, nodes };
-    nodes.push(...above);
-  }
-}
-
-/** The subtrees of the next stored level that the new nodes of this level complete. */
-async function completeAbove(
-  client: pg.ClientBase,
-  log: string,
-  level: number,
-  nodes: readonly StoredNode[],
-): Promise<StoredNode[]> {
-  const fresh = new Map(nodes.filter((one) => one.level === level).map((one) => [one.index, one]));
-  const above: StoredNode[] = [];
-  for (const { index } of fresh.values()) {
-    if (index % TILE !== TILE - 1) continue;
-    const first = index - TILE + 1;
-    const known: Uint8Array[] = [];
-    for (let at = first; at <= index; at++) {
-      const own = fresh.get(at);
-      known.push(own?.hash ?? ((await hashesAt(client, log, level, at, 1))[0] as Uint8Array));
-    }
-    above.push({ level: level + TILE_HEIGHT, index: (index - TILE + 1) / TILE, hash: fold(known) });
-  }
-  return above;
+  return frontier;
 }

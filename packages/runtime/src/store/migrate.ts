@@ -3,9 +3,12 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
 import type pg from "pg";
+import { systemEntropy } from "../kernel/index.ts";
 
-/** Any number, but always the same: it names the lock under which migrations run. */
+/** Any number, but always the same: it names the lock under which the first migration runs. */
 const LOCK = 5_306_813;
+/** A reader that stays in its transaction keeps a change of the schema waiting: not for ever. */
+const LOCK_MS = 20_000;
 
 interface Migration {
   readonly name: string;
@@ -15,30 +18,30 @@ interface Migration {
 
 /**
  * Bring the schema up to date: ordered SQL files, each once, all in one transaction, one process
- * at a time.
+ * at a time. Where it is up to date, nothing is locked, so nobody's lock keeps a process from opening.
  *
+ * @param own whether the server is ours alone: then what its catalog tells and lets do is cut down, too
  * @throws ERR_MIGRATION_CHANGED when a file that was applied is no longer the same, or the
  *   database is newer than this program
  */
-export async function migrate(client: pg.ClientBase): Promise<void> {
+export async function migrate(client: pg.ClientBase, own: boolean): Promise<void> {
   const migrations = readMigrations();
   await client.query("begin");
   try {
-    await client.query("select pg_advisory_xact_lock($1)", [LOCK]);
+    // Whoever may make objects in `public` must not decide what our own names mean.
+    await client.query("set local search_path = pg_catalog, pg_temp");
+    await client.query(`set local lock_timeout = ${LOCK_MS}`);
+    if (!(await isMade(client))) await makeTable(client);
     await client.query(ROLES);
-    await client.query(
-      "create table if not exists public.sovereign_migrations (name text primary key, checksum text not null, applied_at timestamptz not null default now())",
-    );
-    const applied = await client.query<{ name: string; checksum: string }>(
-      "select name, checksum from public.sovereign_migrations order by name",
-    );
-    checkApplied(applied.rows, migrations);
-    for (const migration of migrations.slice(applied.rows.length)) {
-      await client.query(migration.sql);
-      await client.query(
-        "insert into public.sovereign_migrations (name, checksum) values ($1, $2)",
-        [migration.name, migration.checksum],
-      );
+    let applied = await readApplied(client);
+    checkApplied(applied, migrations);
+    if (applied.length < migrations.length) {
+      // The application role has no right to this table, so it cannot hold this lock.
+      await client.query("lock table public.sovereign_migrations in exclusive mode");
+      applied = await readApplied(client);
+      checkApplied(applied, migrations);
+      await apply(client, migrations.slice(applied.length));
+      if (own) await client.query(HARDEN);
     }
     await client.query("commit");
   } catch (error) {
@@ -47,19 +50,114 @@ export async function migrate(client: pg.ClientBase): Promise<void> {
   }
 }
 
+async function apply(client: pg.ClientBase, migrations: readonly Migration[]): Promise<void> {
+  for (const { name, sql, checksum } of migrations) {
+    await client.query(sql);
+    await client.query("insert into public.sovereign_migrations (name, checksum) values ($1, $2)", [
+      name,
+      checksum,
+    ]);
+  }
+}
+
+async function isMade(client: pg.ClientBase): Promise<boolean> {
+  const found = await client.query<{ made: boolean }>(
+    "select pg_catalog.to_regclass('public.sovereign_migrations') is not null as made",
+  );
+  return found.rows[0]?.made === true;
+}
+
+/** Before this table there is no application role, which could hold the advisory lock. */
+async function makeTable(client: pg.ClientBase): Promise<void> {
+  await client.query("select pg_catalog.pg_advisory_xact_lock($1)", [LOCK]);
+  await client.query(
+    "create table if not exists public.sovereign_migrations (name text primary key, checksum text not null, applied_at timestamptz not null default now())",
+  );
+}
+
+async function readApplied(client: pg.ClientBase): Promise<{ name: string; checksum: string }[]> {
+  const found = await client.query<{ name: string; checksum: string }>(
+    "select name, checksum from public.sovereign_migrations order by name",
+  );
+  return found.rows;
+}
+
+/**
+ * The secret from which every claim is derived: in the database, where its owner alone reads it. Made by
+ * whoever opens the database first.
+ */
+export async function claimSecretOf(client: pg.ClientBase): Promise<Uint8Array> {
+  const read = async (): Promise<Uint8Array | undefined> =>
+    (await client.query<{ secret: Uint8Array }>("select secret from sovereign.claim_secret"))
+      .rows[0]?.secret;
+  const known = await read();
+  if (known !== undefined) return known;
+  await client.query(
+    "insert into sovereign.claim_secret (secret) values ($1) on conflict do nothing",
+    [Buffer.from(systemEntropy.bytes(32))],
+  );
+  const made = await read();
+  if (made === undefined) throw new Error("the secret that was made is not there");
+  return made;
+}
+
+/**
+ * What PostgreSQL shows and lets do to every role, and nobody needs here: numbers about all tenants' rows,
+ * other sessions, temporary and large objects. Only a superuser can take it away; where the server is
+ * somebody else's, docs/spec/ledger.md says what to run.
+ */
+const HARDEN = `do $$
+declare one record;
+begin
+  execute pg_catalog.format('revoke temporary on database %I from public', pg_catalog.current_database());
+  revoke create on schema public from public;
+  for one in
+    select p.oid::regprocedure as signature from pg_proc p
+    where p.pronamespace = 'pg_catalog'::regnamespace and p.prokind = 'f' and (
+      p.proname ~ '^(pg_stat_get_|pg_advisory_|pg_try_advisory_|lo_|lowrite$|loread$)'
+      or p.proname in ('pg_terminate_backend', 'pg_cancel_backend', 'pg_relation_size',
+        'pg_table_size', 'pg_indexes_size', 'pg_total_relation_size', 'pg_database_size',
+        'pg_lock_status', 'pg_relation_filenode', 'pg_export_snapshot', 'query_to_xml_and_xmlschema'))
+  loop
+    execute pg_catalog.format('revoke execute on function %s from public', one.signature);
+  end loop;
+  for one in
+    select c.oid::regclass as name from pg_class c
+    where c.relnamespace = 'pg_catalog'::regnamespace and c.relkind = 'v'
+      and c.relname ~ '^(pg_stat_|pg_statio_|pg_stats|pg_locks$|pg_prepared_xacts$)'
+  loop
+    execute pg_catalog.format('revoke all on %s from public', one.name);
+  end loop;
+  grant select on pg_locks, pg_stat_activity to sovereign_owner;
+  for one in
+    select p.oid::regprocedure as signature from pg_proc p
+    where p.pronamespace = 'pg_catalog'::regnamespace
+      and p.proname in ('pg_terminate_backend', 'pg_lock_status', 'pg_stat_get_activity')
+  loop
+    execute pg_catalog.format('grant execute on function %s to sovereign_owner', one.signature);
+  end loop;
+end $$`;
+
 /**
  * The owner of the tables can not log in; the application role owns nothing. Who may not make
  * roles finds them made, and is a member of both.
  */
 const ROLES = `do $$ begin
-  if not exists (select from pg_roles where rolname = 'sovereign_owner') then
+  if not exists (select from pg_catalog.pg_roles where rolname = 'sovereign_owner') then
     create role sovereign_owner nologin;
   end if;
-  if not exists (select from pg_roles where rolname = 'sovereign_app') then
+  if not exists (select from pg_catalog.pg_roles where rolname = 'sovereign_app') then
     create role sovereign_app login;
   end if;
-  if not (pg_has_role('sovereign_owner', 'usage') and pg_has_role('sovereign_app', 'usage')) then
-    execute format('grant sovereign_owner, sovereign_app to %I', current_user);
+  if not (pg_catalog.pg_has_role('sovereign_owner', 'usage') and pg_catalog.pg_has_role('sovereign_app', 'usage')) then
+    execute pg_catalog.format('grant sovereign_owner, sovereign_app to %I', current_user);
+  end if;
+  -- So that it may end a session of the application role that keeps the key log from growing.
+  if not pg_catalog.pg_has_role('sovereign_owner', 'sovereign_app', 'member') then
+    begin
+      grant sovereign_app to sovereign_owner;
+    exception when insufficient_privilege then null;
+    end;
   end if;
 end $$`;
 

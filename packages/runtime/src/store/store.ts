@@ -1,5 +1,4 @@
 import {
-  concatBytes,
   equalBytes,
   Frontier,
   hexEncode,
@@ -23,6 +22,7 @@ import { type Entropy, systemEntropy } from "../kernel/index.ts";
 import { EMPTY_STREAM } from "../ledger/index.ts";
 import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
+import { claimOf, Claims } from "./claims.ts";
 import { invalid } from "./commit-sql.ts";
 import { Committer } from "./committer.ts";
 import { codeOf, Database, isConnectionLoss } from "./database.ts";
@@ -31,13 +31,12 @@ import { parseDatabaseUrl } from "./database-url.ts";
 import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
 import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
-import { growTree, proveSet, rootAt } from "./log-tree.ts";
-import { migrate } from "./migrate.ts";
+import { growFrontier, proveSet, rootAt } from "./log-tree.ts";
+import { claimSecretOf, migrate } from "./migrate.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
-const CLAIM_RUN = { name: "claim_run", text: "select sovereign.claim_run($1) as epoch" };
 
 export interface StoreOptions {
   /** The data folder's `postgres/`; used where no URL is given. */
@@ -57,6 +56,7 @@ export class Store implements RunStore {
   readonly #batcher: Batcher;
   readonly #target: ConnectionTarget;
   readonly #options: StoreOptions;
+  #claims: Claims | null = null;
 
   private constructor(target: ConnectionTarget, options: StoreOptions) {
     this.#target = target;
@@ -96,7 +96,10 @@ export class Store implements RunStore {
     const store = new Store(target, options);
     try {
       await client.connect();
-      await silence.during(client, () => migrate(client));
+      await silence.during(client, () => migrate(client, target.kind === "embedded"));
+      const claims = new Claims(await silence.during(client, () => claimSecretOf(client)));
+      store.#claims = claims;
+      store.#database.useClaims(claims);
       // A connection of our own from here on: whoever leaves now sees that the server is used.
       await store.#database.transaction("", () => Promise.resolve());
       return store;
@@ -133,7 +136,8 @@ export class Store implements RunStore {
 
   /** The installation's log as it grows, for who must know of it at once. To be closed by its user. */
   feed(options: FeedOptions): LogFeed {
-    return new LogFeed(this.#target, options);
+    if (this.#claims === null) throw new Error("the store is not open");
+    return new LogFeed(this.#target, this.#claims, options);
   }
 
   /** Tell whoever reads the log as it grows that it has. @throws ERR_STORE_UNAVAILABLE */
@@ -143,6 +147,8 @@ export class Store implements RunStore {
 
   /** Names of connections to the database that its user may see, such as those of feeds. */
   connected(): Promise<string[]> {
+    // Feeds are read where other machines use the database.
+    if (!this.shared) return Promise.resolve([]);
     return this.#database.read("", async (client) => {
       const found = await client.query<{ name: string }>(
         "select application_name as name from pg_stat_activity where datname = current_database()",
@@ -156,10 +162,15 @@ export class Store implements RunStore {
     return this.#batcher.commit(item);
   }
 
-  async claimRun(runId: string): Promise<number> {
+  async claimRun(tenant: string, runId: string): Promise<number> {
     // Claimed twice is claimed: the epoch that is told is the last one.
-    const rows = await this.#database.repeat<{ epoch: string | null }>(CLAIM_RUN, [runId]);
-    const epoch = rows[0]?.epoch ?? null;
+    const epoch = await this.#database.read(claimOf(tenant), async (client) => {
+      const found = await client.query<{ epoch: string | null }>(
+        "select sovereign.claim_run($1) as epoch",
+        [runId],
+      );
+      return found.rows[0]?.epoch ?? null;
+    });
     if (epoch !== null) return Number(epoch);
     throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
   }
@@ -174,14 +185,14 @@ export class Store implements RunStore {
   }
 
   async #runs(tenant: string, where: string, values: unknown[]): Promise<RunRow[]> {
-    return this.#database.read(tenant, async (client) => {
+    return this.#database.read(claimOf(tenant), async (client) => {
       const found = await client.query<RunRecord>(`select * from sovereign.runs ${where}`, values);
       return found.rows.map(runRowOf);
     });
   }
 
   async listSteps(tenant: string, runId: string): Promise<StepRow[]> {
-    return this.#database.read(tenant, async (client) => {
+    return this.#database.read(claimOf(tenant), async (client) => {
       const found = await client.query<StepRecord>(
         "select step_id, status, attempt, action_digest, output from sovereign.steps where run_id = $1 order by updated_at",
         [runId],
@@ -197,7 +208,7 @@ export class Store implements RunStore {
   }
 
   async streamHead(log: string, stream: string): Promise<StreamHead> {
-    return this.#database.read(log, async (client) => {
+    return this.#database.read(claimOf(log), async (client) => {
       const found = await client.query<{ count: string; hash: string }>(
         "select sequence + 1 as count, encode(hash, 'hex') as hash from sovereign.entries where log_id = $1 and stream = $2 order by sequence desc limit 1",
         [log, stream],
@@ -232,7 +243,7 @@ export class Store implements RunStore {
   }
 
   #entries(log: string, where: string, values: unknown[]): Promise<StoredEntry[]> {
-    return this.#database.read(log, async (client) => {
+    return this.#database.read(claimOf(log), async (client) => {
       const found = await client.query<{ index: string; hash: string; bytes: Uint8Array }>(
         `select index, encode(hash, 'hex') as hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
         [log, ...values],
@@ -242,7 +253,7 @@ export class Store implements RunStore {
   }
 
   async readEnvelopes(log: string, digests: readonly string[]): Promise<Map<string, Uint8Array>> {
-    return this.#database.read(log, async (client) => {
+    return this.#database.read(claimOf(log), async (client) => {
       const found = await client.query<{ digest: string; bytes: Uint8Array }>(
         "select digest, bytes from sovereign.envelopes where log_id = $1 and digest = any($2)",
         [log, digests],
@@ -252,7 +263,7 @@ export class Store implements RunStore {
   }
 
   async checkpointCovering(log: string, size: number): Promise<StoredCheckpoint | null> {
-    return this.#database.read(log, async (client) => {
+    return this.#database.read(claimOf(log), async (client) => {
       const found = await client.query<{ size: string; note: string }>(
         "select size, note from sovereign.checkpoints where log_id = $1 and size >= $2 order by size limit 1",
         [log, size],
@@ -267,7 +278,7 @@ export class Store implements RunStore {
     size: number,
     indices: readonly number[],
   ): Promise<readonly Uint8Array[]> {
-    return this.#database.read(log, (client) => proveSet(client, log, size, indices));
+    return this.#database.read(claimOf(log), (client) => proveSet(client, log, size, indices));
   }
 
   /**
@@ -282,7 +293,7 @@ export class Store implements RunStore {
    */
   async sealCheckpoint(log: string, origin: string, signer: Signer): Promise<StoredCheckpoint> {
     const heads = new HeadFile(this.#options.headsFolder, log);
-    return this.#database.read(log, async (client) => {
+    return this.#database.read(claimOf(log, "checkpoint"), async (client) => {
       const size = await logSize(client, log);
       await refuseRollback(client, log, size, heads);
       const last = await client.query<{ size: string; note: string; frontier: Uint8Array }>(
@@ -292,17 +303,10 @@ export class Store implements RunStore {
       const row = last.rows[0];
       if (row !== undefined && Number(row.size) === size) return { size, note: row.note };
       const before = row === undefined ? new Frontier() : restore(Number(row.size), row.frontier);
-      const { frontier, nodes } = await growTree(client, log, before, size);
+      const frontier = await growFrontier(client, log, before, size);
       const note = signCheckpoint({ origin, size, root: frontier.root() }, signer);
-      await client.query("select sovereign.save_checkpoint($1, $2, $3, $4, $5, $6, $7)", [
-        log,
-        size,
-        note,
-        Buffer.from(concatBytes(...frontier.nodes)),
-        nodes.map((node) => node.level),
-        nodes.map((node) => node.index),
-        nodes.map((node) => `\\x${hexEncode(node.hash)}`),
-      ]);
+      // The function computes the tree from the entries, too, and keeps what it found.
+      await client.query("select sovereign.save_checkpoint($1, $2)", [size, note]);
       heads.write({ size, root: hexEncode(frontier.root()) });
       return { size, note };
     });

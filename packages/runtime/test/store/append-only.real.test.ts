@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEntry, EMPTY_STREAM } from "../../src/ledger/index.ts";
 import { ownerConfig, startEmbedded } from "../../src/store/embedded.ts";
 import { Store } from "../../src/store/index.ts";
+import { beginWith, claimsBy } from "../support/claims.ts";
 import { newSigner } from "../support/keys.ts";
 
 const home = mkdtempSync(join(tmpdir(), "sov-append-"));
@@ -77,14 +78,23 @@ describe("evidence is append-only", () => {
 });
 
 describe("row-level security", () => {
-  it("shows nothing without a tenant, and one tenant's rows with it", async () => {
-    const count = async (): Promise<number> =>
-      (await application.query("select * from sovereign.entries")).rowCount ?? -1;
-    expect(await count()).toBe(0);
-    await application.query("select set_config('sovereign.tenant', 'globex', false)");
-    expect(await count()).toBe(0);
+  it("shows nothing without a claim, and one tenant's rows with it", async () => {
+    const claims = await claimsBy(owner);
+    const count = async (name: string | null): Promise<number> => {
+      if (name === null) await application.query("begin");
+      else await beginWith(application, claims, name);
+      try {
+        return (await application.query("select * from sovereign.entries")).rowCount ?? -1;
+      } finally {
+        await application.query("rollback");
+      }
+    };
+    expect(await count(null)).toBe(0);
     await application.query("select set_config('sovereign.tenant', 'acme', false)");
-    expect(await count()).toBe(1);
+    expect(await count(null)).toBe(0);
+    expect(await count("tenant/globex")).toBe(0);
+    expect(await count("tenant/acme")).toBe(1);
+    expect(await count(null)).toBe(0);
   });
 });
 

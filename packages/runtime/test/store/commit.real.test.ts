@@ -8,10 +8,10 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CommitItem, CommitVerdict } from "../../src/ledger/index.ts";
 import { bigintArray, bytesArray, intArray, textArray } from "../../src/store/binary-arrays.ts";
-import { COMMIT, commitParameters } from "../../src/store/commit-sql.ts";
 import { ownerConfig, startEmbedded } from "../../src/store/embedded.ts";
 import { Store } from "../../src/store/index.ts";
-import { itemFor, newStream } from "../support/entries.ts";
+import { claimsBy, commitBy } from "../support/claims.ts";
+import { itemFor, keyItem, newStream } from "../support/entries.ts";
 
 const home = mkdtempSync(join(tmpdir(), "sov-commit-"));
 const options = { folder: join(home, "pg"), headsFolder: join(home, "heads"), databaseUrl: null };
@@ -88,12 +88,11 @@ describe("a batch", () => {
         nonce: `${one} ${round}`,
         expiresAt: "2026-01-01T00:00:00.000Z",
       }));
-      // In logs of their own nothing makes them wait for each other but the nonces, and those
-      // are taken in opposite orders.
+      // They are taken in opposite orders.
       const verdicts = await Promise.all(
         stores.map((store, at) =>
           store.commit({
-            ...itemFor(newStream(), `nonce-${at}`),
+            ...itemFor(newStream(), "nonces"),
             nonces: at === 1 ? nonces.toReversed() : nonces,
           }),
         ),
@@ -107,9 +106,9 @@ describe("a batch", () => {
     const other = { ...itemFor(newStream(), "judged"), keyEpoch: 0 };
     await stores[0]!.commit(itemFor(newStream(), "judged"));
     await owner.query("begin");
-    await owner.query(COMMIT.text, commitParameters("judged", [judged]));
+    await commitBy(owner, await claimsBy(owner), ["tenant/judged"], [judged]);
     let grown = false;
-    const growing = stores[1]!.commit(itemFor("keys", "installation")).then((verdict) => {
+    const growing = stores[1]!.commit(keyItem()).then((verdict) => {
       grown = true;
       return nameOf(verdict);
     });

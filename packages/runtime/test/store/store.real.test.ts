@@ -104,7 +104,7 @@ describe("the store", () => {
       sealed: null,
     } as const;
     await store.commit({ ...itemFor(runId), run });
-    expect(await store.claimRun(runId)).toBe(2);
+    expect(await store.claimRun("acme", runId)).toBe(2);
     const next = { ...itemFor(newStream()), fence: { runId, epoch: 1 } };
     expect(await store.commit(next)).toMatchObject({ reason: "fenced" });
     expect(await store.commit({ ...next, fence: { runId, epoch: 2 } })).toMatchObject({

@@ -1,3 +1,4 @@
+import { INSTALLATION_LOG } from "@sovereign/core";
 import {
   type CommitItem,
   createEntry,
@@ -39,4 +40,16 @@ export function itemFor(
     return { bytes: chained.bytes, hash: chained.hash };
   });
   return { log, stream, expectedHead: EMPTY_STREAM, entries };
+}
+
+/** A commit that makes the key log grow: one of those that the installation's log takes. */
+export function keyItem(): CommitItem {
+  const { bytes, hash } = createEntry(EMPTY_STREAM, {
+    ...fieldsOf("keys", "a key"),
+    tenantId: INSTALLATION_LOG,
+    runId: null,
+    eventType: "key.introduced",
+  });
+  const entries = [{ bytes, hash }];
+  return { log: INSTALLATION_LOG, stream: "keys", expectedHead: EMPTY_STREAM, entries };
 }
