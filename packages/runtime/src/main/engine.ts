@@ -3,6 +3,7 @@
  * a connection to it as descriptor 3.
  */
 import { Socket } from "node:net";
+import { join } from "node:path";
 import { ControlGroups } from "../process/index.ts";
 import { Engine, type SandboxLevel } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
@@ -20,6 +21,7 @@ const engine = new Engine({
   minimumLevel: level as SandboxLevel,
   latch: new ScramLatch(folder),
   sentinel,
+  mountPoint: join(folder, "rooms"),
   capacity: knownCapacity(folder, ControlGroups.root(name).weighs),
 });
 await engine.listen();

@@ -6,6 +6,7 @@ import {
   rmdirSync,
   writeFileSync,
 } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 
 /**
@@ -102,6 +103,61 @@ export class ControlGroups {
   get limitsMemory(): boolean {
     const files = ["memory.max", "memory.limit_in_bytes"];
     return this.folders.some((folder) => files.some((file) => existsSync(join(folder, file))));
+  }
+
+  /**
+   * What of the kernel's memory the group owns, null where nobody counts it. The first version's
+   * count has in it what the kernel remembers of files that were read, which no death frees.
+   */
+  kernelBytes(): number | null {
+    for (const folder of this.folders) {
+      const usage = readOrEmpty(join(folder, "memory.kmem.usage_in_bytes"));
+      if (usage !== "") return Number(usage);
+      const stat = readOrEmpty(join(folder, "memory.stat"));
+      if (stat !== "") return kernelBytesOf(stat);
+    }
+    return null;
+  }
+
+  /**
+   * What the group owns besides: memory of its processes, and what it wrote into memory. Null where
+   * nobody counts it.
+   * @param exact false may count files that are only remembered, and costs less to ask
+   */
+  userBytes(exact: boolean): number | null {
+    for (const folder of this.folders) {
+      if (!exact) {
+        const usage =
+          readOrEmpty(join(folder, "memory.usage_in_bytes")) ||
+          readOrEmpty(join(folder, "memory.current"));
+        if (usage !== "") return Number(usage);
+      }
+      const stat = readOrEmpty(join(folder, "memory.stat"));
+      if (stat !== "") return sumOf(stat, stat.includes("total_rss") ? USER.first : USER.second);
+    }
+    return null;
+  }
+
+  /** Ask the kernel to forget what it remembers of files, where that is counted as the group's. */
+  async forgetCaches(): Promise<void> {
+    for (const folder of this.folders) {
+      try {
+        await writeFile(join(folder, "memory.force_empty"), "0", { flag: "r+" });
+      } catch {
+        // The second version counts apart what is remembered; there is nothing to be forgotten.
+      }
+    }
+  }
+
+  /** Let nothing in the group run, or all of it; what is killed dies either way. */
+  freeze(frozen: boolean): void {
+    for (const folder of this.folders) {
+      try {
+        setIfThere(join(folder, "cgroup.freeze"), frozen ? "1" : "0");
+      } catch {
+        // It may be removed in this very moment.
+      }
+    }
   }
 
   /** True where one write kills the whole group, and the groups below it. */
@@ -273,6 +329,25 @@ function outermost(path: string): string {
   const parts = path.split("/");
   const at = parts.findIndex((part) => part.startsWith("sovereign-"));
   return at === -1 ? path : parts.slice(0, at).join("/") || "/";
+}
+
+/** What a `memory.stat` of the second version says that a death takes apart. */
+const OWNED = [
+  ...["slab_unreclaimable", "kernel_stack", "pagetables", "sec_pagetables"],
+  ...["percpu", "sock", "vmalloc"],
+];
+const USER = { first: ["total_rss", "total_shmem"], second: ["anon", "shmem"] };
+
+/** @param stat a `memory.stat` of the second version */
+export function kernelBytesOf(stat: string): number | null {
+  return /^slab_unreclaimable /m.test(stat) ? sumOf(stat, OWNED) : null;
+}
+
+function sumOf(stat: string, names: readonly string[]): number {
+  return stat.split("\n").reduce((total, line) => {
+    const [name = "", value = ""] = line.split(" ");
+    return names.includes(name) ? total + Number(value) : total;
+  }, 0);
 }
 
 function readOrEmpty(path: string): string {

@@ -1,4 +1,4 @@
-export { ControlGroups, type GroupLimits, groupBelow } from "./control-groups.ts";
+export { ControlGroups, type GroupLimits, groupBelow, kernelBytesOf } from "./control-groups.ts";
 export {
   firstChildOf,
   identify,

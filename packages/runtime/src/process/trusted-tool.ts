@@ -7,6 +7,7 @@ export type TrustedTool =
   | "unshare"
   | "getconf"
   | "git"
+  | "sync"
   | "container-program";
 
 export interface ToolEnd {

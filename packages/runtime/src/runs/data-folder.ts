@@ -27,7 +27,20 @@ export function locateDataFolder(
   const { SOVEREIGN_HOME: home, XDG_DATA_HOME: xdg } = environment;
   if (home !== undefined && home !== "") return resolve(home);
   if (xdg !== undefined && xdg !== "") return resolve(xdg, "sovereign");
-  return join(homedir(), ".local", "share", "sovereign");
+  return join(homeFolder(), ".local", "share", "sovereign");
+}
+
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch (cause) {
+    throw new SovereignError(
+      "ERR_DATA_FOLDER",
+      "Expected a home folder for the data folder: HOME is not set, and the system does not know this user. Set SOVEREIGN_HOME to a folder of yours.",
+      { root: "" },
+      cause,
+    );
+  }
 }
 
 /**

@@ -2,14 +2,20 @@ import { utf8Encode } from "@sovereign/core";
 import { identify, isFiltered, pidNamespaceOf } from "../process/index.ts";
 import {
   BARE_SCRIPT,
+  BUBBLEWRAP_SCRIPT,
   bubblewrapArguments,
   gateScript,
   LAUNCH_SCRIPT,
+  mountNamespace,
   openingWords,
 } from "./command-line.ts";
 import { isInstalled, type Launcher, readAll, SYSTEM_PATH } from "./launcher.ts";
 import { mapUser } from "./path-user.ts";
+import { roomWords } from "./rooms.ts";
 import { seccompFilter } from "./seccomp.ts";
+
+/** Program → the Debian package that brings it. */
+const PROGRAMS = { bwrap: "bubblewrap", unshare: "util-linux", mount: "mount" } as const;
 
 /** Unprivileged namespaces by bubblewrap: the default. */
 export const bubblewrap: Launcher = {
@@ -17,22 +23,27 @@ export const bubblewrap: Launcher = {
   program: "bubblewrap",
   // bubblewrap, its first process inside, and the gate.
   processes: 3,
-  missing: (searchPath) =>
-    isInstalled("bwrap", searchPath)
-      ? null
-      : "bubblewrap is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install bubblewrap",
+  missing: (searchPath) => {
+    const absent = Object.entries(PROGRAMS).find(([name]) => !isInstalled(name, searchPath));
+    if (absent === undefined) return null;
+    const [program, debian] = absent;
+    return `${program === "bwrap" ? debian : program} is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
+  },
   prepare: (parts) => {
-    const { request, marker, user, perUserProcesses } = parts;
+    const { request, mountPoint, marker, user, perUserProcesses } = parts;
     const drop = user !== null;
     const gate = gateScript(request.limits, { perUserProcesses, drop });
-    const settings = bubblewrapArguments(request, drop).map((word) => `${word}\0`);
+    const settings = bubblewrapArguments(request, mountPoint, drop);
     const files = String(request.limits.fileBytes);
     return {
       script: LAUNCH_SCRIPT,
-      words: [...openingWords(parts), files, gate, request.cwd, ...request.argv],
+      words: [
+        ...[...openingWords(parts), mountNamespace(user), BUBBLEWRAP_SCRIPT, "sh"],
+        ...[...roomWords(mountPoint, request.limits), files, gate, request.cwd, ...request.argv],
+      ],
       // bubblewrap's own environment can be read by the payload: no secret is in it.
       env: { PATH: SYSTEM_PATH, ...marker },
-      settings: utf8Encode(settings.join("")),
+      settings: utf8Encode(settings.map((word) => `${word}\0`).join("")),
       filter: seccompFilter(),
     };
   },

@@ -12,6 +12,7 @@ import {
   type WorkOwner,
 } from "../scram/index.ts";
 import { type EngineRequest, sendAll } from "./engine.ts";
+import { HOLDINGS } from "./holdings.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { Mount, SandboxDemands, SandboxRequest, SandboxResult } from "./types.ts";
 
@@ -155,6 +156,8 @@ function asked(
       processes: limits.processes,
       output_bytes: limits.outputBytes,
       file_bytes: limits.fileBytes,
+      temporary_files: limits.temporaryFiles ?? HOLDINGS.temporaryFiles.usual,
+      kernel_bytes: limits.kernelBytes ?? HOLDINGS.kernelBytes.usual,
     },
   };
 }

@@ -2,8 +2,10 @@ import { existsSync, lstatSync, realpathSync } from "node:fs";
 import { getPriority, homedir } from "node:os";
 import { dirname, isAbsolute, normalize } from "node:path";
 import { SovereignError } from "@sovereign/core";
-import type { LaunchParts } from "./launcher.ts";
+import { OPEN_FILES, pathLimits } from "./holdings.ts";
+import type { CheckedRequest, LaunchParts } from "./launcher.ts";
 import { INSIDE } from "./path-user.ts";
+import { ROOM_SCRIPT, ROOMS } from "./rooms.ts";
 import type { Mount, SandboxRequest } from "./types.ts";
 
 /** Descriptors that the launch uses. The payload has 0, 1 and 2 alone. */
@@ -18,11 +20,9 @@ const LAUNCH_FDS = [INFO_FD, ARGS_FD, GATE_FD, SECCOMP_FD, READY_FD, USER_FD, GU
 
 const ARGV_MAX = 4096;
 const ARGV_BYTES_MAX = 128 * 1024;
-export const TMP_BYTES = 256 * 1024 * 1024;
-export const SHM_BYTES = 16 * 1024 * 1024;
 
 /** Refuses what could not be passed on exactly, or would open too much. */
-export function checkRequest(request: SandboxRequest): SandboxRequest {
+export function checkRequest(request: SandboxRequest): CheckedRequest {
   const { argv, env, cwd } = request;
   const words = [...argv, ...Object.entries(env).flat(), cwd];
   if (argv.length === 0 || argv.length > ARGV_MAX) throw refused("a command of 1 to 4096 words");
@@ -35,6 +35,7 @@ export function checkRequest(request: SandboxRequest): SandboxRequest {
   }
   return {
     ...request,
+    limits: pathLimits(request.limits),
     readOnly: request.readOnly.map(checkMount),
     writable: request.writable.map(checkMount),
   };
@@ -45,11 +46,20 @@ function checkMount({ source, target, own = false }: Mount): Mount {
   const plain = isAbsolute(target) && normalize(target) === target && !target.includes("\0");
   if (!plain || target === "/") throw refused(`an absolute, plain target: ${target}`);
   const real = resolveSource(source);
-  const home = homedir();
+  const home = homeFolder();
   if (real === "/" || real === home || home.startsWith(`${real}/`)) {
     throw refused(`a source narrower than ${real}`);
   }
   return { source: real, target, own };
+}
+
+/** Empty for a user that neither the environment nor the system knows one of. */
+function homeFolder(): string {
+  try {
+    return homedir();
+  } catch {
+    return "";
+  }
 }
 
 function resolveSource(source: string): string {
@@ -65,9 +75,14 @@ function resolveSource(source: string): string {
 
 /**
  * The arguments of bubblewrap, passed through a descriptor so that no process list shows them.
+ * @param rooms where `ROOM_SCRIPT` mounted what can be written to
  * @param drop set up as root, for a gate that then becomes somebody else
  */
-export function bubblewrapArguments(request: SandboxRequest, drop: boolean): string[] {
+export function bubblewrapArguments(
+  request: SandboxRequest,
+  rooms: string,
+  drop: boolean,
+): string[] {
   return [
     ...["--unshare-user", "--cap-drop", "ALL", ...(drop ? AS_ROOT : AS_OURSELVES)],
     ...["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--unshare-cgroup-try"],
@@ -77,9 +92,8 @@ export function bubblewrapArguments(request: SandboxRequest, drop: boolean): str
     ...Object.entries(request.env).flatMap(([key, value]) => ["--setenv", key, value]),
     ...systemMounts(),
     ...["--proc", "/proc", "--dev", "/dev"],
-    ...["--size", String(SHM_BYTES), "--perms", "1777", "--tmpfs", "/dev/shm"],
-    ...["--size", String(TMP_BYTES), "--perms", "1777", "--tmpfs", "/tmp"],
-    ...["--size", String(TMP_BYTES), "--perms", "0777", "--tmpfs", "/home/agent"],
+    ...["--perms", "0755", "--dir", "/home"],
+    ...Object.entries(ROOMS).flatMap(([target, name]) => ["--bind", `${rooms}/${name}`, target]),
     ...mountsInOrder(request).flatMap((one) => bind(one.readOnly ? "--ro-bind" : "--bind", one)),
     // Who sets up as root may not enter what is somebody else's: there the gate changes folder.
     ...["--chdir", drop ? "/" : request.cwd, "--remount-ro", "/dev", "--remount-ro", "/"],
@@ -204,11 +218,25 @@ function schedulingClass(heldDown: boolean): string {
   return heldDown ? "nice -n 39 chrt -i 0" : `nice -n ${Math.max(0, -getPriority())}`;
 }
 
-/** Then it becomes bubblewrap. Limits that would hinder bubblewrap itself are set by the gate instead, inside. */
+/** The words for `unshare`: who is not root of the machine mounts in a user namespace of its own. */
+export function mountNamespace(user: number | null): string {
+  return user === null ? "--user --map-root-user --mount" : "--mount";
+}
+
+/**
+ * Then it mounts what the path may write to, and becomes bubblewrap. Limits that would hinder
+ * bubblewrap itself are set by the gate instead, inside.
+ */
 export const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
-files=$1; gate=$2; shift 2
-exec $class prlimit --core=0 --nofile=1024:1024 --fsize="$files" -- \\
-  bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
+namespace=$1; shift
+exec $class prlimit --core=0 --nofile=${OPEN_FILES}:${OPEN_FILES} -- unshare $namespace -- \\
+  /bin/bash --norc --noprofile -c "$@"`;
+
+/** Its words: those of `roomWords`, the limit of each file, the gate, the payload's folder and words. */
+export const BUBBLEWRAP_SCRIPT = `set -e; umask 022
+${ROOM_SCRIPT}
+files=$4; gate=$5; shift 5
+exec prlimit --fsize="$files" -- bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
 
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */
 export const BARE_SCRIPT = `groups=$1; shift

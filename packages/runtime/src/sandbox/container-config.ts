@@ -1,9 +1,11 @@
 import { lstatSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type JsonObject, SovereignError } from "@sovereign/core";
-import { mountsInOrder, SHM_BYTES, systemFolders, TMP_BYTES } from "./command-line.ts";
+import { mountsInOrder, systemFolders } from "./command-line.ts";
 import { containerSeccomp } from "./container-seccomp.ts";
+import { OPEN_FILES } from "./holdings.ts";
 import { INSIDE } from "./path-user.ts";
+import { ROOMS } from "./rooms.ts";
 import type { Mount, SandboxRequest } from "./types.ts";
 
 /** Descriptors of the container's first process, next to 0, 1 and 2; the payload has neither. */
@@ -19,12 +21,14 @@ const FILE = ["bind", "private", "nosuid", "nodev"];
  *
  * @param user who the payload is outside, null for who we are
  * @param init the script of the container's first process; the payload's folder and words follow it
+ * @param rooms where `ROOM_SCRIPT` mounts what can be written to
  * @see https://github.com/opencontainers/runtime-spec, config.md and config-linux.md
  */
 export function containerConfig(
   request: SandboxRequest,
   user: number | null,
   init: string,
+  rooms: string,
 ): JsonObject {
   const mapping = mappingOf(user);
   return {
@@ -32,7 +36,7 @@ export function containerConfig(
     hostname: "sovereign",
     process: processOf(request, init),
     root: { path: "rootfs", readonly: true },
-    mounts: [...systemMounts(), ...requestMounts(request)],
+    mounts: [...systemMounts(rooms), ...requestMounts(request)],
     linux: {
       uidMappings: mapping,
       gidMappings: mapping,
@@ -80,19 +84,13 @@ function processOf({ argv, cwd, env }: SandboxRequest, init: string): JsonObject
     capabilities: { bounding: [], effective: [], inheritable: [], permitted: [], ambient: [] },
     noNewPrivileges: true,
     // Limits of the payload alone are set by the first process: these hold for the runtime too.
-    rlimits: [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", 1024)],
+    rlimits: [limit("RLIMIT_CORE", 0), limit("RLIMIT_NOFILE", OPEN_FILES)],
   };
 }
 
 /** The system's programs and libraries, read-only, and sized places to write to. */
-function systemMounts(): JsonObject[] {
+function systemMounts(rooms: string): JsonObject[] {
   const { folders, optional } = systemFolders();
-  const room = (destination: string, size: number, mode: string): JsonObject => ({
-    destination,
-    type: "tmpfs",
-    source: "tmpfs",
-    options: ["nosuid", "nodev", `mode=${mode}`, `size=${size}`],
-  });
   return [
     ...[...folders, ...optional].map((path) => bind(path, path, true)),
     {
@@ -105,7 +103,7 @@ function systemMounts(): JsonObject[] {
       destination: "/dev",
       type: "tmpfs",
       source: "tmpfs",
-      options: ["nosuid", "mode=755", "size=65536"],
+      options: ["nosuid", "mode=755", "size=65536", "nr_inodes=64"],
     },
     {
       destination: "/dev/pts",
@@ -113,9 +111,12 @@ function systemMounts(): JsonObject[] {
       source: "devpts",
       options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
     },
-    room("/dev/shm", SHM_BYTES, "1777"),
-    room("/tmp", TMP_BYTES, "1777"),
-    room("/home/agent", TMP_BYTES, "777"),
+    ...Object.entries(ROOMS).map(([destination, name]) => ({
+      destination,
+      type: "bind",
+      source: `${rooms}/${name}`,
+      options: [...FOLDER],
+    })),
   ];
 }
 

@@ -1,8 +1,5 @@
-import { lstatSync, mkdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { Readable } from "node:stream";
-import { canonicalBytes, SovereignError } from "@sovereign/core";
+import { canonicalBytes } from "@sovereign/core";
 import { firstChildOf, identify, pidNamespaceOf } from "../process/index.ts";
 import {
   ARGS_FD,
@@ -16,7 +13,9 @@ import {
   USER_FD,
 } from "./command-line.ts";
 import { CONTAINER_GATE_FD, CONTAINER_READY_FD, containerConfig } from "./container-config.ts";
+import { OPEN_FILES } from "./holdings.ts";
 import { isInstalled, type Launcher, SYSTEM_PATH } from "./launcher.ts";
+import { ROOM_SCRIPT, roomWords } from "./rooms.ts";
 import type { SandboxLimits } from "./types.ts";
 
 /**
@@ -42,9 +41,8 @@ export const container: Launcher = {
       // As root of the machine no user namespace is around the container's: one could not give it a
       // user that is nobody.
       parts.user === null ? "--user --map-root-user" : "",
-      SETUP_SCRIPT,
-      bundleFolder(),
-      systemFolders().links.join(" "),
+      ...[SETUP_SCRIPT, systemFolders().links.join(" ")],
+      ...roomWords(`${parts.mountPoint}/rooms`, parts.request.limits),
     ],
     env: { PATH: SYSTEM_PATH, ...parts.marker },
     settings: canonicalBytes(
@@ -52,6 +50,7 @@ export const container: Launcher = {
         parts.request,
         parts.user,
         initScript(parts.request.limits, parts.perUserProcesses),
+        `${parts.mountPoint}/rooms`,
       ),
     ),
     // It is among the settings.
@@ -94,32 +93,13 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   mount: "mount",
 };
 
-/**
- * Where each path mounts its container's bundle, in a mount namespace of its own: on the machine
- * it stays an empty folder, and nothing is left behind whoever dies.
- */
-function bundleFolder(): string {
-  const uid = process.getuid?.() ?? 0;
-  const folder = join(tmpdir(), `sovereign-container-${uid}`);
-  try {
-    mkdirSync(folder, { mode: 0o755 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-  const found = lstatSync(folder);
-  if (found.isDirectory() && found.uid === uid) return folder;
-  throw new SovereignError(
-    "ERR_SANDBOX_UNAVAILABLE",
-    `Expected ${folder} to be a folder of ours. Remove it: a container's bundle is mounted there.`,
-  );
-}
-
 /** Becomes the keeper of namespaces that die with it as it dies with us. */
 const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 user=$1; shift
-exec $class prlimit --core=0 --nofile=1024:1024 -- \
+setup=$1; links=$2; shift 2
+exec $class prlimit --core=0 --nofile=${OPEN_FILES}:${OPEN_FILES} -- \
   unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
-  /bin/bash --norc --noprofile -c "$1" sh "$user" "$2" "$3"`;
+  /bin/bash --norc --noprofile -c "$setup" sh "$@" "$user" "$links"`;
 
 /**
  * The first process of those namespaces: says who it is on the machine while it still sees the
@@ -128,14 +108,15 @@ exec $class prlimit --core=0 --nofile=1024:1024 -- \
  * groups, so it is shown the second kind alone; it makes no groups here.
  */
 const SETUP_SCRIPT = `set -e; umask 022
-user=$1; folder=$2; links=$3
+folder=\${1%/*}; user=$4; links=$5
 IFS= read -r stat < /proc/self/stat
 echo "\${stat%% *}" >&${INFO_FD}
 [ -z "$user" ] || echo 1 > /proc/sys/user/max_user_namespaces
 mount -t cgroup2 cgroup2 /sys/fs/cgroup 2> /dev/null || :
 mount -t proc proc /proc
-mount -t tmpfs -o mode=0700,size=4m bundle "$folder"
-mkdir "$folder/rootfs" "$folder/state"
+mount -t tmpfs -o mode=0700,size=4m,nr_inodes=256 bundle "$folder"
+mkdir "$folder/rootfs" "$folder/state" "$folder/rooms"
+${ROOM_SCRIPT}
 for name in $links; do ln -s "usr/$name" "$folder/rootfs/$name"; done
 cat <&${ARGS_FD} > "$folder/config.json"
 export XDG_RUNTIME_DIR="$folder/state"

@@ -49,6 +49,8 @@ const engineRequest = z.strictObject({
     processes: positive,
     output_bytes: positive,
     file_bytes: positive,
+    temporary_files: positive,
+    kernel_bytes: positive,
   }),
 });
 export type EngineRequest = z.infer<typeof engineRequest>;
@@ -59,6 +61,8 @@ export interface EngineOptions {
   readonly latch: ScramLatch;
   /** The connection to the sentinel, which is our parent. */
   readonly sentinel: Socket;
+  /** A folder of ours, over which each path mounts what it may write to. */
+  readonly mountPoint: string;
   /** At most this many paths live at once; the others wait. */
   readonly capacity: number;
 }
@@ -154,13 +158,14 @@ export class Engine {
     // Each start keeps us busy for a moment, and many may come at once.
     this.#alive();
     const pathId = request.path_id;
-    const { name, minimumLevel } = this.#options;
+    const { name, minimumLevel, mountPoint } = this.#options;
     const sandbox = createSandbox({
       name,
       pathId,
       owner: request,
       minimumLevel: stricterOf(minimumLevel, request.minimum_level),
       backend: request.backend,
+      mountPoint,
       onStarted: (path) => this.#register(request, path),
       onOutput: (stream, bytes) => (frames.send(stream, bytes) ? null : drained(frames)),
     });
@@ -241,6 +246,8 @@ function sandboxRequest(request: EngineRequest, stdin: Uint8Array): SandboxReque
       processes: limits.processes,
       outputBytes: limits.output_bytes,
       fileBytes: limits.file_bytes,
+      temporaryFiles: limits.temporary_files,
+      kernelBytes: limits.kernel_bytes,
     },
   };
 }

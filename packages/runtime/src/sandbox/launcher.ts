@@ -1,13 +1,21 @@
 import { existsSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import type { ProcessIdentity } from "../process/index.ts";
+import type { PathLimits } from "./holdings.ts";
 import type { SandboxBackend, SandboxRequest } from "./types.ts";
 
 /** Both ends are sockets to us; inside each is used in one direction. */
 export type LaunchPipe = Readable & Writable;
 
+/** One that can be met exactly, and whose every limit is said. */
+export interface CheckedRequest extends SandboxRequest {
+  readonly limits: PathLimits;
+}
+
 export interface LaunchParts {
-  readonly request: SandboxRequest;
+  readonly request: CheckedRequest;
+  /** An empty folder of ours, over which it mounts what the path may write to. */
+  readonly mountPoint: string;
   /** The folders of the control groups that the path joins before all else. */
   readonly groups: readonly string[];
   /** All paths' share of the processors is held down together, and raised when they are killed. */

@@ -1,5 +1,6 @@
 import type { ChildProcess, StdioOptions } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { rmdirSync } from "node:fs";
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,6 +13,7 @@ import {
   killProcess,
   launchRaw,
   type ProcessIdentity,
+  startToolRun,
 } from "../process/index.ts";
 import { MARKER_VARIABLE, type WorkOwner } from "../scram/index.ts";
 import { bare, bubblewrap } from "./bubblewrap.ts";
@@ -27,8 +29,16 @@ import {
   USER_FD,
 } from "./command-line.ts";
 import { container } from "./container.ts";
-import { type Launcher, type LaunchParts, type LaunchPipe, SYSTEM_PATH } from "./launcher.ts";
+import { HoldingsWatch } from "./holdings-watch.ts";
+import {
+  type CheckedRequest,
+  type Launcher,
+  type LaunchParts,
+  type LaunchPipe,
+  SYSTEM_PATH,
+} from "./launcher.ts";
 import { checkReadable, mustDropRoot, pathUserOf } from "./path-user.ts";
+import { mountPointAt, newMountPoint } from "./rooms.ts";
 import type {
   SandboxBackend,
   SandboxDemands,
@@ -48,6 +58,10 @@ const STANDALONE = "standalone";
 const NOBODYS: WorkOwner = { tenant_id: STANDALONE, run_id: STANDALONE };
 /** Where the kernel does not limit the number of processes, they are counted this often. */
 const WATCH_MS = 25;
+/** How long it may take to write to disk what a path wrote. */
+const FLUSH_MS = 10_000;
+/** One for all paths of this process. */
+const WATCH = new HoldingsWatch();
 
 export interface Sandbox {
   /**
@@ -91,7 +105,7 @@ function launcherFor(options: SandboxOptions, minimumLevel: SandboxLevel): Launc
 
 /** One command on its way: launched, let go, ended, verified dead. */
 class SandboxedPath {
-  readonly #request: SandboxRequest;
+  readonly #request: CheckedRequest;
   readonly #options: SandboxOptions;
   readonly #launcher: Launcher;
   readonly #parts: LaunchParts;
@@ -109,8 +123,10 @@ class SandboxedPath {
   /** Why it could not be set up, as far as we know it ourselves. */
   #trouble = "";
   #output = 0;
+  /** What we say ourselves of its end, behind what it said. */
+  #said = "";
 
-  constructor(request: SandboxRequest, options: SandboxOptions, launcher: Launcher) {
+  constructor(request: CheckedRequest, options: SandboxOptions, launcher: Launcher) {
     this.#request = request;
     this.#options = options;
     this.#launcher = launcher;
@@ -128,6 +144,7 @@ class SandboxedPath {
       .limit({ processes: processes + launcher.processes, memoryBytes });
     this.#parts = {
       request,
+      mountPoint: this.#mountPoint(),
       groups: this.#groups.joined,
       heldDown: root.weighs,
       marker: { [MARKER_VARIABLE]: `${name}/${this.#pathId}` },
@@ -148,7 +165,23 @@ class SandboxedPath {
 
   /** Leave without having run. */
   discard(): void {
+    this.#remove();
+  }
+
+  #mountPoint(): string {
+    const { mountPoint } = this.#options;
+    return mountPoint === undefined ? newMountPoint() : mountPointAt(mountPoint);
+  }
+
+  /** What there is of it on the machine, besides processes. */
+  #remove(): void {
     this.#groups.remove();
+    if (this.#options.mountPoint !== undefined) return;
+    try {
+      rmdirSync(this.#parts.mountPoint);
+    } catch {
+      // It is empty and in nobody's way; who tidies the temporary folder may have been first.
+    }
   }
 
   async run(signal: AbortSignal): Promise<SandboxResult> {
@@ -161,6 +194,14 @@ class SandboxedPath {
       this.#kill("wall_clock");
     }, this.#request.limits.wallMs);
     const watch = this.#watchProcesses();
+    const unwatch = WATCH.add({
+      groups: this.#groups,
+      kernelBytes: this.#request.limits.kernelBytes,
+      flush: () => this.#flush(),
+      end: (why) => {
+        this.#kill("memory_limit", why);
+      },
+    });
     try {
       this.#child = this.#launch();
       if (signal.aborted) cancel();
@@ -170,7 +211,8 @@ class SandboxedPath {
       clearTimeout(wall);
       clearTimeout(this.#patience);
       clearInterval(watch);
-      this.#groups.remove();
+      unwatch();
+      this.#remove();
     }
   }
 
@@ -202,6 +244,7 @@ class SandboxedPath {
     const end = await Promise.race([closed, opened.then(() => closed), this.#stuck.promise]);
     await this.#verifyDead();
     const wallMs = performance.now() - started;
+    if (this.#said !== "") void this.#take("err", Buffer.from(this.#said), stderr);
     const streams = { stdout: Buffer.concat(stdout), stderr: Buffer.concat(stderr) };
     if (!this.#released && this.#ending === null) {
       const said = streams.stderr.toString("utf8").trim().slice(-300);
@@ -280,7 +323,6 @@ class SandboxedPath {
 
   /** Kept for the result, or handed on as it comes; what is said before the payload is kept too. */
   #gather(name: "out" | "err", stream: Readable | null): Buffer[] {
-    const { onOutput } = this.#options;
     const chunks: Buffer[] = [];
     stream?.on("data", (chunk: Buffer) => {
       this.#output += chunk.length;
@@ -288,8 +330,7 @@ class SandboxedPath {
         this.#kill("output_limit");
         return;
       }
-      const taken = onOutput?.(name, chunk) ?? null;
-      if (onOutput === undefined || !this.#released) chunks.push(chunk);
+      const taken = this.#take(name, chunk, chunks);
       if (taken === null || this.#ending !== null) return;
       stream.pause();
       void taken.then(() => stream.resume());
@@ -297,8 +338,25 @@ class SandboxedPath {
     return chunks;
   }
 
+  #take(name: "out" | "err", chunk: Buffer, chunks: Buffer[]): Promise<void> | null {
+    const { onOutput } = this.#options;
+    if (onOutput === undefined || !this.#released) chunks.push(chunk);
+    return onOutput?.(name, chunk) ?? null;
+  }
+
+  async #flush(): Promise<void> {
+    const written = this.#request.writable.map(({ source }) => source);
+    await startToolRun("sync", "sync", ["-f", "/", ...written], {
+      env: { PATH: SYSTEM_PATH },
+      cwd: "/",
+      stdoutBytesMax: 0,
+      timeoutMs: FLUSH_MS,
+    });
+  }
+
   /** Every rung at once: the group, the namespace's first process, the process group. */
-  #kill(ending: SandboxEnding): void {
+  #kill(ending: SandboxEnding, why?: string): void {
+    if (this.#ending === null && why !== undefined) this.#said = `sovereign: ended: ${why}\n`;
     this.#ending ??= ending;
     // One that no signal reaches never closes its streams either.
     this.#patience ??= setTimeout(() => {

@@ -22,6 +22,10 @@ export interface SandboxLimits {
   readonly outputBytes: number;
   /** Of each file. */
   readonly fileBytes: number;
+  /** Files, folders and links in /tmp and the home folder together; `HOLDINGS` says how many. */
+  readonly temporaryFiles?: number;
+  /** Memory of the kernel for all together, where a memory controller is there; `HOLDINGS` too. */
+  readonly kernelBytes?: number;
 }
 
 export interface SandboxRequest {
@@ -107,6 +111,8 @@ export interface SandboxOptions {
   /** The installation's name in control groups and markers. */
   readonly name?: string;
   readonly pathId?: string;
+  /** A folder of ours over which what the path writes in memory is mounted; one is made otherwise. */
+  readonly mountPoint?: string;
   /** Whose work it is; as root, commands of one run share a user that no other run has. */
   readonly owner?: WorkOwner;
   /**

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -213,21 +214,44 @@ describe(`a container${container.absent === null ? "" : ` (${container.absent})`
     expect(readdirSync(join(folder, "out"))).not.toContain("ran");
   });
 
-  it("runs nothing where another has its place", async () => {
-    const place = join(folder, "tmp");
-    mkdirSync(place);
-    writeFileSync(join(place, `sovereign-container-${process.getuid?.() ?? 0}`), "");
-    const before = process.env["TMPDIR"];
-    process.env["TMPDIR"] = place;
-    try {
-      const asked = request(["/bin/sh", "-c", "touch /out/ran"]);
-      const running = createSandbox({ backend: "container" }).run(asked, quiet);
-      await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_UNAVAILABLE" });
-      await expect(running).rejects.toThrow("a folder of ours");
-    } finally {
-      if (before === undefined) delete process.env["TMPDIR"];
-      else process.env["TMPDIR"] = before;
-    }
+  it("runs wherever others stand in the temporary folder, and leaves nothing there", () => {
+    const uid = process.getuid?.() ?? 0;
+    const place = mkdtempSync(join(folder, "tmp-"));
+    for (const name of ["container", "rooms"])
+      writeFileSync(join(place, `sovereign-${name}-${uid}`), "");
+    const program = join(import.meta.dirname, "../support/sandbox-program.ts");
+    const env = { PATH: process.env["PATH"], TMPDIR: place };
+    const run = spawnSync(process.execPath, [program, "container", "echo ran"], { env });
+    expect(run.stdout.toString()).toBe("exited ran\n");
+    expect(readdirSync(place)).toHaveLength(2);
+  });
+
+  it.each<[string, (place: string) => void]>([
+    [
+      "a file",
+      (place) => {
+        writeFileSync(place, "");
+      },
+    ],
+    [
+      "a link",
+      (place) => {
+        symlinkSync(folder, place);
+      },
+    ],
+    [
+      "a folder that others may write to",
+      (place) => {
+        mkdirSync(place);
+        chmodSync(place, 0o777);
+      },
+    ],
+  ])("runs nothing where %s stands in its place", async (name, put) => {
+    const mountPoint = join(folder, `place-${name.replaceAll(" ", "-")}`);
+    put(mountPoint);
+    const asked = request(["/bin/sh", "-c", "touch /out/ran"]);
+    const running = createSandbox({ backend: "container", mountPoint }).run(asked, quiet);
+    await expect(running).rejects.toMatchObject({ code: "ERR_SANDBOX_UNAVAILABLE" });
     expect(readdirSync(join(folder, "out"))).not.toContain("ran");
   });
 

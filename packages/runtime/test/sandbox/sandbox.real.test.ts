@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -12,6 +13,7 @@ import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { HOLDINGS } from "../../src/sandbox/holdings.ts";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
 import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
 import { canFreeze, Freezer } from "../support/freezer.ts";
@@ -87,6 +89,19 @@ describe.each(BACK_ENDS)("the sandbox of $title", (one) => {
     expect(result).toMatchObject({ ended: "exited", exitCode: 7, out: "asked hello" });
     expect(result.err).toContain("/root");
     expect(readFileSync(join(folder, "out", "made"), "utf8")).toBe("x\n");
+  });
+
+  it.runIf(process.getuid?.() === 0)("is had by a user of whom the system knows nothing", () => {
+    const program = join(import.meta.dirname, "../support/sandbox-program.ts");
+    const made =
+      "perl -e 'my $i = 0; $i++ while $i < 99999 && open(my $f, q(>), qq(/tmp/f$i)); print $i'";
+    const { stdout } = spawnSync(process.execPath, [program, backend, `id -u; ${made}`], {
+      uid: 54_321,
+      gid: 54_321,
+      cwd: "/",
+      env: { PATH: "/usr/bin:/bin" },
+    });
+    expect(stdout.toString()).toBe(`exited 1000\n${HOLDINGS.temporaryFiles.usual}`);
   });
 
   it("is nobody outside where we are root, and not the same nobody for another run", async () => {

@@ -1,0 +1,178 @@
+import type { ControlGroups } from "../process/index.ts";
+import { DEATH_COSTS, type DeathCosts, HOLDINGS } from "./holdings.ts";
+
+/**
+ * How often what paths own is looked at. What is made in between is bounded by what the processors
+ * can make: some thousand objects, which the kernel frees faster than they were made.
+ */
+const TICK_MS = 20;
+/** Of one processor it uses about this much, where there are so many paths that looking takes long. */
+const SHARE = 0.1;
+const TICK_MS_MOST = 3 * TICK_MS;
+const MEBIBYTE = 1024 * 1024;
+/** What every path owns of the kernel's memory: its namespaces, mounts and first processes. */
+const PATH_BYTES = MEBIBYTE;
+
+/** What is read of a path's control groups, and done to them. */
+export type OwnedGroups = Pick<
+  ControlGroups,
+  "kernelBytes" | "userBytes" | "forgetCaches" | "freeze"
+>;
+
+export interface WatchedPath {
+  readonly groups: OwnedGroups;
+  /** The most that it may own of the kernel's memory. */
+  readonly kernelBytes: number;
+  /** Write to disk what it wrote, so that the kernel can forget it. */
+  flush(): Promise<void>;
+  /** End it, and say why. */
+  end(why: string): void;
+}
+
+/**
+ * Ends paths that own more than a stop could free in time: one alone, or all of them together. No
+ * limit of the kernel does that: the one of a group's memory counts the kernel's own among the
+ * gigabytes that are freed at once.
+ *
+ * Memory of the kernel is what mappings, page tables, descriptors, sockets, watches and everything
+ * else consist of that a death has to take apart; each byte takes at most some nanoseconds.
+ */
+export class HoldingsWatch {
+  readonly #costs: DeathCosts;
+  readonly #paths = new Set<WatchedPath>();
+  /** Told to end, and not yet gone. */
+  readonly #ended = new WeakSet<WatchedPath>();
+  /** What it owned of the kernel's memory when the kernel had last forgotten the rest. */
+  readonly #known = new WeakMap<WatchedPath, number>();
+  #judging = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(costs: DeathCosts = DEATH_COSTS) {
+    this.#costs = costs;
+  }
+
+  /** @returns what ends the watching of it */
+  add(path: WatchedPath): () => void {
+    this.#paths.add(path);
+    if (this.#paths.size === 1) this.#wait(TICK_MS);
+    return () => {
+      this.#paths.delete(path);
+      if (this.#paths.size === 0) clearTimeout(this.#timer);
+    };
+  }
+
+  #wait(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const started = performance.now();
+      void this.look().then(() => {
+        const took = performance.now() - started;
+        if (this.#paths.size > 0)
+          this.#wait(Math.min(Math.max(TICK_MS, took / SHARE), TICK_MS_MOST));
+      });
+    }, ms);
+  }
+
+  /** Look once, as it does again and again. */
+  async look(): Promise<void> {
+    if (this.#judging) return;
+    this.#judging = true;
+    try {
+      await this.#judgeEach();
+      await this.#judgeAll();
+    } finally {
+      this.#judging = false;
+    }
+  }
+
+  async #judgeEach(): Promise<void> {
+    const suspects = this.#living().filter((path) => ownedBy(path) > this.#suspicious(path));
+    await Promise.all(
+      suspects.map((path) =>
+        this.#frozen([path], async () => {
+          await this.#settle(path);
+          const owned = ownedBy(path);
+          if (owned > path.kernelBytes) this.#end(path, owned, path.kernelBytes);
+        }),
+      ),
+    );
+  }
+
+  /**
+   * Above this it is asked how much of it is owned. Who reads much would be asked again and again:
+   * what was not its own at the last time may come back, up to what is freed in time in any case.
+   */
+  #suspicious(path: WatchedPath): number {
+    const known = this.#known.get(path);
+    if (known === undefined) return path.kernelBytes;
+    return Math.min(2 * path.kernelBytes - known, HOLDINGS.kernelBytes.most);
+  }
+
+  /** All together: who owns most is the first to go. */
+  async #judgeAll(): Promise<void> {
+    if (this.#costOf(this.#living(), false) <= this.#costs.budgetMs) return;
+    const paths = this.#living();
+    await this.#frozen(paths, async () => {
+      if (this.#costOf(paths, true) <= this.#costs.budgetMs) return;
+      await Promise.all(paths.map((path) => this.#settle(path)));
+      const largestFirst = paths.toSorted(
+        (one, other) => this.#costOf([other], true) - this.#costOf([one], true),
+      );
+      for (const path of largestFirst) {
+        if (this.#costOf(this.#living(), true) <= this.#costs.budgetMs) return;
+        const took = Math.ceil(this.#costOf([path], true));
+        this.#ended.add(path);
+        path.end(
+          `what it owned would take ${took} ms to free, and all paths together more than the ${this.#costs.budgetMs} ms that a stop has`,
+        );
+      }
+    });
+  }
+
+  /** Milliseconds. @param exact false may count what is no death's work, and costs less to ask */
+  #costOf(paths: readonly WatchedPath[], exact: boolean): number {
+    const { pathMs, kernelMsPerMebibyte, memoryMsPerMebibyte } = this.#costs;
+    return paths.reduce((total, path) => {
+      const kernel = Math.max(0, ownedBy(path) - PATH_BYTES) / MEBIBYTE;
+      const user = (path.groups.userBytes(exact) ?? 0) / MEBIBYTE;
+      return total + pathMs + kernel * kernelMsPerMebibyte + user * memoryMsPerMebibyte;
+    }, 0);
+  }
+
+  /** So that what stays is what it owns. Not at once: what is to be written must be, before. */
+  async #settle(path: WatchedPath): Promise<void> {
+    await path.groups.forgetCaches();
+    if (ownedBy(path) > path.kernelBytes) {
+      await path.flush();
+      await path.groups.forgetCaches();
+    }
+    this.#known.set(path, ownedBy(path));
+  }
+
+  /** They wait meanwhile, so that none goes on making what it is judged for. */
+  async #frozen(paths: readonly WatchedPath[], work: () => Promise<void>): Promise<void> {
+    for (const { groups } of paths) groups.freeze(true);
+    try {
+      await work();
+    } finally {
+      for (const { groups } of paths) groups.freeze(false);
+    }
+  }
+
+  #living(): WatchedPath[] {
+    return [...this.#paths].filter((path) => !this.#ended.has(path));
+  }
+
+  #end(path: WatchedPath, owned: number, most: number): void {
+    this.#ended.add(path);
+    path.end(`it owned ${inMebibytes(owned)} of kernel memory, at most ${inMebibytes(most)}`);
+  }
+}
+
+function ownedBy({ groups }: WatchedPath): number {
+  return groups.kernelBytes() ?? 0;
+}
+
+function inMebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / MEBIBYTE)} MiB`;
+}

@@ -1,0 +1,70 @@
+import { SovereignError } from "@sovereign/core";
+import type { SandboxLimits } from "./types.ts";
+
+const MEBIBYTE = 1024 * 1024;
+
+/**
+ * What a path may own besides memory and processes. The kernel frees all of it before the path's last
+ * process is dead, so each bound is a bound on the time that a stop takes. A policy may ask for less,
+ * or for more up to `most`, which is what was measured to be freed in time.
+ */
+export const HOLDINGS = {
+  /** Files, folders and links in /tmp and the home folder together: `nr_inodes` of their tmpfs. */
+  temporaryFiles: { usual: 24_576, most: 65_536 },
+  /** Kernel memory: mappings, page tables, descriptors, sockets, watches and whatever else. */
+  kernelBytes: { usual: 64 * MEBIBYTE, most: 96 * MEBIBYTE },
+} as const;
+
+/** In /dev/shm. */
+export const SHM_FILES = 1024;
+export const TMP_BYTES = 512 * MEBIBYTE;
+export const SHM_BYTES = 16 * MEBIBYTE;
+/** Of each process. */
+export const OPEN_FILES = 1024;
+
+/** What a death takes, as it was measured or is assumed. */
+export interface DeathCosts {
+  /** What all paths together may take to free, of the 500 ms. */
+  readonly budgetMs: number;
+  readonly pathMs: number;
+  readonly kernelMsPerMebibyte: number;
+  readonly memoryMsPerMebibyte: number;
+}
+
+/**
+ * Of two cores: files, epoll nests and memory files take 2 to 2.4 ms for each mebibyte of kernel
+ * memory, mappings 1.5, processes, sockets and pipes below 1; memory of a process takes 70 ms for
+ * each gibibyte.
+ */
+export const DEATH_COSTS: DeathCosts = {
+  budgetMs: 400,
+  pathMs: 1,
+  kernelMsPerMebibyte: 2.5,
+  memoryMsPerMebibyte: 0.07,
+};
+
+/** Limits in which nothing is left to be assumed. */
+export type PathLimits = Required<SandboxLimits>;
+
+/**
+ * The limits of a path, those that nobody asked for too.
+ *
+ * @throws ERR_SANDBOX_REQUEST for more than a stop has time for
+ */
+export function pathLimits(limits: SandboxLimits): PathLimits {
+  return {
+    ...limits,
+    temporaryFiles: bound(limits, "temporaryFiles"),
+    kernelBytes: bound(limits, "kernelBytes"),
+  };
+}
+
+function bound(limits: SandboxLimits, name: keyof typeof HOLDINGS): number {
+  const { usual, most } = HOLDINGS[name];
+  const value = limits[name] ?? usual;
+  if (Number.isSafeInteger(value) && value >= 1 && value <= most) return value;
+  throw new SovereignError(
+    "ERR_SANDBOX_REQUEST",
+    `The sandbox expects ${name} from 1 to ${most}, found ${value}: more could not be freed in time by a stop.`,
+  );
+}
