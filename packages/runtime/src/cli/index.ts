@@ -1,4 +1,5 @@
 export { runCli } from "./program.ts";
+export { describeUnanswered } from "./sentinel-text.ts";
 export type {
   BatchActionReport,
   BatchReport,

@@ -148,8 +148,10 @@ export interface ScramReport {
   readonly stops: readonly LatchedStop[];
   /** False when the latch is there and cannot be read: everything is stopped. */
   readonly readable: boolean;
-  /** What the sentinel says of itself; null when none runs. */
+  /** What the sentinel says of itself; null when none answers. */
   readonly sentinel: JsonObject | null;
+  /** Where none answers: the installation's processes that live, by a look at the process table. */
+  readonly living?: number;
   /** Null where no other machine uses the database. */
   readonly lease: LeaseHealth | null;
 }

@@ -16,6 +16,7 @@ import type { Passphrase } from "../authority/index.ts";
 import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import {
+  countLiving,
   giveOrder,
   Journal,
   mergeSignatures,
@@ -110,9 +111,19 @@ async function readStatus(home: string, folder: string): Promise<ScramReport> {
   // Makes the folder where it is missing, so that it can be asked.
   const offline = offlineStatus(folder);
   const link = await ScramLink.find(folder);
-  if (link === null) return { ...offline, sentinel: null, lease: leaseHealth(home, null) };
+  // What nobody answers for is looked at.
+  const unanswered = (): ScramReport => ({
+    ...offline,
+    sentinel: null,
+    living: countLiving(folder),
+    lease: leaseHealth(home, null),
+  });
+  if (link === null) return unanswered();
   try {
     return reportOf(await link.request({ t: "status" }));
+  } catch (error) {
+    if (isSovereignError(error, "ERR_SCRAM_SENTINEL_LOST")) return unanswered();
+    throw error;
   } finally {
     link.close();
   }

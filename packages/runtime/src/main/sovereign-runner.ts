@@ -12,7 +12,13 @@ import {
   paramsOf,
   parseBatchContent,
 } from "../batch/index.ts";
-import type { BatchActionReport, BatchReport, LeaseHealth, RunnerHealth } from "../cli/index.ts";
+import {
+  type BatchActionReport,
+  type BatchReport,
+  describeUnanswered,
+  type LeaseHealth,
+  type RunnerHealth,
+} from "../cli/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
 import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
 import { RunStopped } from "../runs/index.ts";
@@ -78,24 +84,19 @@ export class SovereignRunner {
   }
 
   /** What a monitor asks. A state that cannot be had is reported as one in which nothing runs. */
-  static async healthCheck(
-    status: () => Promise<{
-      state: ScramState;
-      stops: readonly { reason: string }[];
-      lease?: LeaseHealth | null;
-    }>,
-  ): Promise<RunnerHealth> {
+  static async healthCheck(status: () => Promise<SwitchStatus>): Promise<RunnerHealth> {
     try {
-      const { state, stops, lease = null } = await status();
+      const found = await status();
+      const { state, lease = null } = found;
       const armed = state === "ARMED";
-      const cut = lease?.state === "ended";
+      const reason = haltedBy(found);
       return {
-        runner_status: armed && !cut ? "HEALTHY" : "HALTED",
+        runner_status: armed && reason === null ? "HEALTHY" : "HALTED",
         scram_state: state,
         scram_armed: armed,
         scram_active: state === "ACTIVATING" || state === "EXECUTING",
         scram_complete: state === "COMPLETE",
-        reason: stops.at(-1)?.reason ?? (cut ? UNHEARD : null),
+        reason,
         lease,
       };
     } catch (error) {
@@ -163,6 +164,21 @@ export class SovereignRunner {
     }
     return { status: "BATCH_COMMITTED", reason: null, code: null, actions: reports };
   }
+}
+
+interface SwitchStatus {
+  readonly state: ScramState;
+  readonly stops: readonly { readonly reason: string }[];
+  readonly lease?: LeaseHealth | null;
+  readonly living?: number;
+}
+
+/** Why work may not run, or should not; null where nothing is known against it. */
+function haltedBy({ stops, lease, living = 0 }: SwitchStatus): string | null {
+  const last = stops.at(-1);
+  if (last !== undefined) return last.reason;
+  if (living > 0) return `sentinel: ${describeUnanswered(living)}`;
+  return lease?.state === "ended" ? UNHEARD : null;
 }
 
 function ownerOf({ plan }: OpenedSession["session"]): { tenant_id: string; run_id: string } {

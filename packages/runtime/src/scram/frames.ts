@@ -14,16 +14,24 @@ const FRAME_BYTES_MAX = 4 * 1024 * 1024;
  */
 export class Frames {
   readonly socket: Socket;
+  readonly #bytesMax: number;
   #buffered: Buffer[] = [];
   #size = 0;
+  /** So much must be there before it is looked at again. */
+  #wanted = HEADER;
 
-  /** @param onFrame called in order, once for each whole frame */
+  /**
+   * @param onFrame called in order, once for each whole frame
+   * @param bytesMax the longest content that is taken
+   */
   constructor(
     socket: Socket,
     onFrame: (kind: FrameKind, content: Buffer) => void,
     onGarbage: (error: Error) => void = () => undefined,
+    bytesMax: number = FRAME_BYTES_MAX,
   ) {
     this.socket = socket;
+    this.#bytesMax = bytesMax;
     socket.on("data", (chunk) => {
       try {
         this.#take(chunk, onFrame);
@@ -56,18 +64,23 @@ export class Frames {
   #take(chunk: Buffer, onFrame: (kind: FrameKind, content: Buffer) => void): void {
     this.#buffered.push(chunk);
     this.#size += chunk.length;
-    while (this.#size >= HEADER) {
-      const first = Buffer.concat(this.#buffered);
-      this.#buffered = [first];
-      const length = first.readUInt32BE(0);
-      const kind = KINDS[first.readUInt8(4)];
-      if (kind === undefined || length > FRAME_BYTES_MAX) throw garbage();
-      if (this.#size < HEADER + length) return;
-      const rest = first.subarray(HEADER + length);
-      this.#buffered = rest.length === 0 ? [] : [rest];
-      this.#size = rest.length;
-      onFrame(kind, first.subarray(HEADER, HEADER + length));
+    if (this.#size < this.#wanted) return;
+    // Joined once for each frame: a long one comes in many pieces.
+    let rest = this.#buffered.length === 1 ? chunk : Buffer.concat(this.#buffered);
+    this.#wanted = HEADER;
+    while (rest.length >= HEADER) {
+      const length = rest.readUInt32BE(0);
+      const kind = KINDS[rest.readUInt8(4)];
+      if (kind === undefined || length > this.#bytesMax) throw garbage();
+      this.#wanted = HEADER + length;
+      if (rest.length < this.#wanted) break;
+      const content = rest.subarray(HEADER, this.#wanted);
+      rest = rest.subarray(this.#wanted);
+      this.#wanted = HEADER;
+      onFrame(kind, content);
     }
+    this.#buffered = rest.length === 0 ? [] : [rest];
+    this.#size = rest.length;
   }
 }
 

@@ -309,6 +309,6 @@ function tryConnect(folder: number, name: string): Promise<Socket | null> {
 function lost(): SovereignError {
   return new SovereignError(
     "ERR_SCRAM_SENTINEL_LOST",
-    "The sentinel went away. What ran under it is dead; start again to get a new one.",
+    "The sentinel does not answer. What ran under it is killed by its dead-man and by the kernel; whether anything lives says: sovereign scram status. Start again to get a new sentinel.",
   );
 }

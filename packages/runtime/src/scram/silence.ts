@@ -6,11 +6,11 @@ export const BEAT_MS = 50;
 /** Points of a wake-up without a word; {@link WEDGED} of them are a wedge. */
 const STUCK = 400;
 const SLOW_DISK = 200;
-const STARVED = 100;
-const RUNNING = 300;
+const STARVED = 50;
+const RUNNING = 350;
 const WEDGED = 2000;
 /** Having run so long in one interval it had the processor for itself. */
-const RAN_MAX_MS = 25;
+const RAN_MAX_MS = 50;
 const RAN_MIN_MS = 0.1;
 
 /**
@@ -18,8 +18,8 @@ const RAN_MIN_MS = 0.1;
  *
  * Counted are the watcher's own wake-ups, not time: a watcher that was not scheduled itself blames
  * nobody. A process that is stopped or asleep in one call is wedged after 5 of them, one in
- * uninterruptible sleep (a slow disk) after 10, one that waits for a processor after 20, and one that
- * runs and is silent after 5 to 20, by how much it ran. The dead-man counts in the same way.
+ * uninterruptible sleep (a slow disk) after 10, one that waits for a processor after 40, and one that
+ * runs and is silent after 5 to 40, by how much it ran. The dead-man counts in the same way.
  */
 export class Silence {
   readonly #pid: number;

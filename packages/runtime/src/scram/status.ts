@@ -11,6 +11,8 @@ import {
 import { z } from "zod";
 import { Journal, type JournalLine } from "./journal.ts";
 import { type LatchedStop, ScramLatch } from "./latch.ts";
+import { groupNameOf } from "./sentinel/names.ts";
+import { findOurs } from "./termination.ts";
 
 const eventIds = z.array(fields.scramEventId);
 
@@ -63,4 +65,12 @@ export function offlineStatus(folder: string): {
   const { lines } = Journal.open(join(folder, "journal.jsonl"));
   const state = stateOfStops(stops, lines);
   return { state, stops: [...(stops ?? [])], readable: stops !== null };
+}
+
+/**
+ * How many processes of an installation live, by a look at the process table: paths, and the engine.
+ * @param folder the kill switch's
+ */
+export function countLiving(folder: string): number {
+  return findOurs({ name: groupNameOf(folder), paths: [], everything: true }).length;
 }

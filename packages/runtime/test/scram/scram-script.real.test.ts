@@ -4,9 +4,13 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Envelope } from "@sovereign/core";
 import { afterAll, describe, expect, it, vi } from "vitest";
+import type { ScramReport } from "../../src/cli/services.ts";
 import type { DrillRig } from "../../src/main/index.ts";
-import { Journal } from "../../src/scram/index.ts";
-import { rig } from "../support/scram-rig.ts";
+import { createScramServices } from "../../src/main/scram-services.ts";
+import { SovereignRunner } from "../../src/main/sovereign-runner.ts";
+import { Journal, type ScramLink } from "../../src/scram/index.ts";
+import { pidsOf, rig, stateOf } from "../support/scram-rig.ts";
+import { holdWithoutGroups } from "../support/without-groups.ts";
 
 const COMMAND = resolve("packages/runtime/bin/scram");
 const folder = mkdtempSync(join(tmpdir(), "sov-script-"));
@@ -40,6 +44,80 @@ function fileOf(order: Envelope): string {
   writeFileSync(path, JSON.stringify(order));
   return path;
 }
+
+/** Nobody of the kill switch is left who could notice or act. */
+async function stopAll(link: ScramLink): Promise<() => void> {
+  const { pid, engine, dead_man } = await pidsOf(link);
+  const all = [dead_man, pid, engine ?? 0];
+  for (const one of all) process.kill(one, "SIGSTOP");
+  return () => {
+    for (const one of [dead_man, pid]) process.kill(one, "SIGKILL");
+  };
+}
+
+function statusOf(home: string): Promise<ScramReport> {
+  const opened = (): Promise<never> => Promise.reject(new Error("no database here"));
+  return createScramServices(home, {}, () => null, opened).scramStatus();
+}
+
+const LOOKED = /this command killed and looked by itself: [1-9]\d* dead, 0 alive\./;
+
+describe("the shell script, where no part of the kill switch answers", () => {
+  it("kills by itself, looks, and says what it saw; the next sentinel is tripped", async () => {
+    const one = await rig();
+    const other = await rig();
+    await one.hold(4);
+    await other.hold(1);
+    const end = await stopAll(one.link);
+    try {
+      const before = await statusOf(one.home);
+      expect(before.sentinel).toBeNull();
+      expect(before.living).toBeGreaterThan(0);
+      expect(await SovereignRunner.healthCheck(() => Promise.resolve(before))).toMatchObject({
+        runner_status: "HALTED",
+        reason: expect.stringContaining("LIVE") as string,
+      });
+      const { code, err } = await scram(one.home);
+      expect(err).toMatch(LOOKED);
+      expect(one.survivors()).toBe(0);
+      expect(code).toBe(0);
+      expect(await statusOf(one.home)).toMatchObject({ sentinel: null, living: 0 });
+    } finally {
+      end();
+    }
+    await vi.waitUntil(async () => (await stateOf(one)) === "COMPLETE", { timeout: 20_000 });
+    // Another installation is none of its business.
+    expect(other.survivors()).toBeGreaterThan(0);
+    expect(await stateOf(other)).toBe("ARMED");
+  });
+
+  it.runIf(process.getuid?.() === 0)("does so without control groups", async () => {
+    const { one, link } = await holdWithoutGroups();
+    const end = await stopAll(link);
+    try {
+      const { code, err } = await scram(one.home);
+      expect(err).toMatch(LOOKED);
+      expect(one.survivors()).toBe(0);
+      expect(code).toBe(0);
+    } finally {
+      end();
+      link.close();
+    }
+  });
+
+  it("says that it could not look where it cannot", async () => {
+    const one = await rig();
+    await one.hold(1);
+    const end = await stopAll(one.link);
+    try {
+      const { code, err } = await scram(one.home, [], "/nonexistent");
+      expect(err).toContain("whether anything lives could not be looked at");
+      expect(code).toBe(1);
+    } finally {
+      end();
+    }
+  });
+});
 
 describe("the shell script", () => {
   it("stops everything without keys, and says when it is dead", async () => {

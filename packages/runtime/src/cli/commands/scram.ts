@@ -9,12 +9,13 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { describeScope } from "../../scram/index.ts";
+import { describeScope, SCRAM_INVARIANTS } from "../../scram/index.ts";
 import { wholeNumber, writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
+import { describeUnanswered } from "../sentinel-text.ts";
 import type { DrillReport, ScramOutcome, ScramRemote, ScramReport } from "../services.ts";
 
 /** Ten years; longer than keys should live. */
@@ -297,6 +298,9 @@ function showStop(
     output.print(`STILL THERE: pid ${pid}, state ${state}`);
   }
   output.print(`invariants failed: ${event.invariants_failed.join(", ") || "none"}`);
+  for (const { id, broken } of SCRAM_INVARIANTS) {
+    if (event.invariants_failed.includes(id)) output.print(`  ${id}: ${broken}`);
+  }
   const unsigned = envelope === null ? " (unsigned: the sentinel's key is locked or missing)" : "";
   output.print(`receipt: ${event.receipt_digest}${unsigned}`);
   if (checked === false) {
@@ -320,12 +324,15 @@ function showStatus(status: ScramReport, context: CommandContext): void {
     output.print(`  ${event_id}  ${tripped_at}  ${reason}  ${describeScope(scope)}`);
   }
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
-  output.print(`sentinel: ${describeSentinel(status.sentinel)}`);
+  output.print(`sentinel: ${describeSentinel(status)}`);
   if (status.lease !== null) output.print(`lease: ${describeLease(status.lease)}`);
 }
 
-function describeSentinel(sentinel: ScramReport["sentinel"]): string {
-  if (sentinel === null) return "none runs; it is started with the next work";
+function describeSentinel({ sentinel, living = 0 }: ScramReport): string {
+  if (sentinel === null && living > 0) return describeUnanswered(living);
+  if (sentinel === null) {
+    return "none answers, and no process of this installation lives; it is started with the next work";
+  }
   const told = (value: JsonValue): string => {
     if (value === false) return "none";
     return typeof value === "string" ? value : JSON.stringify(value);

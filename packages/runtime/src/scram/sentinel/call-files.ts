@@ -1,12 +1,16 @@
-import { readdirSync, renameSync, rmSync, watch, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalize, type JsonObject } from "@sovereign/core";
 import { every } from "./every.ts";
 import { putAway, readSignal, type Signal } from "./signal-file.ts";
+import { Slices } from "./slices.ts";
 
 const READY = /^(call\.\d{1,20})\.ready$/;
 const ANSWER = /^call\.\d{1,20}\.answer$/;
 const TOLD = ["event", "refused"];
+const WORDLESS: Signal = { kind: "unreadable", why: "a call without words" };
+/** For so long calls are read before whoever else wants the processor has it. */
+const SLICE_MS = 5;
 /** Beside the system's notification, which may be lost. */
 const POLL_MS = 100;
 
@@ -27,23 +31,42 @@ export function watchCalls(
   const take = async (name: string): Promise<void> => {
     const path = join(folder, name);
     // In doubt, stop: who may write here made a call, whatever became of its words.
-    const signal = (await readSignal(path)) ?? { kind: "unreadable", why: "a call without words" };
+    const signal = (await readSignal(path, turns)) ?? WORDLESS;
     putAway(path, signal);
     rmSync(`${path}.ready`, { force: true });
     taken.delete(name);
-    answer(path, await onCall(signal));
+    const outcome = await onCall(signal);
+    if (signal.kind !== "order") await turns.next();
+    answer(path, outcome);
+  };
+  const turns = new Slices(SLICE_MS);
+  /** The last to come is read first: so one call among thousands is heard at once. */
+  const waiting: string[] = [];
+  let reading = false;
+  const add = (name: string): void => {
+    if (taken.has(name)) return;
+    taken.add(name);
+    waiting.push(name);
+    if (!reading) void read();
+  };
+  const read = async (): Promise<void> => {
+    reading = true;
+    while (waiting.length > 0) {
+      await turns.next();
+      void take(waiting.pop() ?? "");
+    }
+    reading = false;
   };
   const look = (): void => {
-    for (const name of namesIn(folder, READY)) {
-      if (taken.has(name)) continue;
-      taken.add(name);
-      void take(name);
-    }
+    for (const name of namesIn(folder, READY)) add(name);
   };
   // Those whose caller did not wait for them.
   for (const name of namesIn(folder, ANSWER)) rmSync(join(folder, name), { force: true });
   const watcher = watch(folder, (_, changed) => {
-    if (changed === null || READY.test(changed)) look();
+    const name = changed === null ? undefined : READY.exec(changed)?.[1];
+    if (changed === null) look();
+    // A folder of thousands is not listed again for each of them.
+    else if (name !== undefined && existsSync(join(folder, changed))) add(name);
   });
   watcher.on("error", () => undefined);
   const end = every(POLL_MS, look);

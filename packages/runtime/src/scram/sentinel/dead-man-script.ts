@@ -10,8 +10,8 @@
  *
  * - stopped, or asleep in one call: 400 a wake-up (250 ms);
  * - in uninterruptible sleep, as in an fsync: 200 (500 ms);
- * - waiting for a processor: 100 (1 s);
- * - running and silent: 100, and up to 300 more by how much it ran (250 ms where it has a processor).
+ * - waiting for a processor: 50 (2 s);
+ * - running and silent: 50, and up to 350 more by how much it ran (250 ms where it has a processor).
  *
  * While a stop is carried out, what a busy sentinel does (kill, sweep, fsync) counts an eighth.
  */
@@ -84,11 +84,11 @@ count() {
   ran=0
   [ -z "$before" ] || ran=$(((\${run:-0} - before) / 1000))
   before=\${run:-0}
-  ((ran <= 25000)) || ran=25000
+  ((ran <= 50000)) || ran=50000
   case $state in
     D) add=200 ;;
-    R) add=100; ((ran < 100)) || add=$((100 + ran * 300 / 25000)) ;;
-    S) add=400; ((ran < 100)) || add=$((100 + ran * 300 / 25000)) ;;
+    R) add=50; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
+    S) add=400; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
     *) add=400 ;;
   esac
   case $state$stopping in [RD]1) add=$((add / 8)) ;; esac

@@ -28,6 +28,11 @@ export class EmbeddedPaths {
     return this.#paths.size;
   }
 
+  /** Of the connections of the programs. */
+  get linkIds(): ReadonlySet<string> {
+    return new Set([...this.#paths.values()].map(({ link_id }) => link_id));
+  }
+
   add(path: EmbeddedPath, link: Link): void {
     this.#paths.set(`${link.id}/${path.path_id}`, { ...path, link });
   }

@@ -24,6 +24,8 @@ export interface ActivationFacts {
 interface InvariantRow {
   readonly id: ScramInvariant;
   readonly name: string;
+  /** What it means that it does not hold, for who reads of it. */
+  readonly broken: string;
   readonly enforcement: "HARD" | "SOFT";
   readonly violation:
     | "TERMINATE"
@@ -38,6 +40,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SYS-002",
     name: "no check of the kill switch is bypassed",
+    broken: "a path was let go although a stop covered it; tell the authors",
     enforcement: "HARD",
     violation: "TERMINATE",
     holds: (facts) => facts.admittedAfterLatch === 0,
@@ -45,6 +48,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SCRAM-001",
     name: "verified death within the deadline",
+    broken: "not everything was verified dead within the deadline",
     enforcement: "HARD",
     violation: "LOG_AND_TERMINATE",
     holds: ({ terminationMs, maxTerminationMs }) =>
@@ -53,6 +57,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SCRAM-002",
     name: "two keys authorise",
+    broken: "not two keys authorised this stop; it stopped all the same",
     enforcement: "HARD",
     violation: "TERMINATE_WITH_AUDIT",
     holds: (facts) => facts.dualKey,
@@ -60,6 +65,8 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SCRAM-003",
     name: "bound to hardware",
+    broken:
+      "no hardware watchdog is held. The stop is complete without one; this is expected unless scram.hardware_watchdog names one in config.yaml",
     enforcement: "SOFT",
     violation: "LOG_AND_CONTINUE",
     holds: (facts) => facts.watchdog,
@@ -67,6 +74,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SCRAM-004",
     name: "recorded, and the record is never rewritten",
+    broken: "the stop could not be recorded; look at the disk and its rights",
     enforcement: "HARD",
     violation: "TERMINATE",
     holds: (facts) => facts.recorded,
@@ -74,6 +82,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SCRAM-005",
     name: "no failure leaves anything running",
+    broken: "something still lives; it is named above",
     enforcement: "HARD",
     violation: "TERMINATE",
     holds: (facts) => facts.allDead,
@@ -81,6 +90,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SCRAM-006",
     name: "every execution path is on the list",
+    broken: "processes of a path were found that is on no list",
     enforcement: "SOFT",
     violation: "LOG_AND_CONTINUE",
     holds: (facts) => facts.unregistered === 0,
@@ -88,6 +98,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-GOV-003",
     name: "the law's settings are in force",
+    broken: "the settings that cannot be weakened, or the latch, are not in force",
     enforcement: "HARD",
     violation: "TERMINATE",
     holds: (facts) => facts.lawInForce,

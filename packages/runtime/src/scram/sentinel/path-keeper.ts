@@ -65,6 +65,11 @@ export class PathKeeper {
     return this.#registry.size;
   }
 
+  /** Of the connections whose paths live. */
+  get linkIds(): ReadonlySet<string> {
+    return new Set(this.#registry.filter(() => true).map(({ link_id }) => link_id));
+  }
+
   get level(): KillReceipt["rung"] {
     return this.#options.root.killable ? "G3" : "G2";
   }

@@ -1,13 +1,10 @@
 import { closeSync, openSync, rmSync } from "node:fs";
 import type { Server } from "node:net";
 import { join } from "node:path";
-import { type JsonObject, type JsonValue, type Signer, SovereignError } from "@sovereign/core";
-import type { Clock } from "../../kernel/index.ts";
+import { type JsonObject, type JsonValue, SovereignError } from "@sovereign/core";
 import { ControlGroups } from "../../process/index.ts";
-import type { ScramConfig } from "../config.ts";
 import { EnvelopeStore } from "../envelope-store.ts";
 import { Journal } from "../journal.ts";
-import type { SentinelKeys } from "../key-file.ts";
 import { KnownKeys } from "../known-keys.ts";
 import { ScramLatch } from "../latch.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
@@ -16,7 +13,8 @@ import { watchCalls } from "./call-files.ts";
 import { EmbeddedPaths } from "./embedded.ts";
 import { every } from "./every.ts";
 import { LeaseGuard } from "./lease-guard.ts";
-import { type Link, listenForLinks } from "./links.ts";
+import { type Link, listenForLinks, pushToAll } from "./links.ts";
+import { MergedStops } from "./merged-stops.ts";
 import { groupNameOf } from "./names.ts";
 import { NetworkOrders } from "./network-orders.ts";
 import { type OrderDecision, OrderDesk } from "./orders.ts";
@@ -24,7 +22,8 @@ import { OwnFolder } from "./own-folder.ts";
 import { PathKeeper } from "./path-keeper.ts";
 import { PeerOrders } from "./peer-orders.ts";
 import { passesSelfTest } from "./self-test.ts";
-import { type Signal, watchSignalFile } from "./signal-file.ts";
+import type { SentinelOptions } from "./sentinel-options.ts";
+import { readingOf, type Signal, watchSignalFile } from "./signal-file.ts";
 import { StopBook } from "./stop-book.ts";
 import { Watchdog } from "./watchdog.ts";
 
@@ -33,20 +32,6 @@ const SELF_TEST_MS = 1000;
 const WARM_UP = 20;
 const IDLE_CHECK_MS = 50;
 const REFUSALS_MAX = 100;
-
-export interface SentinelOptions {
-  /** The kill switch's folder; the working folder of this process. */
-  readonly folder: string;
-  readonly config: ScramConfig;
-  readonly clock: Clock;
-  readonly engineCommand: readonly string[];
-  /** Where the engine looks for system programs, as in `PATH`. */
-  readonly searchPath: string;
-  /** True where other machines use the same database: work needs a lease then. */
-  readonly shared: boolean;
-  /** The power to sign receipts; null where the key is missing or locked. */
-  readonly signer: (keys: SentinelKeys | null) => Promise<Signer | null>;
-}
 
 /** One process for one data folder: judges orders, stops, and records. */
 export class Sentinel {
@@ -68,6 +53,7 @@ export class Sentinel {
   readonly #stderr: number;
   readonly #keys: KnownKeys;
   readonly #ownFolder: OwnFolder;
+  readonly #merged: MergedStops<JsonObject>;
   #running = 0;
   #idleSince: number;
   #refusals = 0;
@@ -77,8 +63,12 @@ export class Sentinel {
   constructor(options: SentinelOptions) {
     const { folder, config, clock, engineCommand, searchPath } = options;
     this.#options = options;
+    const log = (event: string, data: JsonObject): void => {
+      this.#log(event, data);
+    };
     this.#name = groupNameOf(folder);
     this.#ownFolder = new OwnFolder(folder);
+    this.#merged = new MergedStops(clock, () => this.#stops.everythingStopped && this.#live === 0);
     this.#latch = new ScramLatch(folder);
     this.#journal = Journal.open(join(folder, "journal.jsonl"));
     this.#envelopes = new EnvelopeStore(join(folder, "envelopes"));
@@ -97,9 +87,7 @@ export class Sentinel {
       stderr: this.#stderr,
       refusal: (owner) => this.#stops.refusal(owner) ?? this.#lease.refusal,
       isLinked: (linkId) => this.#links.has(linkId),
-      log: (event, data) => {
-        this.#log(event, data);
-      },
+      log,
       onFault: (why) => void this.#stopOnFault("engine_fault", why),
     });
     this.#keys = new KnownKeys(folder);
@@ -132,9 +120,7 @@ export class Sentinel {
       paths: this.#paths,
       embedded: this.#embedded,
       links: this.#links,
-      log: (event, data) => {
-        this.#log(event, data);
-      },
+      log,
       onFault: (why) => void this.#stopOnFault("sentinel_fault", why),
     });
     this.#idleSince = clock.monotonicMs();
@@ -221,6 +207,7 @@ export class Sentinel {
       onGarbage: (_, error) => {
         this.#refused("garbage", error.message);
       },
+      needed: () => new Set([...this.#paths.linkIds, ...this.#embedded.linkIds]),
       onClose: ({ id }) => {
         this.#embedded.remove(id, null);
         // Dead control: nobody is left to record what its paths do.
@@ -235,7 +222,7 @@ export class Sentinel {
     // Whoever is connected may be about to say what they came for.
     const needed =
       this.#links.size > 0 ||
-      this.#paths.size + this.#embedded.size + this.#running > 0 ||
+      this.#live + this.#running > 0 ||
       this.#desk.waiting ||
       this.#stops.unlatched;
     if (needed) this.#idleSince = now;
@@ -249,6 +236,10 @@ export class Sentinel {
     this.#log("discovery.found", { unregistered: found.slice(0, 20) });
     if (!this.#options.config.strict_discovery) return;
     void this.#stopOnFault("invariant", `${found.length} execution paths are not on the list`);
+  }
+
+  get #live(): number {
+    return this.#paths.size + this.#embedded.size;
   }
 
   #obeyLatch(): void {
@@ -351,7 +342,7 @@ export class Sentinel {
       readable: stops !== null,
       pid: process.pid,
       ...this.#paths.pids,
-      paths: this.#paths.size + this.#embedded.size,
+      paths: this.#live,
       level: this.#paths.level,
       watchdog: this.#watchdog.held,
       ...this.#lease.lease.report,
@@ -368,10 +359,7 @@ export class Sentinel {
       if (decision.kind === "refuse") return this.#refused(decision.code, decision.reason);
       return this.#decided(decision);
     }
-    const doubt = signal.kind === "unreadable";
-    const told = signal.why === undefined ? "" : `: ${signal.why}`;
-    const why = doubt ? `signal file${told}` : `a signal file carries no key${told}`;
-    const reason = doubt ? "sentinel_trigger" : signal.reason;
+    const { why, reason } = readingOf(signal);
     return this.#activate({ ...this.#unauthorized("signal_file", why), reason, receivedAt });
   }
 
@@ -397,7 +385,14 @@ export class Sentinel {
     return unauthorizedStop(trigger, refusal, this.#options.clock.monotonicMs());
   }
 
-  async #activate(activation: Activation, resumed: string | null = null): Promise<JsonObject> {
+  #activate(activation: Activation, resumed: string | null = null): Promise<JsonObject> {
+    const { authorized, scope } = activation;
+    const alone = resumed !== null || authorized || scope.kind !== "all";
+    const work = (): Promise<JsonObject> => this.#carryOut(activation, resumed);
+    return alone ? work() : this.#merged.run(work);
+  }
+
+  async #carryOut(activation: Activation, resumed: string | null): Promise<JsonObject> {
     this.#running += 1;
     try {
       const { result } = await this.#paths.during(activation.scope, async () => {
@@ -405,7 +400,7 @@ export class Sentinel {
         return { result: done, stragglers: done.body.stragglers.length };
       });
       const { event, receipt, body } = result;
-      for (const link of this.#links.values()) link.push({ t: "recorded" });
+      pushToAll(this.#links, { t: "recorded" });
       return { event, receipt, body };
     } finally {
       this.#running -= 1;
@@ -435,9 +430,7 @@ export class Sentinel {
       announce: (stop) => {
         this.#stops.add(stop);
         const { event_id, scope, reason } = stop;
-        for (const link of this.#links.values()) {
-          link.push({ t: "tripped", event_id, scope, reason });
-        }
+        pushToAll(this.#links, { t: "tripped", event_id, scope, reason });
       },
     };
   }

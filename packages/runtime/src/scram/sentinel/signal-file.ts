@@ -22,6 +22,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import { every } from "./every.ts";
+import type { Slices } from "./slices.ts";
 
 const BYTES_MAX = 64 * 1024;
 /** A file that is being written gets this long to become whole. */
@@ -84,17 +85,33 @@ export function watchSignalFile(
   };
 }
 
+/** Why a stop that carries no key is carried out, and what for. */
+export function readingOf(signal: Extract<Signal, { kind: "activate" | "unreadable" }>): {
+  why: string;
+  reason: ScramReason;
+} {
+  const told = signal.why === undefined ? "" : `: ${signal.why}`;
+  if (signal.kind === "activate") {
+    return { why: `a signal file carries no key${told}`, reason: signal.reason };
+  }
+  return { why: `signal file${told}`, reason: "sentinel_trigger" };
+}
+
 /** Take it out of the way, so that it is read once. What is not obeyed is kept for who looks into it. */
 export function putAway(path: string, signal: Signal): void {
   if (signal.kind === "refused") renameSync(path, `${path}.refused`);
   else rmSync(path, { force: true });
 }
 
-/** Read the file if there is one; a half-written one is given a moment to become whole. */
-export async function readSignal(path: string): Promise<Signal | null> {
+/**
+ * Read the file if there is one; a half-written one is given a moment to become whole.
+ * @param turns where many are read, in whose turn it is read again
+ */
+export async function readSignal(path: string, turns?: Slices): Promise<Signal | null> {
   const first = readOnce(path);
   if (first?.kind !== "unreadable") return first;
   await sleep(WHOLE_MS);
+  await turns?.next();
   return readOnce(path) ?? first;
 }
 
