@@ -16,8 +16,10 @@ export function watchGit(): void {
     const { process: child } = message as { process: ChildProcess };
     const from = performance.now();
     child.once("spawn", () => {
-      const [program = "", ...words] = child.spawnargs;
-      if (basename(program) !== "git") return;
+      // Behind the shell that puts it under its limits.
+      const at = child.spawnargs.findIndex((word) => basename(word) === "git");
+      const words = child.spawnargs.slice(at + 1);
+      if (at < 0) return;
       const one: GitProcess = { command: commandOf(words), from, to: Number.POSITIVE_INFINITY };
       seen.push(one);
       child.once("close", () => {

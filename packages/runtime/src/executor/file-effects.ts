@@ -13,6 +13,7 @@ import { z } from "zod";
 import type { Effect, Invocation } from "../kernel/index.ts";
 import { type PathProbe, resolveOnDisk } from "../policy/index.ts";
 import { gitId, treeOutput } from "./effect-output.ts";
+import { judgePatchSizes } from "./git/index.ts";
 import { removeContent } from "./tree-content.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -125,6 +126,7 @@ async function patch(
 ): Promise<void> {
   const { sha256 } = parseFormat(patchParams, params, "file action");
   const input = contentOf(contents, sha256);
+  judgePatchSizes(input, workspace.limits);
   const { git } = workspace;
   try {
     const said = await git.text(["apply", "--numstat", "-z"], { input });

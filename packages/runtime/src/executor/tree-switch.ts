@@ -22,7 +22,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import type { ProcessIdentity } from "../process/index.ts";
+import { type ProcessIdentity, withLook } from "../process/index.ts";
 import {
   type Change,
   Git,
@@ -423,7 +423,7 @@ async function moveBranch({
     throw new Error("HEAD names another branch");
   } catch (cause) {
     // What failed may be the answer alone.
-    const { ref, commit } = await readRef(repository);
+    const { ref, commit } = await withLook(() => readRef(repository));
     if (ref === from.ref && commit === to.commit) return;
     if (ref === from.ref && commit === from.commit) throw heldOr(cause, repository, from);
     throw new SovereignError(

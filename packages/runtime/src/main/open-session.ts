@@ -5,6 +5,7 @@ import { Authority } from "../authority/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
 import {
   createKernel,
+  type Effect,
   type EffectRegistry,
   type Pending,
   type PolicyDecider,
@@ -13,6 +14,7 @@ import {
 import { EMPTY_STREAM, StreamWriter } from "../ledger/index.ts";
 import type { Progress } from "../pipeline/index.ts";
 import type { CompiledPolicy } from "../policy/index.ts";
+import { ControlGroups, ToolScope, withTools } from "../process/index.ts";
 import {
   ArtifactStore,
   type RunPlan,
@@ -21,7 +23,7 @@ import {
   RunSession,
 } from "../runs/index.ts";
 import { connectSandbox, type Sandbox, type SandboxDemands } from "../sandbox/index.ts";
-import type { ScramLink, WorkOwner } from "../scram/index.ts";
+import { MARKER_VARIABLE, type ScramLink, TOOLS_PREFIX, type WorkOwner } from "../scram/index.ts";
 import { readApprovals } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
 
@@ -68,6 +70,8 @@ export interface OpenedSession {
   readonly authority: Authority;
   readonly artifacts: ArtifactStore;
   readonly scram: ScramLink;
+  /** What this process starts for the run outside the sandbox. */
+  readonly tools: ToolScope;
   readonly stopWatching: () => void;
 }
 
@@ -85,6 +89,7 @@ export async function openRunSession(
   const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
+  const { tools, close } = openTools(scram, owner);
   const artifacts = new ArtifactStore(join(installation.folder.run(runId), parts.artifacts));
   const authority = authorityOf(installation, policy);
   const kernel = createKernel({
@@ -92,11 +97,18 @@ export async function openRunSession(
     policy,
     keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
     recorder,
-    effects: parts.effects(artifacts, connectSandbox(scram, owner, parts.demands)),
+    effects: holdTools(
+      tools,
+      parts.effects(artifacts, connectSandbox(scram, owner, parts.demands)),
+    ),
     clock,
     allowCompatible: options.allowCompatible,
   });
-  const { signal, stopWatching } = stoppable(options.signal, scram, owner);
+  const { signal, ...stop } = stoppable(options.signal, scram, owner);
+  const stopWatching = (): void => {
+    stop.stopWatching();
+    close();
+  };
   const plan: RunPlan = {
     runId,
     tenantId,
@@ -120,7 +132,33 @@ export async function openRunSession(
     approvals: (pending) => gatherApprovals(options, authority, runId, pending),
     steps: row === null ? [] : await store.listSteps(tenantId, runId),
   });
-  return { session, authority, artifacts, scram, stopWatching };
+  return { session, authority, artifacts, scram, tools, stopWatching };
+}
+
+/** The tools of a run die with everything, by the sentinel's hand, and with the run, by ours. */
+export function openTools(
+  scram: ScramLink,
+  owner: WorkOwner,
+): { tools: ToolScope; close: () => void } {
+  const id = `${TOOLS_PREFIX}${owner.run_id}`;
+  const group = ControlGroups.root(scram.name).child(id);
+  const tools = new ToolScope(group.folders, { [MARKER_VARIABLE]: `${scram.name}/${id}` });
+  const stopWatching = scram.onStop(owner, ({ reason }) => {
+    tools.stop(`the kill switch is ${reason}`);
+  });
+  const close = (): void => {
+    stopWatching();
+    group.remove();
+  };
+  return { tools, close };
+}
+
+function holdTools(tools: ToolScope, effects: EffectRegistry): EffectRegistry {
+  const held = Object.entries(effects).map(([type, effect]): [string, Effect] => [
+    type,
+    (invocation) => withTools(tools, true, () => effect(invocation)),
+  ]);
+  return Object.fromEntries(held);
 }
 
 /** The authority of an installation, which asks this policy; without one it permits nothing. */

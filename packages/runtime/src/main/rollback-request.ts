@@ -11,6 +11,7 @@ import {
 import { z } from "zod";
 import { gitId, isSwitchOpen, releaseKept } from "../executor/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
+import { withTools } from "../process/index.ts";
 import { RunStopped, type RunRow } from "../runs/index.ts";
 import { readAttested } from "./exec-recorded.ts";
 import {
@@ -175,7 +176,9 @@ async function carryOut(
     const params = { of_run, ref, base, head };
     const action = { type: "git.rollback", resource: of_run, params };
     const step = { stepId: STEP, role: frozen.planned.request.role, action };
-    const result = await undo(options, context, move || session.isDone(STEP) ? step : null);
+    const result = await withTools(context.tools, false, () =>
+      undo(options, context, move || session.isDone(STEP) ? step : null),
+    );
     clear(folder);
     await releaseKept(repository, of.runId, ["rolled-back"]);
     return result;

@@ -20,6 +20,7 @@ import {
   writeEvidence,
 } from "../executor/index.ts";
 import { newId, type Outcome, systemEntropy, timestampOf } from "../kernel/index.ts";
+import { withTools } from "../process/index.ts";
 import { isPassing, RunStopped, type RunRow } from "../runs/index.ts";
 import {
   type ExecContext,
@@ -168,7 +169,11 @@ async function openWork(
   return { frozen, context, workspace, repository: run.repository, base, startedAt };
 }
 
-async function carryOut(options: ExecOptions, work: Work): Promise<RunResult> {
+function carryOut(options: ExecOptions, work: Work): Promise<RunResult> {
+  return withTools(work.context.tools, false, () => carryOutHeld(options, work));
+}
+
+async function carryOutHeld(options: ExecOptions, work: Work): Promise<RunResult> {
   const { context, frozen, base, repository, workspace } = work;
   const { tape, session, folder } = context;
   const run = new ExecutorRun({
@@ -222,7 +227,7 @@ async function stopped(
   const { context } = work;
   if (isSovereignError(error)) {
     // What is not there now, such as the ledger, ends no run: it can be resumed.
-    if (isPassing(error.code)) throw error;
+    if (isPassing(error.code) || error.code === "ERR_EFFECT_KILLED") throw error;
     return end(options, work, run, "failed", error.message, error.code);
   }
   if (!(error instanceof RunStopped)) throw error;

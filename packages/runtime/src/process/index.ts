@@ -29,3 +29,4 @@ export {
   type TrustedTool,
 } from "./trusted-tool.ts";
 export { startToolRun, type ToolLimits, type ToolRun } from "./tool-run.ts";
+export { ToolScope, withLook, withTools } from "./tool-scope.ts";

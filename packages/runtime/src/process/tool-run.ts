@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ToolScope, toolsHeld } from "./tool-scope.ts";
 import type { ToolOptions, TrustedTool } from "./trusted-tool.ts";
 
 export interface ToolLimits {
@@ -11,10 +13,13 @@ export interface ToolLimits {
   /** More than this on standard output ends the tool. */
   readonly stdoutBytesMax: number;
   readonly timeoutMs: number;
+  /** What it may have of its own: files that it maps to read count nothing. */
+  readonly memoryBytes?: number;
 }
 
 export interface ToolRun {
-  readonly ended: "exited" | "signalled" | "timeout" | "output_limit" | "not_started";
+  /** `stopped`: the kill switch ended it, or kept it from beginning. */
+  readonly ended: "exited" | "signalled" | "timeout" | "output_limit" | "not_started" | "stopped";
   readonly status: number | null;
   readonly stdout: Uint8Array;
   /** The end of standard error, as text. */
@@ -22,27 +27,74 @@ export interface ToolRun {
 }
 
 const STDERR_CHARS = 8000;
+const GIBIBYTE = 1024 ** 3;
+/** The largest file that a tool of ours may write. */
+const FILE_BYTES = 16 * GIBIBYTE;
+/** The sentinel kills by group, and tells us a moment later. */
+const HEARD_MS = 500;
+const NOT_FOUND = 127;
 
 /**
- * Run a trusted tool without waiting in its way: bytes in, bytes out, with a cap on output and
- * time. The tool has a process group of its own, so that all that it started ends with it, and a
- * Ctrl-C on the terminal does not hit it halfway.
+ * Joins the control groups and becomes the tool, under limits that what it starts inherits. The
+ * groups come first: a tool that could not join does not run.
+ */
+const SCRIPT = `data=$1 cpu=$2 file=$3 groups=$4; shift 4
+while [ "$groups" -gt 0 ]; do echo $$ > "$1/cgroup.procs" || exit 125; shift; groups=$((groups-1)); done
+ulimit -c 0; ulimit -d "$data" && ulimit -t "$cpu" && ulimit -f "$file" || exit 125
+exec "$@"`;
+
+/**
+ * Run a trusted tool without waiting in its way: bytes in, bytes out, with a cap on output, memory,
+ * time on a processor and time. The tool has a process group of its own, so that all that it started
+ * ends with it, and a Ctrl-C on the terminal does not hit it halfway. It ends with the kill switch.
  *
  * @returns how it ended; never throws for what the tool does
  */
-export function startToolRun(
+export async function startToolRun(
   _tool: TrustedTool,
   command: string,
   args: readonly string[],
   options: ToolOptions & ToolLimits,
 ): Promise<ToolRun> {
+  const held = toolsHeld();
+  if (held?.acts === true && held.scope.stopped !== null) return notBegun(held.scope.stopped);
+  // What looks after a stop is not of what was stopped.
+  const scope = held === null || held.scope.stopped !== null ? null : held.scope;
+  const end = await runTool([command, ...args], options, scope);
+  if (scope === null || end.ended !== "signalled") return end;
+  for (let waited = 0; scope.stopped === null && waited < HEARD_MS; waited += 10) await sleep(10);
+  return scope.stopped === null ? end : { ...end, ended: "stopped", stderr: scope.stopped };
+}
+
+function notBegun(stderr: string): ToolRun {
+  return { ended: "stopped", status: null, stdout: new Uint8Array(), stderr };
+}
+
+function start(
+  words: readonly string[],
+  options: ToolOptions & ToolLimits,
+  scope: ToolScope | null,
+) {
+  const { memoryBytes = GIBIBYTE, timeoutMs } = options;
+  // As a POSIX shell counts: KiB, seconds, and blocks of 512 bytes.
+  const limits = [memoryBytes / 1024, Math.ceil(timeoutMs / 1000), FILE_BYTES / 512].map(String);
+  const groups = scope?.groups ?? [];
+  const before = [...limits, String(groups.length), ...groups];
+  return spawn("/bin/sh", ["-c", SCRIPT, "sovereign-tool", ...before, ...words], {
+    env: { ...options.env, ...scope?.marker },
+    cwd: options.cwd,
+    detached: true,
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+}
+
+function runTool(
+  words: readonly string[],
+  options: ToolOptions & ToolLimits,
+  scope: ToolScope | null,
+): Promise<ToolRun> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      env: options.env,
-      cwd: options.cwd,
-      detached: true,
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+    const child = start(words, options, scope);
     if (child.pid !== undefined) options.onStarted?.(child.pid);
     const chunks: Buffer[] = [];
     let size = 0;
@@ -52,6 +104,9 @@ export function startToolRun(
       early ??= why;
       killGroup(child);
     };
+    const forget = scope?.add(() => {
+      stop("stopped");
+    });
     const timer = setTimeout(() => {
       stop("timeout");
     }, options.timeoutMs);
@@ -72,14 +127,17 @@ export function startToolRun(
     });
     const end = (ended: ToolRun["ended"], status: number | null): void => {
       clearTimeout(timer);
-      resolve({ ended: early ?? ended, status, stdout: Buffer.concat(chunks), stderr });
+      forget?.();
+      const said = early === "stopped" ? (scope?.stopped ?? stderr) : stderr;
+      resolve({ ended: early ?? ended, status, stdout: Buffer.concat(chunks), stderr: said });
     };
     child.on("error", (error) => {
       stderr = error.message;
       end("not_started", null);
     });
     child.on("close", (status) => {
-      end(status === null ? "signalled" : "exited", status);
+      if (status === NOT_FOUND) end("not_started", status);
+      else end(status === null ? "signalled" : "exited", status);
     });
     // A tool that stops reading early says by its end what is wrong.
     child.stdin.on("error", () => undefined);

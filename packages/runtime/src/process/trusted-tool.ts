@@ -21,8 +21,12 @@ export interface ToolOptions {
   readonly cwd: string;
 }
 
+/** An embedded database that is made on a slow disk, beside other work, takes a minute. */
+const TIMEOUT_MS = 5 * 60 * 1000;
+const OUTPUT_BYTES = 16 * 1024 * 1024;
+
 /**
- * Run a trusted tool to its end.
+ * Run a trusted tool to its end, for some minutes at most.
  *
  * @param tool which of the closed list this is
  * @param command an absolute path, or a name that is looked up in the PATH given
@@ -38,6 +42,9 @@ export function runTrustedTool(
     cwd: options.cwd,
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: TIMEOUT_MS,
+    killSignal: "SIGKILL",
+    maxBuffer: OUTPUT_BYTES,
   });
   const stderr = end.error === undefined ? end.stderr : end.error.message;
   return { status: end.status, stdout: end.stdout, stderr };

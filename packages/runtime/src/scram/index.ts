@@ -25,4 +25,4 @@ export { Sentinel } from "./sentinel/sentinel.ts";
 export type { SentinelOptions } from "./sentinel/sentinel-options.ts";
 export { BEAT_MS, Silence } from "./silence.ts";
 export { countLiving, offlineStatus, openEvents } from "./status.ts";
-export { findPath, MARKER_VARIABLE } from "./termination.ts";
+export { findPath, MARKER_VARIABLE, TOOLS_PREFIX } from "./termination.ts";

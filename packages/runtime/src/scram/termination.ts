@@ -16,6 +16,11 @@ import {
 export const MARKER_VARIABLE = "SOVEREIGN_PATH";
 /** The engine's own group, among those of its paths. */
 export const ENGINE_GROUP = "engine";
+/**
+ * How the groups of tools begin that controls start outside the sandbox, such as git: they die with
+ * everything, and are on no list.
+ */
+export const TOOLS_PREFIX = "tools-";
 
 const RETRY_MS = 10;
 const POLL_MS = 2;
@@ -220,7 +225,8 @@ export function findUnregistered(
   const found = new Set<string>();
   sweepProcesses((one) => {
     const path = pathOf(one, name);
-    if (path !== null && path !== ENGINE_GROUP && !registered.has(path)) found.add(path);
+    const listed = path === ENGINE_GROUP || path?.startsWith(TOOLS_PREFIX) === true;
+    if (path !== null && !listed && !registered.has(path)) found.add(path);
     const orphan = path === null || path === ENGINE_GROUP;
     if (orphan && engine !== null && one.parent === engine.pid) found.add(`pid ${one.pid}`);
     return false;

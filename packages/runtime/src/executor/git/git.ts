@@ -17,6 +17,7 @@ export interface GitCall {
   readonly input?: Uint8Array | string;
   readonly stdoutBytesMax?: number;
   readonly timeoutMs?: number;
+  readonly memoryBytes?: number;
   /** Seconds since 1970 for author and committer. */
   readonly at?: number;
   /** Told what git said: what to tell it next; null ends its input. */
@@ -30,6 +31,7 @@ export interface GitCall {
 const PATH = "/usr/local/bin:/usr/bin:/bin";
 const STDOUT_BYTES_MAX = 256 * 1024 * 1024;
 const TIMEOUT_MS = 10 * 60 * 1000;
+const MEMORY_BYTES = 1024 * 1024 * 1024;
 
 /** Who makes our commits, so that they are the same wherever a request runs. */
 export const COMMITTER = {
@@ -108,6 +110,7 @@ export class Git {
     const end = await startToolRun("git", "git", [...CONFIG, ...args], {
       stdoutBytesMax: STDOUT_BYTES_MAX,
       timeoutMs: TIMEOUT_MS,
+      memoryBytes: MEMORY_BYTES,
       ...limits,
       env: environmentOf(this.place, at ?? 0),
       cwd: this.place.workTree ?? "/",
@@ -150,8 +153,13 @@ function environmentOf(place: GitPlace, at: number): Record<string, string> {
   };
 }
 
+/** As git says it of its own, and of files that it cannot map. */
+const OUT_OF_MEMORY = /[Oo]ut of memory|Cannot allocate memory|malloc failed/;
+
 function failureCode(ended: string, said: string): ErrorCode {
-  if (ended === "timeout" || ended === "output_limit") return "ERR_GIT_LIMIT";
+  if (ended === "stopped") return "ERR_EFFECT_KILLED";
+  if (ended === "timeout" || ended === "output_limit" || OUT_OF_MEMORY.test(said))
+    return "ERR_GIT_LIMIT";
   // In these words, for its language is ours.
   return /No space left on device|Disk quota exceeded/.test(said)
     ? "ERR_DISK_LOW"

@@ -9,6 +9,7 @@ export {
   type KeptName,
   releaseKept,
 } from "./kept-objects.ts";
+export { judgePatchSizes } from "./patch-size.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
 export { withRefLocked } from "./ref-lock.ts";
 export {
