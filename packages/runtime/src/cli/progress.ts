@@ -43,6 +43,8 @@ export function showProgress(output: Output): (progress: Progress | ExecProgress
         return;
       case "exec.brought_back":
         output.note(`  ${progress.commits} commits brought back: ${progress.head.slice(0, 12)}`);
+        for (const place of progress.kept)
+          output.note(`     another program wrote to a file meanwhile: its text is in ${place}`);
         return;
       case "approval.needed":
         output.note(`     ${progress.reason}`);

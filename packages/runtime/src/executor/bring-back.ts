@@ -11,6 +11,7 @@ import {
   readChanges,
   type UserRepository,
 } from "./git/index.ts";
+import type { Kept } from "./tree-moves.ts";
 import { type SwitchStep, switchTree } from "./tree-switch.ts";
 
 /** A patch, with what its commit was judged as. */
@@ -48,6 +49,8 @@ export interface BroughtBack {
   readonly tree: string;
   readonly commits: readonly string[];
   readonly changes: readonly Change[];
+  /** What other programs wrote while files were moved, and is nowhere else. */
+  readonly kept: readonly Kept[];
 }
 
 /**
@@ -64,12 +67,13 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
   const head = commits.at(-1) ?? base.commit;
   const tree = patches.at(-1)?.tree ?? base.tree;
   const changes = await readChanges(git, base.tree, tree);
+  let kept: readonly Kept[] = [];
   if (head !== base.commit) {
     const range = { base: base.commit, head };
     const keep = (): Promise<void> =>
       keepObjects(git, repository, run, range, folder, () => onStep?.("kept"));
     await keep();
-    await switchTree({
+    kept = await switchTree({
       repository,
       git,
       from: base,
@@ -83,7 +87,7 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
     // Nothing of git's takes away what is kept; whoever did by hand finds it put back.
     if (!(await isConnected(git, repository, base.commit, head))) await keep();
   }
-  return { base: base.commit, head, tree, commits, changes };
+  return { base: base.commit, head, tree, commits, changes, kept };
 }
 
 /**

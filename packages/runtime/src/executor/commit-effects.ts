@@ -4,10 +4,10 @@ import { z } from "zod";
 import type { Clock, Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { bringBack, type BroughtBack, type JudgedPatch, mendObjects } from "./bring-back.ts";
-import { type BringBackOutput, completed, gitId } from "./effect-output.ts";
+import { completed, gitId } from "./effect-output.ts";
 import { commitTree, type Head, readHead, type UserRepository } from "./git/index.ts";
 import { statusDigest } from "./rollback.ts";
-import { recoverSwitch } from "./tree-switch.ts";
+import { keptBy, recoverSwitch } from "./tree-switch.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface CommitEffectOptions {
@@ -93,7 +93,8 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
             at: Math.floor(options.clock.now().getTime() / 1000),
           });
     const status_after = await look(brought.head);
-    const output: BringBackOutput = {
+    const kept = brought.kept.map((one) => ({ ...one }));
+    const output = {
       base: brought.base,
       head: brought.head,
       tree: brought.tree,
@@ -101,13 +102,13 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
       status_before: status_before ?? status_after,
       status_after,
     };
-    return completed(output);
+    return completed(kept.length === 0 ? output : { ...output, kept });
   };
 }
 
 /** An earlier attempt moved the branch and could not say so. */
 async function already(
-  { repository, base, workspace }: CommitEffectOptions,
+  { repository, base, workspace, folder }: CommitEffectOptions,
   patches: readonly JudgedPatch[],
   run: string,
 ): Promise<Omit<BroughtBack, "changes">> {
@@ -121,5 +122,6 @@ async function already(
     );
   }
   const commits = patches.map((one) => one.commit);
-  return { base: base.commit, head: head.commit, tree: head.tree, commits };
+  const kept = keptBy(join(folder, "switch"));
+  return { base: base.commit, head: head.commit, tree: head.tree, commits, kept };
 }

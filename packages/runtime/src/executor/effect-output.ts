@@ -30,6 +30,8 @@ export const bringBackOutput = z.strictObject({
   commits: z.array(gitId),
   status_before: fields.digest,
   status_after: fields.digest,
+  /** What other programs wrote to files while these were moved, and where that is kept. */
+  kept: z.array(z.strictObject({ path: z.string(), kept: z.string() })).optional(),
 });
 export type BringBackOutput = z.infer<typeof bringBackOutput>;
 

@@ -167,7 +167,7 @@ async function fileChecksums(
 export function rollbackProofOf(
   runId: string,
   ofRun: string,
-  back: RolledBack,
+  back: Omit<RolledBack, "kept">,
   clock: Clock,
 ): RepositoryRollbackProof {
   const { files, ...rest } = back;

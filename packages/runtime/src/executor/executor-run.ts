@@ -36,7 +36,13 @@ export type ExecProgress =
       readonly commit: string;
       readonly files: number;
     }
-  | { readonly event: "exec.brought_back"; readonly head: string; readonly commits: number };
+  | {
+      readonly event: "exec.brought_back";
+      readonly head: string;
+      readonly commits: number;
+      /** Where bytes of another program are that it wrote while files were moved. */
+      readonly kept: readonly string[];
+    };
 
 export interface ExecutorRunOptions {
   readonly session: RunSession;
@@ -176,8 +182,11 @@ export class ExecutorRun {
       head: output.head,
       tree: output.tree,
       commits: output.commits,
+      ...(output.kept === undefined ? {} : { kept: output.kept }),
     });
-    onProgress({ event: "exec.brought_back", head: output.head, commits: output.commits.length });
+    const { head, commits, kept = [] } = output;
+    const places = kept.map((one) => one.kept);
+    onProgress({ event: "exec.brought_back", head, commits: commits.length, kept: places });
   }
 
   async #perform(

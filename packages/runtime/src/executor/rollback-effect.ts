@@ -38,7 +38,15 @@ export function createRollbackEffect(options: RollbackEffectOptions): Effect {
     await keepCommit(repository, of_run, "rolled-back", head);
     const moved = (await recoverSwitch(join(folder, "switch"), repository)) === "done";
     const at = Math.floor(clock.now().getTime() / 1000);
-    const back = await rollBack({ repository, base, head, ref, folder, at, moved });
+    const { kept: foreign, ...back } = await rollBack({
+      repository,
+      base,
+      head,
+      ref,
+      folder,
+      at,
+      moved,
+    });
     const proof = rollbackProofOf(context.run_id, of_run, back, clock);
     const bytes = canonicalBytes(proof);
     const kept = await artifacts.put(GATE_DOCUMENTS.rollbackProof, bytes, "application/json");
@@ -47,6 +55,8 @@ export function createRollbackEffect(options: RollbackEffectOptions): Effect {
       throw new SovereignError("ERR_BRING_BACK_MISMATCH", text);
     }
     const { tree, files_changed_count } = proof;
-    return completed({ base, head, tree, files_changed: files_changed_count }, [kept]);
+    const found = foreign.map((one) => ({ ...one }));
+    const more = found.length === 0 ? {} : { kept: found };
+    return completed({ base, head, tree, files_changed: files_changed_count, ...more }, [kept]);
   };
 }

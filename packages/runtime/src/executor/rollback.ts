@@ -13,7 +13,8 @@ import {
 } from "./git/index.ts";
 import { copyIndex } from "./index-copy.ts";
 import { contentAt } from "./tree-content.ts";
-import { type SwitchStep, switchTree } from "./tree-switch.ts";
+import type { Kept } from "./tree-moves.ts";
+import { keptBy, type SwitchStep, switchTree } from "./tree-switch.ts";
 
 export interface RollbackOptions {
   readonly repository: UserRepository;
@@ -46,6 +47,8 @@ export interface RolledBack {
   /** Every file of the base's tree, by content. */
   readonly every_file: EveryFile;
   readonly files: readonly { readonly path: string; readonly sha256: string | null }[];
+  /** What other programs wrote while files were moved, and is nowhere else. */
+  readonly kept: readonly Kept[];
 }
 
 /**
@@ -119,6 +122,7 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
     status_after,
     every_file,
     files: restored.map(({ path, sha256 }) => ({ path, sha256 })),
+    kept: keptBy(join(folder, "switch")),
   };
 }
 

@@ -9,7 +9,6 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  unlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -35,16 +34,8 @@ import {
 import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
 import { breakRefLocks, findRefLocks, heldRefs, noteRefLocks } from "./ref-locks.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
-import {
-  ABSENT,
-  type Content,
-  contentAt,
-  removeContent,
-  removeFolders,
-  removeLeftovers,
-  replaceContent,
-  sameContent,
-} from "./tree-content.ts";
+import { contentAt, fileOnly, sameContent } from "./tree-content.ts";
+import { type Kept, removeLeftovers, TreeMoves } from "./tree-moves.ts";
 
 export interface SwitchOptions {
   readonly repository: UserRepository;
@@ -78,10 +69,10 @@ const journalFormat = z.strictObject({
   paths: z.array(z.strictObject({ path: z.string(), before: content, after: content })),
   /** Folders that are made on the way. */
   folders: z.array(z.string()),
+  /** What other programs wrote while files were moved, and where that is kept. */
+  kept: z.array(z.strictObject({ path: z.string(), kept: z.string() })).optional(),
 });
 type Journal = z.infer<typeof journalFormat>;
-
-const PREFIX = ".sovereign-switch-";
 
 /**
  * Move the user's branch and work tree from one commit to another, as a fast-forward does: edits
@@ -89,10 +80,11 @@ const PREFIX = ".sovereign-switch-";
  * user's own git waits or refuses; every file changes in one step; what a kill leaves is undone by
  * {@link recoverSwitch}.
  *
+ * @returns what other programs wrote meanwhile and is nowhere else, with where it is kept
  * @throws ERR_REPOSITORY_BUSY, ERR_REPOSITORY_MOVED, ERR_REPOSITORY_DIRTY with both sides untouched
  */
-export async function switchTree(options: SwitchOptions): Promise<void> {
-  const { folder, repository, changes } = options;
+export async function switchTree(options: SwitchOptions): Promise<readonly Kept[]> {
+  const { folder, repository } = options;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const lock = await lockIndex(repository, folder);
@@ -103,24 +95,25 @@ export async function switchTree(options: SwitchOptions): Promise<void> {
     const journal = journalOf(options);
     writeJournal(folder, journal);
     options.onStep?.("journalled");
+    const moves = movesOf(repository, folder, journal);
     try {
-      replaceAll(options, journal);
+      moves.removeAll();
+      moves.makeFolders(journal.folders);
+      options.onStep?.("foldered");
+      moves.placeAll();
       options.onStep?.("replaced");
       await writeIndex(options);
       options.onStep?.("indexed");
-      await moveBranch(options);
+      await moveBranch(options, moves);
       options.onStep?.("moved");
     } catch (error) {
       undo(options.repository, options.folder, journal);
       throw error;
     }
-    writeJournal(folder, { ...journal, state: "done" });
+    const kept = keptOf(journal, moves);
+    writeJournal(folder, { ...journal, state: "done", kept });
+    return kept;
   } finally {
-    removeLeftovers(
-      repository.root,
-      changes.map((one) => one.path),
-      PREFIX,
-    );
     unlockIndex(lock);
   }
 }
@@ -170,7 +163,8 @@ async function endSwitch(
     if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
     const head = await readRef(repository);
     if (head.commit === journal.to && head.ref === journal.ref) {
-      writeJournal(folder, { ...journal, state: "done" });
+      const kept = keptOf(journal, movesOf(repository, folder, journal));
+      writeJournal(folder, { ...journal, state: "done", kept });
       return "done";
     }
     if ((await commitOf(user, journal)) === journal.from) throw heldOr(error, repository, journal);
@@ -335,16 +329,12 @@ function missingFolders(root: string, paths: readonly string[]): string[] {
   return [...new Set(above)].sort().filter((path) => contentAt(root, path).kind !== "folder");
 }
 
-/** A folder in a copy stands for other paths below it. */
-function fileOnly(found: Content): Content {
-  return found.kind === "folder" ? ABSENT : found;
-}
-
 function writeJournal(folder: string, journal: Journal): void {
   const path = join(folder, "journal.json");
   const fd = openSync(`${path}.partial`, "w", 0o600);
   try {
-    writeFileSync(fd, canonicalBytes(journal));
+    const { kept = [], ...rest } = journal;
+    writeFileSync(fd, canonicalBytes(kept.length === 0 ? rest : { ...rest, kept }));
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -352,35 +342,8 @@ function writeJournal(folder: string, journal: Journal): void {
   renameSync(`${path}.partial`, path);
 }
 
-/** Removals first: a folder may have to come where a file was. */
-function replaceAll(options: SwitchOptions, journal: Journal): void {
-  const { repository, folder, onStep } = options;
-  const { root } = repository;
-  const goes = journal.paths.filter((one) => one.after.kind === "absent");
-  const comes = journal.paths.filter((one) => one.after.kind !== "absent");
-  replaceSome(root, folder, goes);
-  for (const path of journal.folders) mkdirSync(join(root, path), { recursive: true });
-  onStep?.("foldered");
-  replaceSome(root, folder, comes);
-}
-
-function replaceSome(root: string, folder: string, paths: Journal["paths"]): void {
-  for (const { path, before, after } of paths) {
-    const now = fileOnly(contentAt(root, path));
-    if (!sameContent(now, before)) {
-      throw new SovereignError(
-        "ERR_REPOSITORY_DIRTY",
-        `${JSON.stringify(path)} was edited just now. Everything is as it was before; try again.`,
-        { path },
-      );
-    }
-    put(root, path, after, join(folder, "after"));
-  }
-}
-
-function put(root: string, path: string, wanted: Content, source: string): void {
-  if (wanted.kind !== "absent") replaceContent(join(source, path), root, path, PREFIX);
-  else if (contentAt(root, path).kind !== "absent") removeContent(root, path);
+function movesOf(repository: UserRepository, folder: string, { paths }: Journal): TreeMoves {
+  return new TreeMoves(repository.root, repository.gitDir, folder, paths);
 }
 
 /** A two-way merge of the user's index: what they staged elsewhere stays staged. */
@@ -401,20 +364,17 @@ function installIndex({ index }: UserRepository, source: string): void {
 }
 
 /** Compare and swap, with no hook; the reflog says who moved it. */
-async function moveBranch({
-  repository,
-  from,
-  to,
-  reason,
-  at,
-  folder,
-  onStep,
-}: SwitchOptions): Promise<void> {
+async function moveBranch(
+  { repository, from, to, reason, at, folder, onStep }: SwitchOptions,
+  moves: TreeMoves,
+): Promise<void> {
   const user = new Git({ gitDir: repository.gitDir });
   const args = ["--create-reflog", "-m", `sovereign: ${reason}`];
   const locked = (holder: ProcessIdentity | null): boolean => {
     noteRefLocks(folder, repository, from.ref, holder);
     onStep?.("locked");
+    // From here on nothing is put back: what somebody writes into it later is kept.
+    moves.requireUntouched();
     // While the branch is held, HEAD is: what it names now, it names when the branch has moved.
     return from.ref === null || namesBranch(repository, from.ref);
   };
@@ -441,40 +401,50 @@ function namesBranch({ gitDir }: UserRepository, ref: string): boolean {
   return !text.startsWith("ref:") || text === `ref: ${ref}`;
 }
 
-/** Put back what was before, unless it is neither: then it is the user's, and stays. */
+/**
+ * Put back what was before, unless it is neither: then it is the user's, and stays.
+ * @throws ERR_REPOSITORY_DIRTY where something stays, or is kept elsewhere
+ */
 function undo(repository: UserRepository, folder: string, journal: Journal): void {
-  const { root } = repository;
   removeLeftovers(
-    root,
+    repository.root,
     journal.paths.map((one) => one.path),
-    PREFIX,
   );
-  const foreign: string[] = [];
-  const isOurs = ({ path, before, after }: Journal["paths"][number]): boolean => {
-    const now = fileOnly(contentAt(root, path));
-    if (sameContent(now, before)) return false;
-    if (!sameContent(now, after)) foreign.push(path);
-    return sameContent(now, after);
-  };
-  for (const one of journal.paths.filter((each) => each.before.kind === "absent"))
-    if (isOurs(one)) unlinkSync(join(root, one.path));
-  // Before what comes back: a file may have to be where a folder was made.
-  removeFolders(root, journal.folders);
-  for (const one of journal.paths.filter((each) => each.before.kind !== "absent"))
-    if (isOurs(one)) put(root, one.path, one.before, join(folder, "before"));
+  const moves = movesOf(repository, folder, journal);
+  const foreign = moves.undo(journal.folders);
   const saved = join(folder, "index.before");
   const next = join(folder, "index.next");
   // An index that is neither is the user's by now.
   if (existsSync(next) && readFileSync(next).equals(readFileSync(repository.index))) {
     installIndex(repository, saved);
   }
+  const kept = keptOf(journal, moves);
   if (foreign.length > 0) {
+    if (kept.length > 0) writeJournal(folder, { ...journal, kept });
     const names = foreign.map((path) => JSON.stringify(path)).join(", ");
     throw new SovereignError(
       "ERR_REPOSITORY_DIRTY",
-      `You edited ${names} meanwhile: these stay as they are. What they were before is in ${join(folder, "before")}.`,
+      `You edited ${names} meanwhile: these stay as they are. What they were before is in ${join(folder, "before")}.${keptText(kept)}`,
       { paths: foreign.length },
     );
   }
-  writeJournal(folder, { ...journal, state: "undone" });
+  writeJournal(folder, { ...journal, state: "undone", kept });
+}
+
+function keptOf(journal: Journal, moves: TreeMoves): Kept[] {
+  return [...(journal.kept ?? []), ...moves.settle()];
+}
+
+/** For people: where those bytes of theirs are that are nowhere else. */
+export function keptText(kept: readonly Kept[]): string {
+  const each = kept.map(
+    (one) =>
+      ` What another program wrote to ${JSON.stringify(one.path)} meanwhile is kept in ${one.kept}.`,
+  );
+  return each.join("");
+}
+
+/** What a switch found that is nowhere else, also one that an earlier process ended. */
+export function keptBy(folder: string): readonly Kept[] {
+  return readJournal(folder)?.kept ?? [];
 }

@@ -15,6 +15,7 @@ export {
   stateOf,
   sweepProcesses,
 } from "./process-table.ts";
+export { openForWriting } from "./open-files.ts";
 export { launchRaw, type RawLaunch } from "./raw-launch.ts";
 export {
   type ServiceOptions,
