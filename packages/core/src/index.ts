@@ -104,7 +104,14 @@ export {
   verifyEnvelope,
 } from "./dsse/index.ts";
 export { checkSignature, type PublicKey, parsePublicKey, type Signer } from "./ed25519/index.ts";
-export { canonicalBytes, canonicalize, JSON_DEPTH_MAX } from "./json/index.ts";
+export {
+  canonicalBytes,
+  canonicalize,
+  deepFreeze,
+  frozenCopy,
+  JSON_DEPTH_MAX,
+} from "./json/index.ts";
+export { cutText } from "./text/index.ts";
 export { type JsonLimits, parseCanonicalJson, parseStrictJson } from "./json/index.ts";
 export { isSameHolder, KeyLogReplay } from "./keys/index.ts";
 export { type KeyRefusal, KeyTable, type KeyWindow } from "./keys/index.ts";

@@ -1,2 +1,4 @@
 export { canonicalBytes, canonicalize, JSON_DEPTH_MAX } from "./canonicalize.ts";
+export { deepFreeze } from "./deep-freeze.ts";
+export { frozenCopy } from "./frozen-copy.ts";
 export { type JsonLimits, parseCanonicalJson, parseStrictJson } from "./parse.ts";

@@ -5,6 +5,7 @@ import {
   createStatement,
   digestOf,
   type Envelope,
+  frozenCopy,
   type JsonValue,
   type KeyPurpose,
   type KeyTable,
@@ -55,7 +56,8 @@ export class Authority {
   }
 
   /** "I act in this role": signed by that role's own key, for one action in one context. */
-  async issueRoleAssignment(action: Action, context: ActionContext): Promise<Envelope> {
+  async issueRoleAssignment(asked: Action, where: ActionContext): Promise<Envelope> {
+    const { action, context } = taken(asked, where);
     const predicate = {
       role: context.role,
       ...digests(action, context),
@@ -69,7 +71,8 @@ export class Authority {
    *
    * @throws ERR_BINDING_REFUSED where policy denies the action
    */
-  async issueBinding(action: Action, context: ActionContext): Promise<Envelope> {
+  async issueBinding(asked: Action, where: ActionContext): Promise<Envelope> {
+    const { action, context } = taken(asked, where);
     const decision = this.#options.decide(action, context);
     if (decision.effect === "deny") {
       throw new SovereignError(
@@ -171,6 +174,14 @@ export function signStatement(
     predicate,
   );
   return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), signers);
+}
+
+/** What is signed is what was decided on: a copy that nobody else holds. */
+function taken(action: Action, context: ActionContext): { action: Action; context: ActionContext } {
+  return {
+    action: frozenCopy(action) as Action,
+    context: frozenCopy(context) as ActionContext,
+  };
 }
 
 function digests(

@@ -14,6 +14,7 @@ import {
   SovereignError,
   verifyEnvelope,
 } from "@sovereign/core";
+import type { GivenApproval } from "./request.ts";
 
 /** The signed permission that comes with an action in sovereign mode. */
 export interface Authorization {
@@ -75,11 +76,12 @@ const APPROVAL_CODES: Codes = {
  */
 export function checkAuthorization(
   subject: Subject,
-  authorization: Authorization | null,
+  authorization: Authorization | null | { readonly reason: string },
 ): Verdict<UsedNonce[]> {
   if (authorization === null) {
     return refuse("ERR_BINDING_MISSING", "sovereign mode asks for a policy binding; none came");
   }
+  if ("reason" in authorization) return refuse("ERR_AUTHORITY_MALFORMED", authorization.reason);
   const role = checkRole(subject, authorization.role);
   if (!role.ok) return role;
   const binding = checkBinding(subject, authorization.binding);
@@ -130,33 +132,65 @@ function checkBinding(subject: Subject, envelope: Envelope): Verdict<UsedNonce> 
   return inTime(subject, predicate, "ERR_BINDING_EXPIRED");
 }
 
-/** Approvals counted by distinct keys: who approved, and the nonces that this uses up. */
-export interface Approvals {
-  readonly roles: readonly string[];
-  readonly nonces: readonly UsedNonce[];
+/** An approval that counts: whose, and the nonce that it uses up. */
+export interface CountedApproval {
+  readonly approver: string;
+  readonly envelope: Envelope;
+  readonly nonce: UsedNonce;
+}
+
+/** An approval that does not count: which one of those that came, and why. */
+export interface LeftOutApproval {
+  /** Its number among those that came, from 1. */
+  readonly approval: number;
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+export interface JudgedApprovals {
+  readonly counted: readonly CountedApproval[];
+  readonly leftOut: readonly LeftOutApproval[];
 }
 
 /**
- * Judge the approvals that came with an action. Any bad one is a refusal, so that a forged
- * approval never hides among good ones; the same key twice counts once.
+ * Judge the approvals that came with an action. N of M counts people: one approver counts once,
+ * whatever keys they have, and one key counts once. What is not good is left out and named, so
+ * that it neither helps nor stands in the way of those that are.
  */
-export function checkApprovals(
+export function judgeApprovals(
   subject: Subject,
   allowedRoles: readonly string[],
-  envelopes: readonly Envelope[],
-): Verdict<Approvals> {
-  const byKey = new Map<string, { role: string; nonce: UsedNonce }>();
-  for (const envelope of envelopes) {
-    const judged = checkApproval(subject, allowedRoles, envelope);
-    if (!judged.ok) return judged;
-    const { keyId, role, nonce } = judged.value;
-    if (!byKey.has(keyId)) byKey.set(keyId, { role, nonce });
+  given: readonly GivenApproval[],
+): JudgedApprovals {
+  const counted: CountedApproval[] = [];
+  const leftOut: LeftOutApproval[] = [];
+  const seen = new Set<string>();
+  for (const [index, one] of given.entries()) {
+    const judged = judgeApproval(subject, allowedRoles, one, seen);
+    if (judged.ok) counted.push(judged.value);
+    else leftOut.push({ approval: index + 1, code: judged.code, reason: judged.reason });
   }
-  const counted = [...byKey.values()];
-  return {
-    ok: true,
-    value: { roles: counted.map((one) => one.role), nonces: counted.map((one) => one.nonce) },
-  };
+  return { counted, leftOut };
+}
+
+function judgeApproval(
+  subject: Subject,
+  allowedRoles: readonly string[],
+  given: GivenApproval,
+  seen: Set<string>,
+): Verdict<CountedApproval> {
+  const { envelope } = given;
+  if (envelope === null) return refuse("ERR_AUTHORITY_MALFORMED", given.reason);
+  const judged = checkApproval(subject, allowedRoles, envelope);
+  if (!judged.ok) return judged;
+  const { keyId, role, nonce } = judged.value;
+  const marks = [`approver:${role}`, `key:${keyId}`, `nonce:${nonce.nonce}`];
+  const repeated = marks.find((mark) => seen.has(mark));
+  if (repeated !== undefined) {
+    return refuse("ERR_APPROVAL_REPEATED", `${repeated} approved before; people are counted`);
+  }
+  for (const mark of marks) seen.add(mark);
+  return { ok: true, value: { approver: role, envelope, nonce } };
 }
 
 function checkApproval(

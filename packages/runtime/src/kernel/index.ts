@@ -3,7 +3,6 @@ export { type Clock, shiftTimestamp, systemClock, timestampOf } from "./clock.ts
 export { type Entropy, newId, newNonce, systemEntropy } from "./entropy.ts";
 export {
   createKernel,
-  type ExecuteRequest,
   type Kernel,
   type KernelOptions,
   type Stage,
@@ -20,6 +19,7 @@ export type {
   ScramAbort,
   Unavailable,
 } from "./outcome.ts";
+export type { ExecuteRequest } from "./request.ts";
 export type {
   Effect,
   EffectRegistry,

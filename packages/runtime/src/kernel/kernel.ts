@@ -1,32 +1,33 @@
 import {
-  ACTION_BYTES_MAX,
   type Action,
   type ActionContext,
-  canonicalBytes,
+  cutText,
+  deepFreeze,
   digestOf,
   type Envelope,
   type ErrorCode,
   errorCatalogue,
-  formats,
   isCiDenial,
   isSovereignError,
   type JsonObject,
-  type JsonValue,
   type PolicyDecision,
-  parseFormat,
   type Severity,
   SovereignError,
 } from "@sovereign/core";
 import {
-  type Authorization,
-  checkApprovals,
+  type CountedApproval,
   checkAuthorization,
+  type JudgedApprovals,
+  judgeApprovals,
   type Subject,
   type UsedNonce,
 } from "./authorization.ts";
 import { type Clock, systemClock, timestampOf } from "./clock.ts";
+import { askPolicy, captureDecider, noDecision } from "./decision.ts";
+import { callEffect, recordable } from "./effect.ts";
 import type { Outcome } from "./outcome.ts";
 import type {
+  Effect,
   EffectRegistry,
   EffectResult,
   KeyDirectory,
@@ -36,6 +37,9 @@ import type {
   RecordVerdict,
   ScramGate,
 } from "./ports.ts";
+import { preflight } from "./preflight.ts";
+import { type ExecuteRequest, isMalformed, type TakenRequest, takeRequest } from "./request.ts";
+import { RunRecords } from "./run-records.ts";
 
 /** The stages of one action, in order. Each exit of the kernel belongs to one of them. */
 export type Stage =
@@ -60,21 +64,14 @@ export interface KernelOptions {
   readonly onStage?: (stage: Stage, ms: number) => void;
 }
 
-/** One action to be done, with the permission to do it. All of it is untrusted. */
-export interface ExecuteRequest {
-  readonly action: Action;
-  readonly context: ActionContext;
-  readonly authorization: Authorization | null;
-  readonly approvals: readonly Envelope[];
-  readonly signal?: AbortSignal;
-}
-
 export interface Kernel {
   /**
    * The only way in which anything happens.
    *
    * @returns how it ended: each refusal is a value with a code and is in the ledger
-   * @throws ERR_FORMAT_INVALID when the request is not an action at all
+   * @param request untrusted: it is copied once, and nothing of the caller's is read afterwards
+   * @throws ERR_FORMAT_INVALID, or an ERR_JSON code, when the request names no run that the refusal
+   *   could be recorded in
    */
   execute(request: ExecuteRequest): Promise<Outcome>;
 }
@@ -85,11 +82,39 @@ export interface Kernel {
  * @see docs/ARCHITECTURE.md "The path of every action"
  */
 export function createKernel(options: KernelOptions): Kernel {
-  const clock = options.clock ?? systemClock;
-  const unrecorded = new Map<string, LedgerRecord[]>();
-  return {
-    execute: (request) => new Execution(options, clock, unrecorded, request).run(),
+  const { scram, keys, clock = systemClock, allowCompatible = false, onStage } = options;
+  // Taken once, here: what the embedding program does with its objects later changes no decision.
+  const parts: Parts = {
+    scram: { preflight: scram.preflight.bind(scram) },
+    policy: captureDecider(options.policy),
+    keys: { current: keys.current.bind(keys), refresh: keys.refresh.bind(keys) },
+    records: new RunRecords(options.recorder),
+    effects: new Map(Object.entries(options.effects)),
+    clock,
+    allowCompatible,
+    onStage: onStage ?? null,
   };
+  return {
+    execute: async (request) => {
+      const taken = takeRequest(request);
+      const execution = new Execution(parts, taken);
+      return deepFreeze(
+        await (isMalformed(taken) ? execution.refuseMalformed(taken.error) : execution.run(taken)),
+      );
+    },
+  };
+}
+
+/** What a kernel works with, as it was when the kernel was made. */
+interface Parts {
+  readonly scram: ScramGate;
+  readonly policy: PolicyDecider;
+  readonly keys: KeyDirectory;
+  readonly records: RunRecords;
+  readonly effects: ReadonlyMap<string, Effect>;
+  readonly clock: Clock;
+  readonly allowCompatible: boolean;
+  readonly onStage: ((stage: Stage, ms: number) => void) | null;
 }
 
 /** The events that record the exits, one for each. */
@@ -103,111 +128,89 @@ const EVENTS = {
   FAILED: "execution.failed",
 } as const;
 
+/** What a record says of approvals that did not count: enough to act on, and never too much. */
+const LEFT_OUT_MAX = 16;
+const LEFT_OUT_CHARS = 200;
+
 /** One action on its way through the stages. */
 class Execution {
-  readonly #options: KernelOptions;
-  readonly #clock: Clock;
-  readonly #unrecorded: Map<string, LedgerRecord[]>;
-  readonly #action: Action;
+  readonly #parts: Parts;
   readonly #context: ActionContext;
-  readonly #request: ExecuteRequest;
   readonly #actionDigest: string;
-  readonly #contextDigest: string;
 
-  constructor(
-    options: KernelOptions,
-    clock: Clock,
-    unrecorded: Map<string, LedgerRecord[]>,
-    request: ExecuteRequest,
-  ) {
-    this.#options = options;
-    this.#clock = clock;
-    this.#unrecorded = unrecorded;
-    this.#request = request;
-    this.#action = parseFormat(formats.action, request.action, "action");
-    this.#context = parseFormat(formats.actionContext, request.context, "action context");
-    refuseTooLarge(this.#action);
-    this.#actionDigest = digestOf(this.#action);
-    this.#contextDigest = digestOf(this.#context);
+  constructor(parts: Parts, taken: { context: ActionContext; actionDigest: string }) {
+    this.#parts = parts;
+    this.#context = taken.context;
+    this.#actionDigest = taken.actionDigest;
   }
 
-  async run(): Promise<Outcome> {
-    const gate = this.#timed("preflight", () => this.#options.scram.preflight(this.#context));
-    if (!gate.armed) return this.#refuse("SCRAM_ABORT", gate.code, gate.reason);
+  /** What is no request that can be judged is refused in the run that it names. */
+  refuseMalformed(error: SovereignError): Promise<Outcome> {
+    return this.#refuse("BLOCKED", error.code, error.message);
+  }
 
-    const decision = this.#timed("policy", () => this.#decide());
-    if (decision === null) {
-      const reason = `no effect is registered for ${this.#action.type}`;
-      return this.#denied("ERR_ACTION_UNKNOWN", reason, emptyDecision(this.#options.policy));
+  async run(taken: TakenRequest): Promise<Outcome> {
+    const { scram, policy, effects } = this.#parts;
+    const { action, context } = taken;
+    const gate = this.#timed("preflight", () => preflight(scram, context));
+    if (!gate.armed) return this.#refuse("SCRAM_ABORT", gate.code, gate.reason);
+    const effect = effects.get(action.type);
+    if (effect === undefined) {
+      const reason = `no effect is registered for ${action.type}`;
+      const decision = noDecision(policy.policyDigest);
+      return this.#denied(action, "ERR_ACTION_UNKNOWN", reason, decision);
     }
+    const { decision, problem } = this.#timed("policy", () => askPolicy(policy, action, context));
+    if (problem !== null) return this.#denied(action, "ERR_DECISION_INVALID", problem, decision);
     if (decision.effect === "deny") {
       const reason = decision.reasons.join("; ") || "no rule allows this";
       const code = isCiDenial(decision) ? "ERR_CI_FILE_REFUSED" : "ERR_POLICY_DENIED";
-      return this.#denied(code, reason, decision);
+      return this.#denied(action, code, reason, decision);
     }
-    return this.#approve(decision);
+    const refusal = await this.#permit(taken, decision, false);
+    return refusal ?? this.#perform(taken, effect);
   }
 
-  #decide(): PolicyDecision | null {
-    if (!Object.hasOwn(this.#options.effects, this.#action.type)) return null;
-    return this.#options.policy.decide(this.#action, this.#context);
-  }
-
-  /** Stage 3: N of M distinct keys over exactly this action, where policy asks for it. */
-  async #approve(decision: PolicyDecision): Promise<Outcome> {
-    if (decision.effect !== "step_up" || decision.approvals === null) {
-      return this.#authorize(decision, [], false);
-    }
-    const { required, roles } = decision.approvals;
-    const judged = this.#timed("approval", () =>
-      checkApprovals(this.#subject(decision), roles, this.#request.approvals),
-    );
-    if (!judged.ok) return this.#refuse("BLOCKED", judged.code, judged.reason);
-    if (judged.value.roles.length < required) {
-      return this.#pending(decision, required, judged.value.roles);
-    }
-    return this.#authorize(decision, judged.value.nonces, false);
-  }
-
-  /** Stage 4, then 5. A key log that grew in between is read again, once, and all is rejudged. */
-  async #authorize(
+  /**
+   * Stages 3 to 5: approvals, authority, durable intent. A key log that grew in between is read
+   * again, once, and all of it is judged again by this same code.
+   *
+   * @returns the refusal, or null when the intent is durable
+   */
+  async #permit(
+    taken: TakenRequest,
     decision: PolicyDecision,
-    approvalNonces: readonly UsedNonce[],
     again: boolean,
-  ): Promise<Outcome> {
-    const subject = this.#subject(decision);
-    const judged = this.#timed("authority", () => this.#authority(subject));
-    if (!judged.ok) return this.#refuse("BLOCKED", judged.code, judged.reason);
+  ): Promise<Outcome | null> {
+    const subject = this.#subject(taken, decision);
+    const { required, roles } = decision.approvals ?? { required: 0, roles: [] };
+    const judged =
+      decision.approvals === null
+        ? { counted: [], leftOut: [] }
+        : this.#timed("approval", () => judgeApprovals(subject, roles, taken.approvals));
+    if (judged.counted.length < required) return this.#pending(subject, judged);
+    const authority = this.#timed("authority", () => this.#authority(taken, subject));
+    if (!authority.ok) return this.#refuse("BLOCKED", authority.code, authority.reason);
     const verdict = await this.#timedAsync("intent", () =>
-      this.#recordIntent(subject, [...approvalNonces, ...judged.value]),
+      this.#recordIntent(taken, subject, judged.counted, authority.value),
     );
-    if (verdict instanceof Error) {
-      return this.#unavailable(verdict.message, false);
+    if (verdict instanceof SovereignError) return this.#unavailable(verdict.message, false);
+    if (verdict.status === "committed") return null;
+    if (verdict.reason !== "key_epoch" || again) {
+      return this.#refuse("BLOCKED", refusalCode(verdict.reason), verdict.detail);
     }
-    if (verdict.status === "committed") return this.#perform();
-    if (verdict.reason === "key_epoch" && !again) {
-      await this.#options.keys.refresh();
-      return this.#approveAgain(decision);
+    try {
+      await this.#parts.keys.refresh();
+    } catch (error) {
+      if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE")) throw error;
+      return this.#unavailable(error.message, false);
     }
-    return this.#refuse("BLOCKED", refusalCode(verdict.reason), verdict.detail);
+    return this.#permit(taken, decision, true);
   }
 
-  async #approveAgain(decision: PolicyDecision): Promise<Outcome> {
-    const roles = decision.approvals?.roles ?? [];
-    const judged = checkApprovals(this.#subject(decision), roles, this.#approvalsUsed(decision));
-    if (!judged.ok) return this.#refuse("BLOCKED", judged.code, judged.reason);
-    return this.#authorize(decision, judged.value.nonces, true);
-  }
-
-  #approvalsUsed(decision: PolicyDecision): readonly Envelope[] {
-    return decision.effect === "step_up" ? this.#request.approvals : [];
-  }
-
-  #authority(subject: Subject): ReturnType<typeof checkAuthorization> {
-    if (this.#context.mode === "sovereign") {
-      return checkAuthorization(subject, this.#request.authorization);
-    }
-    if (this.#options.allowCompatible === true) return { ok: true, value: [] };
+  #authority(taken: TakenRequest, subject: Subject): ReturnType<typeof checkAuthorization> {
+    if (this.#context.mode === "sovereign") return checkAuthorization(subject, taken.authorization);
+    if (this.#parts.allowCompatible) return { ok: true, value: [] };
     return {
       ok: false,
       code: "ERR_MODE_REFUSED",
@@ -215,24 +218,21 @@ class Execution {
     };
   }
 
-  #subject(decision: PolicyDecision): Subject {
-    return {
-      action: this.#action,
-      context: this.#context,
-      actionDigest: this.#actionDigest,
-      contextDigest: this.#contextDigest,
-      decision,
-      keys: this.#options.keys.current(),
-      at: timestampOf(this.#clock),
-    };
+  #subject(taken: TakenRequest, decision: PolicyDecision): Subject {
+    const { action, context, actionDigest, contextDigest } = taken;
+    const { keys, clock } = this.#parts;
+    const at = timestampOf(clock);
+    return { action, context, actionDigest, contextDigest, decision, keys: keys.current(), at };
   }
 
   /** INVARIANT: no effect before its intent is durable. */
   async #recordIntent(
+    taken: TakenRequest,
     subject: Subject,
+    approvals: readonly CountedApproval[],
     nonces: readonly UsedNonce[],
-  ): Promise<RecordVerdict | Error> {
-    const named = this.#namedEnvelopes(subject.decision);
+  ): Promise<RecordVerdict | SovereignError> {
+    const named = this.#namedEnvelopes(taken, approvals);
     const data = {
       action: subject.action,
       context: subject.context,
@@ -247,48 +247,34 @@ class Execution {
       severity: "INFO",
       data,
       envelopes: named.map(([, one]) => one),
-      nonces,
+      nonces: [...approvals.map(({ nonce }) => nonce), ...nonces],
       keyEpoch: subject.keys.count,
     });
   }
 
-  #namedEnvelopes(decision: PolicyDecision): [string, Envelope][] {
-    const { authorization } = this.#request;
-    const approvals = this.#approvalsUsed(decision).map((one, index): [string, Envelope] => [
+  /** The very envelopes that were judged: those that count, and no other. */
+  #namedEnvelopes(
+    { authorization }: TakenRequest,
+    approvals: readonly CountedApproval[],
+  ): [string, Envelope][] {
+    const named = approvals.map(({ envelope }, index): [string, Envelope] => [
       `approval_${index + 1}`,
-      one,
+      envelope,
     ]);
-    if (this.#context.mode === "compatible" || authorization === null) return approvals;
-    return [["role", authorization.role], ["binding", authorization.binding], ...approvals];
+    if (this.#context.mode === "compatible") return named;
+    // In sovereign mode authority has judged them by now.
+    if (authorization === null || "reason" in authorization) throw new Error("no permission");
+    return [["role", authorization.role], ["binding", authorization.binding], ...named];
   }
 
   /** Stages 6 and 7. From here on the world may have changed, so every end is an outcome. */
-  async #perform(): Promise<Outcome> {
-    const result = await this.#timedAsync("effect", () => this.#effect());
+  async #perform(taken: TakenRequest, effect: Effect): Promise<Outcome> {
+    const { action, context, signal } = taken;
+    const { scram } = this.#parts;
+    const result = await this.#timedAsync("effect", () =>
+      callEffect({ effect, action, context, signal, scram }),
+    );
     return this.#timedAsync("outcome", () => this.#recordOutcome(result));
-  }
-
-  async #effect(): Promise<EffectResult> {
-    const effect = this.#options.effects[this.#action.type];
-    const signal = this.#request.signal ?? new AbortController().signal;
-    const { run_id, step_id } = this.#context;
-    // Authority took its time: what was stopped since the pre-flight does not begin.
-    const gate = this.#options.scram.preflight(this.#context);
-    if (!gate.armed) return { status: "killed", code: gate.code, reason: gate.reason };
-    try {
-      if (effect === undefined) throw new Error("the effect is gone");
-      return await effect({
-        action: this.#action,
-        context: this.#context,
-        idempotencyKey: digestOf({ run_id, step_id }),
-        signal,
-      });
-    } catch (error) {
-      // What it died of is why it was to end, whatever the death looked like from inside.
-      const cause: unknown = isSovereignError(signal.reason) ? signal.reason : error;
-      if (signal.aborted) return { status: "killed", ...why(cause, "ERR_EFFECT_KILLED") };
-      return { status: "failed", ...why(error, "ERR_EFFECT_FAILED") };
-    }
   }
 
   async #recordOutcome(result: EffectResult): Promise<Outcome> {
@@ -305,7 +291,7 @@ class Execution {
       nonces: [],
       keyEpoch: null,
     });
-    if (verdict instanceof Error) return this.#unavailable(verdict.message, true);
+    if (verdict instanceof SovereignError) return this.#unavailable(verdict.message, true);
     if (verdict.status === "refused") return this.#unavailable(verdict.detail, true);
     return {
       status: "COMPLETED",
@@ -317,21 +303,31 @@ class Execution {
     };
   }
 
-  #denied(code: ErrorCode, reason: string, decision: PolicyDecision): Promise<Outcome> {
-    return this.#refuse("DENIED", code, reason, { decision, action: this.#action });
+  #denied(
+    action: Action,
+    code: ErrorCode,
+    reason: string,
+    decision: PolicyDecision,
+  ): Promise<Outcome> {
+    return this.#refuse("DENIED", code, reason, { decision, action });
   }
 
-  async #pending(
-    decision: PolicyDecision,
-    required: number,
-    approvedBy: readonly string[],
-  ): Promise<Outcome> {
-    const roles = decision.approvals?.roles.join(", ") ?? "";
-    const reason = `needs ${required} approvals of ${roles}; has ${approvedBy.length}`;
-    const contextDigest = this.#contextDigest;
-    const extra = { decision, context_digest: contextDigest, approved_by: [...approvedBy] };
-    const exit = await this.#refuse("PENDING", "ERR_APPROVAL_REQUIRED", reason, extra);
-    return { ...exit, status: "PENDING", decision, contextDigest, approvedBy } as Outcome;
+  async #pending(subject: Subject, judged: JudgedApprovals): Promise<Outcome> {
+    const { decision, contextDigest } = subject;
+    const { required, roles } = decision.approvals ?? { required: 0, roles: [] };
+    const approvedBy = judged.counted.map(({ approver }) => approver);
+    const leftOut = judged.leftOut
+      .slice(0, LEFT_OUT_MAX)
+      .map(({ reason, ...one }) => ({ ...one, reason: cutText(reason, LEFT_OUT_CHARS) }));
+    const others = leftOut.map((one) => `; left out ${one.approval}: ${one.code}, ${one.reason}`);
+    const reason = `needs ${required} approvals of ${roles.join(", ")}; has ${approvedBy.length}`;
+    const exit = await this.#refuse("PENDING", "ERR_APPROVAL_REQUIRED", reason + others.join(""), {
+      decision,
+      context_digest: contextDigest,
+      approved_by: approvedBy,
+      left_out: leftOut,
+    });
+    return { ...exit, status: "PENDING", decision, contextDigest, approvedBy, leftOut } as Outcome;
   }
 
   /** Record a refusal, or a failed end, and answer it. */
@@ -341,20 +337,26 @@ class Execution {
     reason: string,
     extra: JsonObject = {},
   ): Promise<Outcome> {
-    const verdict = await this.#write({
+    const said = cutText(reason, REASON_CHARS_MAX);
+    const record = {
       event: EVENTS[status],
       severity: severityOf(code),
-      data: { ...this.#place(), code, reason: reason.slice(0, 2000), ...extra },
+      data: { ...this.#place(), code, reason: said, ...extra },
       envelopes: [],
       nonces: [],
       keyEpoch: null,
-    });
-    const recorded = !(verdict instanceof Error) && verdict.status === "committed";
+    };
+    let verdict = await this.#write(record);
+    if (isInvalid(verdict)) {
+      // What the ledger cannot hold as it is stands there in a form that it can.
+      const plain = `not recordable as it was: ${cutText(verdict.detail, LEFT_OUT_CHARS)}`;
+      verdict = await this.#write({ ...record, data: { ...this.#place(), code, reason: plain } });
+    }
     const exit = {
       code,
-      reason,
+      reason: said,
       actionDigest: this.#actionDigest,
-      entryIndex: recorded ? verdict.index : null,
+      entryIndex: indexOf(verdict),
     };
     return { ...extra, ...exit, status } as Outcome;
   }
@@ -364,28 +366,8 @@ class Execution {
     return this.#refuse("UNAVAILABLE", code, reason, { effectRan });
   }
 
-  /**
-   * Write one record, after those that could not be written before. What cannot be made durable
-   * now is kept and goes first at the next write of this run, so every refusal has its entry.
-   */
-  async #write(record: LedgerRecord): Promise<RecordVerdict | Error> {
-    const { run_id } = this.#context;
-    const waiting = this.#unrecorded.get(run_id) ?? [];
-    try {
-      while (waiting[0] !== undefined) {
-        await this.#options.recorder.record(run_id, waiting[0]);
-        waiting.shift();
-      }
-      this.#unrecorded.delete(run_id);
-      return await this.#options.recorder.record(run_id, record);
-    } catch (error) {
-      if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE")) throw error;
-      // An intent that is not durable is no intent: only ends and refusals are kept.
-      if (record.event !== "execution.authorized") {
-        this.#unrecorded.set(run_id, [...waiting, record]);
-      }
-      return error;
-    }
+  #write(record: LedgerRecord): Promise<RecordVerdict | SovereignError> {
+    return this.#parts.records.write(this.#context.run_id, record);
   }
 
   #place(): { step_id: string; attempt: number; action_digest: string } {
@@ -394,65 +376,51 @@ class Execution {
   }
 
   #timed<T>(stage: Stage, work: () => T): T {
-    const { onStage } = this.#options;
-    if (onStage === undefined) return work();
-    const start = this.#clock.monotonicMs();
+    const start = this.#clock();
     const value = work();
-    onStage(stage, this.#clock.monotonicMs() - start);
+    this.#told(stage, start);
     return value;
   }
 
   async #timedAsync<T>(stage: Stage, work: () => Promise<T>): Promise<T> {
-    const { onStage } = this.#options;
-    if (onStage === undefined) return work();
-    const start = this.#clock.monotonicMs();
+    const start = this.#clock();
     const value = await work();
-    onStage(stage, this.#clock.monotonicMs() - start);
+    this.#told(stage, start);
     return value;
+  }
+
+  #clock(): number {
+    return this.#parts.onStage === null ? 0 : this.#parts.clock.monotonicMs();
+  }
+
+  /** Whoever measures cannot end what is measured. */
+  #told(stage: Stage, start: number): void {
+    try {
+      this.#parts.onStage?.(stage, this.#parts.clock.monotonicMs() - start);
+    } catch {
+      // A measurement is lost; the action is not.
+    }
   }
 }
 
-/** What is authorised must fit into one ledger entry, with its decision and envelopes' digests. */
-function refuseTooLarge(action: Action): void {
-  const { length } = canonicalBytes(action);
-  if (length <= ACTION_BYTES_MAX) return;
-  throw new SovereignError(
-    "ERR_ACTION_TOO_LARGE",
-    `The action has ${length} bytes; at most ${ACTION_BYTES_MAX} are taken. Pass large inputs by digest.`,
-    { bytes: length },
-  );
+const REASON_CHARS_MAX = 2000;
+
+function isInvalid(
+  verdict: RecordVerdict | SovereignError,
+): verdict is Extract<RecordVerdict, { status: "refused" }> {
+  if (verdict instanceof SovereignError) return false;
+  return verdict.status === "refused" && verdict.reason === "invalid";
 }
 
-/** Large outputs go by digest; whoever gave them has them. */
-function recordable(output: JsonValue): JsonValue {
-  const { length } = canonicalBytes(output);
-  return length <= ACTION_BYTES_MAX ? output : { output_digest: digestOf(output), bytes: length };
-}
-
-function emptyDecision(policy: PolicyDecider): PolicyDecision {
-  return {
-    effect: "deny",
-    rules: [],
-    reasons: [],
-    approvals: null,
-    policy_digest: policy.policyDigest,
-    request_digest: "0".repeat(64),
-    observed: false,
-  };
+function indexOf(verdict: RecordVerdict | SovereignError): number | null {
+  if (verdict instanceof SovereignError) return null;
+  return verdict.status === "committed" ? verdict.index : null;
 }
 
 function refusalCode(reason: string): ErrorCode {
   if (reason === "nonce_used") return "ERR_NONCE_REPLAYED";
   if (reason === "key_epoch") return "ERR_BINDING_KEY_REVOKED";
-  return "ERR_RUN_FENCED";
-}
-
-function why(error: unknown, fallback: ErrorCode): { code: ErrorCode; reason: string } {
-  if (isSovereignError(error)) return { code: error.code, reason: error.message };
-  const reason = error instanceof Error ? error.message : "the effect threw what is not an error";
-  // What we could not write ourselves is no fault of what was asked for.
-  const full = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException | null)?.code ?? "");
-  return { code: full ? "ERR_DISK_LOW" : fallback, reason };
+  return reason === "invalid" ? "ERR_RECORD_REFUSED" : "ERR_RUN_FENCED";
 }
 
 function severityOf(code: ErrorCode): Severity {

@@ -1,4 +1,5 @@
 import type { ArtifactRef, ErrorCode, JsonValue, PolicyDecision, Usage } from "@sovereign/core";
+import type { LeftOutApproval } from "./authorization.ts";
 
 /** What every exit of the kernel says. `entry` is the ledger index of its record, null when none. */
 interface Exit {
@@ -37,6 +38,8 @@ export interface Pending extends Refusal {
   readonly decision: PolicyDecision;
   readonly contextDigest: string;
   readonly approvedBy: readonly string[];
+  /** Approvals that came and do not count, by their number from 1, and why. */
+  readonly leftOut: readonly LeftOutApproval[];
 }
 
 /** Stage 4: a signature, a nonce or a digest is not good for exactly this. */

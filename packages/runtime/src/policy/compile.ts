@@ -1,5 +1,5 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import { digestOf, type JsonObject } from "@sovereign/core";
+import { deepFreeze, digestOf, type JsonObject } from "@sovereign/core";
 import { CEDAR_SCHEMA, type CedarPolicies, prepareCedar, validateCedar } from "./cedar.ts";
 import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy } from "./document.ts";
 
@@ -74,7 +74,7 @@ function finish(policy: Omit<CompiledPolicy, "digest">, path: string): CompiledP
     schema: CEDAR_SCHEMA,
   });
   prepareCedar(digest, policy.rules);
-  return { ...policy, digest };
+  return deepFreeze({ ...policy, digest });
 }
 
 function patternsOf(policy: SandboxPolicy): Pattern[] {

@@ -3,6 +3,8 @@ import {
   type ActionContext,
   canonicalize,
   CI_FILES_RULE,
+  cutText,
+  deepFreeze,
   digestOf,
   isCiFile,
   isSovereignError,
@@ -52,7 +54,8 @@ export class PolicyEngine {
       const oldest = this.#cache.keys().next().value;
       if (oldest !== undefined) this.#cache.delete(oldest);
     }
-    this.#cache.set(request, decision);
+    // Whoever gets the answer gets the one that is kept: nobody can change it.
+    this.#cache.set(request, deepFreeze(decision));
     return decision;
   }
 
@@ -84,7 +87,7 @@ export class PolicyEngine {
     }
     // Nor is this observed: what a host runs is run outside of every sandbox.
     if (ci.refused !== null) {
-      const path = JSON.stringify(ci.refused.slice(0, 200));
+      const path = JSON.stringify(cutText(ci.refused, 200));
       const why = `${path} is a file that hosts run: allowlist.ci_paths does not name it`;
       return this.#answer(digest, "deny", [CI_FILES_RULE], [why], null, false);
     }
@@ -129,9 +132,9 @@ export class PolicyEngine {
     const why =
       rules.length > 0
         ? `forbidden by ${rules.join(", ")}`
-        : `no rule allows ${action.type} on ${action.resource.slice(0, 200)}`;
+        : `no rule allows ${action.type} on ${cutText(action.resource, 200)}`;
     const observed = this.policy.mode === "observe";
-    const reasons = [why, ...errors].map((reason) => reason.slice(0, 500));
+    const reasons = [why, ...errors].map((reason) => cutText(reason, 500));
     return this.#answer(digest, observed ? "allow" : "deny", rules, reasons, null, observed);
   }
 

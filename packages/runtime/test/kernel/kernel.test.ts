@@ -1,6 +1,6 @@
 import { type Action, type ActionContext, type Envelope, GENESIS_HASH } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Outcome } from "../../src/kernel/index.ts";
+import type { EffectResult, Outcome } from "../../src/kernel/index.ts";
 import { PROMOTE, TRAIN, World } from "../support/world.ts";
 
 let world: World;
@@ -48,12 +48,21 @@ describe("the kernel", () => {
     expect(world.recorder.records[0]?.data).toMatchObject({ decision: { effect: "allow" } });
   });
 
-  it("refuses a request that is no action", async () => {
-    const bad = execute({ action: { ...TRAIN, type: "nonsense" }, permission: null });
-    await expect(bad).rejects.toMatchObject({ code: "ERR_FORMAT_INVALID" });
+  it("records the refusal of a request that is no action", async () => {
+    const bad = await execute({ action: { ...TRAIN, type: "nonsense" }, permission: null });
+    expectRefused(bad, "BLOCKED", "ERR_FORMAT_INVALID", "execution.blocked");
     const huge = { ...TRAIN, params: { text: "x".repeat(40_000) } };
-    await expect(execute({ action: huge })).rejects.toMatchObject({ code: "ERR_ACTION_TOO_LARGE" });
-    expect(world.effects).toBe(0);
+    const outcome = await execute({ action: huge });
+    expectRefused(outcome, "BLOCKED", "ERR_ACTION_TOO_LARGE", "execution.blocked");
+  });
+
+  it("throws where the request names no run to record the refusal in", async () => {
+    const lost = execute({
+      context: { ...world.context(), run_id: "elsewhere" },
+      permission: null,
+    });
+    await expect(lost).rejects.toMatchObject({ code: "ERR_FORMAT_INVALID" });
+    expect(world.recorder.records).toEqual([]);
   });
 
   it("exits SCRAM_ABORT when the kill switch is tripped", async () => {
@@ -157,12 +166,22 @@ describe("the kernel", () => {
 
   it("calls a thrown effect killed when it was cancelled", async () => {
     const controller = new AbortController();
-    world.result = new Error("interrupted");
-    controller.abort();
+    const effect = (): Promise<EffectResult> => {
+      controller.abort();
+      return Promise.reject(new Error("interrupted"));
+    };
     const authorization = await world.permission(TRAIN, world.context());
     const request = { action: TRAIN, context: world.context(), authorization, approvals: [] };
-    const outcome = await world.kernel().execute({ ...request, signal: controller.signal });
-    expect(outcome).toMatchObject({ status: "KILLED", code: "ERR_EFFECT_KILLED" });
+    const kernel = world.kernel({ effects: { "model.train": effect } });
+    const outcome = await kernel.execute({ ...request, signal: controller.signal });
+    expect(outcome).toMatchObject({ status: "KILLED", reason: "interrupted" });
+  });
+
+  it("begins no effect whose signal was aborted before", async () => {
+    const authorization = await world.permission(TRAIN, world.context());
+    const request = { action: TRAIN, context: world.context(), authorization, approvals: [] };
+    const outcome = await world.kernel().execute({ ...request, signal: AbortSignal.abort() });
+    expectRefused(outcome, "KILLED", "ERR_EFFECT_KILLED", "execution.killed");
   });
 
   it("stops when another process has taken the run over", async () => {
@@ -342,13 +361,17 @@ async function growth(world: World) {
 
 describe("an approval", () => {
   const context = (): ActionContext => world.context({ role: "deployer" });
+  /** The bad one is named, and the good one beside it still counts: the run waits for the other. */
   const withBad = async (bad: Envelope, code: string): Promise<void> => {
     const good = await world.approve("release_manager", PROMOTE, context());
-    const outcome = await execute({ action: PROMOTE, context: context(), approvals: [good, bad] });
-    expectRefused(outcome, "BLOCKED", code, "execution.blocked");
+    const outcome = await execute({ action: PROMOTE, context: context(), approvals: [bad, good] });
+    expectRefused(outcome, "PENDING", "ERR_APPROVAL_REQUIRED", "execution.pending");
+    const named = { approved_by: ["release_manager"], left_out: [{ approval: 1, code }] };
+    expect(world.recorder.records.at(-1)?.data).toMatchObject(named);
+    expect(outcome.status === "PENDING" && outcome.reason).toContain(code);
   };
 
-  it("is refused for another action, another context, after its time and from a stranger", async () => {
+  it("is left out for another action, another context, after its time and from a stranger", async () => {
     await withBad(await world.approve("safety_officer", TRAIN, context()), "ERR_APPROVAL_ACTION");
     await withBad(
       await world.approve("safety_officer", PROMOTE, world.context()),
@@ -363,10 +386,34 @@ describe("an approval", () => {
     await withBad(binding, "ERR_APPROVAL_WRONG_KEY");
   });
 
-  it("is refused after the approver's key was revoked", async () => {
+  it("is left out after the approver's key was revoked", async () => {
     const late = await world.approve("safety_officer", PROMOTE, context());
     const keyId = world.keyIdOf("approval", "safety_officer");
     await world.keyLog.revoke(world.keystore, keyId, "left", false);
     await withBad(late, "ERR_APPROVAL_KEY_REVOKED");
+  });
+
+  it("does not keep the others from being enough when it is bad", async () => {
+    const bad = await world.approve("intruder", PROMOTE, context());
+    const good = await world.approve("release_manager", PROMOTE, context());
+    const also = await world.approve("safety_officer", PROMOTE, context());
+    const approvals = [bad, good, also];
+    const outcome = await execute({ action: PROMOTE, context: context(), approvals });
+    expect(outcome).toMatchObject({ status: "COMPLETED" });
+    const intent = world.recorder.records.at(-2);
+    const names = Object.keys(intent?.data["envelopes"] as object);
+    expect(names).toEqual(["role", "binding", "approval_1", "approval_2"]);
+    expect(intent?.envelopes).not.toContainEqual(bad);
+  });
+
+  it("counts once for one approver, whatever keys they have", async () => {
+    const first = await world.approve("release_manager", PROMOTE, context());
+    await world.keyLog.introduce(world.keystore, { purpose: "approval", role: "release_manager" });
+    const second = await world.approve("release_manager", PROMOTE, context());
+    const approvals = [first, second];
+    const outcome = await execute({ action: PROMOTE, context: context(), approvals });
+    expectRefused(outcome, "PENDING", "ERR_APPROVAL_REQUIRED", "execution.pending");
+    expect(outcome).toMatchObject({ approvedBy: ["release_manager"] });
+    expect(outcome).toMatchObject({ leftOut: [{ approval: 2, code: "ERR_APPROVAL_REPEATED" }] });
   });
 });

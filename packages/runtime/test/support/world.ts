@@ -74,6 +74,10 @@ export class MemoryRecorder implements Recorder {
   /** Events whose next record fails, as when the database is gone. */
   failOn: string[] = [];
   refusal: Extract<RecordVerdict, { status: "refused" }> | null = null;
+  /** The next intent is refused as judged by a key log that has grown since. */
+  staleOnce = false;
+  /** The next record is refused as no entry. */
+  invalidOnce = false;
 
   constructor(keyCount: () => number) {
     this.#keyCount = keyCount;
@@ -90,6 +94,14 @@ export class MemoryRecorder implements Recorder {
 
   #judge(record: LedgerRecord): RecordVerdict {
     if (this.refusal !== null && record.event === "execution.authorized") return this.refusal;
+    if (this.invalidOnce) {
+      this.invalidOnce = false;
+      return { status: "refused", reason: "invalid", detail: "no entry" };
+    }
+    if (this.staleOnce && record.keyEpoch !== null) {
+      this.staleOnce = false;
+      return { status: "refused", reason: "key_epoch", detail: "the key log has grown" };
+    }
     if (record.keyEpoch !== null && record.keyEpoch !== this.#keyCount()) {
       return { status: "refused", reason: "key_epoch", detail: "the key log has grown" };
     }

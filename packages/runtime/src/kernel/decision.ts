@@ -1,0 +1,78 @@
+import {
+  type Action,
+  type ActionContext,
+  canonicalBytes,
+  cutText,
+  deepFreeze,
+  formats,
+  frozenCopy,
+  isSovereignError,
+  type PolicyDecision,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
+import type { PolicyDecider } from "./ports.ts";
+
+/** A decision stands in an entry beside its action, and in a binding. */
+const DECISION_BYTES_MAX = 24 * 1024;
+
+/**
+ * Ask policy, and take its answer as what it is: a value of somebody else's. Whatever is no
+ * decision that we know is a denial, and so is what the decider throws.
+ *
+ * INVARIANT: `effect` is `allow` without approvals, `step_up` with them, or `deny`.
+ */
+export function askPolicy(
+  decider: PolicyDecider,
+  action: Action,
+  context: ActionContext,
+): { readonly decision: PolicyDecision; readonly problem: string | null } {
+  try {
+    const answer = frozenCopy(decider.decide(action, context));
+    const decision = deepFreeze(parseFormat(formats.policyDecision, answer, "policy decision"));
+    const problem = problemOf(decision, decider.policyDigest);
+    if (problem === null) return { decision, problem };
+    return { decision: noDecision(decider.policyDigest), problem };
+  } catch (error) {
+    const said = error instanceof Error ? error.message : "it threw what is not an error";
+    const why = isSovereignError(error) ? said : `the decider failed: ${said}`;
+    return { decision: noDecision(decider.policyDigest), problem: cutText(why, 1000) };
+  }
+}
+
+function problemOf(decision: PolicyDecision, policyDigest: string): string | null {
+  const { effect, approvals } = decision;
+  if (effect === "step_up" && approvals === null) return "step_up without its approvals";
+  if (effect === "allow" && approvals !== null) return "allow with approvals that nobody gives";
+  if (approvals !== null && approvals.required > new Set(approvals.roles).size) {
+    return "more approvals than there are roles to give them";
+  }
+  if (decision.policy_digest !== policyDigest) return "a decision of another policy";
+  const { length } = canonicalBytes(decision);
+  return length > DECISION_BYTES_MAX ? `a decision of ${length} bytes` : null;
+}
+
+/** What stands in the record where policy was not asked, or answered nothing that is known. */
+export function noDecision(policyDigest: string): PolicyDecision {
+  const known = formats.policyDecision.shape.policy_digest.safeParse(policyDigest).success;
+  return deepFreeze({
+    effect: "deny",
+    rules: [],
+    reasons: [],
+    approvals: null,
+    policy_digest: known ? policyDigest : NO_DIGEST,
+    request_digest: NO_DIGEST,
+    observed: false,
+  });
+}
+
+const NO_DIGEST = "0".repeat(64);
+
+/** @throws ERR_POLICY_INVALID when the decider itself has no digest to be named by */
+export function captureDecider(policy: PolicyDecider): PolicyDecider {
+  const { policyDigest } = policy;
+  if (!formats.policyDecision.shape.policy_digest.safeParse(policyDigest).success) {
+    throw new SovereignError("ERR_POLICY_INVALID", "The policy decider has no policyDigest.");
+  }
+  return { policyDigest, decide: policy.decide.bind(policy) };
+}

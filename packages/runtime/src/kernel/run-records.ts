@@ -1,0 +1,84 @@
+import { isSovereignError, type SovereignError } from "@sovereign/core";
+import type { LedgerRecord, Recorder, RecordVerdict } from "./ports.ts";
+
+/** What could not be recorded when it happened, and whoever is writing it now. */
+interface Waiting {
+  readonly records: LedgerRecord[];
+  writing: Promise<void> | null;
+}
+
+/**
+ * Writes the records of runs. What cannot be made durable now is kept, in order, and goes first at
+ * the next write of its run, once, however many write at that moment: so every refusal has its
+ * entry.
+ */
+export class RunRecords {
+  readonly #record: Recorder["record"];
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(recorder: Recorder) {
+    this.#record = recorder.record.bind(recorder);
+  }
+
+  /**
+   * @returns the ledger's verdict; or the error, where durability cannot be had now
+   * @throws what is neither: the state of the ledger is then unknown
+   */
+  async write(runId: string, record: LedgerRecord): Promise<RecordVerdict | SovereignError> {
+    try {
+      await this.#writeWaiting(runId);
+      return await this.#write(runId, record);
+    } catch (error) {
+      if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE")) throw error;
+      // An intent that is not durable is no intent: only ends and refusals are kept.
+      if (record.event !== "execution.authorized") this.#keep(runId, record);
+      return error;
+    }
+  }
+
+  #writeWaiting(runId: string): Promise<void> {
+    const waiting = this.#waiting.get(runId);
+    if (waiting === undefined) return Promise.resolve();
+    waiting.writing ??= this.#drain(runId, waiting).finally(() => {
+      waiting.writing = null;
+    });
+    return waiting.writing;
+  }
+
+  async #drain(runId: string, { records }: Waiting): Promise<void> {
+    while (records[0] !== undefined) {
+      await this.#write(runId, records[0]);
+      records.shift();
+    }
+    this.#waiting.delete(runId);
+  }
+
+  #keep(runId: string, record: LedgerRecord): void {
+    const waiting = this.#waiting.get(runId) ?? { records: [], writing: null };
+    waiting.records.push(record);
+    this.#waiting.set(runId, waiting);
+  }
+
+  /** What can be no entry is refused by the ledger, whether it says so or throws. */
+  async #write(runId: string, record: LedgerRecord): Promise<RecordVerdict> {
+    try {
+      return readVerdict(await this.#record(runId, record));
+    } catch (error) {
+      if (!isSovereignError(error) || !NO_ENTRY.includes(error.code)) throw error;
+      return { status: "refused", reason: "invalid", detail: error.message };
+    }
+  }
+}
+
+const NO_ENTRY: readonly string[] = [
+  "ERR_ENTRY_TOO_LARGE",
+  "ERR_FORMAT_INVALID",
+  "ERR_JSON_UNSUPPORTED",
+  "ERR_JSON_TOO_DEEP",
+];
+
+function readVerdict(given: RecordVerdict): RecordVerdict {
+  if (given.status === "committed" && Number.isSafeInteger(given.index)) return given;
+  if (given.status === "refused") return given;
+  return { status: "refused", reason: "invalid", detail: "the recorder gave no verdict" };
+}
