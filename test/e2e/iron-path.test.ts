@@ -188,13 +188,17 @@ describe("the Iron Path", () => {
     expect(denied.code).toBe(3);
     const { run } = runEnded(denied.documents);
     const fromDenial = await installation.json(["policy", "learn", run]);
-    expect(fromDenial.documents[0]).toMatchObject({ operations: ["model.train"] });
+    const operations = [{ type: "model.train", resources: ["train_baseline"] }];
+    expect(fromDenial.documents[0]).toMatchObject({ operations });
     writeFileSync(policy, strict.replace("schema_version", "mode: observe\nschema_version"));
     const observed = await installation.json(["run", pipeline, ...APPROVE]);
     const completed = { status: "completed", code: null, verdict: "VALID" };
     expect(runEnded(observed.documents)).toMatchObject(completed);
     const learned = await installation.json(["policy", "learn", runEnded(observed.documents).run]);
-    expect(learned.documents[0]).toMatchObject({ operations: ["model.train"] });
+    const both = ["train_baseline", "train_candidate"];
+    expect(learned.documents[0]).toMatchObject({
+      operations: [{ type: "model.train", resources: both }],
+    });
   });
 
   it("does nothing between a stop by two keys and a reset by two keys", async () => {

@@ -1,14 +1,12 @@
-import {
-  type ErrorCode,
-  fields,
-  type JsonObject,
-  parseFormat,
-  SovereignError,
-} from "@sovereign/core";
-import { parse } from "yaml";
+import { type ErrorCode, fields, type JsonObject, parseFormat } from "@sovereign/core";
 import { z } from "zod";
+import { readPlainYaml } from "../policy/index.ts";
 
-const BYTES_MAX = 1024 * 1024;
+const DOOR = {
+  bytesMax: 1024 * 1024,
+  tooLarge: "ERR_BATCH_INVALID",
+  syntax: "ERR_BATCH_INVALID",
+} as const;
 
 /** What is said about a batch, and kept with it. Never interpreted. */
 const metadata = z
@@ -60,15 +58,7 @@ export type BatchFile = z.infer<typeof batchFile>;
 
 /** Read a batch file. @param bytes untrusted @throws ERR_BATCH_INVALID */
 export function parseBatchFile(bytes: Uint8Array, name: string): BatchFile {
-  if (bytes.length > BYTES_MAX)
-    throw invalid(`${name} has ${bytes.length} bytes; at most ${BYTES_MAX}`);
-  let value: unknown;
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    value = parse(text, { maxAliasCount: 0, uniqueKeys: true });
-  } catch (cause) {
-    throw invalid(`${name}: ${cause instanceof Error ? cause.message : "unreadable"}`);
-  }
+  const { value } = readPlainYaml(bytes, name, DOOR);
   return parseFormat(batchFile, value, name, INVALID);
 }
 
@@ -84,7 +74,3 @@ export function paramsOf({ argv, timeout_seconds }: BatchAction): JsonObject {
 }
 
 const INVALID: ErrorCode = "ERR_BATCH_INVALID";
-
-function invalid(text: string): SovereignError {
-  return new SovereignError(INVALID, text);
-}

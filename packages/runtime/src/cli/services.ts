@@ -16,7 +16,7 @@ import type {
 } from "@sovereign/core";
 import type { KeySlot } from "../authority/index.ts";
 import type { Progress } from "../pipeline/index.ts";
-import type { CompiledPolicy, Explanation, SandboxPolicy } from "../policy/index.ts";
+import type { CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
 import type { RunRow } from "../runs/index.ts";
 import type { SandboxLevel, SandboxReport } from "../sandbox/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
@@ -271,7 +271,7 @@ export interface Services {
     role: string,
     params: string,
   ): Promise<Explanation>;
-  learnPolicy(tenantId: string, runId: string): Promise<SandboxPolicy>;
+  learnPolicy(tenantId: string, runId: string): Promise<Proposal>;
   planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
   runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
   resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { SovereignError } from "@sovereign/core";
-import { parse } from "yaml";
+import { readPlainYaml } from "../policy/index.ts";
 import { parseScramConfig, type ScramConfig } from "../scram/index.ts";
 
 /** The settings of an installation. */
@@ -16,7 +16,9 @@ export interface Config {
  */
 export function loadConfig(home: string): Config {
   const path = join(home, "config.yaml");
-  const value: unknown = existsSync(path) ? readYaml(path) : {};
+  const value: unknown = existsSync(path)
+    ? readPlainYaml(readFileSync(path), path, DOOR).value
+    : {};
   const sections = (value ?? {}) as Record<string, unknown>;
   const unknown = Object.keys(sections).find((name) => name !== "scram");
   if (typeof sections !== "object" || unknown !== undefined) {
@@ -26,13 +28,11 @@ export function loadConfig(home: string): Config {
   return { scram: parseScramConfig(sections["scram"]) };
 }
 
-function readYaml(path: string): unknown {
-  try {
-    return parse(readFileSync(path, "utf8"), { maxAliasCount: 0, uniqueKeys: true });
-  } catch (cause) {
-    throw malformed(path, cause instanceof Error ? cause.message : "unreadable");
-  }
-}
+const DOOR = {
+  bytesMax: 64 * 1024,
+  tooLarge: "ERR_DATA_FOLDER",
+  syntax: "ERR_DATA_FOLDER",
+} as const;
 
 function malformed(path: string, why: string): SovereignError {
   return new SovereignError("ERR_DATA_FOLDER", `Cannot use ${path}: ${why}.`, { path });

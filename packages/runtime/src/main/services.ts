@@ -2,10 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
-  type EntryData,
   formats,
   GATE_DOCUMENTS,
-  type JsonObject,
   isSovereignError,
   type KeyRecord,
   parseFormat,
@@ -17,7 +15,13 @@ import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../authority/index.ts";
 import type { RunInput, Services } from "../cli/index.ts";
 import { type Pipeline, parsePipeline } from "../pipeline/index.ts";
-import { PolicyEngine, parsePolicy, proposePolicy } from "../policy/index.ts";
+import {
+  type AskedApproval,
+  PolicyEngine,
+  parsePolicy,
+  proposePolicy,
+  type Refused,
+} from "../policy/index.ts";
 import { ArtifactStore, exportBundle, locateDataFolder, openDataFolder } from "../runs/index.ts";
 import { probeSandbox } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
@@ -220,18 +224,19 @@ function policyServices(
       }),
     learnPolicy: (tenantId, runId) =>
       opened(async ({ store }) => {
-        const denied = [];
+        const refused: Refused[] = [];
+        const asked: AskedApproval[] = [];
         for await (const { entry } of readRun(store, tenantId, runId)) {
-          if (entry.event_type === "execution.authorized") {
-            const { action, decision } = entry.data as EntryData<"execution.authorized">;
-            if (decision.observed) denied.push(action);
-          }
-          const { action } = entry.data as { action?: JsonObject };
-          if (entry.event_type === "execution.denied" && action !== undefined) {
-            denied.push(parseFormat(formats.action, action, "denied action"));
-          }
+          const { action, decision } = entry.data;
+          const known = formats.action.safeParse(action);
+          const decided = formats.policyDecision.safeParse(decision);
+          if (!decided.success) continue;
+          const { approvals, observed } = decided.data;
+          if (known.success && approvals !== null) asked.push({ type: known.data.type, approvals });
+          if (!known.success || !(observed || entry.event_type === "execution.denied")) continue;
+          refused.push({ action: known.data, decision: decided.data });
         }
-        return proposePolicy(`learned-${runId.slice(4, 12)}`, denied);
+        return proposePolicy(`learned-${runId.slice(4, 12)}`, refused, asked);
       }),
   };
 }

@@ -1,7 +1,13 @@
 import { SovereignError } from "@sovereign/core";
 import type { z } from "zod";
+import { readPlainYaml, type YamlFile } from "../policy/index.ts";
 import { type Pipeline, pipelineSchema, type Stage } from "./pipeline-schema.ts";
-import { readPlainYaml, type YamlFile } from "./pipeline-yaml.ts";
+
+const DOOR = {
+  bytesMax: 256 * 1024,
+  tooLarge: "ERR_PIPELINE_TOO_LARGE",
+  syntax: "ERR_PIPELINE_SYNTAX",
+} as const;
 
 /** What each type of stage leaves for later ones, where its file does not declare it. */
 const RESULT_FILE = "result.json";
@@ -16,7 +22,7 @@ const RESULT_FILE = "result.json";
  *   ERR_PIPELINE_REFERENCE; each message starts with `path:line:column`
  */
 export function parsePipeline(bytes: Uint8Array, path: string): Pipeline {
-  const file = readPlainYaml(bytes, path);
+  const file = readPlainYaml(bytes, path, DOOR);
   const parsed = pipelineSchema.safeParse(file.value);
   if (!parsed.success) throw invalid(file, parsed.error);
   checkNames(parsed.data, file);

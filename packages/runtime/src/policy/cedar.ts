@@ -1,6 +1,7 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import * as cedar from "@cedar-policy/cedar-wasm/nodejs";
-import { SovereignError } from "@sovereign/core";
+import { cutText, isSovereignError, SovereignError } from "@sovereign/core";
+import { CedarModule } from "./cedar-module.ts";
+import { checkCedarText } from "./cedar-text.ts";
 
 /**
  * What a Cedar policy can speak of. `context.matched` names the patterns of the sandbox policy
@@ -35,29 +36,37 @@ export interface CedarRequest {
 
 export interface CedarAnswer {
   readonly allow: boolean;
+  /** The policies that decided; none where there are errors. */
   readonly rules: readonly string[];
+  /** What could not be evaluated. Where there is any, nobody knows what policy says. */
   readonly errors: readonly string[];
 }
 
 /** What a decision can name; the longest pattern of a sandbox policy makes a shorter one. */
 const RULE_CHARS = 400;
 
-let schemaReady = false;
 const SCHEMA_NAME = "sovereign";
+const cedar = new CedarModule(SCHEMA_NAME, CEDAR_SCHEMA);
 
 /**
  * Read Cedar text. A policy's id is its `@id` annotation, else its number.
  * @throws ERR_POLICY_INVALID
  */
 export function parseCedar(text: string, path: string): CedarPolicies {
-  const parts = cedar.policySetTextToParts(text);
+  checkCedarText(text, path);
+  return reading(path, () => readPolicies(text, path));
+}
+
+function readPolicies(text: string, path: string): CedarPolicies {
+  const parts = cedar.use((module) => module.policySetTextToParts(text));
   if (parts.type === "failure") throw invalid(path, parts.errors);
   if (parts.policy_templates.length > 0)
     throw invalid(path, [{ message: "templates are refused" }]);
   const policies: Record<string, PolicyJson> = {};
   for (const [index, part] of parts.policies.entries()) {
-    const read = cedar.policyToJson(part);
+    const read = cedar.use((module) => module.policyToJson(part));
     if (read.type === "failure") throw invalid(path, read.errors);
+    checkAnnotations(read.json, `${path}: policy ${index + 1}`);
     const id = read.json.annotations?.["id"] ?? `policy${index + 1}`;
     if (id.length > RULE_CHARS) {
       throw invalid(path, [
@@ -76,11 +85,15 @@ export function parseCedar(text: string, path: string): CedarPolicies {
  * @throws ERR_POLICY_INVALID
  */
 export function validateCedar(policies: CedarPolicies, path: string): void {
-  const answer = cedar.validate({
-    schema: CEDAR_SCHEMA,
-    policies: { staticPolicies: { ...policies } },
-    validationSettings: { mode: "strict" },
-  });
+  const answer = reading(path, () =>
+    cedar.use((module) =>
+      module.validate({
+        schema: CEDAR_SCHEMA,
+        policies: { staticPolicies: { ...policies } },
+        validationSettings: { mode: "strict" },
+      }),
+    ),
+  );
   if (answer.type === "failure") throw invalid(path, answer.errors);
   const [first] = answer.validationErrors;
   if (first !== undefined) {
@@ -90,40 +103,72 @@ export function validateCedar(policies: CedarPolicies, path: string): void {
 
 /** Parse the policies once; later decisions refer to them by the policy's digest. */
 export function prepareCedar(digest: string, policies: CedarPolicies): void {
-  if (!schemaReady) {
-    cedar.preparseSchema(SCHEMA_NAME, CEDAR_SCHEMA);
-    schemaReady = true;
-  }
-  const answer = cedar.preparsePolicySet(digest, { staticPolicies: { ...policies } });
-  if (answer.type === "failure") throw invalid(digest, answer.errors);
+  const problems = reading(digest, () => cedar.prepare(digest, policies));
+  if (problems !== null) throw invalid(digest, problems);
 }
 
-/** Ask Cedar. Default deny, forbid wins; an error in any policy is a denial. */
+/**
+ * Ask Cedar. Default deny, forbid wins; an error in any policy is a denial, and so is a Cedar that
+ * breaks over the question.
+ */
 export function askCedar(digest: string, request: CedarRequest): CedarAnswer {
   const { role, resource, type, tenant, mode, matched } = request;
   const uid = { type: "Resource", id: resource };
-  const answer = cedar.statefulIsAuthorized({
-    principal: { type: "Role", id: role },
-    action: { type: "Action", id: "execute" },
-    resource: uid,
-    context: { type, tenant, mode, matched: [...matched] },
-    preparsedSchemaName: SCHEMA_NAME,
-    validateRequest: true,
-    preparsedPolicySetId: digest,
-    entities: [{ uid, attrs: { name: resource }, parents: [] }],
-  });
+  let answer: ReturnType<typeof cedar.ask>;
+  try {
+    answer = cedar.ask(digest, {
+      principal: { type: "Role", id: role },
+      action: { type: "Action", id: "execute" },
+      resource: uid,
+      context: { type, tenant, mode, matched: [...matched] },
+      preparsedSchemaName: SCHEMA_NAME,
+      validateRequest: true,
+      preparsedPolicySetId: digest,
+      entities: [{ uid, attrs: { name: resource }, parents: [] }],
+    });
+  } catch (error) {
+    const said = error instanceof Error ? error.message : "it threw what is not an error";
+    return { allow: false, rules: [], errors: [`the policy engine failed: ${said}`] };
+  }
   if (answer.type === "failure") {
     return { allow: false, rules: [], errors: answer.errors.map((error) => error.message) };
   }
   const { decision, diagnostics } = answer.response;
   const errors = diagnostics.errors.map(({ policyId, error }) => `${policyId}: ${error.message}`);
-  const allow = decision === "allow" && errors.length === 0;
-  return { allow, rules: [...diagnostics.reason].sort(), errors };
+  if (errors.length > 0) return { allow: false, rules: [], errors };
+  return { allow: decision === "allow", rules: [...diagnostics.reason].sort(), errors };
+}
+
+/** What an annotation may be called: a misspelt one would ask for nothing, without a word. */
+const ANNOTATIONS: readonly string[] = ["id", "step_up", "description"];
+
+function checkAnnotations(policy: PolicyJson, where: string): void {
+  for (const name of Object.keys(policy.annotations ?? {})) {
+    if (ANNOTATIONS.includes(name)) continue;
+    const known = ANNOTATIONS.map((one) => `@${one}`).join(", ");
+    const message = `${where} has the annotation @${cutText(name, 100)}; expected one of ${known}`;
+    throw new SovereignError("ERR_POLICY_INVALID", message);
+  }
+  if (policy.effect === "forbid" && policy.annotations?.["step_up"] !== undefined) {
+    const message = `${where} forbids, and @step_up asks for approvals of what is allowed`;
+    throw new SovereignError("ERR_POLICY_INVALID", message);
+  }
+}
+
+/** What breaks Cedar's reader is no policy; the reader is replaced. */
+function reading<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (isSovereignError(error)) throw error;
+    const said = error instanceof Error ? error.message : "it threw what is not an error";
+    throw invalid(path, [{ message: `Cedar cannot read it: ${cutText(said, 200)}` }]);
+  }
 }
 
 /** The text of a policy, for people. */
 export function cedarText(policy: PolicyJson): string {
-  const answer = cedar.policyToText(policy);
+  const answer = cedar.use((module) => module.policyToText(policy));
   return answer.type === "success" ? answer.text : JSON.stringify(policy);
 }
 

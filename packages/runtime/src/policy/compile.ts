@@ -1,13 +1,15 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import { deepFreeze, digestOf, type JsonObject } from "@sovereign/core";
+import { deepFreeze, digestOf, type JsonObject, SovereignError } from "@sovereign/core";
+import { type Demand, parseStepUp, stepUpText, strictestDemand } from "./demand.ts";
 import { CEDAR_SCHEMA, type CedarPolicies, prepareCedar, validateCedar } from "./cedar.ts";
 import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy } from "./document.ts";
 
 /** A pattern of the policy, with the name under which Cedar hears that it matched. */
 export interface Pattern {
   readonly name: string;
-  readonly kind: "path" | "deny" | "ci" | "host" | "command";
+  readonly kind: "path" | "deny" | "ci" | "host" | "command" | "resource";
   readonly glob: string;
+  /** Of a command the patterns of its arguments; of a resource the type of action. */
   readonly args: readonly string[];
 }
 
@@ -36,14 +38,19 @@ export function isFileType(type: string): boolean {
 /** Compile a sandbox policy to Cedar. */
 export function compileSandboxPolicy(policy: SandboxPolicy, path: string): CompiledPolicy {
   const rules: Record<string, PolicyJson> = {};
-  const stepUps = new Map<string, string>();
-  for (const { operations, required, roles } of policy.approvals) {
-    for (const operation of operations) stepUps.set(operation, `${required} of ${roles.join(",")}`);
-  }
+  const stepUps = stepUpsOf(policy, path);
   const permit = (id: string, type: string, needs: string | null): void => {
+    if (Object.hasOwn(rules, id)) throw repeated(path, id);
     rules[id] = rule("permit", type, needs, stepUps.get(type) ?? null);
   };
-  for (const type of policy.operations) permit(`operation:${type}`, type, null);
+  for (const one of policy.operations) {
+    if (typeof one === "string") permit(`operation:${one}`, one, null);
+    else
+      for (const glob of one.resources) {
+        const name = `on:${one.type}:${glob}`;
+        permit(name, one.type, name);
+      }
+  }
   for (const name of policy.allowed_git_operations) {
     for (const type of GIT_OPERATIONS[name] ?? []) permit(`operation:${type}`, type, null);
   }
@@ -60,6 +67,47 @@ export function compileSandboxPolicy(policy: SandboxPolicy, path: string): Compi
     { mode: policy.mode, rules, patterns: patternsOf(policy), limits: policy.limits },
     path,
   );
+}
+
+/** The type of action that an entry of `operations` allows. */
+export function typeOf(entry: SandboxPolicy["operations"][number]): string {
+  return typeof entry === "string" ? entry : entry.type;
+}
+
+/** The types of action that a policy allows on anything at all. */
+export function allowedTypes(policy: SandboxPolicy): Set<string> {
+  const { file_operations, paths, commands } = policy.allowlist;
+  return new Set([
+    ...policy.operations.map(typeOf),
+    ...policy.allowed_git_operations.flatMap((name) => GIT_OPERATIONS[name] ?? []),
+    ...(paths.length > 0 ? file_operations.map((name) => FILE_OPERATIONS[name] as string) : []),
+    ...(commands.length > 0 ? ["command.run"] : []),
+    ...(policy.hosts.length > 0 ? ["http.call"] : []),
+  ]);
+}
+
+/** What each operation waits for; where several entries name it, the strictest. */
+function stepUpsOf({ approvals }: SandboxPolicy, path: string): Map<string, string> {
+  const demands = new Map<string, Demand[]>();
+  for (const { operations, required, roles } of approvals) {
+    const demand = parseStepUp(
+      `${path}: approvals for ${operations.join(", ")}`,
+      `${required} of ${roles.join(",")}`,
+    );
+    for (const operation of operations) {
+      demands.set(operation, [...(demands.get(operation) ?? []), demand]);
+    }
+  }
+  const texts = new Map<string, string>();
+  for (const [operation, all] of demands) {
+    const strictest = strictestDemand(all);
+    if (strictest !== null) texts.set(operation, stepUpText(strictest));
+  }
+  return texts;
+}
+
+function repeated(path: string, id: string): SovereignError {
+  return new SovereignError("ERR_POLICY_INVALID", `${path}: ${id} stands there twice`);
 }
 
 /** Take Cedar policies as they are. */
@@ -86,6 +134,16 @@ function patternsOf(policy: SandboxPolicy): Pattern[] {
     ...simple("deny", policy.deny_paths),
     ...simple("ci", ci_paths),
     ...simple("host", policy.hosts),
+    ...policy.operations.flatMap((one): Pattern[] =>
+      typeof one === "string"
+        ? []
+        : one.resources.map((glob) => ({
+            name: `on:${one.type}:${glob}`,
+            kind: "resource",
+            glob,
+            args: [one.type],
+          })),
+    ),
     ...commands.map(
       ({ id, executable, allowed_args }): Pattern => ({
         name: `command:${id}`,

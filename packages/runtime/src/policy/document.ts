@@ -42,8 +42,19 @@ export const sandboxPolicy = z.strictObject({
   schema_version: z.string().max(20),
   description: z.string().max(1000).optional(),
   mode: z.enum(["enforce", "observe"]).default("enforce"),
-  /** Types of action that are allowed on any resource. Not for files, commands and hosts. */
-  operations: z.array(operation).max(LIST_MAX).default([]),
+  /**
+   * Types of action that are allowed: on any resource, or only on those that a pattern names. Not
+   * for files, commands and hosts.
+   */
+  operations: z
+    .array(
+      z.union([
+        operation,
+        z.strictObject({ type: operation, resources: z.array(glob).min(1).max(LIST_MAX) }),
+      ]),
+    )
+    .max(LIST_MAX)
+    .default([]),
   allowed_git_operations: z
     .array(z.enum(keysOf(GIT_OPERATIONS)))
     .max(10)

@@ -9,14 +9,18 @@ import {
   isCiFile,
   isSovereignError,
   type PolicyDecision,
-  SovereignError,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
 import { type CompiledPolicy, isFileType, type Pattern } from "./compile.ts";
+import { parseStepUp, strictestDemand } from "./demand.ts";
 import { matchesGlob } from "./glob.ts";
+import { refuseTooMuchWork } from "./match-work.ts";
 import { resolvePath } from "./paths.ts";
 
 const CACHE_MAX = 10_000;
+/** What a decision names of what decided: it stands in a ledger entry beside its action. */
+const RULES_MAX = 32;
+const REASONS_MAX = 8;
 
 /** A decision with everything that led to it, for people who ask why. */
 export interface Explanation {
@@ -99,11 +103,22 @@ export class PolicyEngine {
       mode: context.mode,
       matched,
     });
+    // Nobody knows what policy says where a rule cannot be evaluated: no mode lets that through.
+    if (errors.length > 0) {
+      const why = ["a rule could not be evaluated", ...errors];
+      return this.#answer(digest, "deny", [], why, null, false);
+    }
     if (!allow) {
-      const denial = this.#deny(action, digest, rules, errors);
+      const denial = this.#deny(action, digest, rules);
       return denial.observed ? { ...denial, rules: [...ci.by, ...denial.rules] } : denial;
     }
-    const approvals = this.#approvals(rules);
+    let approvals: PolicyDecision["approvals"];
+    try {
+      approvals = this.#approvals(rules);
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+      return this.#answer(digest, "deny", rules, [error.message], null, false);
+    }
     const effect = approvals === null ? "allow" : "step_up";
     return this.#answer(digest, effect, [...ci.by, ...rules], [], approvals, false);
   }
@@ -123,19 +138,13 @@ export class PolicyEngine {
     return { refused: null, by: [...by] };
   }
 
-  #deny(
-    action: Action,
-    digest: string,
-    rules: readonly string[],
-    errors: readonly string[],
-  ): PolicyDecision {
+  #deny(action: Action, digest: string, rules: readonly string[]): PolicyDecision {
     const why =
       rules.length > 0
         ? `forbidden by ${rules.join(", ")}`
         : `no rule allows ${action.type} on ${cutText(action.resource, 200)}`;
     const observed = this.policy.mode === "observe";
-    const reasons = [why, ...errors].map((reason) => cutText(reason, 500));
-    return this.#answer(digest, observed ? "allow" : "deny", rules, reasons, null, observed);
+    return this.#answer(digest, observed ? "allow" : "deny", rules, [why], null, observed);
   }
 
   #answer(
@@ -148,8 +157,8 @@ export class PolicyEngine {
   ): PolicyDecision {
     return {
       effect,
-      rules: rules.slice(0, 100),
-      reasons: [...reasons],
+      rules: rules.slice(0, RULES_MAX),
+      reasons: reasons.slice(0, REASONS_MAX).map((reason) => cutText(reason, 500)),
       approvals,
       policy_digest: this.policy.digest,
       request_digest: requestDigest,
@@ -159,17 +168,17 @@ export class PolicyEngine {
 
   /** The strictest demand of the rules that allow: an easier rule beside it does not lower it. */
   #approvals(rules: readonly string[]): PolicyDecision["approvals"] {
-    let strictest: PolicyDecision["approvals"] = null;
-    for (const id of rules) {
-      const text = this.policy.rules[id]?.annotations?.["step_up"];
-      if (text === undefined) continue;
-      const demand = parseStepUp(id, text);
-      if (strictest === null || demand.required > strictest.required) strictest = demand;
-    }
-    return strictest;
+    return strictestDemand(
+      rules.flatMap((id) => {
+        const text = this.policy.rules[id]?.annotations?.["step_up"];
+        return text === undefined ? [] : [parseStepUp(id, text)];
+      }),
+    );
   }
 
+  /** @throws ERR_PATH_REFUSED, ERR_MATCH_LIMIT */
   #matched(action: Action): string[] {
+    refuseTooMuchWork(this.policy.patterns, action);
     const path = isFileType(action.type) ? resolvePath(action.resource) : null;
     return this.policy.patterns
       .filter((pattern) => matchesPattern(pattern, action, path))
@@ -212,6 +221,8 @@ function matchesPattern(pattern: Pattern, action: Action, path: string | null): 
       return path !== null && matchesGlob(pattern.glob, path);
     case "host":
       return action.type === "http.call" && matchesGlob(pattern.glob, action.resource);
+    case "resource":
+      return action.type === pattern.args[0] && matchesGlob(pattern.glob, action.resource);
     case "command":
       return action.type === "command.run" && matchesCommand(pattern, action);
   }
@@ -224,19 +235,4 @@ function matchesCommand(pattern: Pattern, action: Action): boolean {
   return argv.every(
     (word) => typeof word === "string" && pattern.args.some((glob) => matchesGlob(glob, word)),
   );
-}
-
-/**
- * Read `2 of release_manager,safety_officer`.
- * @throws ERR_POLICY_INVALID
- */
-export function parseStepUp(id: string, text: string): NonNullable<PolicyDecision["approvals"]> {
-  const match = /^([1-9]\d?) of ([a-z][a-z0-9_.-]*(?:,[a-z][a-z0-9_.-]*)*)$/.exec(text);
-  const required = Number(match?.[1]);
-  const roles = [...new Set(match?.[2]?.split(","))];
-  if (match === null || required > roles.length) {
-    const expected = 'expected @step_up("N of role,role,…") with N of at least as many roles';
-    throw new SovereignError("ERR_POLICY_INVALID", `${id}: ${expected}, found ${text}`);
-  }
-  return { required, roles };
 }

@@ -2,6 +2,7 @@ export type { CompiledPolicy } from "./compile.ts";
 export { type SandboxPolicy, sandboxPolicy } from "./document.ts";
 export { type Explanation, PolicyEngine } from "./engine.ts";
 export { matchesGlob } from "./glob.ts";
-export { proposePolicy } from "./learn.ts";
+export { type AskedApproval, type Proposal, proposePolicy, type Refused } from "./learn.ts";
 export { parsePolicy } from "./parse.ts";
 export { type PathProbe, resolveOnDisk, resolvePath } from "./paths.ts";
+export { readPlainYaml, type YamlFile } from "./plain-yaml.ts";

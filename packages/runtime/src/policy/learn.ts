@@ -1,38 +1,115 @@
-import { type Action, isCiFile } from "@sovereign/core";
+import { type Action, cutText, isCiFile, type PolicyDecision } from "@sovereign/core";
 import { isFileType } from "./compile.ts";
-import { FILE_OPERATIONS, sandboxPolicy, type SandboxPolicy } from "./document.ts";
+import { FILE_OPERATIONS, GIT_OPERATIONS, sandboxPolicy, type SandboxPolicy } from "./document.ts";
+
+/** An action that was denied, or would have been, with the decision that said so. */
+export interface Refused {
+  readonly action: Action;
+  readonly decision: PolicyDecision;
+}
+
+/** What a run asked people for: it is asked for again by whatever allows that type of action. */
+export interface AskedApproval {
+  readonly type: string;
+  readonly approvals: NonNullable<PolicyDecision["approvals"]>;
+}
+
+/** Rules to be read by a person, and what a person has to decide without us. */
+export interface Proposal {
+  readonly policy: SandboxPolicy;
+  /** What is not proposed, and why; one line each. */
+  readonly leftOut: readonly string[];
+}
+
+const ENTRIES_MAX = 500;
 
 /**
- * The smallest sandbox policy that allows exactly what was denied: to be read by a person before
- * it is used. Nothing is generalised: each path, argument and host is the one that was asked for.
+ * The smallest sandbox policy that allows exactly what was refused: to be read by a person before
+ * it is used. What was refused may be an attacker's try, so nothing is generalised, nothing that
+ * a rule forbids is opened, and files that hosts run are never proposed: those are named.
  */
-export function proposePolicy(policyId: string, denied: readonly Action[]): SandboxPolicy {
-  const files = denied.filter((action) => isFileType(action.type));
-  const commands = denied.filter((action) => action.type === "command.run");
-  const hosts = denied.filter((action) => action.type === "http.call");
-  const others = denied.filter((action) => ![...files, ...commands, ...hosts].includes(action));
-  const fileNames = Object.entries(FILE_OPERATIONS)
-    .filter(([, type]) => files.some((action) => action.type === type))
-    .map(([name]) => name);
-  const byExecutable = Map.groupBy(commands, (action) => action.resource);
-  return sandboxPolicy.parse({
+export function proposePolicy(
+  policyId: string,
+  refused: readonly Refused[],
+  asked: readonly AskedApproval[],
+): Proposal {
+  const leftOut = new Set<string>();
+  const actions = refused
+    .filter(({ action, decision }) => {
+      const why = unproposable(action, decision);
+      if (why !== null) leftOut.add(`${action.type} on ${shown(action.resource)}: ${why}`);
+      return why === null;
+    })
+    .map(({ action }) => action);
+  const files = actions.filter((action) => isFileType(action.type));
+  const hosts = actions.filter((action) => action.type === "http.call");
+  const gits = actions.filter((action) => gitName(action.type) !== null);
+  const others = actions.filter(
+    (action) => action.type !== "command.run" && ![...files, ...hosts, ...gits].includes(action),
+  );
+  const policy = sandboxPolicy.parse({
     policy_id: policyId,
     schema_version: "1.0.0",
-    operations: unique(others.map((action) => action.type)),
+    operations: [...Map.groupBy(others, ({ type }) => type)].map(([type, all]) => ({
+      type,
+      resources: unique(all.map(({ resource }) => resource)),
+    })),
+    allowed_git_operations: unique(gits.flatMap(({ type }) => gitName(type) ?? [])),
     allowlist: {
-      file_operations: fileNames,
-      paths: unique(files.map((action) => literal(action.resource))),
-      ci_paths: unique(
-        files.filter(({ resource }) => isCiFile(resource)).map(({ resource }) => literal(resource)),
-      ),
-      commands: [...byExecutable].map(([executable, actions], index) => ({
-        id: `learned-${index + 1}`,
-        executable,
-        allowed_args: unique(actions.flatMap((action) => argumentsOf(action)).map(literal)),
-      })),
+      file_operations: Object.entries(FILE_OPERATIONS)
+        .filter(([, type]) => files.some((action) => action.type === type))
+        .map(([name]) => name),
+      paths: unique(files.map(({ resource }) => resource)),
+      commands: commandsOf(actions),
     },
-    hosts: unique(hosts.map((action) => literal(action.resource))),
+    hosts: unique(hosts.map(({ resource }) => resource)),
+    approvals: approvalsOf(new Set(actions.map(({ type }) => type)), asked),
   });
+  return { policy, leftOut: [...leftOut] };
+}
+
+/** Why an action is not proposed; null when it is. */
+function unproposable(action: Action, decision: PolicyDecision): string | null {
+  if (decision.rules.some((rule) => rule.startsWith("deny:"))) {
+    return `${decision.rules.join(", ")} forbids it; change that rule by hand if you mean to`;
+  }
+  if (isFileType(action.type) && isCiFile(action.resource)) {
+    return "hosts run this file; name it in allowlist.ci_paths by hand if you mean to";
+  }
+  const words = [action.resource, ...(action.type === "command.run" ? argumentsOf(action) : [])];
+  if (words.some((word) => /[*?]/.test(word))) {
+    return "it has a * or ?, which a pattern cannot name alone; write the pattern by hand";
+  }
+  if (words.some((word) => word.length > 300 || word.length === 0)) {
+    return "no pattern is as long as it, or empty; write the pattern by hand";
+  }
+  return null;
+}
+
+/** One entry for each command line: no argument of one is allowed to another. */
+function commandsOf(actions: readonly Action[]): object[] {
+  const lines = new Map<string, { executable: string; allowed_args: string[] }>();
+  for (const action of actions) {
+    if (action.type !== "command.run") continue;
+    const allowed_args = unique(argumentsOf(action));
+    const line = { executable: action.resource, allowed_args };
+    lines.set(JSON.stringify(line), line);
+  }
+  return [...lines.values()]
+    .slice(0, ENTRIES_MAX)
+    .map((line, index) => ({ id: `learned-${index + 1}`, ...line }));
+}
+
+function approvalsOf(types: ReadonlySet<string>, asked: readonly AskedApproval[]): object[] {
+  const entries = asked
+    .filter(({ type }) => types.has(type))
+    .map(({ type, approvals }) => ({ operations: [type], ...approvals }));
+  return [...new Map(entries.map((one) => [JSON.stringify(one), one])).values()];
+}
+
+function gitName(type: string): string | null {
+  const found = Object.entries(GIT_OPERATIONS).find(([, types]) => types.includes(type));
+  return found?.[0] ?? null;
 }
 
 function argumentsOf(action: Action): string[] {
@@ -40,11 +117,10 @@ function argumentsOf(action: Action): string[] {
   return Array.isArray(argv) ? argv.filter((word) => typeof word === "string") : [];
 }
 
-/** A pattern language without escapes cannot name these literally; `?` is the narrowest stand-in. */
-function literal(text: string): string {
-  return text.replaceAll("*", "?");
+function shown(text: string): string {
+  return JSON.stringify(cutText(text, 100));
 }
 
 function unique(items: readonly string[]): string[] {
-  return [...new Set(items)].sort();
+  return [...new Set(items)].sort().slice(0, ENTRIES_MAX);
 }

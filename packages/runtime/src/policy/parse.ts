@@ -1,13 +1,23 @@
 import { parseFormat, parseStrictJson, SovereignError, utf8Decode } from "@sovereign/core";
-import { LineCounter, parseDocument } from "yaml";
 import { parseCedar } from "./cedar.ts";
-import { type CompiledPolicy, compileCedar, compileSandboxPolicy, isPatterned } from "./compile.ts";
+import {
+  allowedTypes,
+  type CompiledPolicy,
+  compileCedar,
+  compileSandboxPolicy,
+  isPatterned,
+  typeOf,
+} from "./compile.ts";
 import { type SandboxPolicy, sandboxPolicy } from "./document.ts";
-import { parseStepUp } from "./engine.ts";
+import { parseStepUp } from "./demand.ts";
+import { readPlainYaml } from "./plain-yaml.ts";
 
 const BYTES_MAX = 1024 * 1024;
-/** The YAML reader's search for repeated keys takes the square of their number. */
-const YAML_BYTES_MAX = 64 * 1024;
+const YAML_DOOR = {
+  bytesMax: 256 * 1024,
+  tooLarge: "ERR_POLICY_TOO_LARGE",
+  syntax: "ERR_POLICY_SYNTAX",
+} as const;
 
 /**
  * Read and compile a policy file. What it is follows from its name: `.cedar`, `.json`, else YAML.
@@ -16,16 +26,14 @@ const YAML_BYTES_MAX = 64 * 1024;
  * @throws ERR_POLICY_TOO_LARGE, ERR_POLICY_SYNTAX, ERR_POLICY_INVALID
  */
 export function parsePolicy(bytes: Uint8Array, path: string): CompiledPolicy {
-  const isYaml = !path.endsWith(".cedar") && !path.endsWith(".json");
-  const bytesMax = isYaml ? YAML_BYTES_MAX : BYTES_MAX;
-  if (bytes.length > bytesMax) {
-    const text = `${path}: expected at most ${bytesMax} bytes, found ${bytes.length}`;
+  if (bytes.length > BYTES_MAX) {
+    const text = `${path}: expected at most ${BYTES_MAX} bytes, found ${bytes.length}`;
     throw new SovereignError("ERR_POLICY_TOO_LARGE", text);
   }
   if (path.endsWith(".cedar")) return compileCedarFile(decode(bytes, path), path);
   const value = path.endsWith(".json")
     ? readJson(bytes, path)
-    : readYaml(decode(bytes, path), path);
+    : readPlainYaml(bytes, path, YAML_DOOR).value;
   const policy = parseFormat(sandboxPolicy, value, path, "ERR_POLICY_INVALID");
   checkPolicy(policy, path);
   return compileSandboxPolicy(policy, path);
@@ -41,17 +49,18 @@ function compileCedarFile(text: string, path: string): CompiledPolicy {
 }
 
 function checkPolicy(policy: SandboxPolicy, path: string): void {
-  const patterned = policy.operations.find(isPatterned);
+  const patterned = policy.operations.map(typeOf).find(isPatterned);
   if (patterned !== undefined) {
     const where = patterned.startsWith("file.") ? "allowlist.file_operations" : "commands or hosts";
     const text = `${path}: operations: ${patterned} is allowed by pattern: use ${where}`;
     throw new SovereignError("ERR_POLICY_INVALID", text);
   }
-  for (const { required, roles, operations } of policy.approvals) {
-    parseStepUp(
-      `${path}: approvals for ${operations.join(", ")}`,
-      `${required} of ${roles.join(",")}`,
-    );
+  const allowed = allowedTypes(policy);
+  for (const operation of policy.approvals.flatMap(({ operations }) => operations)) {
+    if (allowed.has(operation)) continue;
+    const known = [...allowed].sort().join(", ") || "nothing";
+    const text = `${path}: approvals: nothing here allows ${operation}, so nobody would be asked; it allows ${known}`;
+    throw new SovereignError("ERR_POLICY_INVALID", text);
   }
 }
 
@@ -61,22 +70,6 @@ function readJson(bytes: Uint8Array, path: string): unknown {
   } catch (cause) {
     const found = cause instanceof SovereignError ? cause.message : "not JSON";
     throw new SovereignError("ERR_POLICY_SYNTAX", `${path}: ${found}`, {}, cause);
-  }
-}
-
-/** Plain YAML: aliases could multiply what is written, and tags could make other things of it. */
-function readYaml(text: string, path: string): unknown {
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, uniqueKeys: true, prettyErrors: false });
-  const problem = document.errors[0] ?? document.warnings[0];
-  if (problem !== undefined) {
-    const { line, col } = lineCounter.linePos(problem.pos[0]);
-    throw new SovereignError("ERR_POLICY_SYNTAX", `${path}:${line}:${col}: ${problem.message}`);
-  }
-  try {
-    return document.toJS({ maxAliasCount: 0 }) as unknown;
-  } catch (cause) {
-    throw new SovereignError("ERR_POLICY_SYNTAX", `${path}: aliases are refused`, {}, cause);
   }
 }
 

@@ -3,9 +3,11 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   matchesGlob,
+  type AskedApproval,
   PolicyEngine,
   type PathProbe,
   parsePolicy,
+  type Proposal,
   proposePolicy,
   resolveOnDisk,
   resolvePath,
@@ -46,6 +48,14 @@ const action = (type: string, resource: string, params: Action["params"] = {}): 
   params,
 });
 const engine = engineOf(POLICY);
+const learnFrom = (
+  by: PolicyEngine,
+  denied: readonly Action[],
+  asked: readonly AskedApproval[] = [],
+): Proposal => {
+  const refused = denied.map((one) => ({ action: one, decision: by.decide(one, context) }));
+  return proposePolicy("learned", refused, asked);
+};
 const effectOf = (one: Action): string => engine.decide(one, context).effect;
 const write = (path: string): Action => action("file.write", path);
 
@@ -132,9 +142,55 @@ describe("a sandbox policy", () => {
     for (const one of denied) {
       expect(observing.decide(one, context)).toMatchObject({ effect: "allow", observed: true });
     }
-    const learned = engineOf(JSON.stringify(proposePolicy("learned", denied)), "learned.json");
+    const learned = engineOf(JSON.stringify(learnFrom(observing, denied).policy), "learned.json");
     for (const one of denied) expect(learned.decide(one, context).effect).toBe("allow");
     expect(learned.decide(write("build/other.js"), context).effect).toBe("deny");
+    expect(learned.decide(action("model.delete", "other"), context).effect).toBe("deny");
+  });
+
+  it("proposes no command line that nobody asked for, and keeps the approvals", () => {
+    const denied = [
+      action("command.run", "make", { argv: ["all"] }),
+      action("command.run", "make", { argv: ["clean", "-j4"] }),
+      action("model.promote", "m"),
+    ];
+    const none = engineOf("policy_id: none\nschema_version: 1.0.0");
+    const approvals = { required: 2, roles: ["release_manager", "safety_officer"] };
+    const { policy, leftOut } = learnFrom(none, denied, [
+      { type: "model.promote", approvals },
+      { type: "model.promote", approvals },
+      { type: "model.other", approvals },
+    ]);
+    expect(leftOut).toEqual([]);
+    const learned = engineOf(JSON.stringify(policy), "learned.json");
+    expect(learned.decide(action("command.run", "make", { argv: ["all"] }), context).effect).toBe(
+      "allow",
+    );
+    const mixed = action("command.run", "make", { argv: ["all", "-j4"] });
+    expect(learned.decide(mixed, context).effect).toBe("deny");
+    expect(learned.decide(action("model.promote", "m"), context)).toMatchObject({
+      effect: "step_up",
+      approvals,
+    });
+    expect(learned.decide(action("model.promote", "other"), context).effect).toBe("deny");
+  });
+
+  it("proposes nothing that an attacker would want opened, and says so", () => {
+    const denied = [
+      write(".github/workflows/ci.yml"),
+      write("docs/secret/key"),
+      write("a/*/b"),
+      action("command.run", "sh", { argv: ["-c", "rm ?"] }),
+      action("command.run", "sh", { argv: ["x".repeat(301)] }),
+      action("http.call", "*"),
+      write("p/".repeat(180) + "x"),
+    ];
+    const { policy, leftOut } = learnFrom(engine, denied);
+    expect(leftOut).toHaveLength(denied.length);
+    const learned = engineOf(JSON.stringify(policy), "learned.json");
+    for (const one of [...denied, write("a/x/b"), action("http.call", "evil.com")]) {
+      expect(learned.decide(one, context).effect).toBe("deny");
+    }
   });
 
   it("lets nobody change what hosts run without leave, which the decision names", () => {
@@ -159,8 +215,6 @@ describe("a sandbox policy", () => {
     }
     const malformed = action("git.commit", "step_01", { ci_files: { length: 0 } });
     expect(engineOf(leave).decide(malformed, context).effect).toBe("deny");
-    const learned = engineOf(JSON.stringify(proposePolicy("learned", [ci])), "learned.json");
-    expect(learned.decide(ci, context).effect).toBe("allow");
   });
 
   it("has one digest for one meaning, and another for any change", () => {

@@ -5,5 +5,6 @@ export const policyCodes = {
   ERR_POLICY_TOO_LARGE: row.input("The policy file is larger than the limit."),
   ERR_POLICY_SYNTAX: row.input("The policy file is not JSON, plain YAML or Cedar."),
   ERR_POLICY_INVALID: row.input("The policy does not match its schema."),
+  ERR_MATCH_LIMIT: row.denied("To match this against the policy would take too long."),
   ERR_PATH_REFUSED: row.denied("The path is not plainly below the work root."),
 } as const satisfies Record<string, ErrorRow>;

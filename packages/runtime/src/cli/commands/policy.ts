@@ -57,7 +57,8 @@ export function policyCommands(program: Command, context: CommandContext): void 
     .description("propose the rules that would allow what a run was denied, or would have been")
     .action(async (runId: string) => {
       const { tenant } = program.opts<{ tenant: string }>();
-      const proposed = await services.learnPolicy(tenant, runId);
-      output.print(JSON.stringify(proposed, null, output.json ? 0 : 2));
+      const { policy, leftOut } = await services.learnPolicy(tenant, runId);
+      for (const line of leftOut) output.note(`not proposed: ${line}`);
+      output.print(JSON.stringify(policy, null, output.json ? 0 : 2));
     });
 }

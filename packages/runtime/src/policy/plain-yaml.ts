@@ -1,4 +1,4 @@
-import { SovereignError } from "@sovereign/core";
+import { type ErrorCode, SovereignError } from "@sovereign/core";
 import {
   type Document,
   isAlias,
@@ -13,9 +13,15 @@ import {
   type YAMLMap,
 } from "yaml";
 
-const FILE_BYTES_MAX = 256 * 1024;
 const NODES_MAX = 20_000;
 const DEPTH_MAX = 32;
+
+/** How large a file may be, and the codes of what is wrong with it. */
+export interface YamlDoor {
+  readonly bytesMax: number;
+  readonly tooLarge: ErrorCode;
+  readonly syntax: ErrorCode;
+}
 
 /** A YAML file as plain data, and where each part of it stands. */
 export interface YamlFile {
@@ -25,19 +31,41 @@ export interface YamlFile {
 }
 
 /**
- * Read one YAML 1.2 document of plain maps, lists and scalars. What makes YAML dangerous or
- * ambiguous is refused: aliases, anchors, tags, merge keys, repeated keys, numbers that lose
- * digits, and too much of anything.
+ * The one way in which YAML is read: one YAML 1.2 document of plain maps, lists and
+ * scalars. What makes YAML dangerous or ambiguous is refused: directives, aliases, anchors, tags,
+ * merge keys, repeated keys, numbers that lose digits, and too much of anything.
  *
  * @param bytes untrusted
  * @param path for messages only
- * @throws ERR_PIPELINE_TOO_LARGE, ERR_PIPELINE_SYNTAX
+ * @throws the door's codes
  */
-export function readPlainYaml(bytes: Uint8Array, path: string): YamlFile {
-  if (bytes.length > FILE_BYTES_MAX) {
-    const text = `${path}: expected at most ${FILE_BYTES_MAX} bytes, found ${bytes.length}`;
-    throw new SovereignError("ERR_PIPELINE_TOO_LARGE", text, { bytes: bytes.length });
+export function readPlainYaml(bytes: Uint8Array, path: string, door: YamlDoor): YamlFile {
+  if (bytes.length > door.bytesMax) {
+    const text = `${path}: expected at most ${door.bytesMax} bytes, found ${bytes.length}`;
+    throw new SovereignError(door.tooLarge, text, { bytes: bytes.length });
   }
+  try {
+    return readDocument(bytes, path);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    const { place, found } = error;
+    throw new SovereignError(door.syntax, `${place}: ${found}`, { place });
+  }
+}
+
+/** What is refused, and where. */
+class Refusal extends Error {
+  readonly place: string;
+  readonly found: string;
+
+  constructor(place: string, found: string) {
+    super(found);
+    this.place = place;
+    this.found = found;
+  }
+}
+
+function readDocument(bytes: Uint8Array, path: string): YamlFile {
   const lines = new LineCounter();
   const placeAt = (offset: number): string => {
     const { line, col } = lines.linePos(offset);
@@ -46,10 +74,10 @@ export function readPlainYaml(bytes: Uint8Array, path: string): YamlFile {
   const document = parse(decode(bytes, path), lines);
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem !== undefined) {
-    throw syntaxError(placeAt(problem.pos[0]), problem.message.split("\n")[0] ?? "not YAML");
+    throw new Refusal(placeAt(problem.pos[0]), problem.message.split("\n")[0] ?? "not YAML");
   }
   if (document.directives.yaml.explicit === true) {
-    throw syntaxError(placeAt(0), "directives are refused: the file is YAML 1.2");
+    throw new Refusal(placeAt(0), "directives are refused: the file is YAML 1.2");
   }
   refuseTricks(document, placeAt);
   return {
@@ -62,7 +90,7 @@ function decode(bytes: Uint8Array, path: string): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw syntaxError(path, "expected UTF-8, found other bytes");
+    throw new Refusal(path, "expected UTF-8, found other bytes");
   }
 }
 
@@ -88,12 +116,12 @@ function refuseTricks(document: Document.Parsed, placeAt: (offset: number) => st
     if (!isNode(item)) return;
     const place = placeAt(item.range?.[0] ?? 0);
     nodes += 1;
-    if (nodes > NODES_MAX) throw syntaxError(place, `expected at most ${NODES_MAX} values`);
+    if (nodes > NODES_MAX) throw new Refusal(place, `expected at most ${NODES_MAX} values`);
     if (parents.filter((parent) => isCollection(parent)).length > DEPTH_MAX) {
-      throw syntaxError(place, `expected at most ${DEPTH_MAX} levels`);
+      throw new Refusal(place, `expected at most ${DEPTH_MAX} levels`);
     }
     const trick = trickOf(item);
-    if (trick !== null) throw syntaxError(place, trick);
+    if (trick !== null) throw new Refusal(place, trick);
     if (isMap(item)) refuseKeys(item, placeAt);
   });
 }
@@ -103,12 +131,12 @@ function refuseKeys(map: YAMLMap, placeAt: (offset: number) => string): void {
   for (const { key } of map.items) {
     const place = placeAt(startOf(key) ?? startOf(map) ?? 0);
     if (!isScalar(key) || typeof key.value !== "string") {
-      throw syntaxError(place, "expected a name as a key");
+      throw new Refusal(place, "expected a name as a key");
     }
     if (key.value === "__proto__" || key.value === "<<") {
-      throw syntaxError(place, `the key ${key.value} is refused`);
+      throw new Refusal(place, `the key ${key.value} is refused`);
     }
-    if (seen.has(key.value)) throw syntaxError(place, `the key ${key.value} stands twice`);
+    if (seen.has(key.value)) throw new Refusal(place, `the key ${key.value} stands twice`);
     seen.add(key.value);
   }
 }
@@ -150,8 +178,4 @@ function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): numb
 
 function startOf(item: unknown): number | undefined {
   return isNode(item) ? item.range?.[0] : undefined;
-}
-
-function syntaxError(place: string, found: string): SovereignError {
-  return new SovereignError("ERR_PIPELINE_SYNTAX", `${place}: ${found}`, { place });
 }
