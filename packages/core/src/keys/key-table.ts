@@ -39,6 +39,7 @@ export class KeyTable {
   /** Root keys that have not ended: kept apart, because each event asks for them. */
   readonly #roots = new Set<string>();
   #count = 0;
+  #sealed = false;
 
   /** The number of events applied: the epoch of a signature made now. */
   get count(): number {
@@ -48,6 +49,12 @@ export class KeyTable {
   /** All keys, in the order of their introduction. */
   get windows(): readonly KeyWindow[] {
     return [...this.#windows.values()];
+  }
+
+  /** From here on the table never changes: whoever is handed it can only read it. */
+  seal(): this {
+    this.#sealed = true;
+    return this;
   }
 
   /** The same keys in a table of its own: the windows themselves never change. */
@@ -78,6 +85,7 @@ export class KeyTable {
    *   or says of a key what its introduction did not
    */
   apply(event: KeyEvent, signedBy: string | null = null): void {
+    if (this.#sealed) throw invalid("this table of keys is a copy that is only read");
     if (event.sequence !== this.#count) {
       throw invalid(`expected key event ${this.#count}, found ${event.sequence}`);
     }

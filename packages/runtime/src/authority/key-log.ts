@@ -6,7 +6,7 @@ import {
   type KeyLogHead,
   type KeyPurpose,
   type KeyRecord,
-  type KeyTable,
+  KeyTable,
   type KeyWindow,
   GENESIS_HASH,
   predicateType,
@@ -81,6 +81,7 @@ export class KeyLog {
   readonly #replay: KeyLogReplay;
   readonly #hashes: string[] = [];
   readonly #events: KeyLogEntry[] = [];
+  #current = new KeyTable().seal();
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(store: KeyLogStore, installationId: string, clock: { now(): Date }) {
@@ -92,7 +93,10 @@ export class KeyLog {
 
   /** The keys as last read. */
   current(): KeyTable {
-    return this.#replay.table;
+    // A copy, made once for each state of the log: nobody who holds it can enrol a key in it.
+    const { table } = this.#replay;
+    if (this.#current.count !== table.count) this.#current = table.copy().seal();
+    return this.#current;
   }
 
   /** All events as last read: whoever has them needs no ledger to know the keys. */
@@ -118,7 +122,7 @@ export class KeyLog {
       this.#hashes.push(entry.hash);
       this.#events.push(entry);
     }
-    return this.#replay.table;
+    return this.current();
   }
 
   /**

@@ -67,7 +67,7 @@ export function createCommitEffect(options: CommitEffectOptions): Effect {
 /** Bring the patches back to the user's branch. A repeat after a kill ends what was begun. */
 export function createBringBackEffect(options: CommitEffectOptions): Effect {
   const { repository, base, artifacts, folder, workspace } = options;
-  return async ({ action, context }) => {
+  const effect: Effect = async ({ action, context }) => {
     const { patches } = parseFormat(bringBackParams, action.params, "bring back");
     const judged = await Promise.all(
       patches.map(async ({ step_id, sha256, commit, tree }): Promise<JudgedPatch> => {
@@ -104,6 +104,12 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
     };
     return completed(kept.length === 0 ? output : { ...output, kept });
   };
+  // A move that was begun is ended, one way or the other. Where it was done, so is the effect.
+  const recall: Effect["recall"] = async (invocation) =>
+    (await recoverSwitch(join(folder, "switch"), repository)) === "done"
+      ? effect(invocation)
+      : null;
+  return Object.assign(effect, { recall });
 }
 
 /** An earlier attempt moved the branch and could not say so. */

@@ -43,7 +43,7 @@ export interface EffectCall {
  * whatever it answers, so every answer and every exception is a result that can be recorded.
  */
 export async function callEffect(call: EffectCall): Promise<EffectResult> {
-  const { effect, action, context, signal, scram } = call;
+  const { effect, context, signal, scram } = call;
   // Authority took its time: what was stopped or cancelled since then does not begin.
   const gate = preflight(scram, context);
   if (!gate.armed) return { status: "killed", code: gate.code, reason: gate.reason };
@@ -53,6 +53,13 @@ export async function callEffect(call: EffectCall): Promise<EffectResult> {
       ...why(signal.reason, "ERR_EFFECT_KILLED", "cancelled before it began"),
     };
   }
+  const result = await runEffect(call);
+  if (result.status !== "failed" || effect.recall === undefined) return result;
+  // It may have failed after it had happened: then it is recorded as what it did.
+  return (await recallEffect(call).catch(() => null)) ?? result;
+}
+
+async function runEffect({ effect, action, context, signal }: EffectCall): Promise<EffectResult> {
   const { run_id, step_id } = context;
   try {
     const idempotencyKey = digestOf({ run_id, step_id });
@@ -63,6 +70,25 @@ export async function callEffect(call: EffectCall): Promise<EffectResult> {
     if (isAborted(signal)) return { status: "killed", ...why(cause, "ERR_EFFECT_KILLED") };
     return { status: "failed", ...why(error, "ERR_EFFECT_FAILED") };
   }
+}
+
+/**
+ * Ask whether an earlier attempt happened. Only a good end is taken: what failed, or is not
+ * known, is tried again under a permission of its own.
+ */
+export async function recallEffect({
+  effect,
+  action,
+  context,
+  signal,
+}: Omit<EffectCall, "scram">): Promise<Extract<EffectResult, { status: "completed" }> | null> {
+  if (effect.recall === undefined) return null;
+  const { run_id, step_id } = context;
+  const idempotencyKey = digestOf({ run_id, step_id });
+  const found = await effect.recall({ action, context, idempotencyKey, signal });
+  if (found === null) return null;
+  const result = readResult(found);
+  return result.status === "completed" ? result : null;
 }
 
 /** Asked each time: it changes while an effect runs. */

@@ -24,7 +24,7 @@ import {
 } from "./authorization.ts";
 import { type Clock, systemClock, timestampOf } from "./clock.ts";
 import { askPolicy, captureDecider, noDecision } from "./decision.ts";
-import { callEffect, recordable } from "./effect.ts";
+import { callEffect, recallEffect, recordable } from "./effect.ts";
 import type { Outcome } from "./outcome.ts";
 import type {
   Effect,
@@ -74,6 +74,14 @@ export interface Kernel {
    *   could be recorded in
    */
   execute(request: ExecuteRequest): Promise<Outcome>;
+  /**
+   * Record what an attempt did that was authorised and whose end is not in the ledger, because its
+   * process died in between. Nothing is begun.
+   *
+   * @param request untrusted; the context is that of the attempt
+   * @returns the end, now recorded; null where the effect did not happen, or nobody can tell
+   */
+  recall(request: Pick<ExecuteRequest, "action" | "context" | "signal">): Promise<Outcome | null>;
 }
 
 /**
@@ -101,6 +109,11 @@ export function createKernel(options: KernelOptions): Kernel {
       return deepFreeze(
         await (isMalformed(taken) ? execution.refuseMalformed(taken.error) : execution.run(taken)),
       );
+    },
+    recall: async (request) => {
+      const taken = takeRequest({ ...request, authorization: null, approvals: [] });
+      if (isMalformed(taken)) throw taken.error;
+      return deepFreeze(await new Execution(parts, taken).recall(taken));
     },
   };
 }
@@ -169,6 +182,13 @@ class Execution {
     }
     const refusal = await this.#permit(taken, decision, false);
     return refusal ?? this.#perform(taken, effect);
+  }
+
+  async recall({ action, context, signal }: TakenRequest): Promise<Outcome | null> {
+    const effect = this.#parts.effects.get(action.type);
+    if (effect === undefined) return null;
+    const found = await recallEffect({ effect, action, context, signal });
+    return found === null ? null : this.#recordOutcome(found);
   }
 
   /**

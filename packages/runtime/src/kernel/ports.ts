@@ -81,6 +81,13 @@ export type EffectResult =
   | { readonly status: "failed" | "killed"; readonly code: ErrorCode; readonly reason: string };
 
 /** Does one type of action. It is called only by the kernel, after the intent is durable. */
-export type Effect = (invocation: Invocation) => Promise<EffectResult>;
+export interface Effect {
+  (invocation: Invocation): Promise<EffectResult>;
+  /**
+   * Says how an earlier attempt of the same step ended, found by its idempotency key, where the
+   * process died before it could say so itself; null where it did not happen. It begins nothing.
+   */
+  readonly recall?: (invocation: Invocation) => Promise<EffectResult | null>;
+}
 
 export type EffectRegistry = Readonly<Record<string, Effect>>;

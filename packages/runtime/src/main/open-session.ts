@@ -195,6 +195,9 @@ function stoppable(
   return { signal: controller.signal, stopWatching };
 }
 
+/** As many as the kernel looks at; the newest are those that may still be in time. */
+const APPROVALS_MAX = 64;
+
 /** Approvals that were given before, and those that the caller gives now with keys held here. */
 async function gatherApprovals(
   options: SessionOptions,
@@ -213,5 +216,6 @@ async function gatherApprovals(
     );
     onProgress({ event: "approval.given", role });
   }
-  return envelopes.length >= wanted.required ? envelopes : null;
+  // Even too few are handed on: the kernel counts them, and says which it leaves out.
+  return envelopes.length > 0 ? envelopes.slice(-APPROVALS_MAX) : null;
 }

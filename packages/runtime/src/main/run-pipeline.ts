@@ -22,6 +22,7 @@ import {
   freezePipeline,
   openFrozen,
   PipelineRun,
+  SwitchedModels,
 } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
@@ -101,6 +102,7 @@ export async function resumePipeline(options: ResumeOptions, runId: string): Pro
 
 interface RunContext extends OpenedSession {
   readonly modules: string | null;
+  readonly models: SwitchedModels;
 }
 
 async function prepare(
@@ -114,6 +116,7 @@ async function prepare(
   const { store, clock, folder } = installation;
   const modules = modulesOf(folder.run(runId), options.pipeline);
   const policy = parsePolicy(frozen.policyBytes, frozen.policyPath);
+  const registry = createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy });
   const opened = await openRunSession(options, {
     runId,
     name: frozen.pipeline.name,
@@ -132,11 +135,11 @@ async function prepare(
         programs: join(frozen.folder, "programs"),
         modules,
         scratch: join(folder.run(runId), "scratch"),
-        registry: createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy }),
+        registry,
         ledger: store,
       }),
   });
-  return { ...opened, modules };
+  return { ...opened, modules, models: new SwitchedModels(registry, store, options.tenantId) };
 }
 
 /** The libraries are found beside the pipeline; a resumed run uses those that it began with. */
@@ -165,6 +168,7 @@ async function finish(
     const run = new PipelineRun({
       frozen,
       session,
+      models: context.models,
       authority: context.authority,
       artifacts: context.artifacts,
       clock: options.installation.clock,

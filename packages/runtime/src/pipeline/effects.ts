@@ -3,20 +3,23 @@ import { z } from "zod";
 import type { Effect, EffectRegistry, EffectResult } from "../kernel/index.ts";
 import type { LedgerReader } from "../ledger/index.ts";
 import { createProgramEffect, type ProgramEffectOptions } from "./program-effect.ts";
-import type { ModelRegistry } from "./registry/index.ts";
+import type { ModelRegistry, VersionRecord } from "./registry/index.ts";
 
 export interface PipelineEffectsOptions extends ProgramEffectOptions {
   readonly registry: ModelRegistry;
   readonly ledger: LedgerReader;
 }
 
+/** What the switch replaces, by version and digest; null for a new model. */
+const replaces = z.strictObject({ version: z.int(), sha256: z.string() }).nullable().optional();
 const promoteParams = z.strictObject({
+  replaces,
   artifact: z.string(),
   sha256: z.string(),
   bytes: z.int(),
   consensus: z.string(),
 });
-const rollbackParams = z.strictObject({ sha256: z.string() });
+const rollbackParams = z.strictObject({ replaces, sha256: z.string() });
 const exportParams = z.strictObject({ artifact: z.string(), formats: z.array(z.string()) });
 
 /** What a pipeline's actions do. The kernel alone calls these. */
@@ -33,35 +36,63 @@ export function createPipelineEffects(options: PipelineEffectsOptions): EffectRe
 }
 
 function promote({ registry, artifacts }: PipelineEffectsOptions): Effect {
-  return async ({ action, context, idempotencyKey }) => {
+  const done = (record: VersionRecord): EffectResult => {
+    const { model, version, before, digest } = record;
+    return completed({ model, version, before, digest });
+  };
+  const effect: Effect = async ({ action, context, idempotencyKey }) => {
     const params = parseFormat(promoteParams, action.params, "promotion");
     const bytes = await artifacts.get({ name: params.artifact, sha256: params.sha256 });
-    const before = await registry.current(action.resource);
     const record = await registry.promote({
       model: action.resource,
       digest: params.sha256,
       bytes,
-      expectedCurrent: before?.digest ?? null,
+      ...(await expectedOf(registry, action.resource, params.replaces)),
       runId: context.run_id,
       idempotencyKey,
     });
-    return completed({ version: record.version, before: record.before, digest: record.digest });
+    return done(record);
   };
+  const recall: Effect["recall"] = async ({ action, idempotencyKey }) => {
+    const record = await registry.find(action.resource, idempotencyKey);
+    return record === null ? null : done(record);
+  };
+  return Object.assign(effect, { recall });
 }
 
 function rollBack({ registry }: PipelineEffectsOptions): Effect {
-  return async ({ action, context, idempotencyKey }) => {
+  const effect: Effect = async ({ action, context, idempotencyKey }) => {
     const params = parseFormat(rollbackParams, action.params, "rollback");
-    const before = await registry.current(action.resource);
+    const expected = await expectedOf(registry, action.resource, params.replaces);
     const proof = await registry.rollback({
       model: action.resource,
       toDigest: params.sha256,
-      expectedCurrent: before?.digest ?? params.sha256,
+      ...expected,
+      expectedCurrent: expected.expectedCurrent ?? params.sha256,
       runId: context.run_id,
       idempotencyKey,
     });
     return completed(proof);
   };
+  const recall: Effect["recall"] = async (invocation) => {
+    const { action, idempotencyKey } = invocation;
+    const record = await registry.find(action.resource, idempotencyKey);
+    // The switch is there: to ask for it again proves it, and switches nothing.
+    return record === null ? null : effect(invocation);
+  };
+  return Object.assign(effect, { recall });
+}
+
+/** What must be current now: what the action names, or for actions of before what is. */
+async function expectedOf(
+  registry: ModelRegistry,
+  model: string,
+  named: { version: number; sha256: string } | null | undefined,
+): Promise<{ expectedCurrent: string | null; expectedVersion?: number }> {
+  if (named === undefined) {
+    return { expectedCurrent: (await registry.current(model))?.digest ?? null };
+  }
+  return { expectedCurrent: named?.sha256 ?? null, expectedVersion: named?.version ?? 0 };
 }
 
 /** The run's own stream so far, a placed entry in canonical JSON a line. */

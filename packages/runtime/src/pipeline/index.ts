@@ -50,3 +50,4 @@ export { type FrozenPipeline, freezePipeline, openFrozen } from "./frozen.ts";
 export type { Progress, ProgramSandbox } from "./ports.ts";
 export { findModules } from "./program-effect.ts";
 export { PipelineRun, type PipelineRunOptions } from "./runner.ts";
+export { SwitchedModels, type SwitchHistory } from "./switched-models.ts";

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import {
   type ArtifactRef,
   canonicalBytes,
+  cutText,
   digestOf,
   fields,
   parseFormat,
@@ -148,8 +149,9 @@ function failureOf(end: ProgramEnd): EffectResult | null {
     return { status: "failed", code: "ERR_PROGRAM_FAILED", reason };
   }
   const how = end.signal === null ? end.ended : `${end.ended} ${end.signal}`;
+  const code = end.ended === "cancelled" ? "ERR_EFFECT_KILLED" : "ERR_PROGRAM_KILLED";
   const reason = `${how} after ${Math.round(end.wallMs)} ms: ${log}`;
-  return { status: "killed", code: "ERR_PROGRAM_KILLED", reason };
+  return { status: "killed", code, reason };
 }
 
 async function harvest(
@@ -163,7 +165,7 @@ async function harvest(
   const files = new Map<string, Uint8Array>();
   for (const name of await readdir(folder)) {
     if (!Object.hasOwn(params.outputs, name)) {
-      const text = `The program left the output ${JSON.stringify(name.slice(0, 100))}, which is not declared.`;
+      const text = `The program left the output ${JSON.stringify(cutText(name, 100))}, which is not declared.`;
       throw new SovereignError("ERR_OUTPUT_REFUSED", text);
     }
     files.set(name, await readHarvest(join(folder, name)));

@@ -4,6 +4,7 @@ import {
   type Ballot,
   ballotRules,
   type CastVote,
+  cutText,
   digestOf,
   type Envelope,
   type Fault,
@@ -28,6 +29,7 @@ import type { ProgramParams } from "./program-effect.ts";
 import { parseAgentVerdict } from "./program-output.ts";
 import { DEFAULT_LIMITS, type ProgramTask, programTasks } from "./program-task.ts";
 import { provenanceOf } from "./provenance.ts";
+import type { SwitchedModels } from "./switched-models.ts";
 
 export interface PipelineRunOptions {
   readonly frozen: FrozenPipeline;
@@ -35,6 +37,7 @@ export interface PipelineRunOptions {
   readonly authority: Authority;
   readonly artifacts: ArtifactStore;
   readonly clock: Clock;
+  readonly models: SwitchedModels;
   /** Digest of the installed libraries, for provenance. */
   readonly modulesDigest: string | null;
   readonly onProgress: (progress: Progress) => void;
@@ -197,12 +200,15 @@ export class PipelineRun {
     return { role, keyId: publicKey.keyId, envelope, verdict, claims, signed };
   }
 
-  /** An agent that fails casts no vote; a kill, a refusal or what is no agent's fault stops the run. */
+  /**
+   * An agent that fails casts no vote, and so does one that hangs, floods or kills itself until a
+   * limit ends it. A stop, a refusal or what is no agent's fault stops the run.
+   */
   async #abstain(role: string, reason: unknown): Promise<void> {
     const stopped = reason instanceof RunStopped && !reason.passes;
-    const failed = stopped && reason.outcome.status === "FAILED";
+    const failed = stopped && isAgentsOwnEnd(reason.outcome);
     if (!failed && !isSovereignError(reason, "ERR_VERDICT_MALFORMED")) throw reason;
-    const detail = reason.message.slice(0, 500);
+    const detail = cutText(reason.message, 500);
     this.#options.onProgress({ event: "agent.faulty", role, detail });
     await this.#options.session.note("agent.abstained", "WARNING", { role, reason: detail });
   }
@@ -260,10 +266,23 @@ export class PipelineRun {
         sha256: model.sha256,
         bytes: model.bytes,
         consensus: stage.consensus,
+        ...(await this.#replaced(stage.name, stage.model)),
       },
     });
     this.#promoted.set(stage.name, model.sha256);
     return `${stage.model} is now ${model.sha256.slice(0, 12)}`;
+  }
+
+  /**
+   * What a switch replaces is part of what is approved. What was authorised before is asked for in
+   * the same words, whatever is current by now; runs of before had none.
+   */
+  async #replaced(stepId: string, model: string): Promise<JsonObject> {
+    const { session, models } = this.#options;
+    const authorized = await session.authorizedAction(stepId);
+    if (authorized === null) return { replaces: await models.current(model) };
+    const { replaces } = authorized.params;
+    return replaces === undefined ? {} : { replaces };
   }
 
   async #rollBack(stage: StageOf<"rollback">): Promise<string> {
@@ -274,7 +293,7 @@ export class PipelineRun {
     const done = await this.#perform(stage.name, stage.role, {
       type: "model.rollback",
       resource: stage.model,
-      params: { sha256: target },
+      params: { sha256: target, ...(await this.#replaced(stage.name, stage.model)) },
     });
     const proof = done.output as unknown as RollbackProof;
     if (!recalled) {
@@ -312,6 +331,11 @@ export class PipelineRun {
       this.#known.set(`${stage}/${artifact.name.split("/").at(-1) ?? ""}`, artifact);
     }
   }
+}
+
+/** True for an end that the agent brought about by itself. */
+function isAgentsOwnEnd({ status, code }: RunStopped["outcome"]): boolean {
+  return status === "FAILED" || (status === "KILLED" && code === "ERR_PROGRAM_KILLED");
 }
 
 /** Names the liar's claim beside what the quorum found. */

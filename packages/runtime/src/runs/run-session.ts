@@ -4,6 +4,7 @@ import {
   type ArtifactRef,
   type ConfigSnapshot,
   canonicalBytes,
+  cutText,
   digestOf,
   type EntryData,
   type Envelope,
@@ -174,6 +175,8 @@ export class RunSession {
     const actionDigest = digestOf(step.action);
     const known = this.#steps.get(step.stepId);
     if (known?.status === "completed") return this.#recall(known, actionDigest);
+    const happened = await this.#recallUnrecorded(step, known, actionDigest);
+    if (happened !== null) return happened;
     const attempt = nextAttempt(known);
     const context = this.#contextOf(step, attempt);
     const outcome = await this.#execute(step.action, context);
@@ -182,9 +185,47 @@ export class RunSession {
     return outcome;
   }
 
+  /**
+   * An attempt that was authorised, and whose process died before it could record the end: if it
+   * happened it is recorded as what it was, so that the ledger and the world agree, and nobody has
+   * to permit again what is done.
+   */
+  async #recallUnrecorded(
+    step: Step,
+    known: StepRow | undefined,
+    actionDigest: string,
+  ): Promise<Completed | null> {
+    if (known?.status !== "running" || known.actionDigest !== actionDigest) return null;
+    const { kernel, signal } = this.#options;
+    const context = this.#contextOf(step, known.attempt);
+    const outcome = await kernel.recall({ action: step.action, context, signal });
+    if (outcome === null) return null;
+    if (outcome.status !== "COMPLETED") throw new RunStopped(step.stepId, outcome);
+    this.#artifacts.push(...outcome.artifacts);
+    return outcome;
+  }
+
   /** True when an earlier process completed the step: nothing will be done again. */
   isDone(stepId: string): boolean {
     return this.#steps.get(stepId)?.status === "completed";
+  }
+
+  /**
+   * The action that an earlier process had authorised for a step, where it completed or may have;
+   * null where the step has to be asked for anew.
+   */
+  async authorizedAction(stepId: string): Promise<Action | null> {
+    const known = this.#steps.get(stepId);
+    if (known?.status !== "completed" && known?.status !== "running") return null;
+    const { store, plan } = this.#options;
+    let found: Action | null = null;
+    for await (const { bytes } of store.readStream(plan.tenantId, plan.runId)) {
+      const { event_type: event, data } = parseCanonicalJson(bytes) as unknown as LedgerEntry;
+      if (event !== "execution.authorized") continue;
+      const { action, context } = data as EntryData<"execution.authorized">;
+      if (context.step_id === stepId && context.attempt === known.attempt) found = action;
+    }
+    return found;
   }
 
   /** Record something that happened, which is not an action. */
@@ -237,7 +278,7 @@ export class RunSession {
       run_id: runId,
       mode,
       status,
-      reason: reason?.slice(0, 2000) ?? null,
+      reason: reason === null ? null : cutText(reason, 2000),
       count: head.count,
       head: head.hash,
       root,

@@ -207,6 +207,17 @@ export class Store implements RunStore {
     });
   }
 
+  /** What completed steps of a tenant recorded, where their canonical JSON holds a text. */
+  async completedOutputs(tenant: string, holding: string): Promise<Uint8Array[]> {
+    return this.#database.read(tenant, async (client) => {
+      const found = await client.query<{ output: Uint8Array }>(
+        "select output from sovereign.steps where log_id = $1 and status = 'completed' and position(convert_to($2, 'UTF8') in output) > 0",
+        [tenant, holding],
+      );
+      return found.rows.map(({ output }) => output);
+    });
+  }
+
   async streamHead(log: string, stream: string): Promise<StreamHead> {
     return this.#database.read(claimOf(log), async (client) => {
       const found = await client.query<{ count: string; hash: string }>(

@@ -169,6 +169,27 @@ describe("what a caller holds", () => {
     expect(world.effects).toBe(0);
   });
 
+  it("enrols no key in the table of keys that it was handed", () => {
+    const table = world.keyLog.current();
+    const [window] = table.windows;
+    if (window === undefined) throw new Error("no key");
+    const { record } = window;
+    const event = {
+      installation_id: `ins_${"a".repeat(20)}`,
+      sequence: table.count,
+      event: "introduced" as const,
+      key: record,
+      replaces: null,
+      reason: null,
+      distrust_all: false,
+      issued_at: world.clock.now().toISOString(),
+    };
+    expect(() => {
+      table.apply(event as never);
+    }).toThrow(/only read/);
+    expect(world.keyLog.current().count).toBe(table.count);
+  });
+
   it("does not change what the kernel was made with", async () => {
     const context = world.context({ mode: "compatible" });
     const options = { allowCompatible: false };

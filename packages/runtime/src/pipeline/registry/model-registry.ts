@@ -19,6 +19,8 @@ interface Switch {
   readonly runId: string;
   /** The same for every attempt of one step. */
   readonly idempotencyKey: string;
+  /** The version that must be the last one; 0 for none. The same bytes may come twice. */
+  readonly expectedVersion?: number;
 }
 
 export interface PromoteRequest extends Switch {
@@ -56,6 +58,8 @@ export interface ModelRegistry {
    * @throws ERR_REGISTRY_UNKNOWN when it was never promoted, ERR_REGISTRY_CONFLICT
    */
   rollback(request: RollbackRequest): Promise<Predicate<"rollback-proof">>;
+  /** The switch that was made under a key, made durable; null when there was none. */
+  find(model: string, idempotencyKey: string): Promise<VersionRecord | null>;
   /** The last switch of a model; null when there was none. */
   current(model: string): Promise<VersionRecord | null>;
   /** Every switch of a model, oldest first. */
@@ -93,14 +97,14 @@ class DiskRegistry implements ModelRegistry {
   }
 
   promote(request: PromoteRequest): Promise<VersionRecord> {
-    const { model, digest, bytes, expectedCurrent } = request;
+    const { model, digest, bytes } = request;
     return this.#guarded(async () => {
       checkNames(model, digest);
       await this.#files.sweep(this.#options.clock.now(), LEFTOVER_MS);
       const history = await this.#versions.read(model);
       const done = await this.#earlierAttempt(history, request, "promotion", digest);
       if (done !== null) return done;
-      expectCurrent(history, model, expectedCurrent);
+      expectCurrent(history, request);
       await this.#blobs.put(digest, bytes);
       this.#options.onStep?.("blob_kept");
       return this.#append(history, request, "promotion", digest, bytes.length);
@@ -115,7 +119,7 @@ class DiskRegistry implements ModelRegistry {
       const promoted = promotionOf(history, model, toDigest);
       const done = await this.#earlierAttempt(history, request, "rollback", toDigest);
       if (done !== null) return this.#prove(done, promoted);
-      expectCurrent(history, model, expectedCurrent);
+      expectCurrent(history, request);
       if (toDigest === expectedCurrent) {
         const text = `model ${model}: ${toDigest} is current: there is nothing to roll back`;
         throw new SovereignError("ERR_REGISTRY_CONFLICT", text, { model, digest: toDigest });
@@ -124,6 +128,15 @@ class DiskRegistry implements ModelRegistry {
       const bytes = await this.#blobs.read(toDigest);
       const record = await this.#append(history, request, "rollback", toDigest, bytes.length);
       return this.#prove(record, promoted);
+    });
+  }
+
+  find(model: string, idempotencyKey: string): Promise<VersionRecord | null> {
+    return this.#guarded(async () => {
+      const history = await this.#history(model);
+      const found = history.find((record) => record.idempotency_key === idempotencyKey);
+      if (found !== undefined) await this.#versions.settle(found);
+      return found ?? null;
     });
   }
 
@@ -251,11 +264,14 @@ function promotionOf(
 
 function expectCurrent(
   history: readonly VersionRecord[],
-  model: string,
-  expected: string | null,
+  request: Switch & { readonly expectedCurrent: string | null },
 ): void {
+  const { model, expectedCurrent, expectedVersion } = request;
   const found = history.at(-1)?.digest ?? null;
-  if (found !== expected) throw conflict(model, expected, found);
+  if (found !== expectedCurrent) throw conflict(model, expectedCurrent, found);
+  if (expectedVersion === undefined || expectedVersion === history.length) return;
+  const text = `model ${model}: expected version ${expectedVersion} to be the last, found ${history.length}`;
+  throw new SovereignError("ERR_REGISTRY_CONFLICT", text, { model });
 }
 
 function conflict(model: string, expected: string | null, found: string | null): SovereignError {

@@ -1,0 +1,320 @@
+import { randomInt } from "node:crypto";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Action,
+  canonicalBytes,
+  type Envelope,
+  parseCanonicalJson,
+  sha256Hex,
+} from "@sovereign/core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type LedgerRecord, systemEntropy } from "../../src/kernel/index.ts";
+import { type CommitItem, EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
+import {
+  createModelRegistry,
+  createPipelineEffects,
+  type ModelRegistry,
+  SwitchedModels,
+} from "../../src/pipeline/index.ts";
+import { ArtifactStore, RunRecorder, RunSession } from "../../src/runs/index.ts";
+import { MemoryStore } from "../support/memory-store.ts";
+import { World } from "../support/world.ts";
+
+const RUN = `run_${"a".repeat(20)}`;
+const MODEL = Buffer.from("a model");
+
+/** What a killed process does: nothing more. */
+class Killed extends Error {}
+
+let folder: string;
+let world: World;
+let store: MemoryStore;
+let artifacts: ArtifactStore;
+/** Who is asked for approval, and how often. */
+let asked: number;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "sov-recall-"));
+  world = await World.create();
+  store = new MemoryStore();
+  artifacts = new ArtifactStore(join(folder, "artifacts"));
+  asked = 0;
+});
+afterEach(() => {
+  world.dispose();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A process that owns the run, and dies where it is told to. */
+async function processOf(
+  killAt: string | null,
+  more: { approve?: boolean; existing?: Envelope[] } = {},
+): Promise<{ session: RunSession; registry: ModelRegistry }> {
+  const die = (where: string): void => {
+    if (where === killAt) throw new Killed(where);
+  };
+  const registry = createModelRegistry({
+    folder: join(folder, "registry"),
+    clock: world.clock,
+    entropy: systemEntropy,
+    onStep: die,
+  });
+  const { keyLog, clock, authority } = world;
+  const writer = new StreamWriter(store, "acme", RUN, await store.streamHead("acme", RUN));
+  const epoch = writer.head === EMPTY_STREAM ? null : 2;
+  const recorder = new RunRecorder({ runId: RUN, tenantId: "acme", writer, clock, epoch });
+  const record = recorder.record.bind(recorder);
+  recorder.record = async (runId: string, entry: LedgerRecord) => {
+    die(`before ${entry.event}`);
+    const verdict = await record(runId, entry);
+    die(`after ${entry.event}`);
+    return verdict;
+  };
+  const sandbox = { run: () => Promise.reject(new Error("no program here")) };
+  const effects = createPipelineEffects({
+    registry,
+    artifacts,
+    ledger: store,
+    sandbox,
+    programs: folder,
+    modules: null,
+    scratch: join(folder, "scratch"),
+  });
+  const session = new RunSession({
+    plan: {
+      runId: RUN,
+      tenantId: "acme",
+      name: "test",
+      mode: "sovereign",
+      installationId: `ins_${"a".repeat(20)}`,
+      plan: {},
+      config: {},
+      policyDigest: world.policy.policyDigest,
+    },
+    store,
+    recorder,
+    kernel: world.kernel({ recorder, effects }),
+    authority,
+    keyLog,
+    clock,
+    signal: new AbortController().signal,
+    steps: await store.listSteps(),
+    approvals: async ({ actionDigest, contextDigest }) => {
+      asked += 1;
+      if (more.approve === false) return null;
+      return Promise.all(
+        ["release_manager", "safety_officer"].map((role) =>
+          authority.issueApproval(role, actionDigest, contextDigest),
+        ),
+      );
+    },
+  });
+  return { session, registry };
+}
+
+const promotion = (replaces: { version: number; sha256: string } | null): Action => ({
+  type: "model.promote",
+  resource: "penguins",
+  params: {
+    artifact: "model",
+    sha256: sha256Hex(MODEL),
+    bytes: MODEL.length,
+    consensus: "none",
+    replaces,
+  },
+});
+const step = (action: Action) => ({ stepId: "promote", role: "deployer", action });
+
+async function events(): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { bytes } of store.readStream("acme", RUN)) {
+    found.push((parseCanonicalJson(bytes) as { event_type: string }).event_type);
+  }
+  return found;
+}
+
+/** The world of a run: artifacts there, the key log known to the ledger as having no keys. */
+async function begin(): Promise<void> {
+  await artifacts.put("model", MODEL, "x");
+  world.keyLog.head = () => ({ count: 0, head: "0".repeat(64) });
+}
+
+/** The ledger in memory judges by its own count of keys, which is none. */
+function withoutEpoch(item: CommitItem): CommitItem {
+  const plain: { -readonly [K in keyof CommitItem]: CommitItem[K] } = { ...item };
+  delete plain.keyEpoch;
+  return plain;
+}
+
+const KILLS = [
+  "before execution.authorized",
+  "after execution.authorized",
+  "blob_kept",
+  "record_named",
+  "before execution.completed",
+  "after execution.completed",
+] as const;
+
+describe("a promotion whose process is killed", () => {
+  beforeEach(() => {
+    const commit = store.commit.bind(store);
+    store.commit = (item) => commit(withoutEpoch(item));
+  });
+
+  it.each(KILLS)("is in the ledger as it is in the registry: %s", async (killAt) => {
+    await begin();
+    const first = await processOf(killAt);
+    const ended = await first.session
+      .perform(step(promotion(null)))
+      .catch((error: unknown) => error);
+    // What is thrown after the switch changes nothing of it: it is found, and recorded as done.
+    if (killAt === "record_named") expect(ended).toMatchObject({ status: "COMPLETED" });
+    else expect(ended).toBeInstanceOf(Error);
+    await agree();
+  });
+
+  it("agrees with the registry after each of 60 kills at random instants", async () => {
+    await begin();
+    for (let kill = 0; kill < 60; kill++) {
+      rmSync(join(folder, "registry"), { recursive: true, force: true });
+      const fresh = new MemoryStore();
+      const commit = fresh.commit.bind(fresh);
+      fresh.commit = (item) => commit(withoutEpoch(item));
+      store = fresh;
+      for (let deaths = randomInt(1, 4); deaths > 0; deaths--) {
+        const { session } = await processOf(KILLS[randomInt(KILLS.length)] ?? null);
+        await session.perform(step(promotion(null))).catch(() => undefined);
+      }
+      await agree();
+    }
+  }, 60_000);
+
+  /** Resume until it is done: the switch stands once in the registry, and as one end in the ledger. */
+  async function agree(): Promise<void> {
+    const { session, registry } = await processOf(null);
+    await session.perform(step(promotion(null)));
+    const history = await registry.history("penguins");
+    expect(history.map(({ digest }) => digest)).toEqual([sha256Hex(MODEL)]);
+    expect((await events()).filter((event) => event === "execution.completed")).toHaveLength(1);
+  }
+
+  it("asks nobody again for what was approved and done", async () => {
+    await begin();
+    const first = await processOf("before execution.completed");
+    await expect(first.session.perform(step(promotion(null)))).rejects.toThrow(Killed);
+    const approvals = asked;
+    const second = await processOf(null, { approve: false });
+    const done = await second.session.perform(step(promotion(null)));
+    expect(done).toMatchObject({ output: { version: 1, digest: sha256Hex(MODEL) } });
+    expect(asked).toBe(approvals);
+    const ended = (await events()).slice(-2);
+    expect(ended).toEqual(["execution.authorized", "execution.completed"]);
+    const third = await processOf(null);
+    expect(await third.session.authorizedAction("promote")).toEqual(promotion(null));
+  });
+
+  it("waits for approval again where it did not happen, and does not end", async () => {
+    await begin();
+    const first = await processOf("after execution.authorized");
+    await expect(first.session.perform(step(promotion(null)))).rejects.toThrow(Killed);
+    const second = await processOf(null, { approve: false });
+    await expect(second.session.perform(step(promotion(null)))).rejects.toMatchObject({
+      passes: true,
+      outcome: { status: "PENDING" },
+    });
+    expect(readdirSync(folder)).not.toContain("registry");
+  });
+
+  it("does not replace another model than the one that was named", async () => {
+    await begin();
+    const { session, registry } = await processOf(null);
+    await registry.promote({
+      model: "penguins",
+      digest: sha256Hex(Buffer.from("meanwhile")),
+      bytes: Buffer.from("meanwhile"),
+      expectedCurrent: null,
+      runId: RUN,
+      idempotencyKey: "other",
+    });
+    await expect(session.perform(step(promotion(null)))).rejects.toMatchObject({
+      outcome: { status: "FAILED", code: "ERR_REGISTRY_CONFLICT" },
+    });
+    expect((await registry.current("penguins"))?.version).toBe(1);
+  });
+});
+
+describe("a registry that is not what the ledger recorded", () => {
+  const output = (value: object): Uint8Array =>
+    canonicalBytes({ artifacts: [], usage: { wall_ms: 0, output_bytes: 0 }, output: { ...value } });
+
+  async function promoted(count: number): Promise<{ registry: ModelRegistry; ends: Uint8Array[] }> {
+    const { registry } = await processOf(null);
+    const ends: Uint8Array[] = [];
+    let before: string | null = null;
+    for (let version = 1; version <= count; version++) {
+      const bytes = Buffer.from(`model ${version}`);
+      const record = await registry.promote({
+        model: "penguins",
+        digest: sha256Hex(bytes),
+        bytes,
+        expectedCurrent: before,
+        runId: RUN,
+        idempotencyKey: `key ${version}`,
+      });
+      before = record.digest;
+      ends.push(
+        output({ model: "penguins", version, digest: record.digest, before: record.before }),
+      );
+    }
+    return { registry, ends };
+  }
+  const models = (registry: ModelRegistry, ends: Uint8Array[]): SwitchedModels =>
+    new SwitchedModels(registry, { completedOutputs: () => Promise.resolve(ends) }, "acme");
+  const records = (): string => join(folder, "registry", "models", "penguins");
+
+  it("is as it was recorded while nobody touches it", async () => {
+    const { registry, ends } = await promoted(3);
+    expect(await models(registry, ends).current("penguins")).toMatchObject({ version: 3 });
+    expect(await models(registry, []).current("other")).toBeNull();
+  });
+
+  it("is noticed when it was cut back", async () => {
+    const { registry, ends } = await promoted(3);
+    rmSync(join(records(), "000000003.json"));
+    await expect(models(registry, ends).current("penguins")).rejects.toMatchObject({
+      code: "ERR_REGISTRY_CORRUPT",
+    });
+  });
+
+  it("is noticed when it was emptied, or begun anew", async () => {
+    const { ends } = await promoted(2);
+    rmSync(join(folder, "registry"), { recursive: true });
+    const { registry } = await processOf(null);
+    await expect(models(registry, ends).current("penguins")).rejects.toMatchObject({
+      code: "ERR_REGISTRY_CORRUPT",
+    });
+    const again = await promoted(1);
+    await expect(models(again.registry, ends).current("penguins")).rejects.toMatchObject({
+      code: "ERR_REGISTRY_CORRUPT",
+    });
+  });
+
+  it("is noticed when a rollback is gone", async () => {
+    const { registry, ends } = await promoted(2);
+    const proof = await registry.rollback({
+      model: "penguins",
+      toDigest: sha256Hex(Buffer.from("model 1")),
+      expectedCurrent: sha256Hex(Buffer.from("model 2")),
+      runId: RUN,
+      idempotencyKey: "back",
+    });
+    const all = [...ends, output(proof)];
+    expect(await models(registry, all).current("penguins")).toMatchObject({ version: 3 });
+    rmSync(join(records(), "000000003.json"));
+    await expect(models(registry, all).current("penguins")).rejects.toMatchObject({
+      code: "ERR_REGISTRY_CORRUPT",
+    });
+  });
+});
