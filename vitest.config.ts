@@ -35,6 +35,9 @@ export default defineConfig({
           name: "unit",
           include: ["packages/*/test/**/*.test.ts"],
           exclude: ["**/*.real.test.ts"],
+          // A bound on what hangs, not on speed: a busy machine fails no test.
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           maxWorkers: 2,
         },
       },
