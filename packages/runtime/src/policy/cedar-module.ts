@@ -1,9 +1,11 @@
 import { createRequire } from "node:module";
 import type * as Cedar from "@cedar-policy/cedar-wasm/nodejs";
-import type { CedarPolicies } from "./cedar.ts";
 
 const require = createRequire(import.meta.url);
 const NAME = "@cedar-policy/cedar-wasm/nodejs";
+
+/** Policies by id, in Cedar's own JSON form: nothing is ever pasted into policy text. */
+export type CedarPolicies = Readonly<Record<string, Cedar.PolicyJson>>;
 
 type Module = typeof Cedar;
 

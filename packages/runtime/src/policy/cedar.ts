@@ -1,6 +1,6 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import { cutText, isSovereignError, SovereignError } from "@sovereign/core";
-import { CedarModule } from "./cedar-module.ts";
+import { CedarModule, type CedarPolicies } from "./cedar-module.ts";
 import { checkCedarText } from "./cedar-text.ts";
 
 /**
@@ -21,9 +21,6 @@ action "execute" appliesTo {
   }
 };
 `;
-
-/** Policies by id, in Cedar's own JSON form: nothing is ever pasted into policy text. */
-export type CedarPolicies = Readonly<Record<string, PolicyJson>>;
 
 export interface CedarRequest {
   readonly role: string;

@@ -1,7 +1,8 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import { deepFreeze, digestOf, type JsonObject, SovereignError } from "@sovereign/core";
 import { type Demand, parseStepUp, stepUpText, strictestDemand } from "./demand.ts";
-import { CEDAR_SCHEMA, type CedarPolicies, prepareCedar, validateCedar } from "./cedar.ts";
+import { CEDAR_SCHEMA, prepareCedar, validateCedar } from "./cedar.ts";
+import type { CedarPolicies } from "./cedar-module.ts";
 import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy } from "./document.ts";
 
 /** A pattern of the policy, with the name under which Cedar hears that it matched. */
