@@ -1,6 +1,7 @@
 import { type Action, type ActionContext, utf8Encode } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
 import { PolicyEngine, parsePolicy } from "../../src/policy/index.ts";
+import { refuseTooMuchWork } from "../../src/policy/match-work.ts";
 
 const context: ActionContext = {
   tenant_id: "acme",
@@ -145,6 +146,9 @@ describe("what would take long to match", () => {
     for (const one of [run("a".repeat(20_000)), run(...Array<string>(20).fill("a".repeat(900)))]) {
       const decision = engine.decide(one, context);
       expect(decision).toMatchObject({ effect: "deny", observed: false });
+      expect(() => {
+        refuseTooMuchWork(engine.policy.patterns, one);
+      }).toThrow(expect.objectContaining({ code: "ERR_MATCH_LIMIT" }));
     }
     const patterns = Array.from({ length: 380 }, () => "**");
     const names = Array.from({ length: 380 }, (_, at) => `c${at}`);
