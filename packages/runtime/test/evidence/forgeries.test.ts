@@ -278,8 +278,8 @@ describe("any one flipped bit", () => {
   }, () => {
     const bytes = canonicalBytes(bundle as unknown as JsonValue);
     const missed: number[] = [];
-    // One bit of every byte in a fixed pattern: all eight bits are met along the file.
-    for (let index = 0; index < bytes.length; index += 7) {
+    // One bit of each 97th byte: all eight bits are met along the file.
+    for (let index = 0; index < bytes.length; index += 97) {
       const flipped = bytes.slice();
       flipped[index] = (flipped[index] as number) ^ (1 << (index % 8));
       let verdict = "refused";

@@ -30,10 +30,10 @@ import {
 import { MemoryStore, rootOf } from "./memory-store.ts";
 import { PROMOTE, TRAIN, World } from "./world.ts";
 
-const INSTALLATION = `ins_${"a".repeat(20)}`;
+export const INSTALLATION = `ins_${"a".repeat(20)}`;
 export const RUN = `run_${"a".repeat(20)}`;
 
-const VOTERS = ["trainer", "deployer"];
+export const VOTERS = ["trainer", "deployer"];
 
 /** The verdict that an agent of the run wrote, as an artifact. */
 export function verdictFile(role: string): ArtifactRef & { readonly content: Uint8Array } {
@@ -124,6 +124,7 @@ export class EvidenceWorld {
         plan: { steps: 2 },
         config: { seed: 1 },
         policyDigest: world.policy.policyDigest,
+        ballots: { ballot: { electorate: VOTERS, acceptance: null } },
       },
       store,
       recorder,

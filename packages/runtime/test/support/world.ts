@@ -121,7 +121,7 @@ export class MemoryRecorder implements Recorder {
 const POLICY = `
 policy_id: test
 schema_version: 1.0.0
-operations: [model.train, model.promote, model.break, agent.judge]
+operations: [model.train, model.promote, model.rollback, model.break, agent.judge]
 approvals:
   - { operations: [model.promote], required: 2, roles: [release_manager, safety_officer, steward] }
 `;
@@ -158,6 +158,7 @@ export class World {
       { purpose: "approval", role: "release_manager" },
       { purpose: "approval", role: "safety_officer" },
       { purpose: "approval", role: "intruder" },
+      { purpose: "approval", role: "stranger" },
     ]);
     world.authority = world.authorityFor((action, context) => world.policy.decide(action, context));
     return world;
@@ -193,6 +194,7 @@ export class World {
       effects: {
         "model.train": effect,
         "model.promote": effect,
+        "model.rollback": effect,
         "model.delete": effect,
         "agent.judge": effect,
       },

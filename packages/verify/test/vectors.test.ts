@@ -1,0 +1,57 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { isSovereignError, type JsonObject, parseStrictJson } from "@sovereign/core";
+import { verifyBundle } from "@sovereign/verify";
+import { describe, expect, it } from "vitest";
+
+const ROOT = join(import.meta.dirname, "../../../test/vectors/evidence");
+
+interface Vector {
+  readonly file: string;
+  readonly trust: string | null;
+  readonly level: "sovereign" | "compatible";
+  readonly verdict: string;
+  readonly at: { readonly step: string; readonly place: string } | null;
+  readonly what: string;
+  readonly held: string;
+}
+
+const index = parseStrictJson(readFileSync(join(ROOT, "index.json"))) as JsonObject;
+const VECTORS = index["vectors"] as unknown as Vector[];
+
+function judge({ file, trust, level }: Vector): Pick<Vector, "verdict" | "at"> {
+  const trustRoot = trust === null ? null : readFileSync(join(ROOT, trust));
+  try {
+    const report = verifyBundle(readFileSync(join(ROOT, file)), { trustRoot, level });
+    const bad = report.steps.find((step) => step.first_failure !== null);
+    const place = bad?.first_failure?.place;
+    const at = bad === undefined || place === undefined ? null : { step: bad.name, place };
+    return { verdict: report.verdict, at };
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    return { verdict: "refused", at: null };
+  }
+}
+
+describe("recorded and forged evidence", { timeout: 60_000 }, () => {
+  it.each(["genuine", "nothing", "checkpoint and seal", "all keys"])(
+    "made with %s has the verdict of the index, at its place",
+    (held) => {
+      const rows = VECTORS.filter((one) => one.held === held);
+      expect(rows.length).toBeGreaterThan(10);
+      for (const row of rows) {
+        const { file, verdict, at } = row;
+        expect({ file, ...judge(row) }).toEqual({ file, verdict, at });
+      }
+    },
+  );
+
+  it("is never VALID where no key was stolen, and else where the specification says so alone", () => {
+    const accepted = VECTORS.filter((one) => one.held !== "genuine" && one.verdict === "VALID");
+    expect(accepted.map(({ held, what }) => `${held}: ${what}`)).toEqual([
+      "checkpoint and seal: an output that nothing else was signed over",
+      "checkpoint and seal: a refusal left out",
+      "all keys: another decision, signed by the authority's key",
+    ]);
+  });
+});
