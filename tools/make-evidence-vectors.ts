@@ -1,6 +1,11 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ComplianceBundle, isSovereignError, type StepName } from "@sovereign/core";
+import {
+  type ComplianceBundle,
+  isSovereignError,
+  parseStrictJson,
+  type StepName,
+} from "@sovereign/core";
 import { verifyBundle, writeBundleZip } from "@sovereign/verify";
 import { Forgery } from "../packages/runtime/test/support/forger.ts";
 import type { EvidenceWorld } from "../packages/runtime/test/support/evidence.ts";
@@ -9,14 +14,9 @@ import {
   executionWorld,
   pipelineWorld,
 } from "../packages/runtime/test/support/vector-world.ts";
-import {
-  type Row,
-  UNDETECTABLE,
-  WITH_ALL_KEYS,
-  WITH_ROOT,
-  WITH_SEAL,
-  WITHOUT_KEYS,
-} from "./evidence-vectors/rows.ts";
+import type { Row } from "./evidence-vectors/row.ts";
+import { UNDETECTABLE, WITH_ALL_KEYS, WITH_ROOT } from "./evidence-vectors/signed-rows.ts";
+import { WITH_SEAL, WITHOUT_KEYS } from "./evidence-vectors/unsigned-rows.ts";
 
 /**
  * Makes the forgeries of `test/vectors/evidence/forged` and the index of all vectors there. What
@@ -140,7 +140,7 @@ function verdictOf(
 
 /** Bundles and forgeries that were made with the product itself. */
 function recorded(): Vector[] {
-  const list = JSON.parse(readFileSync(join(ROOT, "recorded.json"), "utf8")) as {
+  const list = parseStrictJson(readFileSync(join(ROOT, "recorded.json"))) as {
     file: string;
     trust: string | null;
     verdict: string;

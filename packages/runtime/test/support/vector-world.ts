@@ -7,7 +7,6 @@ import {
   formats,
   gateInputDigests,
   GENESIS_HASH,
-  type JsonObject,
   type JsonValue,
   type PlacedEntry,
   parseCanonicalJson,
@@ -123,7 +122,7 @@ async function judgeByGates(session: RunSession, world: World, store: MemoryStor
   const found = evaluateGates(readGateInputs(documents, entries));
   const evaluated_at = world.clock.now().toISOString();
   const receipt = { run_id: RUN, ...found, inputs: gateInputDigests(documents), evaluated_at };
-  const subject = [{ name: RUN, sha256: digestOf(found.results as unknown as JsonObject[]) }];
+  const subject = [{ name: RUN, sha256: digestOf(found.results) }];
   const kind = "gate-receipt";
   const signed = await world.authority.issue(kind, subject, receipt, "attestation", null);
   await session.attest(predicateType(kind), { receipt: signed }, { status: found.status });
