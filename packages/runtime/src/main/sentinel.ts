@@ -1,12 +1,11 @@
 /** The sentinel's program: `node sentinel.ts HOME`. Started by us alone, one for a data folder. */
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Signer } from "@sovereign/core";
+import { type Signer, SovereignError } from "@sovereign/core";
 import { Keystore } from "../authority/index.ts";
 import { systemClock } from "../kernel/index.ts";
-import { leadsSession } from "../process/index.ts";
+import { leadsSession, lockFolder } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
 import { loadConfig } from "./config.ts";
@@ -15,6 +14,7 @@ import { passphraseOf } from "./passphrase.ts";
 import { programCommand } from "./sentinel-process.ts";
 
 const LOCK_MS = 5000;
+const LOCK_RETRY_MS = 20;
 const home = process.argv[2] ?? "";
 const folder = openDataFolder(home);
 const config = loadConfig(home).scram;
@@ -74,21 +74,19 @@ function preferUs(): void {
   }
 }
 
-/** A name that the kernel gives to one process at a time, and takes back when that one dies. */
+/**
+ * The folder's lock, which makes us its only sentinel; one before us gets a moment to end. The kernel
+ * takes it back when we die.
+ */
 async function takeLock(): Promise<boolean> {
-  for (let waited = 0; waited < LOCK_MS; waited += 10) {
-    const taken = await new Promise<boolean>((resolve) => {
-      const server = createServer();
-      server.once("error", () => {
-        resolve(false);
-      });
-      server.listen(`\0sovereign-${String(process.getuid?.())}-${name}`, () => {
-        server.unref();
-        resolve(true);
-      });
-    });
-    if (taken) return true;
-    await sleep(10);
+  for (let waited = 0; waited < LOCK_MS; waited += LOCK_RETRY_MS) {
+    const lock = lockFolder(folder.scram, process.env["PATH"] ?? "");
+    if (lock.kind === "taken") return true;
+    if (lock.kind === "failed") {
+      const text = `The lock of ${folder.scram} cannot be taken: ${lock.why}.`;
+      throw new SovereignError("ERR_SCRAM_SENTINEL_START", text, { folder: folder.scram });
+    }
+    await sleep(LOCK_RETRY_MS);
   }
   return false;
 }

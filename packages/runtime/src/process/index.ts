@@ -1,4 +1,5 @@
 export { ControlGroups, type GroupLimits, groupBelow, kernelBytesOf } from "./control-groups.ts";
+export { type FolderLock, lockFolder } from "./folder-lock.ts";
 export {
   firstChildOf,
   identify,
