@@ -16,6 +16,7 @@ export type {
   ScramRemote,
   ScramServeEvent,
   ScramServeInput,
+  ScramRepairReport,
   ScramReport,
   Services,
   WatchEvent,

@@ -19,6 +19,18 @@ Exit codes: 0 ok, 1 failed, 2 usage or bad input, 3 denied, 4 evidence invalid, 
 Environment: SOVEREIGN_HOME (data folder), DATABASE_URL (use this PostgreSQL instead of the
 embedded one), SOVEREIGN_PASSPHRASE_FILE (opens encrypted keys), NO_COLOR.`;
 
+/** What does work, and is refused at the first look while the kill switch is tripped. */
+const WORK = new Set([
+  "run start",
+  "run resume",
+  "exec run",
+  "exec resume",
+  "exec rollback",
+  "batch run",
+]);
+/** Those whose argument is a run. */
+const GOES_ON = new Set(["resume", "rollback"]);
+
 /**
  * Run one command line.
  * @param argv without node and script
@@ -57,6 +69,11 @@ export async function runCli(
   everywhere(program, (command) =>
     command.exitOverride().configureHelp({ showGlobalOptions: true }),
   );
+  program.hook("preAction", (_, command) => {
+    if (!WORK.has(nameOf(command))) return;
+    const [runId] = GOES_ON.has(command.name()) ? command.args : [];
+    services.refuseWhileTripped(program.opts<{ tenant: string }>().tenant, runId ?? null);
+  });
   try {
     await program.parseAsync([...argv], { from: "user" });
     return context.exit;
@@ -64,6 +81,13 @@ export async function runCli(
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     return reportError(output, error);
   }
+}
+
+/** `exec run` of the command `sovereign exec run`. */
+function nameOf(command: Command): string {
+  const { parent } = command;
+  if (parent === null || parent.parent === null) return command.name();
+  return `${nameOf(parent)} ${command.name()}`;
 }
 
 function everywhere(command: Command, apply: (command: Command) => void): void {

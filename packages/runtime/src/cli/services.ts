@@ -148,12 +148,32 @@ export interface ScramReport {
   readonly stops: readonly LatchedStop[];
   /** False when the latch is there and cannot be read: everything is stopped. */
   readonly readable: boolean;
+  /** Why everything is stopped, or what waits to stop it; null where the stops say all. */
+  readonly trouble: string | null;
   /** What the sentinel says of itself; null when none answers. */
   readonly sentinel: JsonObject | null;
   /** Where none answers: the installation's processes that live, by a look at the process table. */
   readonly living?: number;
   /** Null where no other machine uses the database. */
   readonly lease: LeaseHealth | null;
+}
+
+/** What became of the sentinel's journal. */
+export interface ScramRepairReport {
+  /** False where nothing was wrong with it. */
+  readonly repaired: boolean;
+  /** The stop that holds until two keys reset it. */
+  readonly event_id: string | null;
+  readonly kept: number;
+  readonly lost: number;
+  readonly unreadable: number;
+  /** Lines that could be read and fit nowhere: kept beside the chain. */
+  readonly salvaged: number;
+  readonly from_ledger: number;
+  /** The name of what stood in the journal's place. */
+  readonly aside: string | null;
+  /** Why the ledger could not be asked for what it holds of the journal. */
+  readonly ledger: string | null;
 }
 
 /** Whether this machine hears of the others of its installation, without which nothing runs here. */
@@ -242,6 +262,8 @@ export interface NodeReport {
 export interface Services {
   readonly version: string;
   readonly home: string;
+  /** Throws where a stop covers this work, before anything is started for it. */
+  refuseWhileTripped(tenantId: string, runId: string | null): void;
   run(
     file: string,
     input: RunInput & { readonly mode: Mode; readonly faults: readonly string[] },
@@ -316,6 +338,8 @@ export interface Services {
     readonly architectKey: string;
     readonly statement: string;
   }): Promise<ScramReport>;
+  /** Make the sentinel's journal whole again; everything is stopped afterwards. */
+  scramRepair(): Promise<ScramRepairReport>;
   scramKeys(): Promise<readonly KeyWindow[]>;
   scramLog(): Promise<readonly JournalLine[]>;
   /** Take orders over HTTP until the signal. */

@@ -1,6 +1,7 @@
 export {
   kindAt,
   openOwnFile,
+  openOwnLog,
   ownsFile,
   type OwnFileUse,
   putAside,

@@ -73,6 +73,12 @@ export function openOwnFile(path: string, use: OwnFileUse): number {
   }
 }
 
+/** Open a log of ours, to be written at its end; whatever else stands in its place is put aside. */
+export function openOwnLog(path: string): number {
+  if (!ownsFile(path)) putAside(path);
+  return openOwnFile(path, "append");
+}
+
 /**
  * Read a file of ours whole.
  *
@@ -120,16 +126,18 @@ function readRest(file: number, path: string, from: number, bytesMax: number): B
 }
 
 /**
- * Put a file in the place of another, whole or not at all, and durable when this returns. Something
- * that is no plain file and stands there is put aside first (see {@link putAside}).
+ * Put a file in the place of another, whole or not at all. Something that is no plain file and stands
+ * there is put aside first (see {@link putAside}).
+ *
+ * @param durable whether it is on the disk when this returns
  */
-export function replaceOwnFile(path: string, content: string | Uint8Array): void {
+export function replaceOwnFile(path: string, content: string | Uint8Array, durable = true): void {
   const temporary = `${path}.new-${process.pid}-${temporaries++}`;
   removeAt(temporary);
   const file = openOwnFile(temporary, "create");
   try {
     writeWhole(file, typeof content === "string" ? Buffer.from(content) : content);
-    fsyncSync(file);
+    if (durable) fsyncSync(file);
   } catch (error) {
     removeAt(temporary);
     throw error;
@@ -138,7 +146,7 @@ export function replaceOwnFile(path: string, content: string | Uint8Array): void
   }
   if (kindAt(path) === "folder") putAside(path);
   renameSync(temporary, path);
-  syncFolder(dirname(path));
+  if (durable) syncFolder(dirname(path));
 }
 
 function writeWhole(file: number, bytes: Uint8Array): void {

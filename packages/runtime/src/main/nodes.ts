@@ -62,6 +62,12 @@ export function scramStreamOf(nodeId: string): string {
   return `scram/${nodeId}`;
 }
 
+/** The stream of the node that a data folder is; null where it is none yet. */
+export function ownStream(root: string): string | null {
+  const file = readNodeFile(root);
+  return file === null ? null : scramStreamOf(file.node_id);
+}
+
 /** Whether the data folder's database is one that other machines may use. False where none was. */
 export function isShared(root: string): boolean {
   return readNodeFile(root)?.shared ?? false;

@@ -22,17 +22,21 @@ import {
   mergeSignatures,
   offlineStatus,
   readKeyFile,
+  ScramLatch,
   ScramLink,
 } from "../scram/index.ts";
+import { loadConfig } from "./config.ts";
 import { runDrill } from "./drill.ts";
 import { findSigner } from "./find-signer.ts";
 import type { Installation } from "./installation.ts";
 import { anchorInstallation } from "./journal-anchor.ts";
 import { leaseHealth, leaseOfSentinel } from "./lease-health.ts";
+import { repairScram } from "./scram-repair.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./scram-orders.ts";
 import { RemoteScram } from "./scram-remote.ts";
 import { serveScram } from "./scram-serve.ts";
 import { connectScram } from "./sentinel-process.ts";
+import { stopByCall } from "./stop-by-call.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
@@ -45,6 +49,7 @@ type ScramServices = Pick<
   | "scramAuthorize"
   | "scramPrepare"
   | "scramReset"
+  | "scramRepair"
   | "scramKeys"
   | "scramLog"
   | "scramDrill"
@@ -102,18 +107,17 @@ export function createScramServices(
       return true;
     },
     scramReset: (input) => reset(home, environment, sign, opened, input),
+    scramRepair: () => repairScram(home, environment),
     scramDrill: (input) => runDrill(input),
     scramLog: () => Promise.resolve(Journal.open(join(folder(), "journal.jsonl")).lines),
   };
 }
 
 async function readStatus(home: string, folder: string): Promise<ScramReport> {
-  // Makes the folder where it is missing, so that it can be asked.
-  const offline = offlineStatus(folder);
   const link = await ScramLink.find(folder);
   // What nobody answers for is looked at.
   const unanswered = (): ScramReport => ({
-    ...offline,
+    ...offlineStatus(folder, signalOf(home)),
     sentinel: null,
     living: countLiving(folder),
     lease: leaseHealth(home, null),
@@ -129,9 +133,19 @@ async function readStatus(home: string, folder: string): Promise<ScramReport> {
   }
 }
 
+/** The signal file's name; a configuration that cannot be read is told elsewhere. */
+function signalOf(home: string): string | undefined {
+  try {
+    return loadConfig(home).scram.sentinel_path;
+  } catch {
+    return undefined;
+  }
+}
+
 function reportOf(status: JsonValue): ScramReport {
   const { state, stops, readable, ...sentinel } = status as unknown as ScramReport & JsonObject;
-  return { state, stops, readable, sentinel, lease: leaseOfSentinel(sentinel) };
+  const lease = leaseOfSentinel(sentinel);
+  return { state, stops, readable, trouble: null, sentinel, lease };
 }
 
 async function send(
@@ -140,7 +154,12 @@ async function send(
   t: "order" | "authorize",
   envelope: Envelope,
 ): Promise<ScramOutcome> {
-  const link = await connectScram(home, environment);
+  const { scram } = openDataFolder(home);
+  new ScramLatch(scram);
+  const running = await ScramLink.find(scram);
+  // A stop needs nobody to be in force; one of two signatures waits in a sentinel's memory.
+  if (running === null && t === "order") return stopByCall(home, environment, envelope);
+  const link = running ?? (await connectScram(home, environment));
   try {
     return await giveOrder(link, t, envelope);
   } finally {
@@ -172,6 +191,15 @@ async function authorize(
   return send(home, environment, "authorize", mergeSignatures(waiting, mine) ?? mine);
 }
 
+function isDamaged(home: string): boolean {
+  try {
+    Journal.open(join(openDataFolder(home).scram, "journal.jsonl"));
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Authorised and recorded in the ledger first; only then is the latch lifted. */
 async function reset(
   home: string,
@@ -184,6 +212,8 @@ async function reset(
     await sign(input.operatorKey, "operator"),
     await sign(input.architectKey, "architect"),
   ];
+  // Two people ask for it, with a reason: what must be whole for it is made whole first.
+  if (isDamaged(home)) await repairScram(home, environment);
   const link = await connectScram(home, environment);
   try {
     const before = (await link.request({ t: "resettable" })) as { event_ids: string[] };

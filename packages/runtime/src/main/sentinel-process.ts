@@ -1,7 +1,8 @@
-import { closeSync, existsSync, openSync } from "node:fs";
+import { closeSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
+import { openOwnLog } from "../files/index.ts";
 import { systemClock } from "../kernel/index.ts";
 import { startTrustedService } from "../process/index.ts";
 import { openDataFolder } from "../runs/index.ts";
@@ -67,7 +68,7 @@ export function connectScram(home: string, environment: Environment): Promise<Sc
 
 function openLog(path: string): number {
   try {
-    return openSync(path, "a", 0o600);
+    return openOwnLog(path);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unknown";
     const text = `No sentinel can be started, and nothing runs without one: ${why}. Its folder must be writable.`;

@@ -35,6 +35,7 @@ import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
 import { isExecution } from "./seal-run.ts";
 import { resumeRequest } from "./run-request.ts";
+import { refuseWhileTripped } from "./require-armed.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
 import { batchServices } from "./batch-services.ts";
 import { passphraseOf } from "./passphrase.ts";
@@ -62,6 +63,9 @@ export function createServices(
   return {
     version: VERSION,
     home,
+    refuseWhileTripped: (tenantId, runId) => {
+      refuseWhileTripped(home, tenantId, runId);
+    },
     ...runServices(environment, opened),
     ...keyServices(opened),
     ...policyServices(opened),

@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -16,6 +7,10 @@ import {
   parseEnvelope,
   SovereignError,
 } from "@sovereign/core";
+import { kindAt, putAside, readOwnFile, replaceOwnFile } from "../files/index.ts";
+
+/** Far more than any order, reset or receipt has. */
+const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Orders, resets and receipts by their digests, beside the journal that names them. */
 export class EnvelopeStore {
@@ -29,29 +24,33 @@ export class EnvelopeStore {
   put(envelope: Envelope): string {
     const digest = digestOf(envelope);
     const path = this.#pathOf(digest);
-    if (existsSync(path)) return digest;
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    const temporary = `${path}.new`;
-    const file = openSync(temporary, "w", 0o600);
-    try {
-      writeSync(file, canonicalBytes(envelope));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
+    if (this.#read(digest) !== null) return digest;
+    if (kindAt(this.#folder) !== "folder") {
+      putAside(this.#folder);
+      mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     }
-    renameSync(temporary, path);
+    replaceOwnFile(path, canonicalBytes(envelope));
     return digest;
   }
 
   /** @throws ERR_SCRAM_JOURNAL_INVALID when it is not there, or is another */
   get(digest: string): Envelope {
+    const envelope = this.#read(digest);
+    if (envelope !== null) return envelope;
     const path = this.#pathOf(digest);
-    if (existsSync(path)) {
-      const envelope = parseEnvelope(readFileSync(path));
-      if (digestOf(envelope) === digest) return envelope;
-    }
     const text = `The envelope ${path} is missing or changed; the journal names it.`;
     throw new SovereignError("ERR_SCRAM_JOURNAL_INVALID", text, { path });
+  }
+
+  /** Null where it is missing, or anything else stands there. */
+  #read(digest: string): Envelope | null {
+    try {
+      const bytes = readOwnFile(this.#pathOf(digest), ENVELOPE_BYTES_MAX);
+      const envelope = bytes === null ? null : parseEnvelope(bytes);
+      return envelope !== null && digestOf(envelope) === digest ? envelope : null;
+    } catch {
+      return null;
+    }
   }
 
   #pathOf(digest: string): string {

@@ -18,11 +18,17 @@ export {
   orderSigners,
 } from "./order.ts";
 export { ENGINE_SOCKET, type EngineOrder, engineOrder } from "./protocol.ts";
+export {
+  type JournalRepair,
+  readPieces,
+  repairJournal,
+  repairStatement,
+} from "./repair.ts";
 export { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
 export { checkInvariants, SCRAM_INVARIANTS } from "./sentinel/invariants.ts";
-export { groupNameOf } from "./sentinel/names.ts";
+export { eventIdOf, groupNameOf } from "./sentinel/names.ts";
 export { Sentinel } from "./sentinel/sentinel.ts";
 export type { SentinelOptions } from "./sentinel/sentinel-options.ts";
 export { BEAT_MS, Silence } from "./silence.ts";
-export { countLiving, offlineStatus, openEvents } from "./status.ts";
+export { countLiving, offlineStatus, openEvents, refusalAt } from "./status.ts";
 export { findPath, MARKER_VARIABLE, TOOLS_PREFIX } from "./termination.ts";

@@ -1,17 +1,17 @@
 import {
   closeSync,
-  existsSync,
+  fstatSync,
   fsyncSync,
   ftruncateSync,
-  openSync,
   readSync,
-  statSync,
+  type Stats,
   writeSync,
 } from "node:fs";
 import {
   canonicalize,
   fields,
   GENESIS_HASH,
+  isSovereignError,
   type JsonObject,
   parseCanonicalJson,
   parseFormat,
@@ -20,9 +20,13 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { z } from "zod";
+import { kindAt, openOwnFile } from "../files/index.ts";
 
 /** Longer than any line. */
 const BLOCK_BYTES = 4 * 1024 * 1024;
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+/** Stands in place of a line that could not be read any more, so that the others keep their place. */
+export const LOST_LINE = "journal.lost";
 
 const journalLine = z.strictObject({
   sequence: fields.count,
@@ -33,6 +37,17 @@ const journalLine = z.strictObject({
 });
 /** One line: what happened to the kill switch, chained to the line before. */
 export type JournalLine = z.infer<typeof journalLine>;
+
+/** @throws what is wrong with it, when it is no line of a journal */
+export function parseJournalLine(text: string): JournalLine {
+  return parseFormat(journalLine, parseCanonicalJson(utf8Encode(text)), "journal line");
+}
+
+/** Whether a line may follow a head: a line that was lost says what the next one follows. */
+export function follows(line: JournalLine, before: JournalLine | undefined, head: string): boolean {
+  if (line.previous_hash === head) return true;
+  return before?.event === LOST_LINE && before.data["resumes"] === line.previous_hash;
+}
 
 /**
  * The sentinel's own append-only log. It needs no database, so that a stop is recorded while the
@@ -46,6 +61,10 @@ export class Journal {
   #head = GENESIS_HASH;
   /** Where the last whole line ends. */
   #bytes = 0;
+  /** How long the file was when it was read or written last. */
+  #size = 0;
+  /** Which file it was: another in its place is none of ours. */
+  #file: string | null = null;
 
   private constructor(path: string) {
     this.path = path;
@@ -55,7 +74,7 @@ export class Journal {
    * Read a journal, checking its chain. A last line without an end was never acknowledged, and is
    * cut off by the next append.
    *
-   * @throws ERR_SCRAM_JOURNAL_INVALID
+   * @throws ERR_SCRAM_JOURNAL_INVALID also where no plain file of ours stands there
    */
   static open(path: string): Journal {
     const journal = new Journal(path);
@@ -68,16 +87,23 @@ export class Journal {
    * @throws ERR_SCRAM_JOURNAL_INVALID also where it is shorter than it was
    */
   refresh(): void {
-    const size = statSync(this.path, { throwIfNoEntry: false })?.size ?? 0;
-    if (size < this.#bytes) throw this.#invalid("is missing: the file is shorter than it was");
-    if (size === this.#bytes) return;
-    const file = openSync(this.path, "r");
+    const file = this.#open();
+    if (file === null) {
+      if (this.#bytes > 0) throw this.#invalid("is missing: the file is shorter than it was");
+      return;
+    }
     try {
+      const found = fstatSync(file);
+      if (found.size < this.#bytes) {
+        throw this.#invalid("is missing: the file is shorter than it was");
+      }
       let lines: string[];
       do {
-        lines = this.#read(file, size);
+        lines = this.#read(file, found.size);
         for (const line of lines) this.#accept(line);
       } while (lines.length > 0);
+      this.#size = found.size;
+      this.#file = nameOf(found);
     } finally {
       closeSync(file);
     }
@@ -92,11 +118,35 @@ export class Journal {
     return this.#head;
   }
 
+  /** Whether it had this many lines once, with that head. */
+  holds(lines: number, head: string): boolean {
+    if (lines > this.#lines.length) return false;
+    return (this.#lines[lines]?.previous_hash ?? this.#head) === head;
+  }
+
+  /** Whether the file is as we left it: nobody else writes to it, removes it or puts another there. */
+  get untouched(): boolean {
+    try {
+      const file = this.#open();
+      if (file === null) return this.#file === null;
+      try {
+        const found = fstatSync(file);
+        return this.#file === nameOf(found) && this.#size === found.size;
+      } finally {
+        closeSync(file);
+      }
+    } catch {
+      return false;
+    }
+  }
+
   /**
    * Append a line; durable when this returns.
-   * @throws ERR_SCRAM_UNWRITABLE
+   * @throws ERR_SCRAM_UNWRITABLE, and ERR_SCRAM_JOURNAL_INVALID where another writes to it, too
    */
   append(event: string, at: string, data: JsonObject): JournalLine {
+    // Whoever wrote meanwhile is read first: their lines stay, and ours follow them.
+    if (!this.untouched) this.refresh();
     const line: JournalLine = {
       sequence: this.#lines.length,
       at,
@@ -106,8 +156,9 @@ export class Journal {
     };
     const text = canonicalize(line);
     try {
-      this.#write(`${text}\n`);
+      this.#write(utf8Encode(`${text}\n`));
     } catch (cause) {
+      if (isSovereignError(cause, "ERR_SCRAM_JOURNAL_INVALID")) throw cause;
       const why = cause instanceof Error ? cause.message : "unknown";
       const message = `Cannot write the sentinel's journal ${this.path}: ${why}.`;
       throw new SovereignError("ERR_SCRAM_UNWRITABLE", message, { path: this.path }, cause);
@@ -116,15 +167,39 @@ export class Journal {
     return line;
   }
 
-  /** At the place where the last whole line ends: half a line of a crash is overwritten. */
-  #write(text: string): void {
-    const file = openSync(this.path, existsSync(this.path) ? "r+" : "wx", 0o600);
+  /** At the end, where the last whole line ends: half a line of a crash is cut off first. */
+  #write(bytes: Uint8Array): void {
+    if (bytes.length >= BLOCK_BYTES) throw new Error(`the line has ${bytes.length} bytes`);
+    const file = openOwnFile(this.path, "append");
     try {
-      writeSync(file, text, this.#bytes);
-      ftruncateSync(file, this.#bytes + Buffer.byteLength(text));
+      const found = fstatSync(file);
+      const same = this.#file === null ? found.size === 0 : this.#file === nameOf(found);
+      if (!same || found.size !== this.#size) throw this.#invalid("is by another writer");
+      if (this.#size > this.#bytes) ftruncateSync(file, this.#bytes);
+      this.#size = this.#bytes;
+      this.#file = nameOf(found);
+      const written = writeSync(file, bytes);
+      if (written < bytes.length) {
+        // Half a line says nothing: the disk is full.
+        ftruncateSync(file, this.#bytes);
+        throw new Error("no space is left");
+      }
+      this.#size += written;
       fsyncSync(file);
+      // One who wrote in the same moment has a line of the same place.
+      if (fstatSync(file).size !== this.#size) throw this.#invalid("is by another writer");
     } finally {
       closeSync(file);
+    }
+  }
+
+  /** Null where nothing stands there. */
+  #open(): number | null {
+    try {
+      return kindAt(this.path) === null ? null : openOwnFile(this.path, "read");
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+      throw this.#invalid(`cannot be read: ${error.message}`, error);
     }
   }
 
@@ -132,21 +207,26 @@ export class Journal {
   #read(file: number, size: number): string[] {
     const block = Buffer.alloc(Math.min(BLOCK_BYTES, size - this.#bytes));
     const read = block.subarray(0, readSync(file, block, 0, block.length, this.#bytes));
-    return read
-      .toString("utf8", 0, read.lastIndexOf("\n") + 1)
-      .split("\n")
-      .slice(0, -1);
+    const end = read.lastIndexOf("\n") + 1;
+    if (end === 0 && read.length === BLOCK_BYTES) throw this.#invalid("is longer than any line");
+    try {
+      return UTF8.decode(read.subarray(0, end)).split("\n").slice(0, -1);
+    } catch (cause) {
+      throw this.#invalid("or one after it is not UTF-8", cause);
+    }
   }
 
   #accept(text: string): void {
     let line: JournalLine;
     try {
-      line = parseFormat(journalLine, parseCanonicalJson(utf8Encode(text)), "journal line");
+      line = parseJournalLine(text);
     } catch (cause) {
       throw this.#invalid("is not a line of a journal", cause);
     }
     if (line.sequence !== this.#lines.length) throw this.#invalid("is out of order");
-    if (line.previous_hash !== this.#head) throw this.#invalid("does not follow the one before");
+    if (!follows(line, this.#lines.at(-1), this.#head)) {
+      throw this.#invalid("does not follow the one before");
+    }
     this.#keep(line, text);
   }
 
@@ -158,7 +238,11 @@ export class Journal {
   }
 
   #invalid(what: string, cause?: unknown): SovereignError {
-    const text = `${this.path}: line ${this.#lines.length + 1} ${what}. Keep the file, and look into it.`;
+    const text = `${this.path}: line ${this.#lines.length + 1} ${what}. Everything is stopped until it is repaired, which keeps every line that can be read: sovereign scram repair`;
     return new SovereignError("ERR_SCRAM_JOURNAL_INVALID", text, { path: this.path }, cause);
   }
+}
+
+function nameOf({ dev, ino }: Stats): string {
+  return `${dev}:${ino}`;
 }

@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalize,
@@ -22,6 +13,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
+import { ownsFile, readOwnFile, replaceOwnFile } from "../files/index.ts";
 
 const KEY_FILE = "keys.json";
 const BYTES_MAX = 64 * 1024 * 1024;
@@ -73,21 +65,13 @@ export function writeKeyFile(
     })),
   });
   const path = join(folder, KEY_FILE);
-  if (existsSync(path) && readFileSync(path, "utf8") === text) return;
-  const temporary = `${path}.${process.pid}`;
-  const file = openSync(temporary, "w", 0o600);
-  try {
-    writeSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(temporary, path);
+  if (ownsFile(path) && readOwnFile(path, BYTES_MAX)?.toString() === text) return;
+  replaceOwnFile(path, text);
 }
 
 /** Changes whenever the file does. */
 export function keyFileStamp(folder: string): string {
-  const found = statSync(join(folder, KEY_FILE), { throwIfNoEntry: false });
+  const found = lstatSync(join(folder, KEY_FILE), { throwIfNoEntry: false });
   return found === undefined ? "" : `${found.ino} ${found.mtimeMs} ${found.size}`;
 }
 
@@ -99,9 +83,10 @@ export function keyFileStamp(folder: string): string {
  */
 export function readKeyFile(folder: string, known: SentinelKeys | null): SentinelKeys | null {
   const path = join(folder, KEY_FILE);
-  if (!existsSync(path)) return known;
   try {
-    const value = parseStrictJson(readFileSync(path), { bytesMax: BYTES_MAX });
+    const bytes = readOwnFile(path, BYTES_MAX);
+    if (bytes === null) return known;
+    const value = parseStrictJson(bytes, { bytesMax: BYTES_MAX });
     const file = parseFormat(keyFile, value, path);
     const replay = new KeyLogReplay(file.installation_id);
     for (const { event_type, timestamp, envelope } of file.events) {

@@ -1,16 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalize,
@@ -21,14 +9,16 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
+import { kindAt, ownsFile, readOwnFile, removeAt } from "../files/index.ts";
 import type { ScramGate } from "../kernel/index.ts";
+import { LatchRoom } from "./latch-room.ts";
 import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
+import { type Settled, SettledMark } from "./settled.ts";
 
 const ARMED = { armed: true } as const;
 const LATCH_FILE = "LATCH";
-/** Room for the latch, taken while the disk has some, so that a full disk does not hinder a stop. */
-const SPARE_FILE = "LATCH.spare";
-const SPARE_BYTES = 4096;
+/** A thousand stops take a fifth of it. */
+const LATCH_BYTES_MAX = 1024 * 1024;
 
 const stop = z.strictObject({
   event_id: fields.scramEventId,
@@ -52,19 +42,24 @@ export type LatchStatus =
   | { readonly state: "TRIPPED"; readonly stops: readonly LatchedStop[] | null };
 
 /**
- * The durable kill switch state: a file that exists or does not.
+ * The kill switch state where it is quick to look at: a file that exists or does not. The truth is
+ * the journal's; whoever starts a sentinel, and whoever tells the state without one, compares.
  *
- * INVARIANT: when in doubt, stop. Only a clean "no such file" in a folder that is there counts as
- * armed; every other answer of the file system counts as tripped.
+ * INVARIANT: when in doubt, stop. Only a clean "nothing stands there" in a folder that is there
+ * counts as armed; every other answer of the file system counts as tripped.
  */
 export class ScramLatch implements ScramGate {
   readonly path: string;
   readonly #folder: string;
+  readonly #room: LatchRoom;
+  readonly #mark: SettledMark;
 
   /** @param folder the data folder's `scram/`; made with mode 0700 where it is missing */
   constructor(folder: string) {
     this.#folder = folder;
     this.path = join(folder, LATCH_FILE);
+    this.#room = new LatchRoom(folder, this.path);
+    this.#mark = new SettledMark(folder);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     } catch (cause) {
@@ -80,7 +75,8 @@ export class ScramLatch implements ScramGate {
   /** One look at the file system: about a microsecond, so it is taken before every action. */
   preflight(owner: WorkOwner | null = null): ReturnType<ScramGate["preflight"]> {
     try {
-      if (statSync(this.path, { throwIfNoEntry: false }) !== undefined)
+      // The file itself: a link to nothing stands there, too.
+      if (lstatSync(this.path, { throwIfNoEntry: false }) !== undefined)
         return this.#covering(owner);
       // A latch that is missing because its whole folder is gone proves nothing.
       if (statSync(this.#folder, { throwIfNoEntry: false })?.isDirectory() === true) {
@@ -99,7 +95,7 @@ export class ScramLatch implements ScramGate {
    */
   preflightWatched(owner: WorkOwner | null): ReturnType<ScramGate["preflight"]> {
     try {
-      if (statSync(this.path, { throwIfNoEntry: false }) === undefined) return ARMED;
+      if (lstatSync(this.path, { throwIfNoEntry: false }) === undefined) return ARMED;
     } catch {
       // Falls through: the whole check says what is wrong.
     }
@@ -112,42 +108,52 @@ export class ScramLatch implements ScramGate {
     return { state: "TRIPPED", stops: this.#read() };
   }
 
-  /** Take room for a latch in advance. Called while all is well; a failure is no harm. */
+  /** Take room for latches in advance. Called while all is well; a failure is no harm. */
   reserve(): void {
-    try {
-      const file = openSync(join(this.#folder, SPARE_FILE), "w", 0o600);
-      try {
-        writeSync(file, " ".repeat(SPARE_BYTES));
-        fsyncSync(file);
-      } finally {
-        closeSync(file);
-      }
-    } catch {
-      // Then a stop must find its own room.
-    }
+    this.#room.reserve();
+  }
+
+  /** Up to where the journal holds every stop that was given; null where nothing proves that. */
+  get settled(): Settled | null {
+    return this.#mark.read();
+  }
+
+  /** Whether there ever was such a proof, or is something in its place. */
+  get everSettled(): boolean {
+    return this.#mark.stands;
+  }
+
+  /** Every stop in force is durable here and in the journal. @throws ERR_SCRAM_UNWRITABLE */
+  settle(settled: Settled): void {
+    this.#attempt(() => {
+      this.#mark.settle(settled);
+    });
   }
 
   /**
    * Trip. The stop is in force when this returns, and durable once {@link sync} returned. A stop
    * that is added to others leaves those as they are.
    *
-   * @throws ERR_SCRAM_UNWRITABLE
+   * @throws ERR_SCRAM_UNWRITABLE when it could not be written down; what is missing says then, to
+   *   every later sentinel, that there was one
    */
   trip(added: LatchedStop): void {
+    this.#mark.break();
     const status = this.status();
     // A latch that cannot be read covers everything already.
-    if (status.state === "TRIPPED" && status.stops === null && existsSync(this.path)) return;
+    if (status.state === "TRIPPED" && status.stops === null && kindAt(this.path) !== null) return;
     const stops = status.state === "ARMED" ? [] : (status.stops ?? []);
-    this.#write([...stops, added], status.state === "ARMED");
+    const others = stops.filter(({ event_id }) => event_id !== added.event_id);
+    this.#write([...others, added]);
   }
 
   /** Lift these stops; the others stay. Durable when this returns. @throws ERR_SCRAM_UNWRITABLE */
   lift(eventIds: readonly string[]): void {
     const left = (this.#read() ?? []).filter(({ event_id }) => !eventIds.includes(event_id));
-    if (left.length > 0) this.#write(left, false);
+    if (left.length > 0) this.#write(left);
     else
       this.#attempt(() => {
-        rmSync(this.path, { force: true });
+        removeAt(this.path);
       });
     this.sync();
     this.reserve();
@@ -156,7 +162,7 @@ export class ScramLatch implements ScramGate {
   /** Make what was written durable. @throws ERR_SCRAM_UNWRITABLE */
   sync(): void {
     this.#attempt(() => {
-      if (statSync(this.path, { throwIfNoEntry: false }) !== undefined) syncPath(this.path);
+      if (ownsFile(this.path)) syncPath(this.path);
       syncPath(this.#folder);
     });
   }
@@ -171,28 +177,11 @@ export class ScramLatch implements ScramGate {
     return { armed: false, code, reason };
   }
 
-  /** The first stop must not replace one of another process; the later ones replace the file. */
-  #write(stops: readonly LatchedStop[], first: boolean): void {
-    const text = `${canonicalize({ format: "sovereign.scram-latch", schema_version: "1.0.0", stops: [...stops] })}\n`;
-    const spare = join(this.#folder, SPARE_FILE);
+  #write(stops: readonly LatchedStop[]): void {
+    const format = "sovereign.scram-latch";
+    const record = { format, schema_version: "1.0.0", stops: [...stops] };
     this.#attempt(() => {
-      const file = openSync(spare, statSync(spare, { throwIfNoEntry: false }) ? "r+" : "wx", 0o600);
-      try {
-        // White space after a JSON text is none of its content.
-        writeSync(file, text.padEnd(SPARE_BYTES, " "), 0);
-      } finally {
-        closeSync(file);
-      }
-      if (!first) {
-        renameSync(spare, this.path);
-        return;
-      }
-      try {
-        linkSync(spare, this.path);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      }
-      rmSync(spare, { force: true });
+      this.#room.write(`${canonicalize(record)}\n`);
     });
   }
 
@@ -213,7 +202,9 @@ export class ScramLatch implements ScramGate {
   /** What the latch says; its damage never makes the switch armed. */
   #read(): LatchedStop[] | null {
     try {
-      return parseFormat(latchRecord, parseStrictJson(readFileSync(this.path)), "latch").stops;
+      const bytes = readOwnFile(this.path, LATCH_BYTES_MAX);
+      if (bytes === null) return null;
+      return parseFormat(latchRecord, parseStrictJson(bytes), "latch").stops;
     } catch {
       return null;
     }

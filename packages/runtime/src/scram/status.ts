@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -9,26 +10,65 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
+import { kindAt } from "../files/index.ts";
 import { Journal, type JournalLine } from "./journal.ts";
 import { type LatchedStop, ScramLatch } from "./latch.ts";
+import { pendingStop } from "./pending.ts";
+import type { WorkOwner } from "./scope.ts";
 import { groupNameOf } from "./sentinel/names.ts";
 import { findOurs } from "./termination.ts";
 
 const eventIds = z.array(fields.scramEventId);
+const ALL = { kind: "all" } as const;
+// Whose work it stops is not always told: then everybody's.
+const begun = z.looseObject({
+  event_id: fields.scramEventId,
+  scope: formats.scramScope.catch(ALL),
+});
+const repaired = z.looseObject({ event_id: fields.scramEventId });
 
-/** The recorded stops that no reset has lifted. */
-export function openEvents(lines: readonly JournalLine[]): ScramEvent[] {
-  const open = new Map<string, ScramEvent>();
-  for (const { event, data } of lines) {
+/** A stop that the journal holds and no reset has lifted. */
+interface OpenStop {
+  readonly stop: LatchedStop;
+  /** Null where it was begun, and not recorded to its end. */
+  readonly event: ScramEvent | null;
+}
+
+/** The stops that the journal holds and no reset has lifted, whatever the latch says. */
+function openStopsOf(lines: readonly JournalLine[]): OpenStop[] {
+  const open = new Map<string, OpenStop>();
+  for (const { event, data, at } of lines) {
+    if (event === "scram.activated") {
+      const { event_id, scope } = parseFormat(begun, data, "scram.activated");
+      const stop = { event_id, scope, reason: "system_critical" as const, tripped_at: at };
+      if (!open.has(event_id)) open.set(event_id, { stop, event: null });
+    }
     if (event === "scram.executed") {
       const found = readEvent(data["event"]);
-      open.set(found.event_id, found);
+      const { event_id, reason } = found;
+      const before = open.get(event_id)?.stop ?? { scope: ALL, tripped_at: at };
+      open.set(event_id, { stop: { ...before, event_id, reason }, event: found });
+    }
+    if (event === "journal.repaired") {
+      const { event_id } = parseFormat(repaired, data, event);
+      const stop = { event_id, scope: ALL, reason: "system_critical" as const, tripped_at: at };
+      open.set(event_id, { stop, event: null });
     }
     if (event === "scram.reset") {
       for (const id of parseFormat(eventIds, data["event_ids"], "reset")) open.delete(id);
     }
   }
   return [...open.values()];
+}
+
+/** The stops that the journal holds and no reset has lifted, as the latch would hold them. */
+export function journalStops(lines: readonly JournalLine[]): LatchedStop[] {
+  return openStopsOf(lines).map(({ stop }) => stop);
+}
+
+/** The recorded stops that no reset has lifted. */
+export function openEvents(lines: readonly JournalLine[]): ScramEvent[] {
+  return openStopsOf(lines).flatMap(({ event }) => (event === null ? [] : [event]));
 }
 
 /** An event is what its content hash says; the journal's last line has no successor to say so. */
@@ -38,6 +78,43 @@ function readEvent(value: unknown): ScramEvent {
   if (digestOf(content) === content_hash) return event;
   const text = `The event ${event.event_id} is not what its content hash says.`;
   throw new SovereignError("ERR_SCRAM_JOURNAL_INVALID", text);
+}
+
+/** What only an earlier sentinel of the folder leaves behind. */
+const TRACES = ["engine.log", "envelopes", "LATCH.spare"];
+
+/**
+ * Why it is not proved that the journal holds every stop that was given; null where it is. A folder
+ * in which no sentinel ever was is proved; so is one of a version that left no proofs, once.
+ */
+export function doubtOf(folder: string, latch: ScramLatch, journal: Journal): string | null {
+  const { settled } = latch;
+  const { lines } = journal;
+  if (settled !== null) {
+    if (journal.holds(settled.lines, settled.head)) return null;
+    return `the journal is not the one that had ${settled.lines} lines: it was set back or replaced`;
+  }
+  const stands = latch.everSettled ? "cannot be read" : "is missing";
+  const promised = lines.some(({ data }) => data["settled"] !== undefined);
+  if (promised || latch.everSettled) {
+    return `the proof that every stop is in the journal ${stands}: a stop may have been lost`;
+  }
+  const trace =
+    lines.length > 0 ? undefined : TRACES.find((name) => existsSync(join(folder, name)));
+  return trace === undefined ? null : `the journal is missing, and there was one: see ${trace}`;
+}
+
+/**
+ * The stops in force: those of the latch, and those that the journal holds.
+ * @param latched null where the latch is there and cannot be read: then everything is stopped
+ */
+export function stopsInForce(
+  latched: readonly LatchedStop[] | null,
+  lines: readonly JournalLine[],
+): LatchedStop[] | null {
+  if (latched === null) return null;
+  const ids = new Set(latched.map(({ event_id }) => event_id));
+  return [...latched, ...journalStops(lines).filter(({ event_id }) => !ids.has(event_id))];
 }
 
 /**
@@ -54,17 +131,64 @@ export function stateOfStops(
   return stops.every(({ event_id }) => events.get(event_id) === "COMPLETE") ? "COMPLETE" : "FAILED";
 }
 
-/** What can be told without a sentinel: from the latch and the journal. */
-export function offlineStatus(folder: string): {
-  state: ScramState;
-  stops: LatchedStop[];
-  readable: boolean;
-} {
-  const status = new ScramLatch(folder).status();
-  const stops = status.state === "ARMED" ? [] : status.stops;
-  const { lines } = Journal.open(join(folder, "journal.jsonl"));
-  const state = stateOfStops(stops, lines);
-  return { state, stops: [...(stops ?? [])], readable: stops !== null };
+/**
+ * Null when work of this owner may begin, else why not: one look at the latch and at the calls that
+ * wait, before anything is started. A folder that was never used stops nothing.
+ */
+export function refusalAt(
+  folder: string,
+  owner: WorkOwner,
+  signal?: string,
+): { code: "ERR_SCRAM_TRIPPED" | "ERR_SCRAM_UNREADABLE"; reason: string } | null {
+  if (kindAt(folder) === null) return null;
+  const gate = new ScramLatch(folder).preflight(owner);
+  if (!gate.armed) {
+    const code = gate.code === "ERR_SCRAM_TRIPPED" ? gate.code : "ERR_SCRAM_UNREADABLE";
+    return { code, reason: gate.reason };
+  }
+  const called = pendingStop(folder, signal);
+  return called === null ? null : { code: "ERR_SCRAM_TRIPPED", reason: calledBy(called) };
+}
+
+/** The kill switch's state as its files tell it. */
+export interface OfflineStatus {
+  readonly state: ScramState;
+  readonly stops: LatchedStop[];
+  /** False when the latch is there and cannot be read: everything is stopped. */
+  readonly readable: boolean;
+  /** Why everything is stopped although no stop that is known says so; null where nothing is wrong. */
+  readonly trouble: string | null;
+}
+
+function calledBy(name: string): string {
+  return `a stop was called for (${name}), and the next sentinel carries it out before anything runs`;
+}
+
+/**
+ * What can be told without a sentinel: from the latch, the journal and the calls that wait. Stopped in
+ * doubt.
+ *
+ * @param signal the signal file's name
+ */
+export function offlineStatus(folder: string, signal?: string): OfflineStatus {
+  const latch = new ScramLatch(folder);
+  const status = latch.status();
+  const latched = status.state === "ARMED" ? [] : status.stops;
+  const readable = latched !== null;
+  try {
+    const journal = Journal.open(join(folder, "journal.jsonl"));
+    const stops = stopsInForce(latched, journal.lines);
+    const trouble = doubtOf(folder, latch, journal);
+    const state = trouble === null ? stateOfStops(stops, journal.lines) : "FAILED";
+    const called = pendingStop(folder, signal);
+    if (called !== null && state === "ARMED") {
+      return { state: "EXECUTING", stops: [], readable, trouble: calledBy(called) };
+    }
+    return { state, stops: stops ?? [], readable, trouble };
+  } catch (error) {
+    const trouble = error instanceof Error ? error.message : "the journal cannot be read";
+    return { state: "FAILED", stops: [...(latched ?? [])], readable, trouble };
+  }
 }
 
 /**

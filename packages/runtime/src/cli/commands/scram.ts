@@ -16,7 +16,13 @@ import { describeLease } from "../lease-text.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
 import { describeUnanswered } from "../sentinel-text.ts";
-import type { DrillReport, ScramOutcome, ScramRemote, ScramReport } from "../services.ts";
+import type {
+  DrillReport,
+  ScramOutcome,
+  ScramRemote,
+  ScramRepairReport,
+  ScramReport,
+} from "../services.ts";
 
 /** Ten years; longer than keys should live. */
 const VALID_DAYS_MAX = 3650;
@@ -137,6 +143,13 @@ function stateCommands(scram: Command, context: CommandContext): void {
           output.printJson({ key_id, purpose, holder, not_after, state });
         }
       } else output.print(table([["KEY", "PURPOSE", "HOLDER", "UNTIL", "STATE"], ...rows]));
+    });
+
+  scram
+    .command("repair")
+    .description("make a damaged journal whole; keeps what can be read, and stops everything")
+    .action(async () => {
+      showRepair(await services.scramRepair(), output);
     });
 
   scram
@@ -324,8 +337,29 @@ function showStatus(status: ScramReport, context: CommandContext): void {
     output.print(`  ${event_id}  ${tripped_at}  ${reason}  ${describeScope(scope)}`);
   }
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
+  if (status.trouble !== null) output.print(`  everything is stopped: ${status.trouble}`);
   output.print(`sentinel: ${describeSentinel(status)}`);
   if (status.lease !== null) output.print(`lease: ${describeLease(status.lease)}`);
+}
+
+function showRepair(report: ScramRepairReport, output: CommandContext["output"]): void {
+  if (output.json) {
+    output.printJson(report);
+    return;
+  }
+  if (report.ledger !== null) output.note(report.ledger);
+  if (!report.repaired) {
+    output.print("nothing to repair: the journal holds together");
+    return;
+  }
+  const { kept, lost, unreadable, salvaged, from_ledger, aside, event_id } = report;
+  output.print(`kept: ${kept} lines, ${from_ledger} of them from the ledger`);
+  output.print(`lost: ${lost} lines; ${unreadable} pieces of the file could not be read`);
+  output.print(`kept beside the chain: ${salvaged} lines that fit nowhere`);
+  if (aside !== null) output.print(`what stood there is now: scram/${aside}`);
+  output.print(
+    `everything is stopped (${event_id ?? ""}) until two people type: sovereign scram reset --operator-key NAME --architect-key NAME --reason TEXT`,
+  );
 }
 
 function describeSentinel({ sentinel, living = 0 }: ScramReport): string {

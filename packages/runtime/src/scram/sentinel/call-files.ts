@@ -1,6 +1,8 @@
-import { existsSync, readdirSync, renameSync, rmSync, watch, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, watch } from "node:fs";
 import { join } from "node:path";
 import { canonicalize, type JsonObject } from "@sovereign/core";
+import { removeAt, replaceOwnFile } from "../../files/index.ts";
+import { waitingCalls } from "../pending.ts";
 import { every } from "./every.ts";
 import { putAway, readSignal, type Signal } from "./signal-file.ts";
 import { Slices } from "./slices.ts";
@@ -11,6 +13,8 @@ const TOLD = ["event", "refused"];
 const WORDLESS: Signal = { kind: "unreadable", why: "a call without words" };
 /** For so long calls are read before whoever else wants the processor has it. */
 const SLICE_MS = 5;
+/** How many calls are carried out before anybody is heard: the first one stops everything. */
+const WAITING_MAX = 16;
 /** Beside the system's notification, which may be lost. */
 const POLL_MS = 100;
 
@@ -21,25 +25,21 @@ const POLL_MS = 100;
  * takes a process, and on a busy machine each process waits for its turn. The answer is put into
  * `call.ID.answer`: an outcome in canonical JSON.
  *
+ * @param fresh the answers that were just given
  * @returns a function that stops watching
  */
 export function watchCalls(
   folder: string,
   onCall: (signal: Signal) => Promise<JsonObject>,
+  fresh: readonly string[] = [],
 ): () => void {
+  removeAnswers(folder, fresh);
   const taken = new Set<string>();
-  const take = async (name: string): Promise<void> => {
-    const path = join(folder, name);
-    // In doubt, stop: who may write here made a call, whatever became of its words.
-    const signal = (await readSignal(path, turns)) ?? WORDLESS;
-    putAway(path, signal);
-    rmSync(`${path}.ready`, { force: true });
-    taken.delete(name);
-    const outcome = await onCall(signal);
-    if (signal.kind !== "order") await turns.next();
-    answer(path, outcome);
-  };
   const turns = new Slices(SLICE_MS);
+  const take = async (name: string): Promise<void> => {
+    // One that cannot be removed was obeyed once, and stays.
+    if (await takeCall(folder, name, onCall, turns)) taken.delete(name);
+  };
   /** The last to come is read first: so one call among thousands is heard at once. */
   const waiting: string[] = [];
   let reading = false;
@@ -58,10 +58,8 @@ export function watchCalls(
     reading = false;
   };
   const look = (): void => {
-    for (const name of namesIn(folder, READY)) add(name);
+    for (const name of waitingCalls(folder)) add(name);
   };
-  // Those whose caller did not wait for them.
-  for (const name of namesIn(folder, ANSWER)) rmSync(join(folder, name), { force: true });
   const watcher = watch(folder, (_, changed) => {
     const name = changed === null ? undefined : READY.exec(changed)?.[1];
     if (changed === null) look();
@@ -77,15 +75,76 @@ export function watchCalls(
   };
 }
 
-/** The files of that name, by what is in its first brackets, or whole. */
+/**
+ * Carry out what was called for while no sentinel was here, before anybody is listened to.
+ * @param signalName the signal file's
+ * @returns the names of the answers
+ */
+export async function takeWaiting(
+  folder: string,
+  signalName: string,
+  onCall: (signal: Signal) => Promise<JsonObject>,
+): Promise<string[]> {
+  removeAnswers(folder, []);
+  const path = join(folder, signalName);
+  const signal = await readSignal(path).catch(() => null);
+  if (signal !== null) {
+    const carried = onCall(signal);
+    tryTo(() => {
+      putAway(path, signal);
+    });
+    await carried;
+  }
+  const calls = waitingCalls(folder).slice(0, WAITING_MAX);
+  await Promise.all(calls.map((name) => takeCall(folder, name, onCall)));
+  return calls.map((name) => `${name}.answer`);
+}
+
+/** Those whose caller did not wait for them. */
+function removeAnswers(folder: string, fresh: readonly string[]): void {
+  for (const name of namesIn(folder, ANSWER)) {
+    if (fresh.includes(name)) continue;
+    tryTo(() => {
+      removeAt(join(folder, name));
+    });
+  }
+}
+
+/** @returns whether it is out of the way */
+async function takeCall(
+  folder: string,
+  name: string,
+  onCall: (signal: Signal) => Promise<JsonObject>,
+  turns?: Slices,
+): Promise<boolean> {
+  const path = join(folder, name);
+  // In doubt, stop: who may write here made a call, whatever became of its words.
+  const signal = (await readSignal(path, turns).catch(() => null)) ?? WORDLESS;
+  // Latched first: a stop whose call is taken out of the folder is in force by then.
+  const carried = onCall(signal);
+  const removed = tryTo(() => {
+    removeAt(`${path}.ready`);
+    putAway(path, signal);
+  });
+  const outcome = await carried;
+  if (signal.kind !== "order") await turns?.next();
+  answer(path, outcome);
+  return removed;
+}
+
+function tryTo(work: () => void): boolean {
+  try {
+    work();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function namesIn(folder: string, pattern: RegExp): string[] {
   try {
-    return readdirSync(folder).flatMap((name) => {
-      const found = pattern.exec(name);
-      return found === null ? [] : [found[1] ?? name];
-    });
+    return readdirSync(folder).filter((name) => pattern.test(name));
   } catch {
-    // Who watches over the folder itself notices when it is gone.
     return [];
   }
 }
@@ -95,8 +154,7 @@ function answer(path: string, outcome: JsonObject): void {
   // Without the receipt: that of a thousand paths is more than a shell should read.
   const told = Object.fromEntries(Object.entries(outcome).filter(([name]) => TOLD.includes(name)));
   try {
-    writeFileSync(`${path}.new`, `${canonicalize(told)}\n`, { mode: 0o600 });
-    renameSync(`${path}.new`, `${path}.answer`);
+    replaceOwnFile(`${path}.answer`, `${canonicalize(told)}\n`, false);
   } catch {
     // The caller says that it was not told; what was done is done, and recorded elsewhere.
   }

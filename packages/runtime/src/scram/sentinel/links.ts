@@ -1,6 +1,7 @@
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { type ErrorCode, isSovereignError, type JsonValue, parseFormat } from "@sovereign/core";
+import { removeAt } from "../../files/index.ts";
 import { isAlive, type ProcessIdentity } from "../../process/index.ts";
 import { Frames, readFrame } from "../frames.ts";
 import {
@@ -42,8 +43,8 @@ export async function listenForLinks(
 ): Promise<Server> {
   let next = 0;
   const turns = new Turns();
-  // We hold the lock: a socket that is there is a dead one's.
-  rmSync(SENTINEL_SOCKET, { force: true });
+  // We hold the lock: a socket that is there is a dead one's, and all else is none of ours.
+  removeAt(SENTINEL_SOCKET);
   const server = createServer((socket) => {
     turns.newcomer();
     if (links.size >= LINKS_MAX && !makeRoom(links, handlers.needed())) {

@@ -1,19 +1,23 @@
-import { closeSync, openSync, rmSync } from "node:fs";
+import { closeSync } from "node:fs";
 import type { Server } from "node:net";
 import { join } from "node:path";
 import { type JsonObject, type JsonValue, SovereignError } from "@sovereign/core";
+import { openOwnLog, removeAt } from "../../files/index.ts";
 import { ControlGroups } from "../../process/index.ts";
 import { EnvelopeStore } from "../envelope-store.ts";
 import { Journal } from "../journal.ts";
 import { KnownKeys } from "../known-keys.ts";
 import { ScramLatch } from "../latch.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
+import { doubtOf } from "../status.ts";
 import { type Activation, type ActivationParts, activate, unauthorizedStop } from "./activation.ts";
-import { watchCalls } from "./call-files.ts";
+import { BoundedRecord } from "./bounded-record.ts";
+import { takeWaiting, watchCalls } from "./call-files.ts";
 import { EmbeddedPaths } from "./embedded.ts";
 import { every } from "./every.ts";
 import { LeaseGuard } from "./lease-guard.ts";
 import { type Link, listenForLinks, pushToAll } from "./links.ts";
+import { MemoryGuard } from "./memory-guard.ts";
 import { MergedStops } from "./merged-stops.ts";
 import { groupNameOf } from "./names.ts";
 import { NetworkOrders } from "./network-orders.ts";
@@ -21,6 +25,7 @@ import { type OrderDecision, OrderDesk } from "./orders.ts";
 import { OwnFolder } from "./own-folder.ts";
 import { PathKeeper } from "./path-keeper.ts";
 import { PeerOrders } from "./peer-orders.ts";
+import { ResetDesk } from "./reset-desk.ts";
 import { passesSelfTest } from "./self-test.ts";
 import type { SentinelOptions } from "./sentinel-options.ts";
 import { readingOf, type Signal, watchSignalFile } from "./signal-file.ts";
@@ -31,7 +36,6 @@ const DISCOVERY_MS = 2000;
 const SELF_TEST_MS = 1000;
 const WARM_UP = 20;
 const IDLE_CHECK_MS = 50;
-const REFUSALS_MAX = 100;
 
 /** One process for one data folder: judges orders, stops, and records. */
 export class Sentinel {
@@ -46,6 +50,7 @@ export class Sentinel {
   readonly #embedded = new EmbeddedPaths();
   readonly #links = new Map<string, Link>();
   readonly #desk: OrderDesk;
+  readonly #resets: ResetDesk;
   readonly #network: NetworkOrders;
   readonly #peers: PeerOrders;
   readonly #watchdog: Watchdog;
@@ -54,17 +59,22 @@ export class Sentinel {
   readonly #keys: KnownKeys;
   readonly #ownFolder: OwnFolder;
   readonly #merged: MergedStops<JsonObject>;
+  readonly #memory: MemoryGuard;
+  readonly #refusals: BoundedRecord;
+  /** Why it was not proved, when we came, that every stop is in the journal. */
+  readonly #doubt: string | null;
   #running = 0;
   #idleSince: number;
-  #refusals = 0;
-  #authorizedReset: string | null = null;
   #ended: () => void = () => undefined;
 
   constructor(options: SentinelOptions) {
-    const { folder, config, clock, engineCommand, searchPath } = options;
+    const { folder, config, clock } = options;
     this.#options = options;
     const log = (event: string, data: JsonObject): void => {
       this.#log(event, data);
+    };
+    const refused = (code: string, reason: string, more: JsonObject = {}): void => {
+      this.#refused(code, reason, more);
     };
     this.#name = groupNameOf(folder);
     this.#ownFolder = new OwnFolder(folder);
@@ -75,28 +85,24 @@ export class Sentinel {
     this.#root = ControlGroups.root(this.#name);
     this.#root.prefer(false);
     this.#stops = new StopBook(this.#latch, this.#journal);
-    this.#stderr = openSync(join(folder, "engine.log"), "a", 0o600);
-    this.#paths = new PathKeeper({
-      name: this.#name,
-      root: this.#root,
-      folder,
-      clock,
-      maxTerminationMs: config.max_termination_ms,
-      engineCommand,
-      searchPath,
-      stderr: this.#stderr,
-      refusal: (owner) => this.#stops.refusal(owner) ?? this.#lease.refusal,
-      isLinked: (linkId) => this.#links.has(linkId),
-      log,
-      onFault: (why) => void this.#stopOnFault("engine_fault", why),
-    });
+    this.#doubt = doubtOf(folder, this.#latch, this.#journal);
+    this.#stderr = openOwnLog(join(folder, "engine.log"));
+    this.#paths = this.#newPaths(log);
     this.#keys = new KnownKeys(folder);
-    this.#keys.refresh();
     this.#desk = new OrderDesk({
-      keys: () => this.#keys.refresh(),
+      keys: () => this.#keys.current(),
       clock,
       journal: this.#journal,
       windowMs: config.authorization_timeout_seconds * 1000,
+    });
+    this.#resets = new ResetDesk({
+      desk: this.#desk,
+      stops: this.#stops,
+      envelopes: this.#envelopes,
+      running: () => this.#running,
+      living: () => this.#paths.living().length,
+      log,
+      refused,
     });
     this.#network = new NetworkOrders({
       desk: this.#desk,
@@ -107,9 +113,15 @@ export class Sentinel {
     this.#peers = new PeerOrders({
       desk: this.#desk,
       activate: (activation) => this.#activate(activation),
-      refused: (code, reason, more) => {
-        this.#refused(code, reason, more);
-      },
+      refused,
+    });
+    this.#refusals = new BoundedRecord(clock, log);
+    this.#memory = new MemoryGuard({
+      stops: this.#stops,
+      journal: this.#journal,
+      clock,
+      log,
+      stop: (why) => void this.#stopOnFault("invariant", why),
     });
     this.#watchdog = new Watchdog(config.hardware_watchdog);
     this.#lease = new LeaseGuard({
@@ -126,21 +138,42 @@ export class Sentinel {
     this.#idleSince = clock.monotonicMs();
   }
 
+  #newPaths(log: (event: string, data: JsonObject) => void): PathKeeper {
+    const { folder, config, clock, engineCommand, searchPath } = this.#options;
+    return new PathKeeper({
+      name: this.#name,
+      root: this.#root,
+      folder,
+      clock,
+      maxTerminationMs: config.max_termination_ms,
+      engineCommand,
+      searchPath,
+      stderr: this.#stderr,
+      refusal: (owner) => this.#stops.refusal(owner) ?? this.#lease.refusal,
+      isLinked: (linkId) => this.#links.has(linkId),
+      log,
+      onFault: (why) => void this.#stopOnFault("engine_fault", why),
+    });
+  }
+
   /** Serve until nobody needs it. */
   async run(): Promise<void> {
     await this.#recover();
     this.#latch.reserve();
     for (let round = 0; round < WARM_UP; round++) passesSelfTest();
+    const { folder, config } = this.#options;
+    const onCall = (signal: Signal): Promise<JsonObject> => this.#onSignal(signal);
+    const answers = await takeWaiting(folder, config.sentinel_path, onCall);
     const server = await this.#listen();
     this.#paths.watchOver();
     if (!this.#stops.everythingStopped) this.#paths.startEngine();
-    const { folder, config } = this.#options;
     const duties = [
       this.#ownFolder.watch(() => void this.#abandon()),
       watchSignalFile(folder, config.sentinel_path, (signal) => void this.#onSignal(signal)),
-      watchCalls(folder, (signal) => this.#onSignal(signal)),
+      watchCalls(folder, onCall, answers),
       every(SELF_TEST_MS, () => {
         if (!passesSelfTest()) void this.fault("the known-answer test of orders failed");
+        if (!this.#ownFolder.gone) this.#memory.lookAtJournal();
       }),
       every(DISCOVERY_MS, () => {
         this.#discover();
@@ -158,7 +191,7 @@ export class Sentinel {
     await this.#paths.close();
     this.#watchdog.close();
     this.#lease.lease.close();
-    rmSync(SENTINEL_SOCKET, { force: true });
+    removeAt(SENTINEL_SOCKET);
     this.#log("sentinel.stopped", { pid: process.pid });
     closeSync(this.#stderr);
   }
@@ -185,12 +218,21 @@ export class Sentinel {
     await Promise.all([this.shutdown(), others]);
   }
 
-  /** What a sentinel before us left behind is dead before anything else happens. */
+  /**
+   * What a sentinel before us left behind is dead before anything else happens, and what the journal
+   * holds is in force again. Stopped, unless it is proved that no stop was lost.
+   */
   async #recover(): Promise<void> {
+    this.#keys.current();
     const last = this.#journal.lines.at(-1)?.event;
     const unclean = last !== undefined && last !== "sentinel.stopped";
+    const restored = this.#stops.restore().map(({ event_id }) => event_id);
     const { found, stragglers } = await this.#paths.killAll();
-    this.#log("sentinel.started", { pid: process.pid, unclean, left: found });
+    // Before the first line that says that there is a proof.
+    if (this.#doubt === null) this.#stops.settle();
+    const settled = this.#doubt === null;
+    this.#log("sentinel.started", { pid: process.pid, unclean, left: found, settled });
+    if (restored.length > 0) this.#log("latch.restored", { event_ids: restored });
     for (const stop of this.#stops.interrupted()) {
       const why = "the sentinel died while it stopped; what it left is dead now";
       const activation = { ...this.#unauthorized("sentinel_fault", why), ...stop };
@@ -199,6 +241,8 @@ export class Sentinel {
     // What is latched and recorded is nothing new.
     for (const stop of this.#stops.inForce() ?? []) this.#stops.add(stop);
     if (stragglers > 0) await this.fault("processes of an earlier sentinel did not die");
+    if (this.#doubt !== null && !this.#stops.everythingStopped) await this.fault(this.#doubt);
+    this.#stops.settle();
   }
 
   #listen(): Promise<Server> {
@@ -244,8 +288,7 @@ export class Sentinel {
 
   #obeyLatch(): void {
     if (this.#running > 0 || this.#ownFolder.gone) return;
-    const why = this.#stops.strange();
-    if (why !== null) void this.#stopOnFault("invariant", why);
+    this.#memory.lookAtLatch();
   }
 
   #onMessage(link: Link, message: ClientMessage): Promise<JsonValue> {
@@ -305,7 +348,9 @@ export class Sentinel {
       case "resettable":
         return { event_ids: this.#stops.resettable() };
       case "reset":
-        return this.#reset(message.envelope, message.commit);
+        return this.#resets.reset(message.envelope, message.commit)
+          ? this.#status()
+          : { authorized: true };
       default:
         throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", `Unknown message ${message.t}.`);
     }
@@ -404,6 +449,7 @@ export class Sentinel {
       return { event, receipt, body };
     } finally {
       this.#running -= 1;
+      if (this.#running === 0 && !this.#ownFolder.gone) this.#stops.settle();
     }
   }
 
@@ -420,7 +466,7 @@ export class Sentinel {
       root: this.#root,
       level: this.#paths.level,
       watchdogHeld: () => this.#watchdog.held,
-      signer: () => signer(this.#keys.refresh()),
+      signer: () => signer(this.#keys.current()),
       targets: (scope) => this.#paths.targets(scope),
       unregistered: () => this.#paths.unregistered().length,
       admittedWhileTripped: () => this.#paths.admittedWhileTripped,
@@ -435,52 +481,10 @@ export class Sentinel {
     };
   }
 
-  /** Twice: authorised, which is recorded and goes into the ledger, and then carried out. */
-  async #reset(value: JsonValue, commit: boolean): Promise<JsonValue> {
-    const digest = JSON.stringify(value);
-    const { envelope, reset } = this.#desk.reset(value);
-    const open = this.#stops.resettable();
-    if (open.length === 0) {
-      throw new SovereignError("ERR_SCRAM_NOT_TRIPPED", "The kill switch is not tripped.");
-    }
-    this.#refuseReset(reset.event_ids, open, commit && this.#authorizedReset !== digest);
-    const { reset_id, event_ids, statement, nonce } = reset;
-    const envelopes = { reset: this.#envelopes.put(envelope) };
-    if (!commit) {
-      this.#authorizedReset = digest;
-      this.#log("reset.authorized", { reset_id, event_ids, statement, envelopes });
-      return Promise.resolve({ authorized: true });
-    }
-    // Recorded first: a reset that is not recorded did not happen.
-    this.#log("scram.reset", { reset_id, event_ids, statement, nonce, envelopes });
-    this.#desk.use(nonce);
-    this.#authorizedReset = null;
-    this.#stops.lift(event_ids);
-    return this.#status();
-  }
-
-  #refuseReset(wanted: readonly string[], open: readonly string[], unknown: boolean): void {
-    const stranger = wanted.find((id) => !open.includes(id));
-    const living = this.#stops.everythingStopped ? this.#paths.living().length : 0;
-    let why: string | null = null;
-    if (this.#running > 0) why = "a stop is being executed";
-    else if (unknown) why = "it was not authorised and recorded first";
-    else if (stranger !== undefined) why = `${stranger} is not in force`;
-    else if (living > 0) why = `${living} processes still live`;
-    if (why === null) return;
-    this.#refused("ERR_SCRAM_RESET_REFUSED", why);
-    throw new SovereignError("ERR_SCRAM_RESET_REFUSED", `The reset is refused: ${why}.`);
-  }
-
   #refused(code: string, reason: string, more: JsonObject = {}): JsonObject {
     const said = { code, reason: reason.slice(0, 300) };
-    this.#refusals += 1;
-    try {
-      // A flood must not fill the disk.
-      if (this.#refusals <= REFUSALS_MAX) this.#log("order.refused", { ...said, ...more });
-    } catch {
-      // Nothing was done that needs a record.
-    }
+    // A flood must not fill the disk.
+    this.#refusals.note("order.refused", { ...said, ...more });
     return { refused: said };
   }
 

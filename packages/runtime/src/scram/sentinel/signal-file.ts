@@ -2,6 +2,7 @@ import {
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   openSync,
   readSync,
   renameSync,
@@ -21,6 +22,7 @@ import {
   type ScramReason,
 } from "@sovereign/core";
 import { z } from "zod";
+import { putAside } from "../../files/index.ts";
 import { every } from "./every.ts";
 import type { Slices } from "./slices.ts";
 
@@ -59,14 +61,19 @@ export function watchSignalFile(
 ): () => void {
   const path = join(folder, name);
   let busy = false;
+  /** One that was obeyed and could not be removed. */
+  let obeyed: string | null = null;
   const look = async (): Promise<void> => {
     if (busy) return;
     busy = true;
     try {
       const signal = await readSignal(path);
-      if (signal === null) return;
-      putAway(path, signal);
+      const stamp = stampOf(path);
+      if (signal === null || stamp === obeyed) return;
+      obeyed = stamp;
+      // Latched first: a stop that is taken out of the folder is in force by then.
       onSignal(signal);
+      putAway(path, signal);
     } catch {
       // It went away, or cannot be moved: the next look finds it again, or does not.
     } finally {
@@ -97,10 +104,29 @@ export function readingOf(signal: Extract<Signal, { kind: "activate" | "unreadab
   return { why: `signal file${told}`, reason: "sentinel_trigger" };
 }
 
+function stampOf(path: string): string | null {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found === undefined ? null : `${found.ino} ${found.ctimeMs}`;
+}
+
 /** Take it out of the way, so that it is read once. What is not obeyed is kept for who looks into it. */
 export function putAway(path: string, signal: Signal): void {
-  if (signal.kind === "refused") renameSync(path, `${path}.refused`);
-  else rmSync(path, { force: true });
+  if (signal.kind !== "refused") {
+    rmSync(path, { force: true });
+    return;
+  }
+  const kept = `${path}.refused`;
+  putAside(kept);
+  renameSync(path, kept);
+}
+
+/** What the file says as it is; null when there is none. Never throws. */
+export function peekSignal(path: string): Signal | null {
+  try {
+    return readOnce(path);
+  } catch (error) {
+    return { kind: "unreadable", why: error instanceof Error ? error.message : "unknown" };
+  }
 }
 
 /**

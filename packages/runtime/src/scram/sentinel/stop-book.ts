@@ -2,7 +2,7 @@ import type { ScramState } from "@sovereign/core";
 import type { Journal } from "../journal.ts";
 import type { LatchedStop, ScramLatch } from "../latch.ts";
 import { scopeCovers, type WorkOwner } from "../scope.ts";
-import { openEvents, stateOfStops } from "../status.ts";
+import { journalStops, openEvents, stateOfStops } from "../status.ts";
 
 /**
  * The stops in force: those of the latch, and those that we announced and that the latch may have
@@ -54,6 +54,56 @@ export class StopBook {
     return this.#stops.some(({ event_id }) => !ids.has(event_id));
   }
 
+  /**
+   * Put back into the latch what the journal holds and the latch does not: the journal is the truth,
+   * and whoever removed or changed the latch lifted nothing.
+   *
+   * @returns those that were put back
+   */
+  restore(): LatchedStop[] {
+    return this.#latchAgain(journalStops(this.#journal.lines));
+  }
+
+  /** The same for the stops that we know: somebody took the latch away while we were here. */
+  relatch(): LatchedStop[] {
+    return this.#stops.length === 0 ? [] : this.#latchAgain(this.#stops);
+  }
+
+  #latchAgain(stops: readonly LatchedStop[]): LatchedStop[] {
+    for (const stop of stops) this.add(stop);
+    const status = this.#latch.status();
+    const latched = status.state === "TRIPPED" ? status.stops : [];
+    // One that cannot be read covers everything.
+    if (latched === null) return [];
+    const ids = new Set(latched.map(({ event_id }) => event_id));
+    const missing = stops.filter(({ event_id }) => !ids.has(event_id));
+    for (const stop of missing) {
+      try {
+        this.#latch.trip(stop);
+      } catch {
+        // It is in force by what we know, and tried again.
+      }
+    }
+    return missing;
+  }
+
+  /**
+   * Say that every stop that was given is durable in the latch and in the journal, where that is so.
+   * Until then its proof is missing, and whoever starts without it has everything stopped.
+   */
+  settle(): void {
+    const { lines, head } = this.#journal;
+    if (this.unlatched || this.interrupted().length > 0 || this.inForce() === null) return;
+    const settled = this.#latch.settled;
+    if (settled?.lines === lines.length && settled.head === head) return;
+    try {
+      this.#latch.sync();
+      this.#latch.settle({ lines: lines.length, head });
+    } catch {
+      // Then it is not proved, which stops everything at the next start: in doubt, that is right.
+    }
+  }
+
   state(waiting: boolean): ScramState {
     const stops = this.inForce();
     if (stops?.length === 0 && waiting) return "ACTIVATING";
@@ -89,8 +139,9 @@ export class StopBook {
   resettable(): string[] {
     const stops = this.inForce();
     if (stops !== null) return stops.map(({ event_id }) => event_id);
-    const recorded = openEvents(this.#journal.lines).map(({ event_id }) => event_id);
-    return recorded.length > 0 ? recorded : [`SCRAM-${"0".repeat(20)}`];
+    const known = [...journalStops(this.#journal.lines), ...this.#stops];
+    const ids = [...new Set(known.map(({ event_id }) => event_id))];
+    return ids.length > 0 ? ids : [`SCRAM-${"0".repeat(20)}`];
   }
 
   /** @throws ERR_SCRAM_UNWRITABLE */
