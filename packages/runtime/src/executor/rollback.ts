@@ -137,7 +137,8 @@ export async function statusDigest(
   copyIndex(repository, indexFile);
   try {
     await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
-    const user = git.at({ workTree: repository.root, indexFile });
+    const settings = repository.lineEnds;
+    const user = git.at({ workTree: repository.root, indexFile, settings });
     const said = await user.bytes([
       "status",
       ...["--porcelain=v1", "-z", "--untracked-files=all", "--no-renames"],

@@ -31,6 +31,7 @@ import {
   type UserRepository,
   withRefLocked,
 } from "./git/index.ts";
+import { refuseFolded } from "./case-folding.ts";
 import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
 import { breakRefLocks, findRefLocks, heldRefs, noteRefLocks } from "./ref-locks.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
@@ -84,12 +85,14 @@ type Journal = z.infer<typeof journalFormat>;
  * @throws ERR_REPOSITORY_BUSY, ERR_REPOSITORY_MOVED, ERR_REPOSITORY_DIRTY with both sides untouched
  */
 export async function switchTree(options: SwitchOptions): Promise<readonly Kept[]> {
-  const { folder, repository } = options;
+  const { folder, repository, changes } = options;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const lock = await lockIndex(repository, folder);
   try {
     await requireHead(options);
+    const written = changes.filter((one) => one.status !== "deleted").map((one) => one.path);
+    await refuseFolded(options.git, repository, options.to.tree, written);
     await checkOutSides(options);
     await requireClean(options);
     const journal = journalOf(options);
@@ -243,7 +246,7 @@ async function editedPaths(options: SwitchOptions): Promise<Set<string>> {
     if (status === "added" || sameContent(now, committed)) continue;
     edited.add(path);
     if (now.kind !== committed.kind || now.kind === "link") continue;
-    const user = git.at({ workTree: root });
+    const user = git.at({ workTree: root, settings: repository.lineEnds });
     const blob = await user.text(["hash-object", "--stdin-paths"], { input: `${path}\n` });
     if (blob !== beforeBlob) continue;
     edited.delete(path);
@@ -285,15 +288,18 @@ function filesBelow(root: string, folder: string): string[] {
   });
 }
 
-/** Both sides' files, as git writes them, before anything is touched. */
-async function checkOutSides({ git, from, to, changes, folder }: SwitchOptions): Promise<void> {
+/** Both sides' files, as the user's git writes them, before anything is touched. */
+async function checkOutSides(options: SwitchOptions): Promise<void> {
+  const { git, from, to, changes, folder } = options;
+  const settings = options.repository.lineEnds;
   const sides = [
     ["before", from.commit, changes.filter((one) => one.status !== "added")],
     ["after", to.commit, changes.filter((one) => one.status !== "deleted")],
   ] as const;
   for (const [name, commit, wanted] of sides) {
     mkdirSync(join(folder, name));
-    const side = git.at({ workTree: join(folder, name), indexFile: join(folder, `${name}.list`) });
+    const indexFile = join(folder, `${name}.list`);
+    const side = git.at({ workTree: join(folder, name), indexFile, settings });
     await side.bytes(["read-tree", commit]);
     const input = wanted.map((one) => one.path).join("\0");
     await side.bytes(["checkout-index", "-z", "--stdin", "--quiet"], { input });
@@ -351,7 +357,8 @@ async function writeIndex(options: SwitchOptions): Promise<void> {
   const { repository, git, from, to, folder } = options;
   const next = join(folder, "index.next");
   copyIndex(repository, next);
-  const user = git.at({ workTree: repository.root, indexFile: next });
+  const settings = repository.lineEnds;
+  const user = git.at({ workTree: repository.root, indexFile: next, settings });
   await user.bytes(["read-tree", "-i", "-m", from.commit, to.commit]);
   await user.status(["update-index", "-q", "--refresh"], { answers: [1] });
   installIndex(repository, next);

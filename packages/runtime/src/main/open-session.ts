@@ -148,6 +148,7 @@ export function openTools(
   });
   const close = (): void => {
     stopWatching();
+    tools.end();
     group.remove();
   };
   return { tools, close };

@@ -33,6 +33,8 @@ const FILE_BYTES = 16 * GIBIBYTE;
 /** The sentinel kills by group, and tells us a moment later. */
 const HEARD_MS = 500;
 const NOT_FOUND = 127;
+/** A sentinel that ends takes the groups with it. */
+const NOT_JOINED = 125;
 
 /**
  * Joins the control groups and becomes the tool, under limits that what it starts inherits. The
@@ -59,9 +61,9 @@ export async function startToolRun(
   const held = toolsHeld();
   if (held?.acts === true && held.scope.stopped !== null) return notBegun(held.scope.stopped);
   // What looks after a stop is not of what was stopped.
-  const scope = held === null || held.scope.stopped !== null ? null : held.scope;
+  const scope = held?.scope.open === true ? held.scope : null;
   const end = await runTool([command, ...args], options, scope);
-  if (scope === null || end.ended !== "signalled") return end;
+  if (scope === null || (end.ended !== "signalled" && end.status !== NOT_JOINED)) return end;
   for (let waited = 0; scope.stopped === null && waited < HEARD_MS; waited += 10) await sleep(10);
   return scope.stopped === null ? end : { ...end, ended: "stopped", stderr: scope.stopped };
 }

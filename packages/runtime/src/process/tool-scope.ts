@@ -11,6 +11,7 @@ export class ToolScope {
   readonly marker: Readonly<Record<string, string>>;
   readonly #kills = new Set<() => void>();
   #stopped: string | null = null;
+  #ended = false;
 
   constructor(groups: readonly string[], marker: Readonly<Record<string, string>>) {
     this.groups = groups;
@@ -20,6 +21,16 @@ export class ToolScope {
   /** Why it was stopped; null while it was not. */
   get stopped(): string | null {
     return this.#stopped;
+  }
+
+  /** True while what starts belongs to it: it was neither stopped nor ended. */
+  get open(): boolean {
+    return this.#stopped === null && !this.#ended;
+  }
+
+  /** The run has ended: its groups are gone. What is cleared up after that is of no run. */
+  end(): void {
+    this.#ended = true;
   }
 
   /** Kill all tools of the scope. An effect starts none after that. */

@@ -60,4 +60,13 @@ describe("a stop during a long git outside the sandbox", () => {
     expect((await end).ended).toBe("stopped");
     close();
   });
+
+  it("leaves what is cleared up after the run's end to work without its groups", async () => {
+    const one = await rig();
+    const { tools, close } = openTools(one.link, OWNER);
+    close();
+    const options = { env: { PATH }, cwd: "/", stdoutBytesMax: 1000, timeoutMs: 10_000 };
+    const end = withTools(tools, false, () => startToolRun("git", "git", ["--version"], options));
+    expect(await end).toMatchObject({ ended: "exited", status: 0 });
+  });
 });

@@ -1,3 +1,4 @@
+import { homedir } from "node:os";
 import { type ErrorCode, SovereignError } from "@sovereign/core";
 import { startToolRun } from "../../process/index.ts";
 
@@ -11,6 +12,8 @@ export interface GitPlace {
   readonly indexFile?: string;
   /** Where new objects go, when not into `gitDir`. */
   readonly objectDirectory?: string;
+  /** Settings over ours, as `NAME=VALUE`: of line ends alone. */
+  readonly settings?: readonly string[];
 }
 
 export interface GitCall {
@@ -107,7 +110,8 @@ export class Git {
     call: GitCall,
   ): Promise<{ status: number; stdout: Uint8Array }> {
     const { input, at, answers, ...limits } = call;
-    const end = await startToolRun("git", "git", [...CONFIG, ...args], {
+    const settings = (this.place.settings ?? []).flatMap((setting) => ["-c", setting]);
+    const end = await startToolRun("git", "git", [...CONFIG, ...settings, ...args], {
       stdoutBytesMax: STDOUT_BYTES_MAX,
       timeoutMs: TIMEOUT_MS,
       memoryBytes: MEMORY_BYTES,
@@ -122,6 +126,22 @@ export class Git {
     }
     throw failure(args[0] ?? "", end.ended, status, end.stderr);
   }
+}
+
+/**
+ * What the user's own git takes a setting for, of their repository, their own configuration and the
+ * machine's. Only read: nothing that is configured runs.
+ *
+ * @returns empty where it is not set
+ */
+export async function readUserSetting(gitDir: string, name: string): Promise<string> {
+  const end = await startToolRun("git", "git", ["config", "--includes", "--get", name], {
+    stdoutBytesMax: 4096,
+    timeoutMs: TIMEOUT_MS,
+    env: { PATH, HOME: homedir(), LC_ALL: "C", GIT_DIR: gitDir },
+    cwd: "/",
+  });
+  return end.status === 0 ? Buffer.from(end.stdout).toString("utf8").trim() : "";
 }
 
 function environmentOf(place: GitPlace, at: number): Record<string, string> {
@@ -160,6 +180,7 @@ function failureCode(ended: string, said: string): ErrorCode {
   if (ended === "stopped") return "ERR_EFFECT_KILLED";
   if (ended === "timeout" || ended === "output_limit" || OUT_OF_MEMORY.test(said))
     return "ERR_GIT_LIMIT";
+  if (said.includes("File name too long")) return "ERR_PATH_REFUSED";
   // In these words, for its language is ours.
   return /No space left on device|Disk quota exceeded/.test(said)
     ? "ERR_DISK_LOW"

@@ -1,7 +1,7 @@
 import { type Stats, existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { SovereignError } from "@sovereign/core";
-import { Git } from "./git.ts";
+import { isSovereignError, SovereignError } from "@sovereign/core";
+import { Git, readUserSetting } from "./git.ts";
 
 /** What we know of the user's repository, read without running anything that is configured in it. */
 export interface UserRepository {
@@ -13,6 +13,8 @@ export interface UserRepository {
   readonly objects: string;
   readonly objectFormat: "sha1" | "sha256";
   readonly index: string;
+  /** How the user's git writes line ends into files, for git's own conversion: `NAME=VALUE`. */
+  readonly lineEnds: readonly string[];
 }
 
 /** Where the user's branch is. */
@@ -31,18 +33,20 @@ export interface Head {
  */
 export async function inspectRepository(folder: string): Promise<UserRepository> {
   const root = findRoot(folder);
+  // Git's own lists of paths would be read as others than were written.
+  if (/[\u0000-\u001f\u007f"]/.test(root))
+    throw refused(JSON.stringify(root), "its path has a quote or a control character: rename it");
   const dotGit = join(root, ".git");
   const gitDir = statSync(dotGit).isDirectory() ? dotGit : readGitFile(dotGit);
   requireOwner(gitDir);
+  refuseReftable(root, gitDir);
   const git = new Git({ gitDir });
-  const [bare, format, common] = (
-    await git.text([
-      "rev-parse",
-      "--is-bare-repository",
-      "--show-object-format",
-      "--git-common-dir",
-    ])
-  ).split("\n");
+  const asked = ["--is-bare-repository", "--show-object-format", "--git-common-dir"];
+  const said = await git.text(["rev-parse", ...asked]).catch((cause: unknown) => {
+    if (!isSovereignError(cause, "ERR_GIT_FAILED")) throw cause;
+    throw refused(root, `git cannot read it: ${cause.message}`);
+  });
+  const [bare, format, common] = said.split("\n");
   if (bare === "true") throw refused(root, "it is bare: it has no work tree");
   const commonDir = resolve("/", common ?? gitDir);
   const repository: UserRepository = {
@@ -52,10 +56,32 @@ export async function inspectRepository(folder: string): Promise<UserRepository>
     objects: realpathSync(join(commonDir, "objects")),
     objectFormat: format === "sha256" ? "sha256" : "sha1",
     index: join(realpathSync(gitDir), "index"),
+    lineEnds: await readLineEnds(gitDir),
   };
   refuseUnfinished(repository);
   await refuseOddIndex(repository);
   return repository;
+}
+
+const TRUE = ["true", "yes", "on", "1"];
+
+/** Values as git reads them; anything else that is set there is a line that git itself refuses. */
+async function readLineEnds(gitDir: string): Promise<string[]> {
+  const auto = (await readUserSetting(gitDir, "core.autocrlf")).toLowerCase();
+  const eol = (await readUserSetting(gitDir, "core.eol")).toLowerCase();
+  const autocrlf = auto === "input" ? "input" : String(TRUE.includes(auto));
+  return [`core.autocrlf=${autocrlf}`, `core.eol=${["lf", "crlf"].includes(eol) ? eol : "native"}`];
+}
+
+/** Refs that are no files, which we could not hold while a branch is moved. */
+function refuseReftable(root: string, gitDir: string): void {
+  const common = join(gitDir, "commondir");
+  const shared = existsSync(common) ? resolve(gitDir, readFileSync(common, "utf8").trim()) : gitDir;
+  if (![gitDir, shared].some((folder) => existsSync(join(folder, "reftable")))) return;
+  throw refused(
+    root,
+    "its refs are in a reftable (extensions.refStorage): try git refs migrate --ref-format=files",
+  );
 }
 
 /** A branch, or a detached HEAD, and the id in it: whether that is there is not asked. */
