@@ -8,3 +8,4 @@ export {
   utf8Decode,
   utf8Encode,
 } from "./bytes.ts";
+export { printable, printableJson, printableLines, quoted } from "./printable.ts";

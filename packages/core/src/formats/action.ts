@@ -28,6 +28,9 @@ export const actionContext = z.strictObject({
 });
 export type ActionContext = z.infer<typeof actionContext>;
 
+/** The dialect of policies that is spoken now. */
+export const POLICY_DIALECT = 2;
+
 /** What the policy engine decided, and why: one line of the policy resolution trace. */
 export const policyDecision = z.strictObject({
   effect: z.enum(["allow", "deny", "step_up"]),
@@ -40,6 +43,11 @@ export const policyDecision = z.strictObject({
   request_digest: digest,
   /** True where the policy only observes, and this would have been denied. */
   observed: z.boolean(),
+  /**
+   * What patterns and the table of host-run files meant to whoever decided. Absent in decisions
+   * that were made before there was a second meaning; every decision that is made now has it.
+   */
+  dialect: z.literal(POLICY_DIALECT).exactOptional(),
 });
 export type PolicyDecision = z.infer<typeof policyDecision>;
 

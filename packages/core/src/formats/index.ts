@@ -1,3 +1,4 @@
+export { POLICY_DIALECT } from "./action.ts";
 export type { Action, ActionContext, PolicyDecision, Usage } from "./action.ts";
 export type { ComplianceBundle } from "./bundle.ts";
 export {

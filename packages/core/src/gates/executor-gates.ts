@@ -1,9 +1,11 @@
+import { quoted } from "../bytes/index.ts";
 import { digestOf } from "../digest/index.ts";
 import type { Checksums, RepositoryRollbackProof, TapeEvent } from "../formats/index.ts";
 import { isKnownOperation } from "../formats/index.ts";
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
-import { isCiFile, isGitControl } from "./steering-files.ts";
+import { wasCiFile, wasGitControl } from "./first-table.ts";
+import { judgeTree, type TreeEntry } from "./tree-judgement.ts";
 
 const NO_RESULT = "no request was executed";
 
@@ -12,7 +14,7 @@ export const EXECUTOR_GATES: readonly Gate[] = [
   {
     id: "EX-A",
     title: "allowlist only",
-    asks: "Every operation that ended is of a known type, the ledger has its authorisation under the policy, and files that git obeys or hosts run were changed with leave alone.",
+    asks: "Every operation that ended is of a known type, the ledger has its authorisation under the policy, and no file that git obeys was changed, no repository left, and files that tools on other machines run were changed with leave alone.",
     reads: ["tape", "checksums"],
     judge: ({ tape, actions, result, checksums }) => {
       if (tape === null || result === null) return notApplicable(NO_RESULT);
@@ -181,21 +183,62 @@ function everyFileChecks({
 }
 
 /**
- * A step's commit names the files it changes that a host runs, and so policy decided on them: its
- * decision names the leave. What git itself obeys no step changes.
+ * A step's commit names the files it changes that tools on other machines run, and so policy
+ * decided on them: its decision names the leave. What git itself obeys no step changes, and none
+ * leaves a repository. Of the tree only what the run changed is known here; the chain of custody
+ * in a repository judges all of it.
  */
 function steeringChecks(
   checksums: Checksums | null,
   actions: readonly LedgerAction[],
 ): [boolean, string][] {
+  if (isFirstDialect(actions)) return firstDialectChecks(checksums, actions);
+  const tree = new Map<string, TreeEntry>();
   return (checksums?.steps ?? []).flatMap(({ step_id: step, files }) => {
-    const made = actions.find((one) => one.stepId === `${step}.commit` && one.completed);
-    const leave = made?.rules.some((rule) => rule.startsWith("ci:")) ?? false;
-    const named = made?.params["ci_files"];
-    const allowed = new Set(leave && Array.isArray(named) ? named : []);
+    for (const { path, after } of files) {
+      if (after === null) tree.delete(path);
+      else tree.set(path, { kind: "file", target: null });
+    }
+    const allowed = allowedByCommit(step, actions);
+    const changed = files.map((one) => one.path);
+    const { refused, hostRun } = judgeTree(tree, changed);
+    const wrong = [
+      ...refused.map(({ path, why }) => `${step} changed ${quoted(path)}: ${why}`),
+      ...hostRun
+        .filter((path) => !allowed.has(path))
+        .map((path) => `${step} changed ${quoted(path)}, which tools run, without leave`),
+    ];
+    return wrong.map((problem): [boolean, string] => [false, problem]);
+  });
+}
+
+/** The files that tools run and that a step may change: its commit names them, and had leave. */
+function allowedByCommit(step: string, actions: readonly LedgerAction[]): ReadonlySet<string> {
+  const made = actions.find((one) => one.stepId === `${step}.commit` && one.completed);
+  const leave = made?.rules.some((rule) => rule.startsWith("ci:")) ?? false;
+  const named = made?.params["ci_files"];
+  const paths = leave && Array.isArray(named) ? named : [];
+  return new Set(paths.filter((path) => typeof path === "string"));
+}
+
+/**
+ * Decisions say by which dialect they were made, from the second on. A run in which one does is
+ * judged by that one: to leave it out of another lifts nothing.
+ */
+function isFirstDialect(actions: readonly LedgerAction[]): boolean {
+  return actions.length > 0 && actions.every((one) => one.dialect === 1);
+}
+
+/** In the words of then: a verifier holds what it finds against the receipt, to the byte. */
+function firstDialectChecks(
+  checksums: Checksums | null,
+  actions: readonly LedgerAction[],
+): [boolean, string][] {
+  return (checksums?.steps ?? []).flatMap(({ step_id: step, files }) => {
+    const allowed = allowedByCommit(step, actions);
     return files.flatMap(({ path }): [boolean, string][] => [
-      [!isGitControl(path), `${step} changed ${path}, which git obeys`],
-      [!isCiFile(path) || allowed.has(path), `${step} changed ${path}, which hosts run`],
+      [!wasGitControl(path), `${step} changed ${path}, which git obeys`],
+      [!wasCiFile(path) || allowed.has(path), `${step} changed ${path}, which hosts run`],
     ]);
   });
 }

@@ -1,6 +1,19 @@
 export { evaluateGates, GATES } from "./evaluate.ts";
 export { answerGaps } from "./intent-gates.ts";
+export { isShortName, foldName } from "./folded-names.ts";
+export {
+  HOST_RUN_SECTIONS,
+  type HostRunRow,
+  type HostRunSection,
+  REPOSITORY_SECTION,
+} from "./host-run/index.ts";
 export { CI_FILES_RULE, isCiDenial, isCiFile, isGitControl } from "./steering-files.ts";
+export {
+  judgeTree,
+  type RefusedChange,
+  type TreeEntry,
+  type TreeJudgement,
+} from "./tree-judgement.ts";
 export type { Gate } from "./finding.ts";
 export { judgeRelease } from "./release.ts";
 export {

@@ -30,6 +30,8 @@ export interface LedgerAction {
   readonly effect: "allow" | "deny" | "step_up";
   /** What of the policy decided. */
   readonly rules: readonly string[];
+  /** The dialect in which policy decided: 1 where the decision does not say. */
+  readonly dialect: 1 | 2;
   readonly approvals: number;
   readonly approvalsRequired: number;
   /** Null where it did not complete. */
@@ -176,6 +178,7 @@ function actionsOf(entries: readonly PlacedEntry[]): LedgerAction[] {
       params: action.params,
       effect: decision.effect,
       rules: decision.rules,
+      dialect: decision.dialect ?? 1,
       approvals: Object.keys(envelopes).filter((name) => name.startsWith("approval_")).length,
       approvalsRequired: decision.approvals?.required ?? 0,
       output: ends.get(place) ?? null,

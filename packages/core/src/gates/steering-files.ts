@@ -1,8 +1,11 @@
 import type { PolicyDecision } from "../formats/index.ts";
+import { foldNames } from "./folded-names.ts";
+import { HOST_RUN_NAMES, REPOSITORY_NAMES } from "./host-run/index.ts";
 
 /**
- * The rule that stands in every policy: a file that hosts run is changed with the policy's express
- * leave alone. Where there is leave, the decision names the pattern that gave it, `ci:<pattern>`.
+ * The rule that stands in every policy: a file that tools on other machines run is changed with the
+ * policy's express leave alone. Where there is leave, the decision names the pattern that gave it,
+ * `ci:<pattern>`. The names are older than the table, which began with the files of CI hosts.
  */
 export const CI_FILES_RULE = "ci_files";
 
@@ -18,7 +21,7 @@ export function isCiDenial({ effect, rules }: PolicyDecision): boolean {
  * @param path names joined by `/`, below the work tree's root
  */
 export function isGitControl(path: string): boolean {
-  return namesOf(path).some((name) => name.startsWith(".git") && !NOT_GITS.has(name));
+  return foldNames(path).some((name) => name.startsWith(".git") && !NOT_GITS.has(name));
 }
 
 /** They begin like git's own, and are nothing to git; some of them are read by hosts. */
@@ -32,57 +35,25 @@ const NOT_GITS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * True for a file that a host, or a developer's own machine, runs because it lies where it lies:
+ * True for a file that a host's tools, or a developer's own, find by its name and run or obey:
  * whoever may write it runs code outside of every sandbox. At any depth, because monorepos and
  * exported subfolders have theirs there. The folder itself counts too: a link could stand for it.
  *
  * What such a file starts in its turn, like a script that a workflow names, is not known here.
  *
  * @param path names joined by `/`, below the work tree's root
+ * @see docs/spec/host-run-files.md
  */
 export function isCiFile(path: string): boolean {
-  const names = namesOf(path);
-  return (
-    names.some((name) => CI_FOLDERS.has(name) || name.startsWith(".woodpecker")) ||
-    names.some((name, at) => isCiPart(name, names[at + 1])) ||
-    CI_FILES.some((form) => form.test(names.at(-1) ?? ""))
-  );
+  return HOST_RUN_NAMES.find(path) !== null;
 }
 
-const CI_FOLDERS: ReadonlySet<string> = new Set([
-  ...[".azure-pipelines", ".buildkite", ".builds", ".ci", ".circleci", ".drone", ".forgejo"],
-  ...[".gitea", ".husky", ".semaphore", ".teamcity", ".tekton"],
-]);
-
-/** Of the folders that also hold what nobody runs, such as templates of issues. */
-const CI_PARTS: Readonly<Record<string, ReadonlySet<string | undefined>>> = {
-  ".github": new Set([undefined, "workflows", "actions"]),
-  ".gitlab": new Set([undefined, "ci"]),
-};
-
-function isCiPart(name: string, next: string | undefined): boolean {
-  return Object.hasOwn(CI_PARTS, name) && (CI_PARTS[name]?.has(next) ?? false);
+/** Whose file it is, by name; null for nobody's. @param isLink it stands for what it leads to */
+export function hostRunTool(path: string, isLink: boolean): string | null {
+  return HOST_RUN_NAMES.find(path, isLink)?.tool ?? null;
 }
 
-/** By the file's own name. Hosts that can be told another name of it keep to these by habit. */
-const CI_FILES: readonly RegExp[] = [
-  /^\.gitlab-ci\.ya?ml$/,
-  /^\.(travis|appveyor|build|cirrus|codeship|vela)\.(ya?ml|star)$/,
-  /^(appveyor|azure-pipelines.*|bitbucket-pipelines|bitrise|buildspec.*)\.ya?ml$/,
-  /^(cloudbuild|codemagic|wercker)\.(ya?ml|json)$/,
-  /^\.drone\.(ya?ml|jsonnet|star)$/,
-  /^(jenkinsfile(\..+)?|.+\.jenkinsfile)$/,
-  /^\.pre-commit-(config|hooks)\.ya?ml$/,
-  /^\.?lefthook(-local)?\.(ya?ml|toml|json)$/,
-];
-
-/** As another file system could spell them: letters folded, what it ignores left out. */
-function namesOf(path: string): string[] {
-  return path.split("/").map((name) =>
-    name
-      .normalize("NFKC")
-      .replaceAll(/[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "")
-      .toLowerCase()
-      .replace(/[. ]+$/, ""),
-  );
+/** Whose repository it would make or change; null for nobody's. Git's are judged by the tree. */
+export function repositoryTool(path: string, isLink: boolean): string | null {
+  return REPOSITORY_NAMES.find(path, isLink)?.tool ?? null;
 }

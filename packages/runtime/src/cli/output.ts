@@ -1,4 +1,4 @@
-import { errorCatalogue, isSovereignError } from "@sovereign/core";
+import { errorCatalogue, isSovereignError, printableJson, printableLines } from "@sovereign/core";
 
 /** Where a command writes; colour only on a terminal. */
 export interface Output {
@@ -16,10 +16,24 @@ export function createOutput(json: boolean): Output {
   return {
     json,
     colour: process.stderr.isTTY && process.env["NO_COLOR"] === undefined,
-    print: (text) => process.stdout.write(`${text}\n`),
-    printJson: (value) => process.stdout.write(`${JSON.stringify(value)}\n`),
-    note: (text) => process.stderr.write(`${text}\n`),
+    print: (text) => process.stdout.write(`${shown(text)}\n`),
+    printJson: (value) => process.stdout.write(`${printableJson(JSON.stringify(value))}\n`),
+    note: (text) => process.stderr.write(`${shown(text)}\n`),
   };
+}
+
+/** Our own colours; everything else that moves a terminal may be somebody else's. */
+const COLOUR = /(\u001b\[\d{0,3}m)/;
+
+/**
+ * What is printed may quote names, messages and logs that others wrote. None of it may move the
+ * cursor, hide itself, or turn the direction of writing: so this is the one place that prints.
+ */
+function shown(text: string): string {
+  return text
+    .split(COLOUR)
+    .map((part, index) => (index % 2 === 1 ? part : printableLines(part)))
+    .join("");
 }
 
 /** Tell an error to the user, once, without a stack; answer the exit code. */

@@ -7,4 +7,7 @@ export const policyCodes = {
   ERR_POLICY_INVALID: row.input("The policy does not match its schema."),
   ERR_MATCH_LIMIT: row.denied("To match this against the policy would take too long."),
   ERR_PATH_REFUSED: row.denied("The path is not plainly below the work root."),
+  ERR_HOST_REFUSED: row.denied(
+    "The host is not plainly a name or an address, with or without a port.",
+  ),
 } as const satisfies Record<string, ErrorRow>;

@@ -1,0 +1,30 @@
+import { EDITOR_ROWS } from "./editors.ts";
+import { HOST_ROWS } from "./hosts.ts";
+import { nameTable } from "./names.ts";
+import { REPOSITORY_ROWS } from "./repositories.ts";
+import type { HostRunRow } from "./row.ts";
+import { TOOL_ROWS } from "./tools.ts";
+
+export type { HostRunRow } from "./row.ts";
+
+/** One section of the table, for people. */
+export interface HostRunSection {
+  readonly title: string;
+  readonly rows: readonly HostRunRow[];
+}
+
+/** What tools on other machines find and run, or obey: changed with the policy's leave alone. */
+export const HOST_RUN_SECTIONS: readonly HostRunSection[] = [
+  { title: "Hosts and hooks", rows: HOST_ROWS },
+  { title: "Editors and agents", rows: EDITOR_ROWS },
+  { title: "Shells, package managers, interpreters", rows: TOOL_ROWS },
+];
+
+/** What makes a repository of another version control: refused whatever policy says. */
+export const REPOSITORY_SECTION: HostRunSection = {
+  title: "Repositories",
+  rows: REPOSITORY_ROWS,
+};
+
+export const HOST_RUN_NAMES = nameTable(HOST_RUN_SECTIONS.flatMap((one) => one.rows));
+export const REPOSITORY_NAMES = nameTable(REPOSITORY_ROWS);
