@@ -114,7 +114,7 @@ export async function openFrozenExec(folder: string, row: RunRow): Promise<Froze
   const path = join(folder, GATE_DOCUMENTS.request);
   const planned = parseExecRequest(readFileSync(path), basename(path));
   const policyPath = join(folder, plan.policy_file);
-  const policy = parsePolicy(readFileSync(policyPath), policyPath);
+  const policy = parsePolicy(readFileSync(policyPath), policyPath, { isFrozen: true });
   if (planned.digest !== plan.request_digest || digestOf(value) !== row.planDigest) {
     const text = `The files of run ${row.runId} are not those that its plan names.`;
     throw new SovereignError("ERR_RUN_DIVERGED", text, { runId: row.runId });

@@ -1,5 +1,11 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import { deepFreeze, digestOf, type JsonObject, SovereignError } from "@sovereign/core";
+import {
+  deepFreeze,
+  digestOf,
+  type JsonObject,
+  POLICY_DIALECT,
+  SovereignError,
+} from "@sovereign/core";
 import { type Demand, parseStepUp, stepUpText, strictestDemand } from "./demand.ts";
 import { CEDAR_SCHEMA, prepareCedar, validateCedar } from "./cedar.ts";
 import type { CedarPolicies } from "./cedar-module.ts";
@@ -16,12 +22,17 @@ export interface Pattern {
 
 /** A policy that is ready to decide. */
 export interface CompiledPolicy {
-  /** SHA-256 over everything that decides: rules, schema, patterns, approvals, limits, mode. */
+  /**
+   * SHA-256 over everything that decides: rules, schema, patterns, approvals, limits, mode, and the
+   * dialect, which says what patterns mean.
+   */
   readonly digest: string;
   readonly mode: "enforce" | "observe";
   readonly rules: CedarPolicies;
   readonly patterns: readonly Pattern[];
   readonly limits: SandboxPolicy["limits"] | null;
+  /** For whoever wrote it: patterns that can never match. They decide nothing. */
+  readonly warnings: readonly string[];
 }
 
 /** The actions whose resource is a path: they are allowed where a path pattern matches. */
@@ -116,24 +127,25 @@ export function compileCedar(rules: CedarPolicies, path: string): CompiledPolicy
   return finish({ mode: "enforce", rules, patterns: [], limits: null }, path);
 }
 
-function finish(policy: Omit<CompiledPolicy, "digest">, path: string): CompiledPolicy {
+function finish(policy: Omit<CompiledPolicy, "digest" | "warnings">, path: string): CompiledPolicy {
   validateCedar(policy.rules, path);
   const digest = digestOf({
     ...(policy as unknown as JsonObject),
+    dialect: POLICY_DIALECT,
     schema: CEDAR_SCHEMA,
   });
   prepareCedar(digest, policy.rules);
-  return deepFreeze({ ...policy, digest });
+  return deepFreeze({ ...policy, digest, warnings: [] });
 }
 
 function patternsOf(policy: SandboxPolicy): Pattern[] {
-  const { paths, ci_paths, commands } = policy.allowlist;
+  const { paths, ci_paths, host_run_paths, commands } = policy.allowlist;
   const simple = (kind: "path" | "deny" | "ci" | "host", globs: readonly string[]): Pattern[] =>
     globs.map((glob) => ({ name: `${kind}:${glob}`, kind, glob, args: [] }));
   return [
     ...simple("path", paths),
     ...simple("deny", policy.deny_paths),
-    ...simple("ci", ci_paths),
+    ...simple("ci", [...new Set([...host_run_paths, ...ci_paths])]),
     ...simple("host", policy.hosts),
     ...policy.operations.flatMap((one): Pattern[] =>
       typeof one === "string"

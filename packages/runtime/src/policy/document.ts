@@ -69,9 +69,12 @@ export const sandboxPolicy = z.strictObject({
       /** Where the file operations may act. */
       paths: z.array(glob).max(LIST_MAX).default([]),
       /**
-       * Which of these paths may be files that hosts run, such as `.github/workflows/**`: without
-       * their name here nothing changes one, in any mode.
+       * Which of these paths may be files that tools on other machines find and run, such as
+       * `.github/workflows/**` or `.vscode/**`: without their name here nothing changes one, in any
+       * mode. docs/spec/host-run-files.md has them all.
        */
+      host_run_paths: z.array(glob).max(LIST_MAX).default([]),
+      /** The same, in its older name; both count. */
       ci_paths: z.array(glob).max(LIST_MAX).default([]),
     })
     .prefault({}),

@@ -8,13 +8,17 @@ import {
   digestOf,
   isCiFile,
   isSovereignError,
+  POLICY_DIALECT,
   type PolicyDecision,
+  quoted,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
 import { type CompiledPolicy, isFileType, type Pattern } from "./compile.ts";
 import { parseStepUp, strictestDemand } from "./demand.ts";
 import { matchesGlob } from "./glob.ts";
+import { matchesHost, parseHost } from "./hosts.ts";
 import { refuseTooMuchWork } from "./match-work.ts";
+import { deniesPath } from "./path-patterns.ts";
 import { resolvePath } from "./paths.ts";
 
 const CACHE_MAX = 10_000;
@@ -89,10 +93,9 @@ export class PolicyEngine {
       // Not even observed: a path that tricks is refused in every mode.
       return this.#answer(digest, "deny", [], [error.message], null, false);
     }
-    // Nor is this observed: what a host runs is run outside of every sandbox.
+    // Nor is this observed: what other machines run is run outside of every sandbox.
     if (ci.refused !== null) {
-      const path = JSON.stringify(cutText(ci.refused, 200));
-      const why = `${path} is a file that hosts run: allowlist.ci_paths does not name it`;
+      const why = `${quoted(ci.refused)} is a file that tools or hosts run: allowlist.host_run_paths does not name it (nor allowlist.ci_paths)`;
       return this.#answer(digest, "deny", [CI_FILES_RULE], [why], null, false);
     }
     const { allow, rules, errors } = askCedar(this.policy.digest, {
@@ -124,7 +127,7 @@ export class PolicyEngine {
   }
 
   /**
-   * What the policy says to each file that hosts run and that this action changes: an operation's
+   * What the policy says to each file that others run and that this action changes: an operation's
    * own path, and those that a commit names.
    */
   #ciLeave(action: Action): CiLeave {
@@ -163,6 +166,7 @@ export class PolicyEngine {
       policy_digest: this.policy.digest,
       request_digest: requestDigest,
       observed,
+      dialect: POLICY_DIALECT,
     };
   }
 
@@ -180,8 +184,11 @@ export class PolicyEngine {
   #matched(action: Action): string[] {
     refuseTooMuchWork(this.policy.patterns, action);
     const path = isFileType(action.type) ? resolvePath(action.resource) : null;
+    // A policy in Cedar has no patterns: its rules may speak of hosts in another form.
+    const isHost = action.type === "http.call" && this.policy.limits !== null;
+    const host = isHost ? parseHost(action.resource) : null;
     return this.policy.patterns
-      .filter((pattern) => matchesPattern(pattern, action, path))
+      .filter((pattern) => matchesPattern(pattern, action, path, host))
       .map((pattern) => pattern.name);
   }
 }
@@ -213,14 +220,20 @@ function requestText(action: Action, { tenant_id, role, mode }: ActionContext): 
   return who + canonicalize(action);
 }
 
-function matchesPattern(pattern: Pattern, action: Action, path: string | null): boolean {
+function matchesPattern(
+  pattern: Pattern,
+  action: Action,
+  path: string | null,
+  host: ReturnType<typeof parseHost> | null,
+): boolean {
   switch (pattern.kind) {
     case "path":
-    case "deny":
     case "ci":
       return path !== null && matchesGlob(pattern.glob, path);
+    case "deny":
+      return path !== null && deniesPath(pattern.glob, path);
     case "host":
-      return action.type === "http.call" && matchesGlob(pattern.glob, action.resource);
+      return host !== null && matchesHost(pattern.glob, host);
     case "resource":
       return action.type === pattern.args[0] && matchesGlob(pattern.glob, action.resource);
     case "command":

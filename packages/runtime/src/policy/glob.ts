@@ -1,6 +1,7 @@
 /**
  * Match a path or an argument against a pattern, from end to end. `*` is any run of characters
- * but `/`, `**` any run of characters, `?` one character but `/`; everything else is itself.
+ * but `/`, `?` one character but `/`; `**` is any run of characters, and `**` with a `/` behind it,
+ * at the beginning of a name, any number of whole folders, none too. Everything else is itself.
  *
  * Linear in pattern times text, without backtracking: a hostile pattern cannot make it hang.
  */
@@ -10,35 +11,49 @@ export function matchesGlob(pattern: string, text: string): boolean {
   let reached = closure(parts, new Set([0]));
   for (const character of text) {
     const next = new Set<number>();
-    for (const at of reached) {
-      const part = parts[at];
-      if (part === undefined) continue;
-      if (part === "**" || (part === "*" && character !== "/")) next.add(at);
-      else if (part === "?" ? character !== "/" : part === character) next.add(at + 1);
-    }
+    for (const at of reached) step(parts, at, character, next);
     reached = closure(parts, next);
     if (reached.size === 0) return false;
   }
   return reached.has(parts.length);
 }
 
+/** Folders, none too, and then the folders' characters, which only a `/` leads out of. */
+const [FOLDERS, IN_FOLDERS] = ["**/", "**/…"];
+
 function tokens(pattern: string): string[] {
   const parts: string[] = [];
   const characters = Array.from(pattern);
   for (let at = 0; at < characters.length; at++) {
     const character = characters[at] as string;
-    if (character === "*" && characters[at + 1] === "*") {
+    if (character !== "*" || characters[at + 1] !== "*") parts.push(character);
+    else if (characters[at + 2] === "/" && (at === 0 || characters[at - 1] === "/")) {
+      parts.push(FOLDERS, IN_FOLDERS);
+      at += 2;
+    } else {
       parts.push("**");
       at++;
-    } else parts.push(character);
+    }
   }
   return parts;
 }
 
-/** A star may also stand for nothing. */
+function step(parts: readonly string[], at: number, character: string, next: Set<number>): void {
+  const part = parts[at];
+  if (part === undefined || part === FOLDERS) return;
+  if (part === IN_FOLDERS) {
+    next.add(at);
+    if (character === "/") next.add(at + 1);
+  } else if (part === "**" || (part === "*" && character !== "/")) next.add(at);
+  else if (part === "?" ? character !== "/" : part === character) next.add(at + 1);
+}
+
+/** A star may also stand for nothing; so may folders, or the first of them begins. */
 function closure(parts: readonly string[], reached: Set<number>): Set<number> {
   for (const at of reached) {
-    if (parts[at] === "*" || parts[at] === "**") reached.add(at + 1);
+    const part = parts[at];
+    if (part === "*" || part === "**") reached.add(at + 1);
+    if (part === FOLDERS) reached.add(at + 1).add(at + 2);
   }
   return reached;
 }

@@ -74,7 +74,7 @@ function unproposable(action: Action, decision: PolicyDecision): string | null {
     return `${decision.rules.join(", ")} forbids it; change that rule by hand if you mean to`;
   }
   if (isFileType(action.type) && isCiFile(action.resource)) {
-    return "hosts run this file; name it in allowlist.ci_paths by hand if you mean to";
+    return "hosts or tools run this file; name it in allowlist.host_run_paths by hand if you mean to";
   }
   const words = [action.resource, ...(action.type === "command.run" ? argumentsOf(action) : [])];
   if (words.some((word) => /[*?]/.test(word))) {

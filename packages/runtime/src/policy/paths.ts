@@ -1,4 +1,4 @@
-import { SovereignError } from "@sovereign/core";
+import { foldName, isShortName, quoted, SovereignError } from "@sovereign/core";
 
 /** What the file system says of a path, without following a last link. Injected. */
 export interface PathProbe {
@@ -7,6 +7,17 @@ export interface PathProbe {
 }
 
 const PATH_MAX = 1024;
+/** As Linux has it for one name; and for a path, with room for the folder that it lies in. */
+const NAME_BYTES_MAX = 255;
+const PATH_BYTES_MAX = 2048;
+
+/**
+ * Controls of either kind, characters that turn the direction of writing, and others that nobody
+ * sees: two names that look alike would be two. Those that only choose how a character is drawn
+ * are let through; names are folded without them.
+ */
+const UNSEEN =
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\\]|(?![\ufe0e\ufe0f])\p{Default_Ignorable_Code_Point}/u;
 
 /**
  * Bring a path that somebody else wrote into the one form that policies are matched against: plain
@@ -16,14 +27,15 @@ const PATH_MAX = 1024;
  *
  * @param path untrusted
  * @throws ERR_PATH_REFUSED for anything that is not plainly below the root: absolute paths, `..`,
- *   `.`, empty names, NUL and control characters, backslashes, names that another file system
- *   would fold into others, and git's own folder in any spelling
+ *   `.`, empty names, controls and unseen characters, backslashes, names that another file system
+ *   would fold into others or could not hold, and git's own folder in any spelling
  */
 export function resolvePath(path: string): string {
   if (path.length === 0 || path.length > PATH_MAX) throw refused(path, "1 to 1024 characters");
-  if (!path.isWellFormed() || /[\u0000-\u001f\u007f\\]/.test(path)) {
-    throw refused(path, "no control characters and no backslash");
+  if (!path.isWellFormed() || UNSEEN.test(path)) {
+    throw refused(path, "no control characters, no unseen ones and no backslash");
   }
+  if (Buffer.byteLength(path) > PATH_BYTES_MAX) throw refused(path, `${PATH_BYTES_MAX} bytes`);
   if (path !== path.normalize("NFC")) throw refused(path, "composed characters (NFC)");
   if (path.startsWith("/") || /^[A-Za-z]:/.test(path)) throw refused(path, "a relative path");
   const names = path.split("/");
@@ -34,14 +46,11 @@ export function resolvePath(path: string): string {
 function checkName(path: string, name: string): void {
   if (name === "" || name === "." || name === "..") throw refused(path, "plain names");
   if (/[. ]$/.test(name)) throw refused(path, "names that do not end in a dot or space");
-  // Some file systems ignore these characters, and some know short names.
-  const folded = name
-    .normalize("NFKC")
-    .replaceAll(/[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "")
-    .toLowerCase();
-  if (folded === ".git" || /^git~\d+$/.test(folded) || folded.startsWith(".git:")) {
-    throw refused(path, "nothing in .git");
+  if (Buffer.byteLength(name) > NAME_BYTES_MAX) {
+    throw refused(path, `names of at most ${NAME_BYTES_MAX} bytes`);
   }
+  if (foldName(name) === ".git") throw refused(path, "nothing in .git");
+  if (isShortName(name)) throw refused(path, "no short name, such as GIT~1");
 }
 
 /**
@@ -66,9 +75,8 @@ export function resolveOnDisk(root: string, path: string, probe: PathProbe): str
 }
 
 function refused(path: string, expected: string): SovereignError {
-  const shown = JSON.stringify(path.slice(0, 200));
   return new SovereignError(
     "ERR_PATH_REFUSED",
-    `The path ${shown} is refused: expected ${expected}.`,
+    `The path ${quoted(path)} is refused: expected ${expected}.`,
   );
 }

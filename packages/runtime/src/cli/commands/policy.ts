@@ -11,8 +11,10 @@ export function policyCommands(program: Command, context: CommandContext): void 
     .action(async (file: string) => {
       const compiled = await services.checkPolicy(file);
       const rules = Object.keys(compiled.rules);
-      if (output.json) output.printJson({ digest: compiled.digest, mode: compiled.mode, rules });
+      const { digest, mode, warnings } = compiled;
+      if (output.json) output.printJson({ digest, mode, rules, warnings });
       else {
+        for (const warning of warnings) output.note(`warning: ${warning}`);
         output.print(
           `valid: ${rules.length} ${rules.length === 1 ? "rule" : "rules"}, mode ${compiled.mode}`,
         );
