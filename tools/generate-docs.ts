@@ -1,6 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { errorCatalogue, formatSchemas } from "@sovereign/core";
+import {
+  errorCatalogue,
+  formatSchemas,
+  HOST_RUN_SECTIONS,
+  type HostRunSection,
+  REPOSITORY_SECTION,
+} from "@sovereign/core";
 import { z } from "zod";
 import { batchFile } from "../packages/runtime/src/batch/index.ts";
 import { scramConfig } from "../packages/runtime/src/scram/index.ts";
@@ -8,7 +14,8 @@ import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
 import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
 
 /**
- * Writes what is generated into docs/: the error catalogue, the JSON Schemas, the layer diagram.
+ * Writes what is generated into docs/: the error catalogue, the JSON Schemas, the layer diagram, the
+ * table of files that other machines run.
  * With --check it writes nothing, and fails when a file is not what it would write.
  */
 
@@ -21,6 +28,7 @@ const { LAYERS } = (await import(join(ROOT, ".dependency-cruiser.mjs"))) as {
 };
 
 write("docs/errors.md", errorsPage());
+write("docs/spec/host-run-files.md", hostRunPage());
 const schemas = {
   ...formatSchemas,
   batch: batchFile,
@@ -57,6 +65,48 @@ function errorsPage(): string {
     ...rows,
     "",
   ].join("\n");
+}
+
+function hostRunPage(): string {
+  return [
+    "# Files that tools on other machines run",
+    "",
+    "Generated from the table in `packages/core/src/gates/host-run/`. A name counts at any depth of the",
+    "tree. `*` stands for any characters of one name; `/**` for the folder and everything in it. Names are",
+    "compared as the least particular file system could read them: letters folded, unseen characters and",
+    "trailing dots and spaces left out. A file counts, too, if a link of such a name leads to it.",
+    "",
+    "A step changes one of these files only where `allowlist.host_run_paths` of the policy names its path:",
+    "see [policy](policy.md#files-that-other-machines-run).",
+    "",
+    ...HOST_RUN_SECTIONS.flatMap(sectionOf),
+    ...sectionOf(REPOSITORY_SECTION),
+    "No step changes one of these last, whatever the policy says; nor any folder that git would discover as",
+    "a repository: see [executor](executor.md#what-a-step-may-change).",
+    "",
+  ].join("\n");
+}
+
+/** As lists: a table's rows would be wider than a page. */
+function sectionOf({ title, rows }: HostRunSection): string[] {
+  const items = rows.flatMap(({ tool, names, why, source }) => [
+    ...wrapped(`- **${tool}.** ${why}`.split(" ")).map((line, at) =>
+      at === 0 ? line.trim() : line,
+    ),
+    `  <${source}>`,
+    ...wrapped(names.map((name) => `\`${name}\``)),
+  ]);
+  return [`## ${title}`, "", ...items, ""];
+}
+
+function wrapped(words: readonly string[]): string[] {
+  const lines: string[] = [];
+  for (const word of words) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + word.length < 110) lines.push(`${lines.pop()} ${word}`);
+    else lines.push(`  ${word}`);
+  }
+  return lines;
 }
 
 function schemaOf(name: string, format: z.ZodType): string {

@@ -5,9 +5,17 @@ import type { Clock, Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { bringBack, type BroughtBack, type JudgedPatch, mendObjects } from "./bring-back.ts";
 import { completed, gitId } from "./effect-output.ts";
-import { commitTree, type Head, readHead, type UserRepository } from "./git/index.ts";
+import {
+  commitTree,
+  type Head,
+  judgePaths,
+  readChanges,
+  readHead,
+  type UserRepository,
+} from "./git/index.ts";
 import { statusDigest } from "./rollback.ts";
 import { keptBy, recoverSwitch } from "./tree-switch.ts";
+import { untrackedParts } from "./untracked-parts.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface CommitEffectOptions {
@@ -26,7 +34,7 @@ const commitParams = z.strictObject({
   message: z.string().max(20_000),
   /** Seconds since 1970. */
   at: z.int(),
-  /** The files that hosts run, which policy decides on once more by these names. */
+  /** The files that tools on other machines run, which policy decides on once more by these names. */
   ci_files: z.array(z.string()).optional(),
 });
 
@@ -55,8 +63,10 @@ export function patchName(stepId: string): string {
 export function createCommitEffect(options: CommitEffectOptions): Effect {
   const { workspace, artifacts, base } = options;
   return async ({ action }) => {
-    const { tree, parent, message, at } = parseFormat(commitParams, action.params, "commit");
+    const asked = parseFormat(commitParams, action.params, "commit");
+    const { tree, parent, message, at, ci_files } = asked;
     await workspace.judgeWhole(base.tree, tree);
+    await workspace.requireNamed(parent, tree, ci_files ?? []);
     const made = await commitTree(workspace.git, { tree, parent, message }, at);
     const name = patchName(action.resource);
     const patch = await artifacts.put(name, made.patch, "text/x-patch");
@@ -77,6 +87,7 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
     );
     const run = context.run_id;
     const recovered = await recoverSwitch(join(folder, "switch"), repository);
+    if (recovered !== "done") await requireNoRepository(options, judged);
     const look = (at: string): Promise<string> =>
       statusDigest(workspace.git, repository, at, folder);
     const status_before = recovered === "done" ? null : await look(base.commit);
@@ -110,6 +121,25 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
       ? effect(invocation)
       : null;
   return Object.assign(effect, { recall });
+}
+
+/**
+ * The last look, where the tree goes to: what lies there untracked could make a repository of a
+ * folder together with what comes back.
+ * @throws ERR_CHANGE_REFUSED
+ */
+async function requireNoRepository(
+  { workspace, repository, base }: CommitEffectOptions,
+  patches: readonly JudgedPatch[],
+): Promise<void> {
+  const tree = patches.at(-1)?.tree ?? base.tree;
+  const changes = await readChanges(workspace.git, base.tree, tree);
+  const paths = changes.filter((one) => one.after !== null).map((one) => one.path);
+  const names = new Map(await workspace.namesOf(tree));
+  for (const path of untrackedParts(repository.root, paths)) {
+    if (!names.has(path)) names.set(path, { kind: "file", target: null });
+  }
+  judgePaths(names, paths);
 }
 
 /** An earlier attempt moved the branch and could not say so. */

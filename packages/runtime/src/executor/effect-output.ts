@@ -1,7 +1,7 @@
-import { type ArtifactRef, fields, isCiFile, type JsonValue } from "@sovereign/core";
+import { type ArtifactRef, fields, type JsonValue } from "@sovereign/core";
 import { z } from "zod";
 import type { EffectResult } from "../kernel/index.ts";
-import type { Change } from "./git/index.ts";
+import type { Harvest } from "./workspace.ts";
 
 /** Git's id of an object. */
 export const gitId = fields.gitId;
@@ -10,7 +10,7 @@ export const gitId = fields.gitId;
 export const operationOutput = z.looseObject({
   tree: gitId,
   files_changed: fields.count,
-  /** Of the files that it changed, those that hosts run; absent for none. */
+  /** Of the files that it changed, those that tools on other machines run; absent for none. */
   ci_files: z.array(z.string()).optional(),
 });
 export type OperationOutput = z.infer<typeof operationOutput>;
@@ -36,14 +36,13 @@ export const bringBackOutput = z.strictObject({
 export type BringBackOutput = z.infer<typeof bringBackOutput>;
 
 export function treeOutput(
-  harvest: { readonly tree: string; readonly changes: readonly Change[] },
+  harvest: Harvest,
   more: { readonly [key: string]: JsonValue } = {},
   artifacts: readonly ArtifactRef[] = [],
   wallMs = 0,
 ): EffectResult {
-  const { tree, changes } = harvest;
-  const ci_files = changes.map(({ path }) => path).filter(isCiFile);
-  const found = ci_files.length === 0 ? {} : { ci_files };
+  const { tree, changes, hostRun } = harvest;
+  const found = hostRun.length === 0 ? {} : { ci_files: [...hostRun] };
   return completed({ ...more, ...found, tree, files_changed: changes.length }, artifacts, wallMs);
 }
 

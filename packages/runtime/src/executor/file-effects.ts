@@ -8,12 +8,19 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { type JsonObject, parseFormat, fields, SovereignError, sha256Hex } from "@sovereign/core";
+import {
+  fields,
+  type JsonObject,
+  parseFormat,
+  quoted,
+  SovereignError,
+  sha256Hex,
+} from "@sovereign/core";
 import { z } from "zod";
 import type { Effect, Invocation } from "../kernel/index.ts";
 import { type PathProbe, resolveOnDisk } from "../policy/index.ts";
 import { gitId, treeOutput } from "./effect-output.ts";
-import { judgePatchSizes } from "./git/index.ts";
+import { patchFile } from "./patch-file.ts";
 import { removeContent } from "./tree-content.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -41,6 +48,7 @@ export function createFileEffects(
       const { before: tree } = parseFormat(z.looseObject(before), action.params, "file action");
       await workspace.require(tree);
       const path = resolveOnDisk(workspace.root, action.resource, diskProbe);
+      await workspace.requirePlain(tree, path);
       await work(path, action.params);
       return treeOutput(await workspace.harvest(tree, [path], context));
     };
@@ -58,7 +66,11 @@ export function createFileEffects(
     "file.update": change((path, params) => {
       write(path, params, true);
     }),
-    "file.patch": change((path, params) => patch(workspace, contents, path, params)),
+    "file.patch": change((path, params) => {
+      const { sha256 } = parseFormat(patchParams, params, "file action");
+      requireFile(workspace.root, path, false);
+      return patchFile(workspace, path, contentOf(contents, sha256));
+    }),
     "file.delete": change((path, params) => {
       parseFormat(bareParams, params, "file action");
       requireFile(workspace.root, path, true);
@@ -87,7 +99,7 @@ function requireFile(root: string, path: string, mustExist: boolean): void {
   const found = lstatSync(join(root, path), { throwIfNoEntry: false });
   if (found === undefined ? !mustExist : found.isFile()) return;
   const what = found === undefined ? "is not there" : "is a folder";
-  const text = `The path ${JSON.stringify(path)} is refused: expected a file, and it ${what}.`;
+  const text = `The path ${quoted(path)} is refused: expected a file, and it ${what}.`;
   throw new SovereignError("ERR_PATH_REFUSED", text);
 }
 
@@ -100,7 +112,7 @@ function contentOf(contents: ContentSource, sha256: string): Uint8Array {
 
 function requireSize(path: string, bytes: Uint8Array, most: number): void {
   if (bytes.length <= most) return;
-  const text = `Too much: ${JSON.stringify(path)} would have ${bytes.length} bytes; allowed ${most}.`;
+  const text = `Too much: ${quoted(path)} would have ${bytes.length} bytes; allowed ${most}.`;
   throw new SovereignError("ERR_CHANGE_FILE_SIZE", text);
 }
 
@@ -115,29 +127,4 @@ function writePlain(path: string, bytes: Uint8Array, executable: boolean): void 
     closeSync(fd);
   }
   if (executable || found === undefined) chmodSync(path, executable ? 0o755 : 0o644);
-}
-
-/** A unified diff of one file. What else it would touch is refused before it is applied. */
-async function patch(
-  workspace: Workspace,
-  contents: ContentSource,
-  path: string,
-  params: JsonObject,
-): Promise<void> {
-  const { sha256 } = parseFormat(patchParams, params, "file action");
-  const input = contentOf(contents, sha256);
-  judgePatchSizes(input, workspace.limits);
-  const { git } = workspace;
-  try {
-    const said = await git.text(["apply", "--numstat", "-z"], { input });
-    const touched = said.split("\0").flatMap((row) => row.split("\t")[2] ?? []);
-    if (touched.length !== 1 || touched[0] !== path) {
-      throw new Error(`it touches ${JSON.stringify(touched).slice(0, 200)}`);
-    }
-    await git.bytes(["apply", "--whitespace=nowarn"], { input });
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unknown";
-    const text = `The patch of ${JSON.stringify(path)} is refused: ${why}.`;
-    throw new SovereignError("ERR_CHANGE_REFUSED", text, {}, cause);
-  }
 }

@@ -1,9 +1,16 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Action, type ActionContext, isCiDenial, SovereignError } from "@sovereign/core";
+import {
+  type Action,
+  type ActionContext,
+  isCiDenial,
+  quoted,
+  SovereignError,
+} from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
 import type { CompiledPolicy } from "../policy/index.ts";
 import {
+  applyChanges,
   type Change,
   type ChangeLimits,
   checkOut,
@@ -11,10 +18,13 @@ import {
   Git,
   type Head,
   judgeChanges,
+  judgePaths,
   readChanges,
+  readTreeNames,
   scanTree,
   stageAll,
   stageNamed,
+  type TreeNames,
   type UserRepository,
 } from "./git/index.ts";
 import { removeHostile } from "./remove-hostile.ts";
@@ -71,6 +81,8 @@ export class Workspace {
   readonly limits: WorkLimits;
   /** The tree id that the files stand for; null until they were written. */
   #at: string | null = null;
+  /** Every path of one tree, kept from one operation to the next. */
+  #names: { readonly tree: string; readonly names: TreeNames } | null = null;
 
   private constructor(folder: string, policy: PolicyDecider, limits: WorkLimits) {
     this.folder = folder;
@@ -147,30 +159,71 @@ export class Workspace {
     before: string,
     named: readonly string[] | null,
     context: ActionContext,
-  ): Promise<{ tree: string; changes: readonly Change[] }> {
+  ): Promise<Harvest> {
     // From here to the end the files stand for nothing that could be gone on with.
     this.#at = null;
+    const names = await this.namesOf(before);
     const tree =
       named === null
-        ? await stageAll(this.git, scanTree(this.root))
+        ? await stageAll(this.git, scanTree(this.root, submodulesOf(names)))
         : await stageNamed(this.git, named);
     const changes = await readChanges(this.git, before, tree);
-    judgeChanges(changes, this.limits);
+    this.#names = { tree, names: applyChanges(names, changes) };
+    const hostRun = judgeChanges(changes, this.limits, names);
     for (const change of changes) {
       if (named === null) this.#requireAllowed(change, context);
       else if (!named.includes(change.path))
         throw outside(change, "the operation does not name it");
     }
     this.#at = tree;
-    return { tree, changes };
+    return { tree, changes, hostRun };
   }
 
   /**
    * Hold all of a run's changes together to the limits: many small steps are as much as a large one.
-   * @throws ERR_CHANGE_FILES, ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL
+   * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_FILES, ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL
    */
   async judgeWhole(base: string, tree: string): Promise<void> {
-    judgeChanges(await readChanges(this.git, base, tree), this.limits);
+    const changes = await readChanges(this.git, base, tree);
+    judgeChanges(changes, this.limits, await this.namesOf(tree));
+  }
+
+  /**
+   * Hold what a step changed against the files that its commit names for policy.
+   * @throws ERR_CI_FILE_REFUSED for one that tools run and that the commit does not name
+   */
+  async requireNamed(parent: string, tree: string, named: readonly string[]): Promise<void> {
+    const changes = await readChanges(this.git, parent, tree);
+    const hostRun = judgeChanges(changes, this.limits, await this.namesOf(tree));
+    const other = hostRun.find((path) => !named.includes(path));
+    if (other === undefined) return;
+    const text = `The change of ${quoted(other)} is refused: tools run it, and policy was not asked.`;
+    throw new SovereignError("ERR_CI_FILE_REFUSED", text);
+  }
+
+  /**
+   * Look at the one path that an operation names before anything is written: what lies in a
+   * submodule or would be a repository's does not show in the tree afterwards.
+   * @throws ERR_CHANGE_REFUSED
+   */
+  async requirePlain(before: string, path: string): Promise<void> {
+    const names = await this.namesOf(before);
+    const known = names.get(path);
+    if (known === undefined) names.set(path, { kind: "file", target: null });
+    try {
+      judgePaths(names, [path]);
+    } finally {
+      if (known === undefined) names.delete(path);
+    }
+  }
+
+  /** Every path of a tree. The map is ours: whoever changes it says so. */
+  async namesOf(tree: string): Promise<TreeNames> {
+    const known = this.#names;
+    if (known?.tree === tree) return known.names;
+    const names = await readTreeNames(this.git, tree);
+    this.#names = { tree, names };
+    return names;
   }
 
   /** A command changed it: the same is asked as if an operation wanted to. */
@@ -194,8 +247,19 @@ export class Workspace {
   }
 }
 
+/** What an operation did: the tree after it, and of its changes those that tools run. */
+export interface Harvest {
+  readonly tree: string;
+  readonly changes: readonly Change[];
+  readonly hostRun: readonly string[];
+}
+
+function submodulesOf(names: TreeNames): ReadonlySet<string> {
+  return new Set([...names].filter(([, { kind }]) => kind === "gitlink").map(([path]) => path));
+}
+
 function outside(change: Change, why: string): SovereignError {
-  const shown = JSON.stringify(change.path.slice(0, 200));
+  const shown = quoted(change.path);
   const text = `The change of ${shown} is refused: ${why}.`;
   return new SovereignError("ERR_CHANGE_REFUSED", text, { path: change.path.slice(0, 200) });
 }

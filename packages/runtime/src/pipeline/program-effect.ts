@@ -4,11 +4,11 @@ import { dirname, join } from "node:path";
 import {
   type ArtifactRef,
   canonicalBytes,
-  cutText,
   digestOf,
   fields,
   parseFormat,
   SovereignError,
+  quoted,
 } from "@sovereign/core";
 import { z } from "zod";
 import type { Effect, EffectResult, Invocation } from "../kernel/index.ts";
@@ -165,7 +165,7 @@ async function harvest(
   const files = new Map<string, Uint8Array>();
   for (const name of await readdir(folder)) {
     if (!Object.hasOwn(params.outputs, name)) {
-      const text = `The program left the output ${JSON.stringify(cutText(name, 100))}, which is not declared.`;
+      const text = `The program left the output ${quoted(name)}, which is not declared.`;
       throw new SovereignError("ERR_OUTPUT_REFUSED", text);
     }
     files.set(name, await readHarvest(join(folder, name)));

@@ -1,6 +1,14 @@
-import { type ErrorCode, isGitControl, isSovereignError, SovereignError } from "@sovereign/core";
+import {
+  type ErrorCode,
+  foldName,
+  isSovereignError,
+  judgeTree,
+  quoted,
+  SovereignError,
+} from "@sovereign/core";
 import { resolvePath } from "../../policy/index.ts";
 import type { Git } from "./git.ts";
+import { applyChanges, type TreeNames } from "./tree-names.ts";
 
 /** The kinds of entry that a git tree can hold. */
 export type EntryKind = "file" | "executable" | "link" | "gitlink";
@@ -124,9 +132,15 @@ async function readLink(git: Git, change: Change, bytes: number): Promise<string
 /**
  * Refuse what no step may change, whatever the policy says, and what is above the limits.
  *
+ * @param names of the tree after the changes; without them, they are judged as if alone in it
+ * @returns the changed paths that tools on other machines run, which policy must give leave for
  * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_FILES, ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL
  */
-export function judgeChanges(changes: readonly Change[], limits: ChangeLimits): void {
+export function judgeChanges(
+  changes: readonly Change[],
+  limits: ChangeLimits,
+  names: TreeNames = applyChanges(new Map(), changes),
+): readonly string[] {
   if (changes.length > limits.filesMax) {
     const found = `${changes.length} files changed; the policy allows ${limits.filesMax}`;
     throw over("ERR_CHANGE_FILES", found);
@@ -144,6 +158,23 @@ export function judgeChanges(changes: readonly Change[], limits: ChangeLimits): 
     const found = `the changes have ${total} bytes; allowed ${limits.totalBytesMax}`;
     throw over("ERR_CHANGE_TOTAL", found);
   }
+  return judgePaths(
+    names,
+    changes.map((one) => one.path),
+  );
+}
+
+/**
+ * Judge paths by the tree that they are changed in.
+ *
+ * @returns those that tools on other machines run
+ * @throws ERR_CHANGE_REFUSED
+ */
+export function judgePaths(names: TreeNames, paths: readonly string[]): readonly string[] {
+  const { refused: wrong, hostRun } = judgeTree(names, paths);
+  const [first] = wrong;
+  if (first !== undefined) throw refused(first.path, first.why);
+  return hostRun;
 }
 
 function judgeEntry(change: Change): void {
@@ -157,7 +188,6 @@ function judgeEntry(change: Change): void {
   if (change.before === "gitlink" || change.after === "gitlink") {
     throw refused(path, "it is a repository inside the repository");
   }
-  if (isGitControl(path)) throw refused(path, "files that steer git are not a step's to change");
   if (target !== null && !staysInside(path, target)) {
     throw refused(path, `it is a link that leaves the work tree: ${shown(target)}`);
   }
@@ -168,14 +198,16 @@ function judgeEntry(change: Change): void {
  * name it would climb out of wherever that name, which may be a link too, leads.
  */
 function staysInside(path: string, target: string): boolean {
-  if (target === "" || target.startsWith("/") || /[\u0000-\u001f\\]/.test(target)) return false;
+  if (target === "" || target.startsWith("/") || UNSEEN.test(target)) return false;
   const names = target.split("/");
   const climbs = names.findIndex((name) => name !== "..");
   const rest = climbs < 0 ? [] : names.slice(climbs);
   const depth = path.split("/").length - 1;
   if ((climbs < 0 ? names.length : climbs) > depth) return false;
-  return !rest.includes("..") && !rest.some((name) => name.toLowerCase() === ".git");
+  return !rest.includes("..") && !rest.some((name) => foldName(name) === ".git");
 }
+
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\\]/u;
 
 function refused(path: string, why: string): SovereignError {
   const text = `The change of ${shown(path)} is refused: ${why}.`;
@@ -187,5 +219,5 @@ function over(code: ErrorCode, found: string): SovereignError {
 }
 
 function shown(text: string): string {
-  return JSON.stringify(text.slice(0, 200));
+  return quoted(text);
 }

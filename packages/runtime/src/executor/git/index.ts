@@ -1,4 +1,10 @@
-export { type Change, type ChangeLimits, judgeChanges, readChanges } from "./changes.ts";
+export {
+  type Change,
+  type ChangeLimits,
+  judgeChanges,
+  judgePaths,
+  readChanges,
+} from "./changes.ts";
 export { type CommitText, commitMessage } from "./commit-message.ts";
 export { COMMITTER, Git } from "./git.ts";
 export {
@@ -29,3 +35,4 @@ export {
   type RefState,
   type UserRepository,
 } from "./user-repository.ts";
+export { applyChanges, readTreeNames, type TreeNames } from "./tree-names.ts";

@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { quoted, SovereignError } from "@sovereign/core";
 import { Git } from "./git.ts";
 import type { UserRepository } from "./user-repository.ts";
 
@@ -20,7 +20,7 @@ export async function createPrivateRepository(
   if (/[\n"]/.test(user.objects)) {
     throw new SovereignError(
       "ERR_REPOSITORY_REFUSED",
-      `Cannot work on ${JSON.stringify(user.root)}: its path has a quote or a line end.`,
+      `Cannot work on ${quoted(user.root)}: its path has a quote or a line end.`,
     );
   }
   rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
-import { lstatSync, readdirSync } from "node:fs";
+import { type Dirent, lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { foldName, quoted, SovereignError } from "@sovereign/core";
 import type { Git } from "./git.ts";
 
 /** A commit that we made, with the patch that makes it again elsewhere. */
@@ -82,36 +82,60 @@ const ENTRIES_MAX = 2_000_000;
  * repositories inside, nothing but files, folders and links. Run it when nothing of the command
  * lives any more.
  *
+ * @param submodules the folders that stand for other repositories' commits: nothing is in them, and
+ *   git would leave out without a word what a command puts there
  * @returns the ignore rules that lie in it: hidden by themselves, they would hide what they name,
  *   so they are staged by name and judged like any change
  * @throws ERR_CHANGE_REFUSED
  */
-export function scanTree(root: string): string[] {
+export function scanTree(root: string, submodules: ReadonlySet<string> = new Set()): string[] {
   let count = 0;
   const ignoreFiles: string[] = [];
-  const folders = [root];
+  // Names of bytes, each a character: a name need not be UTF-8, and is looked into all the same.
+  const folders = [""];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      count += 1;
-      if (count > ENTRIES_MAX) throw refused(root, `it has more than ${ENTRIES_MAX} entries`);
-      const path = join(folder, entry.name);
-      if (/^(\.git|git~\d+)$/i.test(entry.name)) {
-        throw refused(
-          path.slice(root.length + 1),
-          "it would be a repository inside the repository",
-        );
-      }
+    const entries = namesIn(root, folder);
+    count += entries.length;
+    if (count > ENTRIES_MAX) throw refused(root, `it has more than ${ENTRIES_MAX} entries`);
+    if (entries.length > 0 && submodules.has(textOf(folder))) {
+      throw refused(textOf(folder), "it is a submodule's: this repository holds nothing of it");
+    }
+    for (const entry of entries) {
+      const path = folder === "" ? entry.name : `${folder}/${entry.name}`;
+      requirePlain(entry, textOf(path));
       if (entry.isDirectory()) folders.push(path);
-      else if (entry.name === ".gitignore") ignoreFiles.push(path.slice(root.length + 1));
-      else if (!entry.isFile() && !entry.isSymbolicLink()) {
-        throw refused(path.slice(root.length + 1), "it is no file, folder or link");
-      }
+      else if (entry.name === ".gitignore") ignoreFiles.push(textOf(path));
     }
   }
   return ignoreFiles;
 }
 
+function requirePlain(entry: Dirent, path: string): void {
+  const name = textOf(entry.name);
+  if (foldName(name) === ".git" || /^git~\d+$/i.test(name)) {
+    throw refused(path, "it would be a repository inside the repository");
+  }
+  if (!entry.isDirectory() && !entry.isFile() && !entry.isSymbolicLink()) {
+    throw refused(path, "it is no file, folder or link");
+  }
+}
+
+/** Linux takes paths of 4096 bytes; a command can make longer ones, name by name. */
+const FOLDER_BYTES_MAX = 3800;
+
+function namesIn(root: string, folder: string): Dirent[] {
+  const path = Buffer.concat([Buffer.from(`${root}/`), Buffer.from(folder, "latin1")]);
+  if (path.length > FOLDER_BYTES_MAX) {
+    throw refused(textOf(folder), "it is a folder deeper than paths can name");
+  }
+  return readdirSync(path, { withFileTypes: true, encoding: "latin1" });
+}
+
+function textOf(bytes: string): string {
+  return Buffer.from(bytes, "latin1").toString("utf8");
+}
+
 function refused(path: string, why: string): SovereignError {
-  const text = `The change of ${JSON.stringify(path.slice(0, 200))} is refused: ${why}.`;
+  const text = `The change of ${quoted(path)} is refused: ${why}.`;
   return new SovereignError("ERR_CHANGE_REFUSED", text, { path: path.slice(0, 200) });
 }

@@ -1,6 +1,6 @@
 import { type Stats, existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { isSovereignError, SovereignError } from "@sovereign/core";
+import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { Git, readUserSetting } from "./git.ts";
 
 /** What we know of the user's repository, read without running anything that is configured in it. */
@@ -40,6 +40,10 @@ export async function inspectRepository(folder: string): Promise<UserRepository>
   const gitDir = statSync(dotGit).isDirectory() ? dotGit : readGitFile(dotGit);
   requireOwner(gitDir);
   refuseReftable(root, gitDir);
+  // Git tells paths by lines, and borrows objects by a file of lines.
+  if (/[\r\n"]/.test(root + gitDir)) {
+    throw refused(root, "its path has a quote or a line end: move it to one without");
+  }
   const git = new Git({ gitDir });
   const asked = ["--is-bare-repository", "--show-object-format", "--git-common-dir"];
   const said = await git.text(["rev-parse", ...asked]).catch((cause: unknown) => {
@@ -183,7 +187,7 @@ async function refuseOddIndex({ root, gitDir, index }: UserRepository): Promise<
 }
 
 function refused(where: string, why: string): SovereignError {
-  return new SovereignError("ERR_REPOSITORY_REFUSED", `Cannot work on ${where}: ${why}.`, {
+  return new SovereignError("ERR_REPOSITORY_REFUSED", `Cannot work on ${quoted(where)}: ${why}.`, {
     where,
   });
 }
