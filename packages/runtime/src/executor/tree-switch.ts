@@ -11,7 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   canonicalBytes,
   fields,
@@ -110,8 +110,7 @@ export async function switchTree(options: SwitchOptions): Promise<readonly Kept[
       await moveBranch(options, moves);
       options.onStep?.("moved");
     } catch (error) {
-      undo(options.repository, options.folder, journal);
-      throw error;
+      throw withKept(error, undo(options.repository, options.folder, journal));
     }
     const kept = keptOf(journal, moves);
     writeJournal(folder, { ...journal, state: "done", kept });
@@ -412,7 +411,7 @@ function namesBranch({ gitDir }: UserRepository, ref: string): boolean {
  * Put back what was before, unless it is neither: then it is the user's, and stays.
  * @throws ERR_REPOSITORY_DIRTY where something stays, or is kept elsewhere
  */
-function undo(repository: UserRepository, folder: string, journal: Journal): void {
+function undo(repository: UserRepository, folder: string, journal: Journal): readonly Kept[] {
   removeLeftovers(
     repository.root,
     journal.paths.map((one) => one.path),
@@ -436,19 +435,28 @@ function undo(repository: UserRepository, folder: string, journal: Journal): voi
     );
   }
   writeJournal(folder, { ...journal, state: "undone", kept });
+  return kept;
+}
+
+/** The same failure, which says also where another program's bytes are. */
+function withKept(error: unknown, kept: readonly Kept[]): unknown {
+  if (kept.length === 0 || !isSovereignError(error)) return error;
+  return new SovereignError(error.code, error.message + keptText(kept), error.details, error);
 }
 
 function keptOf(journal: Journal, moves: TreeMoves): Kept[] {
   return [...(journal.kept ?? []), ...moves.settle()];
 }
 
+const NAMED = 5;
+
 /** For people: where those bytes of theirs are that are nowhere else. */
-export function keptText(kept: readonly Kept[]): string {
-  const each = kept.map(
-    (one) =>
-      ` What another program wrote to ${JSON.stringify(one.path)} meanwhile is kept in ${one.kept}.`,
-  );
-  return each.join("");
+function keptText(kept: readonly Kept[]): string {
+  const named = kept.slice(0, NAMED).map((one) => `${JSON.stringify(one.path)} in ${one.kept}`);
+  const more = kept.length - named.length;
+  if (more > 0) named.push(`${more} more, all in ${dirname(kept[0]?.kept ?? "")}`);
+  const text = ` What another program wrote meanwhile is kept: ${named.join(", ")}.`;
+  return kept.length === 0 ? "" : text;
 }
 
 /** What a switch found that is nowhere else, also one that an earlier process ended. */

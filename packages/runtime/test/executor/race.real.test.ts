@@ -7,6 +7,7 @@ describe("a process that edits the files of a move while it happens", () => {
     async (from) => {
       const found = await race(from.length * 7919, from);
       expect(found.lost).toEqual([]);
+      expect(found.untold).toEqual([]);
       expect(found.sound).toBe(true);
       expect(found.edits).toBeGreaterThan(0);
       expect(["completed", "ERR_REPOSITORY_DIRTY"]).toContain(found.outcome);

@@ -22,6 +22,8 @@ export interface Race {
   /** What was written and stands nowhere any more. */
   readonly lost: readonly string[];
   readonly kept: number;
+  /** What is kept, and no word of the move names. */
+  readonly untold: readonly string[];
   readonly outcome: string;
   readonly sound: boolean;
 }
@@ -54,11 +56,14 @@ export async function race(seed: number, from: string): Promise<Race> {
     const ended = new Promise((end) => writer.on("close", end));
     while (!existsSync(sign("log"))) await new Promise((next) => setTimeout(next, 5));
     let outcome = "completed";
+    let told = "";
     try {
-      await judged.bring((step) => {
+      const { kept } = await judged.bring((step) => {
         if (step === from) writeFileSync(sign("start"), "");
       });
+      told = kept.map((one) => one.kept).join(" ");
     } catch (error) {
+      told = String(error);
       outcome = (error as { code?: string }).code ?? String(error);
     }
     writeFileSync(sign("start"), "");
@@ -78,6 +83,9 @@ export async function race(seed: number, from: string): Promise<Race> {
       edits: edits.filter(({ way }) => way !== "removed").length,
       lost: lost.map(({ path, way, token }) => `${way} ${path} ${token}`),
       kept: kept.length,
+      untold: told.includes(`all in ${keeper}`)
+        ? []
+        : kept.filter((place) => !told.includes(place)),
       outcome,
       sound,
     };
