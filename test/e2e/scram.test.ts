@@ -117,6 +117,31 @@ describe("two people at a terminal", () => {
   });
 });
 
+describe("a call while nothing runs", () => {
+  it("is in force at once for every command, and what is refused starts nothing", async () => {
+    const env = { PATH: process.env["PATH"], SOVEREIGN_HOME: installation.home };
+    spawnSync("/bin/sh", [resolve("packages/runtime/bin/scram")], { env });
+    const status = await one(["scram", "status"]);
+    expect(status).toMatchObject({ code: 5, found: { state: "EXECUTING", sentinel: null } });
+    expect((await one(["health"])).code).toBe(5);
+    for (const words of [
+      ["batch", "run", batch],
+      ["run", "pipeline.yaml"],
+      ["run", "resume", `run_${"a".repeat(20)}`],
+      ["exec", "rollback", `run_${"a".repeat(20)}`],
+    ]) {
+      const { code, found } = await one(words);
+      expect(found).toMatchObject({ error: { code: "ERR_SCRAM_TRIPPED" } });
+      expect((found["error"] as Json)["message"]).toContain("sovereign scram reset");
+      expect(code).toBe(5);
+    }
+    // None of them started anything: the call still waits.
+    expect((await one(["scram", "status"])).found).toMatchObject({ sentinel: null });
+    const reset = await one(["scram", "reset", ...BOTH, "--reason", "a rehearsal"]);
+    expect(reset).toMatchObject({ code: 0, found: { state: "ARMED" } });
+  });
+});
+
 describe("an order that is not as it should be", () => {
   it.each([
     [

@@ -13,6 +13,8 @@ import { openOwnFile, ownsFile, removeAt } from "../files/index.ts";
 /** Room for latches, taken while the disk has some, so that a full disk does not hinder a stop. */
 const SPARES = ["LATCH.spare", "LATCH.spare-2", "LATCH.spare-3", "LATCH.spare-4"];
 const SPARE_BYTES = 4096;
+/** The same for answers to calls, whose callers would not hear that all is dead. */
+export const ANSWER_SPARES: readonly string[] = ["answer.spare", "answer.spare-2"];
 /** What is no record covers everything. */
 const EVERYTHING = "stopped: everything\n";
 
@@ -33,7 +35,7 @@ export class LatchRoom {
 
   /** Make what is missing of the files; a failure is no harm. */
   reserve(): void {
-    for (const name of SPARES) {
+    for (const name of [...SPARES, ...ANSWER_SPARES]) {
       const path = join(this.#folder, name);
       try {
         if (hasRoom(path)) continue;
@@ -94,7 +96,8 @@ export class LatchRoom {
   }
 }
 
-function overwrite(path: string, text: string, use: "update" | "create" = "update"): void {
+/** @throws where it does not go in whole */
+export function overwrite(path: string, text: string, use: "update" | "create" = "update"): void {
   const file = openOwnFile(path, use);
   try {
     const written = writeSync(file, text, 0);

@@ -1,11 +1,15 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { closeSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { DrillRig } from "../../src/main/index.ts";
-import { identify, isAlive } from "../../src/process/index.ts";
+import type { JsonValue } from "@sovereign/core";
+import { connectScram, type DrillRig } from "../../src/main/index.ts";
+import { programCommand } from "../../src/main/sentinel-process.ts";
+import { stopByCall } from "../../src/main/stop-by-call.ts";
+import { identify, isAlive, lockFolder } from "../../src/process/index.ts";
 import { Journal, offlineStatus, ScramLatch } from "../../src/scram/index.ts";
-import { OWNER, pidsOf, rig, stateOf } from "../support/scram-rig.ts";
+import { ENVIRONMENT, OWNER, pidsOf, rig, stateOf } from "../support/scram-rig.ts";
 
 const folderOf = (one: DrillRig): string => join(one.home, "scram");
 const journalOf = (one: DrillRig): string => join(folderOf(one), "journal.jsonl");
@@ -82,6 +86,82 @@ describe("a stop is remembered whatever becomes of the latch", () => {
     const one = await rig();
     await killSentinel(one);
     expect(offlineStatus(folderOf(one))).toMatchObject({ state: "ARMED", trouble: null });
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+});
+
+describe("one data folder has one sentinel", () => {
+  it("in another network namespace a second one ends, and the journal stays whole", async () => {
+    const one = await rig();
+    const [command, ...args] = programCommand("sentinel");
+    const words = ["--user", "--map-current-user", "--net", command, ...args, one.home];
+    const second = spawnSync("unshare", words, { env: ENVIRONMENT, encoding: "utf8" });
+    expect(second).toMatchObject({ status: 0, stderr: "" });
+    const { lines } = Journal.open(journalOf(one));
+    expect(lines.map(({ event }) => event)).toEqual(["sentinel.started"]);
+    expect(await stateOf(one)).toBe("ARMED");
+  });
+
+  it("another hand in the journal stops everything, and destroys nothing", async () => {
+    const one = await rig();
+    const other = Journal.open(journalOf(one));
+    other.append("order.refused", "2026-06-01T12:00:00.000Z", { code: "X", reason: "another" });
+    await expect.poll(() => stateOf(one), { timeout: 10_000 }).not.toMatch(/ARMED|EXECUTING/);
+    const events = Journal.open(journalOf(one)).lines.map(({ event }) => event);
+    expect(events.slice(0, 2)).toEqual(["sentinel.started", "order.refused"]);
+    expect(events).toContain("scram.executed");
+    expect(await one.reset()).toMatchObject({ state: "ARMED" });
+  });
+});
+
+describe("a stop where no sentinel runs", () => {
+  it("is in force before one is started, and carried out by it before all else", async () => {
+    const one = await rig();
+    await killSentinel(one);
+    const outcome = await stopByCall(one.home, ENVIRONMENT, one.order());
+    expect(outcome).toMatchObject({
+      kind: "stopped",
+      event: { scram_state: "COMPLETE" },
+      receipt: { authorized: true, trigger: "order" },
+    });
+    expect(await stateOf(one)).toBe("COMPLETE");
+    expect(await one.reset()).toMatchObject({ state: "ARMED" });
+  });
+
+  it("is in force where none can be started, and the error says so", async () => {
+    const one = await rig();
+    await killSentinel(one);
+    const lock = lockFolder(folderOf(one), process.env["PATH"] ?? "");
+    const stopping = stopByCall(one.home, ENVIRONMENT, one.order());
+    await expect.poll(() => offlineStatus(folderOf(one)).state).toBe("EXECUTING");
+    await expect(stopping).rejects.toThrow("Everything is stopped, and that is durable");
+    expect(new ScramLatch(folderOf(one)).preflight(OWNER).armed).toBe(false);
+    if (lock.kind === "taken") closeSync(lock.descriptor);
+  });
+});
+
+describe("whatever stands in the kill switch's folder", () => {
+  it("neither keeps a sentinel from starting, nor a stop or a reset from working", async () => {
+    const one = await rig();
+    await killSentinel(one);
+    const names = ["engine.log", "sentinel.sock", "SETTLED", "LATCH.spare", "LATCH.spare-2"];
+    for (const [at, name] of [...names, "envelopes", "lock", "call.5"].entries()) {
+      const path = join(folderOf(one), name);
+      rmSync(path, { recursive: true, force: true });
+      if (at % 3 === 0) execFileSync("mkfifo", [path]);
+      else if (at % 3 === 1) mkdirSync(path);
+      else symlinkSync("/nowhere", path);
+    }
+    expect(offlineStatus(folderOf(one)).state).toBe("FAILED");
+    // Nothing proves that no stop was lost, so everything is stopped, and a further stop works.
+    expect(await stateOf(one)).not.toBe("ARMED");
+    const link = await connectScram(one.home, ENVIRONMENT);
+    const envelope = one.order() as unknown as JsonValue;
+    expect(await link.request({ t: "order", envelope })).toMatchObject({
+      event: { scram_state: "COMPLETE" },
+    });
+    link.close();
+    expect(await one.reset()).toMatchObject({ state: "ARMED" });
     expect(await stateOf(one)).toBe("ARMED");
   });
 });

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, watch } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, renameSync, watch } from "node:fs";
+import { dirname, join } from "node:path";
 import { canonicalize, type JsonObject } from "@sovereign/core";
 import { removeAt, replaceOwnFile } from "../../files/index.ts";
+import { ANSWER_SPARES, overwrite } from "../latch-room.ts";
 import { waitingCalls } from "../pending.ts";
 import { every } from "./every.ts";
 import { putAway, readSignal, type Signal } from "./signal-file.ts";
@@ -153,9 +154,18 @@ function namesIn(folder: string, pattern: RegExp): string[] {
 function answer(path: string, outcome: JsonObject): void {
   // Without the receipt: that of a thousand paths is more than a shell should read.
   const told = Object.fromEntries(Object.entries(outcome).filter(([name]) => TOLD.includes(name)));
-  try {
-    replaceOwnFile(`${path}.answer`, `${canonicalize(told)}\n`, false);
-  } catch {
-    // The caller says that it was not told; what was done is done, and recorded elsewhere.
-  }
+  const text = `${canonicalize(told)}\n`;
+  const ways = [
+    () => {
+      replaceOwnFile(`${path}.answer`, text, false);
+    },
+    // On a full disk, into what was made in advance.
+    ...ANSWER_SPARES.map((name) => () => {
+      const spare = join(dirname(path), name);
+      overwrite(spare, text);
+      renameSync(spare, `${path}.answer`);
+    }),
+  ];
+  // With no way left the caller says that it was not told; what was done is done.
+  ways.some(tryTo);
 }
