@@ -2,6 +2,7 @@ import { platform } from "#platform";
 import { concatBytes, equalBytes, hexDecode } from "../bytes/index.ts";
 import { sha256Hex } from "../digest/index.ts";
 import { SovereignError } from "../errors/index.ts";
+import type { Platform } from "../platform/platform.ts";
 
 /** An Ed25519 public key that may be used. Only {@link parsePublicKey} makes one. */
 export interface PublicKey {
@@ -69,11 +70,21 @@ export function checkSignature(
   message: Uint8Array,
   signature: Uint8Array,
 ): boolean {
+  return checkSignatureOn(platform, key, message, signature);
+}
+
+/** The same over a given platform, to hold one against another. */
+export function checkSignatureOn(
+  over: Platform,
+  key: PublicKey,
+  message: Uint8Array,
+  signature: Uint8Array,
+): boolean {
   if (signature.length !== 64) return false;
   // The highest bit of R is the sign of x, and no part of y.
   if (!isBelow(signature, 0, P_BYTES, 0x7f) || !isBelow(signature, 32, L_BYTES, 0xff)) return false;
   if (isSmallOrder(signature)) return false;
-  return platform.verifyEd25519(key.raw, message, signature);
+  return over.verifyEd25519(key.raw, message, signature);
 }
 
 /**

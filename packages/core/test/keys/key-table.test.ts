@@ -102,4 +102,39 @@ describe("the keys of a log", () => {
     table.apply(eventOf(table, "introduced", roots[17]!));
     expect(table.currentRoots(AT).length).toBeGreaterThan(12);
   });
+
+  it("that a distrusted root key introduced are distrusted with it, and what those introduced", () => {
+    const table = new KeyTable();
+    const [first, second, third, fourth] = [100, 101, 102, 103].map((seed) => record(seed, "root"));
+    const bindings = [200, 201].map((seed) => record(seed, "binding"));
+    table.apply(eventOf(table, "introduced", first!), first!.key_id);
+    table.apply(eventOf(table, "introduced", second!), first!.key_id);
+    table.apply(eventOf(table, "introduced", third!), second!.key_id);
+    table.apply(eventOf(table, "introduced", fourth!), first!.key_id);
+    table.apply(eventOf(table, "introduced", bindings[0]!), third!.key_id);
+    table.apply(eventOf(table, "introduced", bindings[1]!), fourth!.key_id);
+    expect(table.distrusted().size).toBe(0);
+    const fallen = [second!, third!, bindings[0]!].map((one) => one.key_id).sort();
+    // By a trust root that knows more than the log, and by the log itself.
+    expect([...table.distrusted([second!.key_id])].sort()).toEqual(fallen);
+    table.apply(eventOf(table, "revoked", second!, { distrust_all: true }), first!.key_id);
+    expect([...table.distrusted()].sort()).toEqual(fallen);
+    expect(table.distrusted([first!.key_id]).size).toBe(6);
+  });
+
+  it("are ended as they were introduced, and an introduction distrusts nothing", () => {
+    const table = new KeyTable();
+    const [root, binding] = [record(100, "root"), record(200, "binding")];
+    table.apply(eventOf(table, "introduced", root));
+    const invalid = expect.objectContaining({ code: "ERR_KEY_LOG_INVALID" }) as Error;
+    for (const event of [
+      eventOf(table, "introduced", binding, { distrust_all: true }),
+      eventOf(table, "revoked", { ...root, not_after: AT }),
+      eventOf(table, "revoked", root, { replaces: root.key_id }),
+    ]) {
+      expect(() => {
+        table.apply(event);
+      }).toThrow(invalid);
+    }
+  });
 });
