@@ -48,13 +48,14 @@ export const runId = z.string().regex(/^run_[a-z0-9]{20}$/, "expected run_ and 2
 export const nodeId = z.string().regex(/^nod_[a-z0-9]{20}$/, "expected nod_ and 20 of a-z 0-9");
 
 /**
- * A run's stream is its id. The installation's log has `keys`, `nodes`, and for each node the
+ * A run's stream is its id. The installation's log has `keys`, `nodes`, `ledger`, and for each node the
  * journal of its kill switch, `scram/` and the node's id; before there were nodes it was `scram`.
  */
 export const streamName = z.union([
   runId,
   z.literal("keys"),
   z.literal("nodes"),
+  z.literal("ledger"),
   z.literal("scram"),
   z.string().regex(/^scram\/nod_[a-z0-9]{20}$/, "expected scram/ and a node's id"),
 ]);

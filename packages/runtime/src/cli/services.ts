@@ -316,8 +316,8 @@ export interface Services {
       readonly remote: ScramRemote | null;
     },
   ): Promise<ScramOutcome>;
-  /** Have other machines hear of a stop at once. False where the database is this machine's alone. */
-  scramSpread(): Promise<boolean>;
+  /** Have other machines hear of a stop; says what that rests on. Null where there are no others. */
+  scramSpread(): Promise<"replicated" | "primary" | null>;
   scramAuthorize(
     input: ScramInput & {
       readonly as: "operator" | "architect";

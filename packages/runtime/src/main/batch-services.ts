@@ -6,11 +6,13 @@ import { INSTALLATION_KEYS } from "../authority/index.ts";
 import { parseBatchFile } from "../batch/index.ts";
 import type { Services } from "../cli/index.ts";
 import { parsePolicy } from "../policy/index.ts";
+import { refusalOf } from "./refusal-file.ts";
 import type { Opened } from "./run-report.ts";
 import { SovereignRunner } from "./sovereign-runner.ts";
 
 /** Batches for the command line. */
 export function batchServices(
+  home: string,
   opened: Opened,
   scram: Pick<Services, "scramStatus">,
 ): Pick<Services, "runBatch" | "health"> {
@@ -34,7 +36,7 @@ export function batchServices(
         });
         return runner.executeBatch(batch_id, { actions, metadata });
       }),
-    health: () => SovereignRunner.healthCheck(() => scram.scramStatus()),
+    health: () => SovereignRunner.healthCheck(() => scram.scramStatus(), refusalOf(home)),
   };
 }
 

@@ -7,7 +7,9 @@ import type { Config } from "./config.ts";
 import { AnchorDuty, anchorInstallation } from "./journal-anchor.ts";
 import { NodeWatch } from "./node-watch.ts";
 import type { SovereignNode } from "./nodes.ts";
+import { OwnStream } from "./own-stream.ts";
 import { PlaceFile } from "./place-file.ts";
+import { noteRefusal } from "./refusal-file.ts";
 import { connectScram } from "./sentinel-process.ts";
 
 /** How long the server has to answer: what comes later than a lease lasts renews none. */
@@ -68,7 +70,8 @@ export async function openGuard(
 function watchNodes(installation: Guarded, link: ScramLink, duty: AnchorDuty): NodeWatch {
   const { clock, config, folder, keyLog, node, store } = installation;
   const { lease_ms: leaseMs } = config.scram;
-  const places = new PlaceFile(folder.ledger);
+  const places = new PlaceFile(folder.ledger, installation.journal);
+  const own = new OwnStream(installation, places.readHeld());
   const answerMs = Math.min(ANSWER_MS_MAX, Math.max(ANSWER_MS_MIN, leaseMs ?? ANSWER_MS_MAX));
   return new NodeWatch({
     node,
@@ -77,8 +80,12 @@ function watchNodes(installation: Guarded, link: ScramLink, duty: AnchorDuty): N
     leaseMs,
     feed: (onNews) => store.feed({ name: `sovereign ${node.id}`, answerMs, onNews }),
     place: places.read(),
+    own,
     keep: (place) => {
-      places.write(place);
+      places.write(place, own.held);
+    },
+    onRefused: (error) => {
+      noteRefusal(folder.root, error);
     },
     onKeys: async () => {
       await keyLog.refresh();

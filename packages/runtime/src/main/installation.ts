@@ -10,6 +10,7 @@ import { type Guard, openGuard } from "./guard.ts";
 import { installationIdOf, refuseOtherRoot } from "./installation-file.ts";
 import { anchorInstallation } from "./journal-anchor.ts";
 import { LedgerKeyLog } from "./ledger-key-log.ts";
+import { noteRefusal } from "./refusal-file.ts";
 import { joinNode, readNodes, type SovereignNode } from "./nodes.ts";
 
 export interface InstallationOptions {
@@ -104,8 +105,10 @@ export async function openInstallation(options: InstallationOptions): Promise<In
       },
     };
     await anchorInstallation(installation);
+    noteRefusal(folder.root, null);
     return installation;
   } catch (error) {
+    noteRefusal(folder.root, error);
     await store.close();
     throw error;
   }

@@ -16,6 +16,7 @@ import type { StoredEntry } from "../ledger/index.ts";
 import type { ScramLink } from "../scram/index.ts";
 import { FEED_PAGE, type LogFeed } from "../store/index.ts";
 import type { SovereignNode } from "./nodes.ts";
+import type { OwnStream } from "./own-stream.ts";
 
 /** How often the log is read where no lease asks for more. */
 const POLL_MS = 500;
@@ -47,6 +48,10 @@ export interface NodeWatchOptions {
   readonly onKeys: () => Promise<void>;
   /** All of the log was read, so the database is there. */
   readonly onRead: () => void;
+  /** Why nothing may run here, for who is asked without a database. */
+  readonly onRefused: (error: unknown) => void;
+  /** This node's own stream, which nobody else writes, and which is to hold its whole journal. */
+  readonly own: Pick<OwnStream, "wrote" | "secure">;
 }
 
 /**
@@ -63,6 +68,10 @@ export class NodeWatch {
   #living: Promise<void> = Promise.resolve();
   #news = false;
   #failure: unknown = null;
+  /** The log was seen to lack what it held before, and that was not recorded yet. */
+  #setBack = false;
+  /** An entry of this node's stream that it did not write. */
+  #foreign: number | null = null;
 
   constructor(options: NodeWatchOptions) {
     this.#options = options;
@@ -111,6 +120,7 @@ export class NodeWatch {
       } catch (error) {
         // The lease says what this means: work goes on until it ends, and no longer.
         this.#failure = error;
+        this.#options.onRefused(error);
         waitMs = isSovereignError(error, "ERR_STORE_UNAVAILABLE") ? RETRY_MS : pollMs;
       }
     }
@@ -132,13 +142,19 @@ export class NodeWatch {
 
   /** Read to the end of the log. Only then is the lease renewed, from when that reading began. */
   async #round(): Promise<void> {
-    const { clock, link, onRead } = this.#options;
+    const { clock, link, onRead, own } = this.#options;
     for (;;) {
       const readAt = clock.monotonicMs();
       const page = await this.#read();
       await this.#takeAll(page);
       if (page.length < FEED_PAGE - 1) {
+        // Until what this node recorded stands in the log (again), the others cannot hear of it, and it
+        // counts as cut off itself.
+        this.#refuseForeign();
+        await own.secure(this.#setBack);
+        this.#setBack = false;
         await link.request({ t: "lease", read_at: readAt });
+        if (this.#failure !== null) this.#options.onRefused(null);
         this.#failure = null;
         onRead();
         return;
@@ -151,6 +167,7 @@ export class NodeWatch {
     const { node } = this.#options;
     const [last, ...page] = await this.#feed.read(this.#place.index);
     if (last?.hash === this.#place.hash) return this.#checked(page);
+    this.#setBack = true;
     if (this.#place.hash === node.joined.hash) {
       const text = `The installation's log no longer holds the entry with which node ${node.id} joined: the database was set back, or is another one. Nothing runs on it.`;
       throw new SovereignError("ERR_NODE_UNKNOWN", text, { node: node.id });
@@ -179,12 +196,27 @@ export class NodeWatch {
   }
 
   async #take({ index, hash, entry }: StoredEntry & { entry: LedgerEntry }): Promise<void> {
+    await this.#obey(entry, index);
+    this.#place = { index, hash };
+  }
+
+  async #obey(entry: LedgerEntry, index: number): Promise<void> {
+    const { node, own } = this.#options;
     const from = NODE_STREAM.exec(entry.stream)?.[1];
+    const ours = from === node.id && own.wrote(entry);
+    // A copy of this data folder writes as this node: what it was told to stop is stopped here, too.
+    if (from === node.id && !ours) this.#foreign = index;
     const digest = orderOf(entry);
-    if (from !== undefined && from !== this.#options.node.id && digest !== null) {
+    if (from !== undefined && !ours && digest !== null) {
       await this.#handOver(digest, entry.timestamp, { node_id: from, index });
     }
-    this.#place = { index, hash };
+  }
+
+  #refuseForeign(): void {
+    if (this.#foreign === null) return;
+    const { node } = this.#options;
+    const text = `Entry ${this.#foreign} of the installation's log is of this node's kill switch (${node.id}), and this data folder did not write it: another folder is a copy of this one. Nothing runs here. End what uses the copy; then remove node.json here, and this folder joins as a new node.`;
+    throw new SovereignError("ERR_NODE_CLONED", text, { index: this.#foreign });
   }
 
   async #handOver(

@@ -14,6 +14,7 @@ import { openDataFolder } from "../runs/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../scram/index.ts";
 import { AnchorDuty } from "./journal-anchor.ts";
 import { leaseOfSentinel } from "./lease-health.ts";
+import { refusalOf } from "./refusal-file.ts";
 import { isShared } from "./nodes.ts";
 import { connectScram } from "./sentinel-process.ts";
 import { SovereignRunner } from "./sovereign-runner.ts";
@@ -73,7 +74,7 @@ export async function serveScram(
       link,
       keys,
       clock: systemClock,
-      health: healthOf,
+      health: (status) => healthOf(home, status),
       onStopped: (outcome) => {
         onEvent({ event: "stopped", outcome });
       },
@@ -119,12 +120,14 @@ async function watchOthers(
 }
 
 /** What a monitor is told: whether work may run, and not why it may not. */
-async function healthOf(status: ScramStatus | null): Promise<JsonObject> {
+async function healthOf(home: string, status: ScramStatus | null): Promise<JsonObject> {
   const { runner_status, scram_state, scram_armed, scram_active, scram_complete, lease } =
-    await SovereignRunner.healthCheck(() =>
-      status === null
-        ? Promise.reject(new Error("no sentinel"))
-        : Promise.resolve({ ...status, lease: leaseOfSentinel({ ...status }) }),
+    await SovereignRunner.healthCheck(
+      () =>
+        status === null
+          ? Promise.reject(new Error("no sentinel"))
+          : Promise.resolve({ ...status, lease: leaseOfSentinel({ ...status }) }),
+      refusalOf(home),
     );
   const heard = lease?.state ?? null;
   return { runner_status, scram_state, scram_armed, scram_active, scram_complete, lease: heard };

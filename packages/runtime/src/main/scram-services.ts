@@ -101,10 +101,10 @@ export function createScramServices(
     scramServe: (input) =>
       serveScram(home, environment, () => opened(() => Promise.resolve()), input),
     scramSpread: async () => {
-      if ((environment["DATABASE_URL"] ?? "") === "") return false;
+      if ((environment["DATABASE_URL"] ?? "") === "") return null;
       // Whoever opens an installation takes its journal into the ledger.
-      await opened(() => Promise.resolve());
-      return true;
+      const replicated = await opened(({ store }) => store.replicated());
+      return replicated ? "replicated" : "primary";
     },
     scramReset: (input) => reset(home, environment, sign, opened, input),
     scramRepair: () => repairScram(home, environment),

@@ -72,7 +72,7 @@ export function createServices(
     ...execServices(environment, opened),
     ...evidenceServices(opened),
     ...scram,
-    ...batchServices(opened, scram),
+    ...batchServices(home, opened, scram),
     ...nodeServices(home, opened, scram),
     ...stateServices(home, environment, opened, scram),
   };

@@ -84,12 +84,16 @@ export class SovereignRunner {
   }
 
   /** What a monitor asks. A state that cannot be had is reported as one in which nothing runs. */
-  static async healthCheck(status: () => Promise<SwitchStatus>): Promise<RunnerHealth> {
+  static async healthCheck(
+    status: () => Promise<SwitchStatus>,
+    /** Why the data folder is refused; null where it is not. */
+    refused: string | null = null,
+  ): Promise<RunnerHealth> {
     try {
       const found = await status();
       const { state, lease = null } = found;
       const armed = state === "ARMED";
-      const reason = haltedBy(found);
+      const reason = haltedBy(found) ?? refused;
       return {
         runner_status: armed && reason === null ? "HEALTHY" : "HALTED",
         scram_state: state,

@@ -37,6 +37,7 @@ import { SilenceWatch } from "./silence-watch.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
+const QUEUE_FULL = "54000";
 
 export interface StoreOptions {
   /** The data folder's `postgres/`; used where no URL is given. */
@@ -142,7 +143,12 @@ export class Store implements RunStore {
 
   /** Tell whoever reads the log as it grows that it has. @throws ERR_STORE_UNAVAILABLE */
   async announce(): Promise<void> {
-    await this.#database.repeat(ANNOUNCE, []);
+    try {
+      await this.#database.repeat(ANNOUNCE, []);
+    } catch (error) {
+      // Anybody can fill the server's queue of notifications. Who reads the log finds the entry without.
+      if (codeOf(error) !== QUEUE_FULL) throw error;
+    }
   }
 
   /** Names of connections to the database that its user may see, such as those of feeds. */
@@ -154,6 +160,16 @@ export class Store implements RunStore {
         "select application_name as name from pg_stat_activity where datname = current_database()",
       );
       return found.rows.map(({ name }) => name);
+    });
+  }
+
+  /** Whether what is committed is on another server, too, before it is acknowledged. */
+  replicated(): Promise<boolean> {
+    return this.#database.read("", async (client) => {
+      const found = await client.query<{ replicated: boolean }>(
+        "select current_setting('synchronous_standby_names') <> '' and current_setting('synchronous_commit') in ('on', 'remote_apply') as replicated",
+      );
+      return found.rows[0]?.replicated === true;
     });
   }
 

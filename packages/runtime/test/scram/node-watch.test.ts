@@ -71,9 +71,27 @@ afterEach(async () => {
   for (const watch of open.splice(0)) await watch.close();
 });
 
+/** The node's own stream, of which this node wrote everything, or nothing. */
+class TestOwn {
+  writes = true;
+  /** What was asked of it; fails while this is set. */
+  readonly secured: boolean[] = [];
+  failure: Error | null = null;
+
+  wrote(): boolean {
+    return this.writes;
+  }
+
+  secure(setBack: boolean): Promise<void> {
+    this.secured.push(setBack);
+    return this.failure === null ? Promise.resolve() : Promise.reject(this.failure);
+  }
+}
+
 function watched(
   log: TestLog,
   place: Place | null = null,
+  own = new TestOwn(),
 ): {
   watch: NodeWatch;
   said: JsonObject[];
@@ -105,6 +123,8 @@ function watched(
       return Promise.resolve();
     },
     onRead: () => undefined,
+    onRefused: () => undefined,
+    own,
   });
   open.push(watch);
   return { watch, said, clock, keys: () => refreshed };
@@ -156,6 +176,37 @@ describe("the watch over other nodes", () => {
     await other.watch.start();
     expect(other.said.map(({ t }) => t)).toEqual(["peer", "lease"]);
     expect(other.keys()).toBe(1);
+  });
+
+  it("takes an order of its own stream that it did not write for an order, and an alarm", async () => {
+    const log = joinedLog();
+    log.addStop(HERE, order);
+    const own = new TestOwn();
+    own.writes = false;
+    const { watch, said } = watched(log, null, own);
+    await expect(watch.start()).rejects.toMatchObject({ code: "ERR_NODE_CLONED" });
+    expect(said).toMatchObject([{ t: "peer", envelope: order, origin: { node_id: HERE } }]);
+  });
+
+  it("counts as cut off until the log that was set back holds its journal again", async () => {
+    const log = joinedLog();
+    log.add(`scram/${HERE}`, "sentinel.started", {});
+    log.addStop(THERE, order);
+    const own = new TestOwn();
+    const { watch, said } = watched(log, null, own);
+    await watch.start();
+    expect(own.secured).toEqual([false]);
+    const before = said.length;
+    own.failure = new SovereignError("ERR_STREAM_CONFLICT", "not yet");
+    log.entries.length = 1;
+    log.onNews();
+    await until(() => own.secured.length > 1);
+    expect(own.secured.at(-1)).toBe(true);
+    expect(said).toHaveLength(before);
+    own.failure = null;
+    log.onNews();
+    await until(() => said.length > before);
+    expect(said.at(-1)).toMatchObject({ t: "lease" });
   });
 
   it("reads long logs to their end before it renews", async () => {

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import {
@@ -13,9 +13,11 @@ import {
   sha256Hex,
 } from "@sovereign/core";
 import { joinScram } from "../../src/main/index.ts";
+import { refusalOf } from "../../src/main/refusal-file.ts";
+import { SovereignRunner } from "../../src/main/sovereign-runner.ts";
 import type { SandboxResult } from "../../src/sandbox/index.ts";
 import { createEntry, EMPTY_STREAM } from "../../src/ledger/index.ts";
-import { ACME, NodeRig, OTHER, type TestNode, until } from "../support/node-rig.ts";
+import { ACME, NodeRig, OTHER, TestNode, until } from "../support/node-rig.ts";
 import { query, startPooler } from "../support/postgres-server.ts";
 
 let rig: NodeRig | null = null;
@@ -199,6 +201,57 @@ describe("what somebody writes into the database", () => {
   });
 });
 
+describe("a database that is set back", () => {
+  it("is told what it lost by the machine that recorded it, and stops the others", async () => {
+    const { rig, a, b } = await two(SHORT);
+    const { ended } = await b.hold(ACME);
+    const fate = fateOf(ended);
+    const size = await logSize(rig);
+    b.proxy.cut("silent");
+    await rig.stop(a);
+    await until("the order is in the log", async () => (await stopsIn(a)).length > 0);
+    expect(await fate).toBe("ERR_SCRAM_LEASE");
+    // A failover to a server that had not received the last entries.
+    await setBack(rig, size);
+    b.proxy.heal();
+    await untilStopped(b);
+    await expect(b.run(ACME, "true")).rejects.toMatchObject(TRIPPED);
+    const said: string[] = [];
+    for await (const { bytes } of a.installation.store.readStream(INSTALLATION_LOG, "ledger")) {
+      said.push(Buffer.from(bytes).toString("utf8"));
+    }
+    expect(said.some((line) => line.includes("ledger.set_back"))).toBe(true);
+  });
+});
+
+describe("a copy of a machine's data folder", () => {
+  it("stops the machine that it is a copy of, by an order with both keys, and is an alarm", async () => {
+    const { rig, a } = await two();
+    const { ended } = await a.hold(ACME);
+    const fate = fateOf(ended);
+    await until("all is in the log", async () => {
+      const { store, node } = a.installation;
+      const { count } = await store.streamHead(INSTALLATION_LOG, node.stream);
+      return count === a.journal.length;
+    });
+    const copy = new TestNode(join(rig.folder, "copy"), a.proxy, a.url);
+    const out = (path: string): boolean => !/\.sock$|\/out-/.test(path);
+    cpSync(a.home, copy.home, { recursive: true, filter: out });
+    chmodSync(join(copy.home, "keys"), 0o700);
+    await copy.on();
+    rig.nodes.push(copy);
+    await rig.stop(copy);
+    expect(await fate).toBe("ERR_SCRAM_TRIPPED");
+    await untilStopped(a);
+    await until("it is an alarm", () => refusalOf(a.home)?.includes("ERR_NODE_CLONED") === true);
+    const health = await SovereignRunner.healthCheck(
+      () => Promise.resolve({ state: "ARMED", stops: [] }),
+      refusalOf(a.home),
+    );
+    expect(health).toMatchObject({ runner_status: "HALTED" });
+  });
+});
+
 describe("a machine that is cut off from the database", () => {
   it.each(["refused", "silent"] as const)(
     "(%s) kills what runs when its lease ends, refuses work, and goes on afterwards",
@@ -291,6 +344,26 @@ describe("a machine that is cut off from the database", () => {
   });
 });
 
+async function logSize(rig: NodeRig): Promise<number> {
+  const sql = `select max(index) + 1 as size from sovereign.entries where log_id = '${INSTALLATION_LOG}'`;
+  const found = await query(ownerOf(rig), sql);
+  return Number((found.rows[0] as { size: string }).size);
+}
+
+/** As after a failover to a server that lacks what came last. */
+async function setBack(rig: NodeRig, size: number): Promise<void> {
+  await query(
+    ownerOf(rig),
+    `begin; alter table sovereign.entries disable trigger append_only;
+     delete from sovereign.entries where log_id = '${INSTALLATION_LOG}' and index >= ${size};
+     alter table sovereign.entries enable trigger append_only; commit`,
+  );
+}
+
+function ownerOf(rig: NodeRig): string {
+  return rig.server.superuser.replace(/postgres$/, "app");
+}
+
 /** The streams of the installation's log in which stops stand. */
 async function stopsIn(node: TestNode): Promise<string[]> {
   const found: string[] = [];
@@ -339,7 +412,7 @@ async function forge(rig: NodeRig, order: Envelope, whole = true): Promise<void>
   });
   forgeries += 1;
   const hex = (value: Uint8Array): string => `'\\x${Buffer.from(value).toString("hex")}'::bytea`;
-  const url = rig.server.superuser.replace(/postgres$/, "app");
+  const url = ownerOf(rig);
   if (whole) {
     await query(
       url,

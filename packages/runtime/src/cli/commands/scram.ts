@@ -261,6 +261,9 @@ function parseMetadata(text: string): JsonObject {
   }
 }
 
+const ONE_SERVER =
+  "it rests on one database server: synchronous_standby_names is empty. If that server fails over before its standby has the order, machines that have not read it go on until this one is connected again";
+
 /** The person who asked is told first, then the other machines. A server tells them by itself. */
 async function tell(
   outcome: ScramOutcome,
@@ -272,7 +275,9 @@ async function tell(
   const { output, services } = context;
   try {
     const told = await services.scramSpread();
-    if (told) output.note("in the shared ledger: the other machines of the installation read it");
+    if (told === null) return;
+    output.note("in the shared ledger: the other machines of the installation read it");
+    if (told === "primary") output.note(ONE_SERVER);
   } catch (error) {
     const why = error instanceof Error ? error.message : "unknown failure";
     output.note(
