@@ -19,6 +19,13 @@ const VICTIMS: readonly (readonly Role[])[] = [
   ...ROLES.map((role) => [role]),
   ...ROLES.flatMap((one, at) => ROLES.slice(at + 1).map((other) => [one, other])),
 ];
+/** Stopped, not killed: each alone, and the sentinel with the one that watches it. */
+const WEDGED: readonly (readonly Role[])[] = [
+  ["sentinel"],
+  ["engine"],
+  ["dead-man", "sentinel"],
+  ["sentinel", "engine"],
+];
 /** Nothing of it should die where only this is killed: the paths go on, under their control. */
 const HARMLESS = "dead-man";
 const WAIT_MS = 5000;
@@ -63,15 +70,36 @@ export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
   return rows;
 }
 
-function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow {
+/**
+ * SIGSTOP of the sentinel, the engine, or both watchers: they live and do not answer. The time is from
+ * the signal to the death of the last process of a path, as an independent sweep sees it.
+ */
+export async function wedges(trials: number, hogs: number): Promise<BenchRow[]> {
+  const busy = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+  const rows: BenchRow[] = [];
+  for (const victims of WEDGED) {
+    const found: Death[] = [];
+    while (found.length < trials) found.push(await die(victims, "SIGSTOP"));
+    rows.push(rowOf(victims.join(" and "), hogs, found, "SIGSTOP"));
+  }
+  for (const hog of busy) hog.kill("SIGKILL");
+  return rows;
+}
+
+function rowOf(
+  victims: string,
+  hogs: number,
+  found: readonly Death[],
+  signal: NodeJS.Signals = "SIGKILL",
+): BenchRow {
   const states: Record<string, number> = {};
   for (const { state } of found) states[state] = (states[state] ?? 0) + 1;
   const took = found.flatMap(({ tookMs }) => tookMs ?? []);
-  const { p50, max } = quantiles(took);
+  const { p50, p99, max } = quantiles(took);
   return {
-    name: `kill -9 of ${victims}, 6 paths (${BACKEND}), ${hogs} CPU hogs`,
+    name: `${signal} of ${victims}, 6 paths (${BACKEND}), ${hogs} CPU hogs`,
     values: {
-      ...(took.length === 0 ? {} : { p50: round(p50), max: round(max) }),
+      ...(took.length === 0 ? {} : { p50: round(p50), p99: round(p99), max: round(max) }),
       "processes before, p50": quantiles(found.map(({ before }) => before)).p50,
       survivors: found.reduce((sum, { survivors }) => sum + survivors, 0),
       "other processes of paths": found.reduce((sum, { launches }) => sum + launches, 0),
@@ -81,7 +109,7 @@ function rowOf(victims: string, hogs: number, found: readonly Death[]): BenchRow
   };
 }
 
-async function die(victims: readonly Role[]): Promise<Death> {
+async function die(victims: readonly Role[], signal: NodeJS.Signals = "SIGKILL"): Promise<Death> {
   const control = spawn(process.execPath, [CONTROL], { stdio: ["pipe", "pipe", "ignore"] });
   const closed = once(control, "close");
   const [line] = (await once(createInterface(control.stdout), "line")) as [string];
@@ -92,7 +120,7 @@ async function die(victims: readonly Role[]): Promise<Death> {
   await sleep(randomInt(1500));
   const before = pathsOf(held).length;
   const start = performance.now();
-  for (const victim of victims) process.kill(held[victim], "SIGKILL");
+  for (const victim of victims) process.kill(held[victim], signal);
   const harmless = victims.join() === HARMLESS;
   if (!harmless) {
     while (pathsOf(held).length > 0 && performance.now() - start < WAIT_MS) await sleep(2);
@@ -101,11 +129,24 @@ async function die(victims: readonly Role[]): Promise<Death> {
   // What is still being started would show itself now.
   await sleep(100);
   const { survivors, launches } = harmless ? { survivors: 0, launches: 0 } : left(held);
+  if (signal === "SIGSTOP") await endStopped(victims.map((victim) => held[victim]));
   const state = await nextStart(held.home);
   control.stdin.on("error", () => undefined).end();
   await closed;
   await clear(held);
   return { tookMs, before, survivors, launches, state };
+}
+
+/** Who was stopped and not killed by another would hold its place for ever. */
+async function endStopped(victims: readonly number[]): Promise<void> {
+  await sleep(500);
+  for (const victim of victims) {
+    try {
+      process.kill(victim, "SIGKILL");
+    } catch {
+      // Killed already.
+    }
+  }
 }
 
 /** What the next one to start finds: by the latch, and by the sentinel that it meets or starts. */

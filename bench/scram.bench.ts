@@ -6,7 +6,7 @@ import { DrillRig } from "../packages/runtime/src/main/index.ts";
 import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
-import { deaths } from "./scram-deaths.ts";
+import { deaths, wedges } from "./scram-deaths.ts";
 
 const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
 const RACES = Number(process.env["SCRAM_RACES"] ?? 300);
@@ -17,7 +17,7 @@ const OWNER = { tenant_id: "bench", run_id: `run_${"b".repeat(20)}` };
 
 /**
  * The kill switch: what the check before every action costs; from an order to verified death of
- * hostile paths; what a naive runner does; deaths of our own processes; orders during starts.
+ * hostile paths; what a naive runner does; deaths and wedges of our own processes; orders during starts.
  */
 export async function run(): Promise<BenchReport> {
   const rows: BenchRow[] = [];
@@ -41,6 +41,9 @@ export async function run(): Promise<BenchReport> {
     },
     deaths: async () => {
       add(...(await deaths(KILLS, 4)));
+    },
+    wedges: async () => {
+      for (const hogs of [0, 8]) add(...(await wedges(TRIALS, hogs)));
     },
     races: async () => {
       add(await races());

@@ -55,6 +55,7 @@ export {
   type KillReceipt,
   NAMED_PURPOSES,
   type ScramEvent,
+  type ScramSelfProof,
   type ScramInvariant,
   type ScramOrder,
   type ScramOrigin,

@@ -69,6 +69,7 @@ export {
 export type {
   KillReceipt,
   ScramEvent,
+  ScramSelfProof,
   ScramInvariant,
   ScramOrder,
   ScramOrigin,

@@ -15,7 +15,7 @@ import {
   runId,
   timestamp,
 } from "./common.ts";
-import { killReceipt, scramOrder, scramReset } from "./scram.ts";
+import { killReceipt, scramOrder, scramReset, scramSelfProof } from "./scram.ts";
 
 export const keyPurpose = z.enum([
   "root",
@@ -208,6 +208,7 @@ export const predicates = {
   "scram-order": scramOrder,
   "scram-reset": scramReset,
   "kill-receipt": killReceipt,
+  "scram-self-proof": scramSelfProof,
 } as const;
 
 export type PredicateName = keyof typeof predicates;

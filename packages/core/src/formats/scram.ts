@@ -145,6 +145,23 @@ export const killReceipt = z.strictObject({
 });
 export type KillReceipt = z.infer<typeof killReceipt>;
 
+/** What came of the kill switch's own trial: a path of its own, started, killed and looked for. */
+export const scramSelfProof = z.strictObject({
+  installation_id: installationId,
+  started_at: timestamp,
+  outcome: z.enum(["passed", "failed"]),
+  /** From the kill to verified death, and what it may take. */
+  t_reaped_ms: milliseconds.nullable(),
+  bound_ms: count,
+  rung: z.enum(["G3", "G2", "G0"]),
+  backend: z.enum(["bubblewrap", "container", "none"]),
+  processes: count,
+  /** Found alive by a sweep of the process table afterwards. */
+  survivors: count,
+  failure: z.string().max(300).nullable(),
+});
+export type ScramSelfProof = z.infer<typeof scramSelfProof>;
+
 /** The audit event of one activation. Kept for ever. */
 export const scramEvent = z.strictObject({
   format: z.literal("sovereign.scram-event"),

@@ -18,6 +18,7 @@ export type {
   ScramServeInput,
   ScramRepairReport,
   ScramReport,
+  SelfProofHealth,
   Services,
   WatchEvent,
 } from "./services.ts";

@@ -10,6 +10,7 @@ import type {
   Mode,
   ScramReason,
   ScramScope,
+  ScramSelfProof,
   ScramState,
   TrustRoot,
   VerificationReport,
@@ -152,6 +153,8 @@ export interface ScramReport {
   readonly trouble: string | null;
   /** What the sentinel says of itself; null when none answers. */
   readonly sentinel: JsonObject | null;
+  /** What came of the switch's trial of itself; null where no sentinel answers. */
+  readonly selfProof?: SelfProofHealth | null;
   /** Where none answers: the installation's processes that live, by a look at the process table. */
   readonly living?: number;
   /** Null where no other machine uses the database. */
@@ -174,6 +177,13 @@ export interface ScramRepairReport {
   readonly aside: string | null;
   /** Why the ledger could not be asked for what it holds of the journal. */
   readonly ledger: string | null;
+}
+
+/** Whether the switch has proved lately that what it kills is dead. */
+export interface SelfProofHealth {
+  readonly state: "passed" | "failed" | "overdue" | "waiting" | "off";
+  readonly age_seconds: number | null;
+  readonly last: ScramSelfProof | null;
 }
 
 /** Whether this machine hears of the others of its installation, without which nothing runs here. */
@@ -226,6 +236,7 @@ export interface RunnerHealth {
   readonly scram_complete: boolean;
   readonly reason: string | null;
   readonly lease: LeaseHealth | null;
+  readonly self_proof: SelfProofHealth | null;
 }
 
 /** How many paths at once this machine was seen to kill within the bound, and what each takes. */

@@ -8,13 +8,21 @@ export const BODY_BYTES_MAX = 64 * 1024;
 const DRAIN_BYTES_MAX = 1024 * 1024;
 const MEDIA_TYPES = ["application/json", "application/vnd.dsse.envelope.v1+json"];
 
+/** With two of them, who stands before the server may have judged another one than we do. */
+const ONCE = ["host", "origin", "content-type", "content-encoding", "content-length"];
+
 /**
  * What a browser would send for a page that is not ours, and a name that somebody made stand for our
  * address, are refused. Numeric addresses are nobody's to redirect.
  *
- * @throws ERR_HTTP_ORIGIN, ERR_HTTP_HOST
+ * @throws ERR_HTTP_HEADER, ERR_HTTP_ORIGIN, ERR_HTTP_HOST
  */
 export function checkCaller(request: IncomingMessage, isOurName: (name: string) => boolean): void {
+  const twice = ONCE.find((name) => (request.headersDistinct[name]?.length ?? 0) > 1);
+  if (twice !== undefined) {
+    const message = `Expected one header ${twice}, found several. Send it once.`;
+    throw new SovereignError("ERR_HTTP_HEADER", message);
+  }
   const { origin, host = "" } = request.headers;
   if (origin !== undefined) {
     throw new SovereignError("ERR_HTTP_ORIGIN", "Expected no Origin header: pages may not ask.");

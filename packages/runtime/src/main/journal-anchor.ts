@@ -30,6 +30,7 @@ const WARNING = new Set([
   "deadman.lost",
   "discovery.found",
   "lease.ended",
+  "self_proof.failed",
 ]);
 
 /** What the journal of a node is taken from, and where to. */

@@ -13,7 +13,7 @@ import {
 } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import type { Passphrase } from "../authority/index.ts";
-import type { ScramOutcome, ScramReport, Services } from "../cli/index.ts";
+import type { ScramOutcome, ScramReport, SelfProofHealth, Services } from "../cli/index.ts";
 import { openDataFolder } from "../runs/index.ts";
 import {
   countLiving,
@@ -143,9 +143,11 @@ function signalOf(home: string): string | undefined {
 }
 
 function reportOf(status: JsonValue): ScramReport {
-  const { state, stops, readable, ...sentinel } = status as unknown as ScramReport & JsonObject;
+  const { state, stops, readable, self_proof, ...sentinel } = status as unknown as ScramReport & {
+    self_proof: SelfProofHealth;
+  } & JsonObject;
   const lease = leaseOfSentinel(sentinel);
-  return { state, stops, readable, trouble: null, sentinel, lease };
+  return { state, stops, readable, trouble: null, sentinel, lease, selfProof: self_proof };
 }
 
 async function send(

@@ -18,6 +18,7 @@ import {
   describeUnanswered,
   type LeaseHealth,
   type RunnerHealth,
+  type SelfProofHealth,
 } from "../cli/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
 import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
@@ -91,7 +92,7 @@ export class SovereignRunner {
   ): Promise<RunnerHealth> {
     try {
       const found = await status();
-      const { state, lease = null } = found;
+      const { state, lease = null, selfProof = null } = found;
       const armed = state === "ARMED";
       const reason = haltedBy(found) ?? refused;
       return {
@@ -102,6 +103,7 @@ export class SovereignRunner {
         scram_complete: state === "COMPLETE",
         reason,
         lease,
+        self_proof: selfProof,
       };
     } catch (error) {
       return {
@@ -112,6 +114,7 @@ export class SovereignRunner {
         scram_complete: false,
         reason: isSovereignError(error) ? error.message : "the switch's state cannot be had",
         lease: null,
+        self_proof: null,
       };
     }
   }
@@ -175,6 +178,7 @@ interface SwitchStatus {
   readonly stops: readonly { readonly reason: string }[];
   readonly lease?: LeaseHealth | null;
   readonly living?: number;
+  readonly selfProof?: SelfProofHealth | null;
 }
 
 /** Why work may not run, or should not; null where nothing is known against it. */

@@ -1,5 +1,6 @@
 export { ControlGroups, type GroupLimits, groupBelow, kernelBytesOf } from "./control-groups.ts";
 export { type FolderLock, lockFolder } from "./folder-lock.ts";
+export { thaw } from "./freezer.ts";
 export {
   firstChildOf,
   identify,

@@ -1,6 +1,12 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
-import { fields, isSovereignError, type JsonValue, parseFormat } from "@sovereign/core";
+import {
+  fields,
+  isSovereignError,
+  type JsonValue,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
 import { z } from "zod";
 import {
   BEAT_MS,
@@ -10,6 +16,7 @@ import {
   Frames,
   readFrame,
   type ScramLatch,
+  SELF_PROOF_LINK,
   Silence,
 } from "../scram/index.ts";
 import { createSandbox, LEVELS } from "./sandbox.ts";
@@ -154,7 +161,9 @@ export class Engine {
     stdin: Uint8Array,
     signal: AbortSignal,
   ): Promise<void> {
-    await this.#take();
+    // The switch's own trial takes nobody's place, and waits for none.
+    const counted = request.link_id !== SELF_PROOF_LINK;
+    if (counted) await this.#take();
     // Each start keeps us busy for a moment, and many may come at once.
     this.#alive();
     const pathId = request.path_id;
@@ -178,7 +187,7 @@ export class Engine {
       frames.sendJson({ t: "failed", code, message });
     } finally {
       this.#sentinel.sendJson({ t: "ended", path_id: pathId });
-      this.#release();
+      if (counted) this.#release();
       frames.socket.end();
     }
   }
@@ -205,9 +214,12 @@ export class Engine {
     });
     const order = await answer;
     this.#admissions.delete(path_id);
-    if (order.t === "refused") throw new Error(`refused: ${order.reason}`);
+    if (order.t === "refused") {
+      const { code, reason } = order;
+      throw new SovereignError(code, `${reason}.`);
+    }
     const gate = this.#options.latch.preflight(request);
-    if (!gate.armed) throw new Error(`refused: ${gate.reason}`);
+    if (!gate.armed) throw new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
   }
 
   #take(): Promise<void> {

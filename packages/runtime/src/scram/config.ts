@@ -30,6 +30,8 @@ export const scramConfig = z.strictObject({
   hardware_watchdog: z.string().max(200).nullable().default(null),
   /** True: a process that the discovery sweep finds outside the list of paths trips the switch. */
   strict_discovery: z.boolean().default(true),
+  /** How often the switch proves that it kills, in minutes that a sentinel runs; 0 for never. */
+  self_proof_minutes: z.number().min(0).max(1440).default(10),
   /** How long an idle sentinel stays. */
   linger_seconds: seconds.default(2),
   /**

@@ -17,7 +17,7 @@ export {
   type OrderSigner,
   orderSigners,
 } from "./order.ts";
-export { ENGINE_SOCKET, type EngineOrder, engineOrder } from "./protocol.ts";
+export { ENGINE_SOCKET, type EngineOrder, engineOrder, SELF_PROOF_LINK } from "./protocol.ts";
 export {
   type JournalRepair,
   readPieces,

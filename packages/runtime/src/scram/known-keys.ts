@@ -44,4 +44,9 @@ export class KnownKeys {
       return ended === null && (purpose === "operator" || purpose === "architect");
     });
   }
+
+  /** Whose keys they are; zeros where none were ever read. */
+  get installationId(): string {
+    return this.last?.installationId ?? `ins_${"0".repeat(20)}`;
+  }
 }

@@ -4,6 +4,8 @@ import { z } from "zod";
 /** Names of the sockets in the kill switch's folder. */
 export const SENTINEL_SOCKET = "sentinel.sock";
 export const ENGINE_SOCKET = "engine.sock";
+/** In the place of a connection: the path by which the switch proves itself. */
+export const SELF_PROOF_LINK = "self-proof";
 
 const id = z.int().min(0);
 const pathId = z.string().regex(/^[A-Za-z0-9_.-]{1,128}$/);
@@ -108,6 +110,11 @@ export type EngineMessage = z.infer<typeof engineMessage>;
 /** What the sentinel says to the engine: only then may the gate open. */
 export const engineOrder = z.discriminatedUnion("t", [
   z.strictObject({ t: z.literal("admitted"), path_id: pathId }),
-  z.strictObject({ t: z.literal("refused"), path_id: pathId, reason: z.string() }),
+  z.strictObject({
+    t: z.literal("refused"),
+    path_id: pathId,
+    reason: z.string(),
+    code: errorCode,
+  }),
 ]);
 export type EngineOrder = z.infer<typeof engineOrder>;

@@ -10,6 +10,7 @@ import {
   type ProcessIdentity,
   stateOf,
   sweepProcesses,
+  thaw,
 } from "../process/index.ts";
 
 /** Set for what the engine starts, outside the sandbox: `NAME/PATH_ID`. A sweep looks for it. */
@@ -135,7 +136,9 @@ class Kill {
 
   /** @param singly also each process by itself */
   again(singly: boolean): void {
-    this.#round(singly ? [...this.#known, ...this.survivors()] : []);
+    const alive = singly ? this.survivors() : [];
+    for (const { pid } of alive) thaw(pid);
+    this.#round(singly ? [...this.#known, ...alive] : []);
   }
 
   count(): number {

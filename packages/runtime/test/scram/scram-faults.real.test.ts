@@ -146,12 +146,28 @@ describe("when a part of the kill switch dies", () => {
 });
 
 describe.runIf(canFreeze)("a process that no signal reaches", () => {
+  it("is thawed where a freezer holds it, and dies", async () => {
+    const one = await rig();
+    await one.hold(3);
+    const freezer = new Freezer();
+    try {
+      expect(freezer.freeze(one.mark).length).toBeGreaterThan(0);
+      const { event, body } = await one.stop();
+      expect(body.stragglers).toEqual([]);
+      expect(event.scram_state).toBe("COMPLETE");
+      expect(one.survivors()).toBe(0);
+    } finally {
+      freezer.close();
+    }
+  });
+
   it("is named and never called dead, and the stop is FAILED until it is gone", async () => {
     const one = await rig();
     await one.hold(3);
     const freezer = new Freezer();
     try {
       expect(freezer.freeze(one.mark).length).toBeGreaterThan(0);
+      freezer.hold();
       const { event, body } = await one.stop();
       expect(event.scram_state).toBe("FAILED");
       expect(event.invariants_failed).toEqual(["INV-SCRAM-001", "INV-SCRAM-003", "INV-SCRAM-005"]);

@@ -1,11 +1,14 @@
+import { execFileSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmdirSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const ROOT = "/sys/fs/cgroup/freezer";
@@ -16,6 +19,8 @@ export const canFreeze = process.getuid?.() === 0 && existsSync(join(ROOT, "cgro
 /** Holds processes in uninterruptible sleep, where SIGKILL waits. */
 export class Freezer {
   readonly #folder = join(ROOT, `sovereign-test-${process.pid}`);
+
+  #held: string | null = null;
 
   constructor() {
     mkdirSync(this.#folder, { recursive: true });
@@ -42,8 +47,22 @@ export class Freezer {
     }
   }
 
+  /** From here on nobody thaws them but us: who writes THAWED writes into another file. */
+  hold(): void {
+    const state = join(this.#folder, "freezer.state");
+    const other = join(tmpdir(), `sovereign-test-${process.pid}.state`);
+    writeFileSync(other, "");
+    execFileSync("mount", ["--bind", other, state]);
+    this.#held = other;
+  }
+
   /** Let them go on: a SIGKILL that waits has its effect now. */
   thaw(): void {
+    if (this.#held !== null) {
+      execFileSync("umount", [join(this.#folder, "freezer.state")]);
+      rmSync(this.#held);
+      this.#held = null;
+    }
     writeFileSync(join(this.#folder, "freezer.state"), "THAWED");
   }
 

@@ -8,6 +8,7 @@ export const httpCodes = {
   ERR_HTTP_CONFIG: row.input("The server may not be run in this way."),
   ERR_HTTP_NOT_FOUND: input(404, "There is nothing at this path."),
   ERR_HTTP_METHOD: input(405, "This path does not know the method."),
+  ERR_HTTP_HEADER: input(400, "The request has a header twice that it may have once."),
   ERR_HTTP_HOST: input(421, "The request names a host that is not this one."),
   ERR_HTTP_ORIGIN: { ...row.denied("Pages in a browser may not ask here."), http: 403 },
   ERR_HTTP_TOO_LARGE: input(413, "The request's body is larger than the limit."),

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
+import { describeSelfProof, isUnproved } from "../sentinel-text.ts";
 import { exitOf, noteWarnings } from "../output.ts";
 import { showProgress } from "../progress.ts";
 
@@ -47,6 +48,7 @@ export function batchCommands(program: Command, context: CommandContext): void {
       const exits = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 } as const;
       context.exit = exits[health.runner_status];
       if (flags.watched === true && health.lease?.state === "unwatched") context.exit = 5;
+      if (context.exit === 0 && isUnproved(health.self_proof)) context.exit = 1;
       const warnings = await services.dataWarnings();
       if (output.json) {
         output.printJson({ ...health, warnings });
@@ -55,6 +57,7 @@ export function batchCommands(program: Command, context: CommandContext): void {
       noteWarnings(output, warnings);
       const why = health.reason === null ? "" : `  ${health.reason}`;
       output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
+      if (health.self_proof) output.print(`self-proof: ${describeSelfProof(health.self_proof)}`);
       if (health.lease !== null) output.print(`lease: ${describeLease(health.lease)}`);
     });
 }

@@ -15,7 +15,7 @@ import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
-import { describeUnanswered } from "../sentinel-text.ts";
+import { describeSelfProof, describeUnanswered } from "../sentinel-text.ts";
 import type {
   DrillReport,
   ScramOutcome,
@@ -344,6 +344,7 @@ function showStatus(status: ScramReport, context: CommandContext): void {
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
   if (status.trouble !== null) output.print(`  everything is stopped: ${status.trouble}`);
   output.print(`sentinel: ${describeSentinel(status)}`);
+  if (status.selfProof) output.print(`self-proof: ${describeSelfProof(status.selfProof)}`);
   if (status.lease !== null) output.print(`lease: ${describeLease(status.lease)}`);
 }
 

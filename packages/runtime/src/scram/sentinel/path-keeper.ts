@@ -1,13 +1,14 @@
-import type { JsonObject, KillReceipt, ScramScope } from "@sovereign/core";
+import type { ErrorCode, JsonObject, KillReceipt, ScramScope } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
 import { type ControlGroups, isAlive, type ProcessIdentity } from "../../process/index.ts";
-import type { EngineMessage, StartedPathMessage } from "../protocol.ts";
+import { type EngineMessage, SELF_PROOF_LINK, type StartedPathMessage } from "../protocol.ts";
 import { BEAT_MS } from "../silence.ts";
 import type { WorkOwner } from "../scope.ts";
 import {
   findOurs,
   findUnregistered,
   killPaths,
+  type KillReport,
   type KillTargets,
   type LivePath,
 } from "../termination.ts";
@@ -18,6 +19,17 @@ import { PathRegistry } from "./registry.ts";
 
 /** A path that is being set up is not on the list yet; one that is older should be. */
 const DISCOVERY_GRACE_MS = 10_000;
+
+/** Why a path may not be admitted, and what its control is told. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly reason: string;
+}
+
+const GONE: Refusal = {
+  code: "ERR_SANDBOX_UNAVAILABLE",
+  reason: "Whoever asked for the path is gone",
+};
 
 export interface PathKeeperOptions {
   readonly name: string;
@@ -31,7 +43,7 @@ export interface PathKeeperOptions {
   /** Where the engine's messages for people go. */
   readonly stderr: number;
   /** Null when a path of this owner may be admitted, else why not. */
-  readonly refusal: (owner: WorkOwner) => string | null;
+  readonly refusal: (owner: WorkOwner) => Refusal | null;
   /** Whether whoever asked for the path is still there. */
   readonly isLinked: (linkId: string) => boolean;
   readonly log: (event: string, data: JsonObject) => void;
@@ -55,14 +67,17 @@ export class PathKeeper {
   #clearing: Promise<unknown> = Promise.resolve();
   #admittedWhileTripped = 0;
   #stops = 0;
+  /** The path that is let in although no control asked for it. */
+  #canary: string | null = null;
   #endBeats: () => void = () => undefined;
 
   constructor(options: PathKeeperOptions) {
     this.#options = options;
   }
 
+  /** Without our own trial, which is no work. */
   get size(): number {
-    return this.#registry.size;
+    return this.#registry.filter(({ path_id }) => path_id !== this.#canary).length;
   }
 
   /** Of the connections whose paths live. */
@@ -183,6 +198,20 @@ export class PathKeeper {
     this.#forget(...paths.map(({ path_id }) => path_id));
   }
 
+  /** Let this path in, which the switch starts to prove itself. */
+  expectCanary(pathId: string): void {
+    this.#canary = pathId;
+  }
+
+  /** Kill it as a stop kills the paths that it covers. */
+  async endCanary(): Promise<KillReport> {
+    const paths = this.#registry.filter(({ path_id }) => path_id === this.#canary);
+    const report = await this.#kill({ paths, everything: false, engine: null });
+    if (report.stragglers.length === 0) this.#forget(...paths.map(({ path_id }) => path_id));
+    this.#canary = null;
+    return report;
+  }
+
   /** Kill all that is ours, of this sentinel or of one before it. */
   async killAll(): Promise<{ found: number; stragglers: number }> {
     const engine = this.#engine?.identity ?? null;
@@ -255,13 +284,14 @@ export class PathKeeper {
   #admit(engine: EngineProcess, path: StartedPathMessage): void {
     const { path_id } = path;
     const refusal = this.#options.refusal(path);
-    if (refusal !== null || !this.#options.isLinked(path.link_id) || engine !== this.#engine) {
-      const reason = refusal ?? "whoever asked for it is gone";
-      engine.send({ t: "refused", path_id, reason });
+    const canary = path_id === this.#canary && path.link_id === SELF_PROOF_LINK;
+    const known = canary || this.#options.isLinked(path.link_id);
+    if (refusal !== null || !known || engine !== this.#engine) {
+      engine.send({ t: "refused", path_id, ...(refusal ?? GONE) });
       return;
     }
     this.#registry.add(path);
-    this.#deadMan?.watchPath(path);
+    if (!canary) this.#deadMan?.watchPath(path);
     engine.send({ t: "admitted", path_id });
     if (this.#options.refusal(path) !== null) this.#admittedWhileTripped += 1;
   }
@@ -269,7 +299,7 @@ export class PathKeeper {
   #onEngineExit(engine: EngineProcess, how: "ended" | "did not answer"): void {
     if (engine !== this.#engine) return;
     this.#engine = null;
-    const paths = this.#registry.size;
+    const paths = this.size;
     this.#options.log("engine.lost", { pid: engine.identity.pid, paths, how });
     if (paths > 0) this.#options.onFault(`the engine ${how} while ${paths} paths lived`);
     // What it was about to start stands behind closed gates, on no list: it dies too.

@@ -11,6 +11,7 @@ import { ScramLatch } from "../latch.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../protocol.ts";
 import { doubtOf } from "../status.ts";
 import { type Activation, type ActivationParts, activate, unauthorizedStop } from "./activation.ts";
+import { Admission } from "./admission.ts";
 import { BoundedRecord } from "./bounded-record.ts";
 import { takeWaiting, watchCalls } from "./call-files.ts";
 import { EmbeddedPaths } from "./embedded.ts";
@@ -26,6 +27,7 @@ import { OwnFolder } from "./own-folder.ts";
 import { PathKeeper } from "./path-keeper.ts";
 import { PeerOrders } from "./peer-orders.ts";
 import { ResetDesk } from "./reset-desk.ts";
+import { SELF_PROOF_OWNER, SelfProof } from "./self-proof.ts";
 import { passesSelfTest } from "./self-test.ts";
 import type { SentinelOptions } from "./sentinel-options.ts";
 import { readingOf, type Signal, watchSignalFile } from "./signal-file.ts";
@@ -58,24 +60,34 @@ export class Sentinel {
   readonly #stderr: number;
   readonly #keys: KnownKeys;
   readonly #ownFolder: OwnFolder;
+  readonly #admission: Admission;
   readonly #merged: MergedStops<JsonObject>;
   readonly #memory: MemoryGuard;
   readonly #refusals: BoundedRecord;
   /** Why it was not proved, when we came, that every stop is in the journal. */
   readonly #doubt: string | null;
+  readonly #selfProof: SelfProof;
   #running = 0;
   #idleSince: number;
   #ended: () => void = () => undefined;
 
+  readonly #refused = (code: string, reason: string, more: JsonObject = {}): JsonObject => {
+    const said = { code, reason: reason.slice(0, 300) };
+    // A flood must not fill the disk.
+    this.#refusals.note("order.refused", { ...said, ...more });
+    return { refused: said };
+  };
+
+  readonly #log = (event: string, data: JsonObject): void => {
+    if (this.#ownFolder.gone) return;
+    this.#journal.append(event, this.#options.clock.now().toISOString(), data);
+  };
+
   constructor(options: SentinelOptions) {
     const { folder, config, clock } = options;
     this.#options = options;
-    const log = (event: string, data: JsonObject): void => {
-      this.#log(event, data);
-    };
-    const refused = (code: string, reason: string, more: JsonObject = {}): void => {
-      this.#refused(code, reason, more);
-    };
+    const log = this.#log;
+    const refused = this.#refused;
     this.#name = groupNameOf(folder);
     this.#ownFolder = new OwnFolder(folder);
     this.#merged = new MergedStops(clock, () => this.#stops.everythingStopped && this.#live === 0);
@@ -85,6 +97,7 @@ export class Sentinel {
     this.#root = ControlGroups.root(this.#name);
     this.#root.prefer(false);
     this.#stops = new StopBook(this.#latch, this.#journal);
+    this.#admission = new Admission(this.#stops, () => this.#lease);
     this.#doubt = doubtOf(folder, this.#latch, this.#journal);
     this.#stderr = openOwnLog(join(folder, "engine.log"));
     this.#paths = this.#newPaths(log);
@@ -135,6 +148,7 @@ export class Sentinel {
       log,
       onFault: (why) => void this.#stopOnFault("sentinel_fault", why),
     });
+    this.#selfProof = this.#watchOurselves();
     this.#idleSince = clock.monotonicMs();
   }
 
@@ -149,10 +163,19 @@ export class Sentinel {
       engineCommand,
       searchPath,
       stderr: this.#stderr,
-      refusal: (owner) => this.#stops.refusal(owner) ?? this.#lease.refusal,
+      refusal: (owner) => this.#admission.refusal(owner),
       isLinked: (linkId) => this.#links.has(linkId),
       log,
       onFault: (why) => void this.#stopOnFault("engine_fault", why),
+    });
+  }
+
+  #watchOurselves(): SelfProof {
+    return new SelfProof({
+      parts: () => this.#parts(),
+      paths: this.#paths,
+      mayRun: () => this.#running === 0 && this.#admission.refusal(SELF_PROOF_OWNER) === null,
+      log: this.#log,
     });
   }
 
@@ -168,6 +191,7 @@ export class Sentinel {
     this.#paths.watchOver();
     if (!this.#stops.everythingStopped) this.#paths.startEngine();
     const duties = [
+      this.#selfProof.watch(),
       this.#ownFolder.watch(() => void this.#abandon()),
       watchSignalFile(folder, config.sentinel_path, (signal) => void this.#onSignal(signal)),
       watchCalls(folder, onCall, answers),
@@ -179,7 +203,7 @@ export class Sentinel {
         this.#discover();
       }),
       every(IDLE_CHECK_MS, () => {
-        this.#obeyLatch();
+        if (this.#running === 0 && !this.#ownFolder.gone) this.#memory.lookAtLatch();
         this.#leaveWhenIdle();
       }),
     ];
@@ -286,11 +310,6 @@ export class Sentinel {
     return this.#paths.size + this.#embedded.size;
   }
 
-  #obeyLatch(): void {
-    if (this.#running > 0 || this.#ownFolder.gone) return;
-    this.#memory.lookAtLatch();
-  }
-
   #onMessage(link: Link, message: ClientMessage): Promise<JsonValue> {
     const control = this.#onControl(link, message);
     return control ?? this.#onOrder(message, this.#options.clock.monotonicMs());
@@ -361,11 +380,7 @@ export class Sentinel {
     message: Extract<ClientMessage, { t: "register" }>,
   ): Promise<JsonValue> {
     const { path_id, tenant_id, run_id, handler } = message;
-    const refusal = this.#stops.refusal(message);
-    if (refusal !== null) {
-      throw new SovereignError("ERR_SCRAM_TRIPPED", `The kill switch is ${refusal}.`);
-    }
-    this.#lease.require();
+    this.#admission.require(message);
     this.#embedded.add({ path_id, tenant_id, run_id, handler, link_id: link.id }, link);
     return Promise.resolve({});
   }
@@ -390,6 +405,7 @@ export class Sentinel {
       paths: this.#live,
       level: this.#paths.level,
       watchdog: this.#watchdog.held,
+      self_proof: this.#selfProof.report,
       ...this.#lease.lease.report,
       lease_readers: [...this.#links.values()].filter((link) => link.reads).length,
     };
@@ -457,7 +473,7 @@ export class Sentinel {
     const { config, clock, signer } = this.#options;
     return {
       name: this.#name,
-      installationId: this.#keys.last?.installationId ?? `ins_${"0".repeat(20)}`,
+      installationId: this.#keys.installationId,
       config,
       clock,
       latch: this.#latch,
@@ -479,17 +495,5 @@ export class Sentinel {
         pushToAll(this.#links, { t: "tripped", event_id, scope, reason });
       },
     };
-  }
-
-  #refused(code: string, reason: string, more: JsonObject = {}): JsonObject {
-    const said = { code, reason: reason.slice(0, 300) };
-    // A flood must not fill the disk.
-    this.#refusals.note("order.refused", { ...said, ...more });
-    return { refused: said };
-  }
-
-  #log(event: string, data: JsonObject): void {
-    if (this.#ownFolder.gone) return;
-    this.#journal.append(event, this.#options.clock.now().toISOString(), data);
   }
 }
