@@ -40,8 +40,11 @@ function proofsOf(one: DrillRig): { event: string; data: JsonObject }[] {
 describe("the switch proves itself", () => {
   it("by a path that it starts and kills; signed, recorded once, and no work", async () => {
     const { one, link } = await withSettings(OFTEN);
-    const outcome = async (): Promise<string> => (await proofOf(link)).state;
-    await expect.poll(outcome, { timeout: HANG_MS }).toBe("passed");
+    const outcome = async (): Promise<string> => {
+      const { state, last } = await proofOf(link);
+      return `${state} ${last?.failure ?? ""}`;
+    };
+    await expect.poll(outcome, { timeout: HANG_MS }).toBe("passed ");
     const { last } = await proofOf(link);
     expect(last).toMatchObject({ outcome: "passed", survivors: 0, failure: null });
     expect(last?.processes).toBeGreaterThan(0);

@@ -26,6 +26,8 @@ const LIMITS = {
   processes: 16,
   output_bytes: 10_000,
   file_bytes: 10_000,
+  temporary_files: 1000,
+  kernel_bytes: 64 * 1024 * 1024,
 };
 
 /** Whose work it is. */
