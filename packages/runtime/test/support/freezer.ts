@@ -59,7 +59,7 @@ export class Freezer {
   /** Let them go on: a SIGKILL that waits has its effect now. */
   thaw(): void {
     if (this.#held !== null) {
-      execFileSync("umount", [join(this.#folder, "freezer.state")]);
+      execFileSync("umount", ["-l", join(this.#folder, "freezer.state")]);
       rmSync(this.#held);
       this.#held = null;
     }
