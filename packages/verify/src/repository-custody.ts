@@ -23,6 +23,7 @@ import {
   verifyPatch,
 } from "./git/index.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
+import { judgesTrees, verifyTree } from "./tree-custody.ts";
 
 const { gitId, digest } = fields;
 const commitOutput = z.looseObject({
@@ -68,6 +69,8 @@ interface CustodyLink {
   readonly parentTree: string | null;
   readonly tree: string;
   readonly patch: string;
+  /** Of its commit, as it was authorised. */
+  readonly params: JsonValue;
 }
 
 /**
@@ -205,6 +208,7 @@ function linksOf(back: Done, completed: ReadonlyMap<string, Done>): CustodyLink[
       parentTree: patches[index - 1]?.tree ?? null,
       tree: found.tree,
       patch: patch.sha256,
+      params: made.params,
     };
   });
 }
@@ -218,7 +222,11 @@ function verifyLink({ objects }: GitRepository, bundle: ComplianceBundle, link: 
   const patch = contentOf(bundle, `patches/${link.step}.patch`);
   expectEqual(sha256Hex(patch), link.patch, `The digest of the patch of ${link.step}`);
   const expected = { commit: link.commit, before: parent.tree, after: link.tree };
-  verifyChecksums(objects, bundle, link.step, verifyPatch(objects, patch, expected));
+  const changes = verifyPatch(objects, patch, expected);
+  verifyChecksums(objects, bundle, link.step, changes);
+  if (judgesTrees(bundle.entries)) {
+    verifyTree(objects, link.tree, [...changes.keys()], link.params);
+  }
   return true;
 }
 

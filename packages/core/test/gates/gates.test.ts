@@ -37,6 +37,12 @@ function verdictOf(gate: string, edit: Edit): string {
 }
 
 const WORKFLOW = ".github/workflows/ci.yml";
+/** Every decision of this dialect. */
+const of =
+  (dialect: 1 | 2): Edit =>
+  (i) => {
+    i.actions = i.actions.map((one) => ({ ...one, dialect }));
+  };
 const DENIED = ["execution.denied", "ERR_ACTION_UNKNOWN"] as const;
 
 describe("the gates", () => {
@@ -83,6 +89,15 @@ describe("the gates", () => {
     ["EX-A", "fail", changed(WORKFLOW, [WORKFLOW], ["operation:git.commit"]), "no leave for it"],
     ["EX-A", "fail", changed(WORKFLOW, ["a/Jenkinsfile"], ["ci:**"]), "leave for another"],
     ["EX-A", "fail", changed(".gitattributes", [".gitattributes"], ["ci:**"]), "git's own changed"],
+    ["EX-A", "fail", changed(".vscode/tasks.json"), "an editor's tasks, that no decision was on"],
+    [
+      "EX-A",
+      "pass",
+      both(changed(".vscode/tasks.json"), of(1)),
+      "the same, before there was a table",
+    ],
+    ["EX-A", "fail", both(changed(WORKFLOW), of(1)), "a workflow, then, too"],
+    ["EX-A", "fail", changed(".hg/hgrc", [".hg/hgrc"], ["ci:**"]), "another repository left"],
     [
       "EX-B",
       "pass",

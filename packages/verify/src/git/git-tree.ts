@@ -61,6 +61,32 @@ function pairsOf(old: Tree, now: Tree): Map<string, TreeChange> {
   return pairs;
 }
 
+/**
+ * What stands in some folders of a tree. Folders that are not looked into are told with a `/`.
+ *
+ * @param wanted which folders to look into; the root, whose path is empty, always is
+ * @returns mode by path, in which each character is one byte
+ * @throws as {@link diffTrees}
+ */
+export function listFolders(
+  objects: ObjectStore,
+  tree: string,
+  wanted: (folder: string) => boolean,
+): Map<string, string> {
+  const found = new Map<string, string>();
+  const visit = (id: string, folder: string, depth: number): void => {
+    if (depth > FOLDER_DEPTH_MAX) throw tooMuch("it has folders in folders without end");
+    for (const [name, entry] of readTree(objects, id)) {
+      const path = `${folder}${name}`;
+      if (entry.mode !== FOLDER) found.set(path, entry.mode);
+      else if (wanted(path)) visit(entry.id, `${path}/`, depth + 1);
+      else found.set(`${path}/`, entry.mode);
+    }
+  };
+  visit(tree, "", 0);
+  return found;
+}
+
 type Tree = ReadonlyMap<string, TreeEntry>;
 
 function readTreeOrNone(objects: ObjectStore, id: string | null): Tree {

@@ -1,6 +1,6 @@
 export { parseGitCommit } from "./git-commit.ts";
 export { type GitRepository, openGitRepository } from "./git-repository.ts";
 export { placesOf } from "./history.ts";
-export { diffTrees, type TreeChange } from "./git-tree.ts";
+export { diffTrees, listFolders, type TreeChange } from "./git-tree.ts";
 export type { ObjectStore } from "./object-store.ts";
 export { verifyPatch } from "./patch-apply.ts";
