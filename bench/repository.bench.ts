@@ -76,14 +76,6 @@ async function besideOne(script: string): Promise<Trial> {
   const base = judged.head.commit;
   const head = judged.patches.at(-1)?.commit ?? "";
   const other = beside(repo, script);
-  const attempt = async (work: () => Promise<unknown>): Promise<string> => {
-    try {
-      await work();
-      return "done";
-    } catch (error) {
-      return (error as { code?: string }).code ?? String(error);
-    }
-  };
   try {
     const back = await attempt(() => judged.bring());
     const folder = join(repo.private, "back");
@@ -92,17 +84,7 @@ async function besideOne(script: string): Promise<Trial> {
     const rolledBack = back === "done" ? await attempt(() => rollBack(way)) : "none";
     await end(other);
     await releaseKept(user, RUN_ID);
-    const contains = (commit: string): boolean =>
-      repo.git("rev-list", "main").split("\n").includes(commit);
-    if (back !== "done" && contains(head)) wrong.push(`said ${back}, and the branch has it`);
-    if (rolledBack === "done" && contains(head)) wrong.push("said rolled back, and is not");
-    if (back === "done" && rolledBack !== "done" && !contains(head))
-      wrong.push(`said brought back, then ${rolledBack}, and the branch has it not`);
-    if (!contains(base)) wrong.push("the base is gone");
-    const fsck = repo.git("fsck", "--strict");
-    if (/missing|error|broken|bad/.test(fsck)) wrong.push(fsck);
-    const status = repo.git("status", "--porcelain");
-    if (status !== "") wrong.push(`status: ${status}`);
+    wrong.push(...lookAt(repo, { base, head, back, rolledBack }));
     return { back, rolledBack, wrong };
   } catch (error) {
     return { back: "?", rolledBack: "?", wrong: [...wrong, String(error)] };
@@ -110,6 +92,34 @@ async function besideOne(script: string): Promise<Trial> {
     await end(other);
     repo.dispose();
   }
+}
+
+async function attempt(work: () => Promise<unknown>): Promise<string> {
+  try {
+    await work();
+    return "done";
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  }
+}
+
+/** What was said, held against what the user's own git says. */
+function lookAt(
+  repo: TestRepository,
+  said: { base: string; head: string; back: string; rolledBack: string },
+): string[] {
+  const { base, head, back, rolledBack } = said;
+  const wrong: string[] = [];
+  const commits = repo.git("rev-list", "main").split("\n");
+  const should = back === "done" && rolledBack !== "done";
+  if (commits.includes(head) !== should)
+    wrong.push(`said ${back}, then ${rolledBack}, and the branch ${should ? "lacks" : "has"} it`);
+  if (!commits.includes(base)) wrong.push("the base is gone");
+  const fsck = repo.git("fsck", "--strict");
+  if (/missing|error|broken|bad/.test(fsck)) wrong.push(fsck);
+  const status = repo.git("status", "--porcelain");
+  if (status !== "") wrong.push(`status: ${status}`);
+  return wrong;
 }
 
 function beside(repo: TestRepository, script: string): ChildProcess {
