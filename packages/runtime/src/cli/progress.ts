@@ -42,9 +42,7 @@ export function showProgress(output: Output): (progress: Progress | ExecProgress
         );
         return;
       case "exec.brought_back":
-        output.note(`  ${progress.commits} commits brought back: ${progress.head.slice(0, 12)}`);
-        for (const place of progress.kept)
-          output.note(`     another program wrote to a file meanwhile: its text is in ${place}`);
+        output.note(broughtBackText(progress));
         return;
       case "approval.needed":
         output.note(`     ${progress.reason}`);
@@ -54,4 +52,15 @@ export function showProgress(output: Output): (progress: Progress | ExecProgress
         return;
     }
   };
+}
+
+function broughtBackText({
+  commits,
+  head,
+  kept,
+}: Extract<ExecProgress, { event: "exec.brought_back" }>): string {
+  const other = kept.map(
+    (place) => `     another program wrote to a file meanwhile: its text is in ${place}`,
+  );
+  return [`  ${commits} commits brought back: ${head.slice(0, 12)}`, ...other].join("\n");
 }
