@@ -7,6 +7,7 @@ import { gatesCommands } from "./commands/gates.ts";
 import { keysCommands } from "./commands/keys.ts";
 import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
+import { repairCommands } from "./commands/repair.ts";
 import { runCommands } from "./commands/run.ts";
 import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
@@ -62,6 +63,7 @@ export async function runCli(
     batchCommands,
     scramCommands,
     nodesCommands,
+    repairCommands,
     doctorCommand,
   ]) {
     add(program, context);

@@ -1,3 +1,4 @@
+import type { LedgerFinding } from "../store/index.ts";
 import type {
   AnswerPack,
   Envelope,
@@ -364,4 +365,6 @@ export interface Services {
   /** Read the other nodes' orders until told to end. */
   watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
   probeSandbox(): Promise<DoctorReport>;
+  /** Move what is no evidence in the ledger out of the way. */
+  repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
 }

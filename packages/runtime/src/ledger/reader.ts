@@ -3,6 +3,8 @@ export interface StoredEntry {
   readonly index: number;
   readonly hash: string;
   readonly bytes: Uint8Array;
+  /** Set where a repair of the ledger took it for no evidence. */
+  readonly aside?: boolean;
 }
 
 /** A signed head of a log. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { INSTALLATION_LOG } from "@sovereign/core";
+import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import { KeyLog, Keystore, type Passphrase } from "../authority/index.ts";
 import { type Clock, systemClock } from "../kernel/index.ts";
 import { type DataFolder, logOrigin, openDataFolder } from "../runs/index.ts";
@@ -107,9 +107,19 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     await anchorInstallation(installation);
     noteRefusal(folder.root, null);
     return installation;
-  } catch (error) {
+  } catch (found) {
+    const error = describeDamage(found);
     noteRefusal(folder.root, error);
     await store.close();
     throw error;
   }
+}
+
+/** An entry that cannot be read, where only what we wrote should stand: the ledger is damaged. */
+function describeDamage(error: unknown): unknown {
+  const code = error instanceof SovereignError ? error.code : "";
+  if (!/^ERR_(FORMAT|JSON|DSSE|STATEMENT|ENVELOPE|KEY_LOG|LEDGER_CORRUPT)/.test(code)) return error;
+  const why = error instanceof Error ? error.message : "unreadable";
+  const text = `The installation's log is damaged: ${why} To move what is no evidence out of the way, type: sovereign repair ledger`;
+  return new SovereignError("ERR_LEDGER_CORRUPT", text, {}, error);
 }

@@ -14,12 +14,14 @@ import { type Clock, timestampOf } from "../kernel/index.ts";
 import { createEntry, EMPTY_STREAM } from "../ledger/index.ts";
 import type { Store } from "../store/index.ts";
 
+type KeyStore = Pick<Store, "readStream" | "readEnvelopes" | "streamHead" | "commit">;
+
 /** The stream `keys` of the installation's log. */
 export class LedgerKeyLog implements KeyLogStore {
-  readonly #store: Store;
+  readonly #store: KeyStore;
   readonly #clock: Clock;
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: KeyStore, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
   }

@@ -107,7 +107,8 @@ function reportOf(
 /** What each node's kill switch recorded, as far as it was taken into the ledger. */
 async function readJournals({ store }: Installation): Promise<ReadonlyMap<string, Heard>> {
   const found = new Map<string, Heard>();
-  for await (const { bytes } of store.readLog(INSTALLATION_LOG)) {
+  for await (const { bytes, aside } of store.readLog(INSTALLATION_LOG)) {
+    if (aside === true) continue;
     const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
     if (!entry.stream.startsWith("scram/")) continue;
     const heard = found.get(entry.stream) ?? { last: "", stops: new Set<string>() };

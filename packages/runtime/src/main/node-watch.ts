@@ -190,13 +190,13 @@ export class NodeWatch {
   async #takeAll(page: readonly StoredEntry[]): Promise<void> {
     const entries = page.map((stored) => ({ ...stored, entry: readEntry(stored) }));
     // Keys first: an order may be signed by one that is enrolled since.
-    if (entries.some(({ entry }) => entry.stream === "keys")) await this.#options.onKeys();
+    if (entries.some(({ entry }) => entry?.stream === "keys")) await this.#options.onKeys();
     for (const one of entries) await this.#take(one);
     if (page.length > 0) this.#options.keep(this.#place);
   }
 
-  async #take({ index, hash, entry }: StoredEntry & { entry: LedgerEntry }): Promise<void> {
-    await this.#obey(entry, index);
+  async #take({ index, hash, entry }: StoredEntry & { entry: LedgerEntry | null }): Promise<void> {
+    if (entry !== null) await this.#obey(entry, index);
     this.#place = { index, hash };
   }
 
@@ -234,8 +234,14 @@ export class NodeWatch {
   }
 }
 
-function readEntry({ bytes }: StoredEntry): LedgerEntry {
-  return parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
+/** Null for what a repair set aside because it is no entry. What is one counts, set aside or not. */
+function readEntry({ bytes, aside }: StoredEntry): LedgerEntry | null {
+  try {
+    return parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
+  } catch (error) {
+    if (aside === true) return null;
+    throw error;
+  }
 }
 
 /** The digest of the order that an entry says was carried out with two keys; null for another. */

@@ -30,6 +30,7 @@ import { loadConfig } from "./config.ts";
 import { dataWarnings } from "./data-warnings.ts";
 import { approveRun, readRun } from "./approvals.ts";
 import { type Installation, openInstallation } from "./installation.ts";
+import { repairInstallation } from "./ledger-repair.ts";
 import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
@@ -74,8 +75,14 @@ export function createServices(
     ...scram,
     ...batchServices(home, opened, scram),
     ...nodeServices(home, opened, scram),
+    repairLedger: (acceptRollback) =>
+      repairInstallation(home, databaseUrlOf(environment), acceptRollback),
     ...stateServices(home, environment, opened, scram),
   };
+}
+
+function databaseUrlOf(environment: Environment): string | null {
+  return environment["DATABASE_URL"] || null;
 }
 
 async function withInstallation<T>(
@@ -83,11 +90,10 @@ async function withInstallation<T>(
   environment: Environment,
   work: (installation: Installation) => Promise<T>,
 ): Promise<T> {
-  const url = environment["DATABASE_URL"];
   try {
     const installation = await openInstallation({
       home,
-      databaseUrl: url === undefined || url === "" ? null : url,
+      databaseUrl: databaseUrlOf(environment),
       passphrase: passphraseOf(environment),
       environment,
     });

@@ -35,7 +35,7 @@ export class HeadFile {
     try {
       return parseFormat(head, parseStrictJson(bytes), "signed head");
     } catch (cause) {
-      const text = `${this.path} is damaged: it should hold the last signed head.`;
+      const text = `${this.path} is damaged: it should hold the last signed head. Type: sovereign repair ledger`;
       throw new SovereignError("ERR_LEDGER_ROLLED_BACK", text, { path: this.path }, cause);
     }
   }

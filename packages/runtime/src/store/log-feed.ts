@@ -45,8 +45,13 @@ export class LogFeed {
    * @throws ERR_STORE_UNAVAILABLE
    */
   async read(from: number): Promise<StoredEntry[]> {
-    const rows = await this.#ask<{ index: string; hash: string; bytes: Uint8Array }>(
-      `select index, encode(hash, 'hex') as hash, bytes from sovereign.entries where log_id = '${INSTALLATION_LOG}' and index >= ${Math.max(0, Math.trunc(from))} order by index limit ${FEED_PAGE}`,
+    const rows = await this.#ask<{
+      index: string;
+      hash: string;
+      bytes: Uint8Array;
+      aside: boolean;
+    }>(
+      `select index, encode(hash, 'hex') as hash, bytes, stream like 'set-aside/%' as aside from sovereign.entries where log_id = '${INSTALLATION_LOG}' and index >= ${Math.max(0, Math.trunc(from))} order by index limit ${FEED_PAGE}`,
     );
     return rows.map((row) => ({ ...row, index: Number(row.index) }));
   }

@@ -1,4 +1,11 @@
-import { Frontier, nodeHash, proveInclusionSet, type RangeRoot, splitOf } from "@sovereign/core";
+import {
+  Frontier,
+  nodeHash,
+  proveInclusionSet,
+  type RangeRoot,
+  SovereignError,
+  splitOf,
+} from "@sovereign/core";
 import type pg from "pg";
 
 /** Subtree roots are kept at every eighth level: 256 hashes make one. */
@@ -25,7 +32,8 @@ async function hashesAt(
           [log, level, from, from + count],
         );
   if (found.rows.length !== count) {
-    throw new Error(`the tree of ${log} misses hashes at level ${level} from ${from}`);
+    const text = `The tree of the log ${log} misses hashes at level ${level} from ${from} on. Type: sovereign repair ledger`;
+    throw new SovereignError("ERR_LEDGER_CORRUPT", text, { log, level, from });
   }
   return found.rows.map((row) => row.hash);
 }

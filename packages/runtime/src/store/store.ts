@@ -271,11 +271,20 @@ export class Store implements RunStore {
 
   #entries(log: string, where: string, values: unknown[]): Promise<StoredEntry[]> {
     return this.#database.read(claimOf(log), async (client) => {
-      const found = await client.query<{ index: string; hash: string; bytes: Uint8Array }>(
-        `select index, encode(hash, 'hex') as hash, bytes from sovereign.entries where log_id = $1 and ${where}`,
+      const found = await client.query<{
+        index: string;
+        hash: string;
+        bytes: Uint8Array;
+        aside: boolean;
+      }>(
+        `select index, encode(hash, 'hex') as hash, bytes, stream like 'set-aside/%' as aside from sovereign.entries where log_id = $1 and ${where}`,
         [log, ...values],
       );
-      return found.rows.map((row) => ({ ...row, index: Number(row.index) }));
+      return found.rows.map(({ aside, ...row }) => ({
+        ...row,
+        index: Number(row.index),
+        ...(aside ? { aside } : {}),
+      }));
     });
   }
 
@@ -376,7 +385,7 @@ async function refuseRollback(
   if (same) return;
   throw new SovereignError(
     "ERR_LEDGER_ROLLED_BACK",
-    `The log ${log} was signed at ${signed.size} entries with root ${signed.root}; the database (${size} entries) does not hold that tree. Nothing is signed. Restore the database that belongs to ${heads.path}.`,
+    `The log ${log} was signed at ${signed.size} entries with root ${signed.root}; the database (${size} entries) does not hold that tree. Nothing is signed. Restore the database that belongs to ${heads.path}; where it is lost, type: sovereign repair ledger --accept-rollback`,
     { log, signed: signed.size, found: size },
   );
 }
