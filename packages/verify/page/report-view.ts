@@ -50,7 +50,7 @@ export function renderReport(report: VerificationReport): HTMLElement[] {
 }
 
 /** The first failure shown is that of the step which decided. */
-function renderVerdict({ verdict, steps }: VerificationReport): HTMLElement {
+function renderVerdict({ verdict, steps, subject }: VerificationReport): HTMLElement {
   const { tone, sign, text } = VERDICTS[verdict];
   const icon = element("span", sign);
   icon.setAttribute("aria-hidden", "true");
@@ -60,8 +60,14 @@ function renderVerdict({ verdict, steps }: VerificationReport): HTMLElement {
   const decided = steps.find((step) => step.status === DECIDES[verdict]);
   const failure = decided?.first_failure ?? null;
   const first = failure === null || decided === undefined ? [] : [renderFirst(decided, failure)];
-  return element(`div.verdict.${tone}`, [heading, element("p", text), ...first]);
+  const failed = verdict === "VALID" && subject.run_status !== "completed";
+  const meaning = failed ? [element("p", OF_A_FAILURE)] : [];
+  return element(`div.verdict.${tone}`, [heading, element("p", text), ...meaning, ...first]);
 }
+
+/** A verdict is about the record, and people take it for one about the work. */
+const OF_A_FAILURE =
+  "The run itself did not succeed: what is whole and signed is the record of that, and not the work.";
 
 const DECIDES: Readonly<Record<Verdict, VerificationStep["status"] | null>> = {
   VALID: null,

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { canonicalBytes, type JsonObject, parseStrictJson, type TrustRoot } from "@sovereign/core";
+import { canonicalBytes, parseStrictJson, type TrustRoot } from "@sovereign/core";
 import { parseTrustRoot, verifyBundle } from "@sovereign/verify";
 import { describe, expect, it } from "vitest";
 
@@ -14,7 +14,7 @@ function changed(change: (trust: TrustRoot, key: Key) => void): Uint8Array {
   const trust = genuine();
   const key = trust.keys.find((one) => one.purpose === "binding" && one.ended === null);
   change(trust, key as Key);
-  return canonicalBytes(trust as unknown as JsonObject);
+  return canonicalBytes(trust);
 }
 
 describe("a trust root", () => {

@@ -87,7 +87,7 @@ export interface Kernel {
 /**
  * Make a kernel over the given ports. It decides and records; it holds no signing key.
  *
- * @see docs/ARCHITECTURE.md "The path of every action"
+ * @see docs/ARCHITECTURE.md "The path of an action"
  */
 export function createKernel(options: KernelOptions): Kernel {
   const { scram, keys, clock = systemClock, allowCompatible = false, onStage } = options;

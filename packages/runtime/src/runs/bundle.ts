@@ -34,7 +34,7 @@ export interface BundleRequest {
  * @throws ERR_RUN_NOT_FOUND when the run has no entries
  * @throws ERR_CHECKPOINT_MISSING when the ledger has no signed head over the run yet
  * @throws ERR_ARTIFACT_CHANGED when an artifact's bytes are no longer what the evidence names
- * @see docs/spec/bundle.md
+ * @see docs/spec/evidence.md "Bundle"
  */
 export async function exportBundle(request: BundleRequest): Promise<Uint8Array> {
   const { ledger, installationId, tenantId, runId } = request;

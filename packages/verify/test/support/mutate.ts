@@ -149,7 +149,7 @@ const ODD: readonly JsonValue[] = [
 const MUTATIONS: Readonly<Record<string, Mutation>> = {
   delete: ({ holder, key }) => {
     if (Array.isArray(holder)) holder.splice(Number(key), 1);
-    else delete holder[key as string];
+    else Reflect.deleteProperty(holder, key);
   },
   odd: (place, _root, dice) => {
     set(place, structuredClone(dice.pick(ODD)));
