@@ -1,14 +1,16 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalize, fields, parseFormat, parseStrictJson } from "@sovereign/core";
 import { z } from "zod";
+import { readOwnFile, replaceOwnFile } from "../files/index.ts";
 import { startTrustedService } from "../process/index.ts";
 import type { SandboxDemands } from "../sandbox/index.ts";
 import { DRILL, DrillRig } from "./drill.ts";
 
 const CAPACITY_FILE = "capacity.json";
+const BYTES_MAX = 4096;
 /**
  * Until a machine has been measured: what two cores were seen to reap well within the bound, 128 with
  * control groups that hold the paths' share down, and 32 beside other work without.
@@ -62,7 +64,7 @@ export async function measureCapacity(
   const paths = Math.max(1, Math.min(MOST, Math.floor(BUDGET_MS / pathMs)));
   const capacity = { paths, path_ms: Math.round(pathMs * 1000) / 1000 };
   const text = canonicalize({ boot_id: bootId(), ...capacity });
-  writeFileSync(join(scramFolder, CAPACITY_FILE), text, { mode: 0o600 });
+  replaceOwnFile(join(scramFolder, CAPACITY_FILE), text);
   return capacity;
 }
 
@@ -72,7 +74,8 @@ export async function measureCapacity(
  */
 export function knownCapacity(scramFolder: string, weighed: boolean): number {
   try {
-    const value = parseStrictJson(readFileSync(join(scramFolder, CAPACITY_FILE)));
+    const bytes = readOwnFile(join(scramFolder, CAPACITY_FILE), BYTES_MAX);
+    const value = parseStrictJson(bytes ?? new Uint8Array());
     const known = parseFormat(capacityFile, value, CAPACITY_FILE);
     if (known.boot_id === bootId()) return known.paths;
   } catch {

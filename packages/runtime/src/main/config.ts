@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { readOwnFile } from "../files/index.ts";
 import { readPlainYaml } from "../policy/index.ts";
 import { parseScramConfig, type ScramConfig } from "../scram/index.ts";
 
@@ -10,15 +10,29 @@ export interface Config {
 }
 
 /**
+ * The settings for whoever must be able to stop whatever stands in the place of the configuration:
+ * then those of the law hold. No work begins meanwhile, because {@link loadConfig} refuses.
+ *
+ * @param onRefusal told why the configuration does not hold
+ */
+export function loadSwitchConfig(home: string, onRefusal: (why: string) => void): ScramConfig {
+  try {
+    return loadConfig(home).scram;
+  } catch (error) {
+    onRefusal(error instanceof Error ? error.message : "config.yaml cannot be read");
+    return parseScramConfig(undefined);
+  }
+}
+
+/**
  * Read `config.yaml` of a data folder. Without one, the defaults hold.
  *
  * @throws ERR_SCRAM_CONFIG, ERR_DATA_FOLDER
  */
 export function loadConfig(home: string): Config {
   const path = join(home, "config.yaml");
-  const value: unknown = existsSync(path)
-    ? readPlainYaml(readFileSync(path), path, DOOR).value
-    : {};
+  const bytes = readOwnFile(path, DOOR.bytesMax);
+  const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
   const unknown = Object.keys(sections).find((name) => name !== "scram");
   if (typeof sections !== "object" || unknown !== undefined) {

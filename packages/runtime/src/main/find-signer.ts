@@ -3,7 +3,7 @@ import { basename, dirname } from "node:path";
 import { type KeyPurpose, type KeyRecord, type Signer, SovereignError } from "@sovereign/core";
 import { Keystore, type Passphrase } from "../authority/index.ts";
 import { systemClock, timestampOf } from "../kernel/index.ts";
-import { openDataFolder } from "../runs/index.ts";
+import { openSwitchFolder } from "../runs/index.ts";
 import { KnownKeys } from "../scram/index.ts";
 
 /**
@@ -19,7 +19,7 @@ export async function findSigner(
   if (reference.includes("/") || reference.endsWith(".key.json")) {
     return fileSigner(reference, passphrase, purpose);
   }
-  const { keys: folder } = openDataFolder(home);
+  const { keys: folder } = openSwitchFolder(home);
   const keystore = await Keystore.open({ folder, passphrase, lenient: true });
   const fits = (record: KeyRecord): boolean =>
     record.role === reference || (reference.length >= 8 && record.key_id.startsWith(reference));
@@ -36,7 +36,7 @@ export async function findSigner(
 
 /** A holder may have several keys: which of them counts now. The sentinel is the judge of that. */
 function validIds(home: string): ReadonlySet<string> {
-  const known = new KnownKeys(openDataFolder(home).scram).current();
+  const known = new KnownKeys(openSwitchFolder(home).scram).current();
   if (known === null) return new Set();
   const { keys } = known;
   const now = timestampOf(systemClock);

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -9,9 +9,12 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import type { KeyLog } from "../authority/index.ts";
+import { kindAt, readOwnFile } from "../files/index.ts";
 import { newId, systemClock, systemEntropy, timestampOf } from "../kernel/index.ts";
+import { KnownKeys, type SentinelKeys } from "../scram/index.ts";
 
 const INSTALLATION_FILE = "installation.json";
+const BYTES_MAX = 64 * 1024;
 
 const installationFile = z.strictObject({
   installation_id: fields.installationId,
@@ -81,12 +84,16 @@ function rootOf(keyLog: KeyLog): string | null {
   return keyLog.current().windows.find(({ introduced }) => introduced === 0)?.record.key_id ?? null;
 }
 
-/** The installation's identifier, made where it is new. @throws ERR_DATA_FOLDER */
+/**
+ * The installation's identifier, made where it is new. Where the file is gone, and the kill switch
+ * still knows whose keys it obeys, the folder stays that installation's.
+ *
+ * @throws ERR_DATA_FOLDER
+ */
 export function installationIdOf(root: string): string {
   const path = join(root, INSTALLATION_FILE);
-  if (!existsSync(path)) {
-    const installation_id = newId("ins_", systemEntropy);
-    const made = { installation_id, created_at: timestampOf(systemClock) };
+  if (kindAt(path) === null) {
+    const made = { ...identityOf(root), created_at: timestampOf(systemClock) };
     try {
       writeFileSync(path, canonicalBytes(made), { mode: 0o600, flag: "wx", flush: true });
     } catch (cause) {
@@ -97,10 +104,40 @@ export function installationIdOf(root: string): string {
   return readInstallationFile(root).installation_id;
 }
 
+/**
+ * For whom an order is: a stop does not wait until the installation's file is mended.
+ * @throws ERR_DATA_FOLDER when neither the file nor the kill switch says it
+ */
+export function switchInstallationId(root: string): string {
+  try {
+    return installationIdOf(root);
+  } catch (error) {
+    const known = knownKeys(root);
+    if (known === null) throw error;
+    return known.installationId;
+  }
+}
+
+function identityOf(root: string): { installation_id: string; root_keys?: string[] } {
+  const known = knownKeys(root);
+  if (known === null) return { installation_id: newId("ins_", systemEntropy) };
+  const first = known.keys.windows.find(({ introduced }) => introduced === 0);
+  const root_keys = first === undefined ? [] : [first.record.key_id];
+  return { installation_id: known.installationId, root_keys };
+}
+
+/** What the kill switch last knew; its file verifies itself. */
+function knownKeys(root: string): SentinelKeys | null {
+  const folder = join(root, "scram");
+  return kindAt(folder) === null ? null : new KnownKeys(folder).current();
+}
+
 function readInstallationFile(root: string): z.infer<typeof installationFile> {
   const path = join(root, INSTALLATION_FILE);
   try {
-    return parseFormat(installationFile, parseStrictJson(readFileSync(path)), path);
+    const bytes = readOwnFile(path, BYTES_MAX);
+    if (bytes === null) throw new Error("it is not there");
+    return parseFormat(installationFile, parseStrictJson(bytes), path);
   } catch (cause) {
     throw folderError(path, cause);
   }
@@ -108,5 +145,6 @@ function readInstallationFile(root: string): z.infer<typeof installationFile> {
 
 function folderError(path: string, cause: unknown): SovereignError {
   const why = cause instanceof Error ? cause.message : "unknown";
-  return new SovereignError("ERR_DATA_FOLDER", `Cannot use ${path}: ${why}.`, { path }, cause);
+  const text = `Cannot use ${path}: ${why} It says which installation this data folder is of. Move it away, and the next command makes it again from what the kill switch knows.`;
+  return new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
 }

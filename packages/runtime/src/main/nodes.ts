@@ -1,4 +1,4 @@
-import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import {
@@ -12,12 +12,14 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
+import { readOwnFile } from "../files/index.ts";
 import { type Clock, newId, systemEntropy, timestampOf } from "../kernel/index.ts";
 import { createEntry } from "../ledger/index.ts";
 import type { Store } from "../store/index.ts";
 
 /** The stream of the installation's log in which each node says that it belongs to it. */
 const STREAM = "nodes";
+const BYTES_MAX = 4096;
 const JOINED = "node.joined";
 const ATTEMPTS = 20;
 
@@ -70,7 +72,12 @@ export function ownStream(root: string): string | null {
 
 /** Whether the data folder's database is one that other machines may use. False where none was. */
 export function isShared(root: string): boolean {
-  return readNodeFile(root)?.shared ?? false;
+  try {
+    return readNodeFile(root)?.shared ?? false;
+  } catch {
+    // In doubt there are others: then nothing runs here that does not hear of them.
+    return true;
+  }
 }
 
 /**
@@ -172,12 +179,13 @@ async function recordJoining(
 
 function readNodeFile(root: string): NodeFile | null {
   const path = pathOf(root);
-  if (!existsSync(path)) return null;
   try {
-    return parseFormat(nodeFile, parseStrictJson(readFileSync(path)), path);
+    const bytes = readOwnFile(path, BYTES_MAX);
+    return bytes === null ? null : parseFormat(nodeFile, parseStrictJson(bytes), path);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unreadable";
-    throw new SovereignError("ERR_DATA_FOLDER", `Cannot use ${path}: ${why}.`, { path }, cause);
+    const text = `Cannot use ${path}: ${why} It says which machine of the installation this is. Put it back from a copy of this very folder; or move it away, and the folder joins as a new machine.`;
+    throw new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
   }
 }
 

@@ -1,9 +1,11 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalBytes, fields, parseFormat, parseStrictJson } from "@sovereign/core";
 import { z } from "zod";
+import { readOwnFile, replaceOwnFile } from "../files/index.ts";
 import type { Journal } from "../scram/index.ts";
 import type { Place } from "./node-watch.ts";
+
+const BYTES_MAX = 4096;
 
 const placeFile = z.strictObject({
   index: fields.count,
@@ -43,13 +45,11 @@ export class PlaceFile {
   }
 
   write({ index, hash }: Place, held: number): void {
-    const temporary = `${this.#path}.${process.pid}`;
     try {
       this.#journal.refresh();
       const { lines, head } = this.#journal;
       const kept = { index, hash, lines: lines.length, head, held };
-      writeFileSync(temporary, canonicalBytes(kept), { mode: 0o600 });
-      renameSync(temporary, this.#path);
+      replaceOwnFile(this.#path, canonicalBytes(kept));
     } catch {
       // Then the next start reads more.
     }
@@ -63,9 +63,10 @@ export class PlaceFile {
   }
 
   #read(): z.infer<typeof placeFile> | null {
-    if (!existsSync(this.#path)) return null;
     try {
-      return parseFormat(placeFile, parseStrictJson(readFileSync(this.#path)), this.#path);
+      const bytes = readOwnFile(this.#path, BYTES_MAX);
+      if (bytes === null) return null;
+      return parseFormat(placeFile, parseStrictJson(bytes), this.#path);
     } catch {
       return null;
     }

@@ -18,7 +18,7 @@ import {
   systemEntropy,
   timestampOf,
 } from "../kernel/index.ts";
-import { installationIdOf } from "./installation-file.ts";
+import { switchInstallationId } from "./installation-file.ts";
 
 /** An order that is used at once is good for this long. */
 const TTL_MS = 5 * 60_000;
@@ -42,7 +42,7 @@ export function issueScramOrder(
 ): Envelope {
   const { scope, reason, statement, metadata, installation } = content;
   const order: ScramOrder = {
-    ...fresh(installation ?? installationIdOf(home), validMs),
+    ...fresh(installation ?? switchInstallationId(home), validMs),
     order_id: newId("ord_", systemEntropy),
     scope,
     reason,
@@ -66,7 +66,7 @@ export function issueScramReset(
   signers: readonly Signer[],
 ): Envelope {
   const reset: ScramReset = {
-    ...fresh(installationIdOf(home), TTL_MS),
+    ...fresh(switchInstallationId(home), TTL_MS),
     reset_id: newId("rst_", systemEntropy),
     event_ids: [...eventIds],
     statement,

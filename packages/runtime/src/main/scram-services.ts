@@ -14,7 +14,7 @@ import {
 import { readNamed } from "@sovereign/verify";
 import type { Passphrase } from "../authority/index.ts";
 import type { ScramOutcome, ScramReport, SelfProofHealth, Services } from "../cli/index.ts";
-import { openDataFolder } from "../runs/index.ts";
+import { openSwitchFolder } from "../runs/index.ts";
 import {
   countLiving,
   giveOrder,
@@ -63,7 +63,7 @@ export function createScramServices(
   passphrase: () => Passphrase | null,
   opened: Opened,
 ): ScramServices {
-  const folder = (): string => openDataFolder(home).scram;
+  const folder = (): string => openSwitchFolder(home).scram;
   const sign = async (reference: string, purpose: "operator" | "architect"): Promise<Signer> =>
     findSigner(home, passphrase(), reference, purpose);
   return {
@@ -156,7 +156,7 @@ async function send(
   t: "order" | "authorize",
   envelope: Envelope,
 ): Promise<ScramOutcome> {
-  const { scram } = openDataFolder(home);
+  const { scram } = openSwitchFolder(home);
   new ScramLatch(scram);
   const running = await ScramLink.find(scram);
   // A stop needs nobody to be in force; one of two signatures waits in a sentinel's memory.
@@ -195,7 +195,7 @@ async function authorize(
 
 function isDamaged(home: string): boolean {
   try {
-    Journal.open(join(openDataFolder(home).scram, "journal.jsonl"));
+    Journal.open(join(openSwitchFolder(home).scram, "journal.jsonl"));
     return false;
   } catch {
     return true;

@@ -6,9 +6,9 @@ import { type Signer, SovereignError } from "@sovereign/core";
 import { Keystore } from "../authority/index.ts";
 import { systemClock } from "../kernel/index.ts";
 import { leadsSession, lockFolder } from "../process/index.ts";
-import { openDataFolder } from "../runs/index.ts";
+import { openSwitchFolder } from "../runs/index.ts";
 import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
-import { loadConfig } from "./config.ts";
+import { loadSwitchConfig } from "./config.ts";
 import { isShared } from "./nodes.ts";
 import { passphraseOf } from "./passphrase.ts";
 import { programCommand } from "./sentinel-process.ts";
@@ -16,8 +16,11 @@ import { programCommand } from "./sentinel-process.ts";
 const LOCK_MS = 5000;
 const LOCK_RETRY_MS = 20;
 const home = process.argv[2] ?? "";
-const folder = openDataFolder(home);
-const config = loadConfig(home).scram;
+const folder = openSwitchFolder(home);
+// Whatever stands in the place of its settings, there is somebody who stops.
+const config = loadSwitchConfig(home, (why) => {
+  process.stderr.write(`sentinel: ${why} The settings of the law hold; no work begins.\n`);
+});
 process.umask(0o077);
 // Makes the folder where it is missing.
 new ScramLatch(folder.scram);

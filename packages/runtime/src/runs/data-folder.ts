@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { SovereignError } from "@sovereign/core";
@@ -48,7 +48,19 @@ function homeFolder(): string {
  * @throws ERR_KEYSTORE_IN_WORK_TREE before anything is made; ERR_DATA_FOLDER when it can not be
  */
 export function openDataFolder(root: string): DataFolder {
-  const folder: DataFolder = {
+  const folder = openSwitchFolder(root);
+  for (const path of [folder.ledger, folder.registry, join(root, "runs")]) makeUsable(path, root);
+  return folder;
+}
+
+/**
+ * The same for the kill switch, which needs no other part of it: whatever stands in the place of
+ * the others keeps nobody from a stop.
+ */
+export function openSwitchFolder(root: string): DataFolder {
+  refuseWorkTree(root);
+  makeUsable(root, root);
+  return {
     root,
     keys: join(root, "keys"),
     scram: join(root, "scram"),
@@ -57,21 +69,21 @@ export function openDataFolder(root: string): DataFolder {
     registry: join(root, "registry"),
     run: (runId) => join(root, "runs", runId),
   };
-  refuseWorkTree(root);
+}
+
+function makeUsable(path: string, root: string): void {
+  let why: string;
+  let cause: unknown;
   try {
-    for (const path of [root, folder.ledger, folder.registry, join(root, "runs")]) {
-      makeFolder(path);
-    }
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unknown";
-    throw new SovereignError(
-      "ERR_DATA_FOLDER",
-      `Cannot use the data folder ${root}: ${why}. Set SOVEREIGN_HOME to a folder that you own.`,
-      { root },
-      cause,
-    );
+    makeFolder(path);
+    if (statSync(path).isDirectory()) return;
+    why = `${path} is no folder; move it away`;
+  } catch (error) {
+    cause = error;
+    why = error instanceof Error ? error.message : "unknown";
   }
-  return folder;
+  const text = `Cannot use the data folder ${root}: ${why}. Or set SOVEREIGN_HOME to a folder that you own.`;
+  throw new SovereignError("ERR_DATA_FOLDER", text, { root }, cause);
 }
 
 /** Node's own recursive one never comes back where nothing can be made, as in /proc. */

@@ -1,7 +1,13 @@
 export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
 export { type BundleRequest, exportBundle, logOrigin } from "./bundle.ts";
-export { type DataFolder, locateDataFolder, openDataFolder } from "./data-folder.ts";
+export {
+  type DataFolder,
+  locateDataFolder,
+  openDataFolder,
+  openSwitchFolder,
+} from "./data-folder.ts";
 export type { RunRow, RunStore, StepRow } from "./ports.ts";
+export { checkTenant } from "./tenant.ts";
 export { RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export {
   type ApprovalSource,
