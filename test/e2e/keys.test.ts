@@ -1,5 +1,7 @@
+import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Installation, type Json } from "./cli.ts";
 
@@ -83,5 +85,46 @@ describe("a data folder in a work tree", () => {
       expect(end.code, args.join(" ")).not.toBe(0);
       expect(existsSync(home), args.join(" ")).toBe(false);
     }
+  });
+});
+
+describe("a result that cannot be written", () => {
+  const sovereign = resolve("packages/runtime/bin/sovereign.js");
+  const shell = (line: string): { status: number | null; stderr: string } => {
+    const env = { PATH: process.env["PATH"], HOME: installation.home };
+    const words = {
+      SOVEREIGN: `${process.execPath} ${sovereign}`,
+      SOVEREIGN_HOME: installation.home,
+    };
+    return spawnSync("sh", ["-c", line], { env: { ...env, ...words }, encoding: "utf8" });
+  };
+
+  it("ends in one line and exit code 1 on a full disk, and in none when nobody reads", () => {
+    const full = shell("$SOVEREIGN scram keys > /dev/full");
+    expect(full).toMatchObject({
+      status: 1,
+      stderr: "sovereign: standard output cannot be written: ENOSPC\n",
+    });
+    const unread = shell("$SOVEREIGN scram keys | true; $SOVEREIGN scram keys --json | head -c 1");
+    expect(unread.stderr).toBe("");
+  });
+
+  it("is told before anything is made of it", () => {
+    const run = `run_${"a".repeat(20)}`;
+    const before = readdirSync(tmpdir()).filter((name) => name.includes("partial"));
+    for (const [line, why] of [
+      [`$SOVEREIGN bundle export ${run} --out /tmp`, "it is a folder"],
+      [`$SOVEREIGN bundle export ${run} --out x.tar`, "ends with .json or .zip"],
+      ["$SOVEREIGN keys export-trust --out /dev/full", "no space is left there"],
+      ["$SOVEREIGN --tenant ../x run list", "ERR_TENANT_INVALID"],
+      ["$SOVEREIGN run resume ../x", "expected run_ and 20 of a-z 0-9"],
+    ] as const) {
+      const { status, stderr } = shell(line);
+      expect({ status, stderr }, line).toMatchObject({
+        status: 2,
+        stderr: expect.stringContaining(why) as string,
+      });
+    }
+    expect(readdirSync(tmpdir()).filter((name) => name.includes("partial"))).toEqual(before);
   });
 });

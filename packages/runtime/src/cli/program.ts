@@ -1,4 +1,6 @@
 import { Command, CommanderError, Option } from "commander";
+import { checkTenant } from "../runs/index.ts";
+import { parseRunId } from "./arguments.ts";
 import { batchCommands } from "./commands/batch.ts";
 import { bundleCommands } from "./commands/bundle.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -68,13 +70,19 @@ export async function runCli(
   ]) {
     add(program, context);
   }
-  everywhere(program, (command) =>
-    command.exitOverride().configureHelp({ showGlobalOptions: true }),
-  );
+  everywhere(program, (command) => {
+    command.exitOverride().configureHelp({ showGlobalOptions: true });
+    for (const argument of command.registeredArguments) {
+      if (argument.name() === "run") argument.argParser(parseRunId);
+    }
+  });
   program.hook("preAction", (_, command) => {
+    const { tenant } = program.opts<{ tenant: string }>();
+    // Before any command: what is named becomes the name of a log and of files.
+    checkTenant(tenant);
     if (!WORK.has(nameOf(command))) return;
     const [runId] = GOES_ON.has(command.name()) ? command.args : [];
-    services.refuseWhileTripped(program.opts<{ tenant: string }>().tenant, runId ?? null);
+    services.refuseWhileTripped(tenant, runId ?? null);
   });
   try {
     await program.parseAsync([...argv], { from: "user" });

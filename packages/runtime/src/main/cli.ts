@@ -8,13 +8,24 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
     controller.abort(new Error(signal));
   });
 }
-// Whoever reads our output may stop early, as `head` does: that is no failure.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+// Whoever reads our output may stop early, as `head` does: that is no failure. A full disk is one;
+// the work goes on to its end all the same, because what it does is recorded elsewhere.
+const unwritten: string[] = [];
+process.stdout.on("error", ({ code = "unknown" }: NodeJS.ErrnoException) => {
+  if (code === "EPIPE" || code === "ERR_STREAM_DESTROYED" || unwritten.length > 0) return;
+  unwritten.push(code);
+  process.stderr.write(`sovereign: standard output cannot be written: ${code}\n`);
+});
+process.stderr.on("error", () => {
+  // There is nobody left to tell.
 });
 const words = process.argv.slice(2);
 const services = createServices(process.env, ({ folder, store }) => {
   if (!words.includes("--verbose")) return;
   process.stderr.write(`data folder: ${folder.root}\ndatabase: ${store.location}\n`);
 });
-process.exitCode = await runCli(words, services, controller.signal);
+const exit = await runCli(words, services, controller.signal);
+process.exitCode = exit;
+process.on("exit", () => {
+  if (unwritten.length > 0 && process.exitCode === 0) process.exitCode = 1;
+});

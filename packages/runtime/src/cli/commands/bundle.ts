@@ -1,8 +1,8 @@
-import { closeSync, openSync, renameSync, writeSync } from "node:fs";
 import { writeBundleZip } from "@sovereign/verify";
 import type { Command } from "commander";
-import { writeNamed } from "../arguments.ts";
+import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
+import { writingNamed } from "../named-file.ts";
 
 export function bundleCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -15,12 +15,17 @@ export function bundleCommands(program: Command, context: CommandContext): void 
     .option("--out <file>", "a .json or .zip file", "compliance_bundle.json")
     .option("--with-artifacts", "put the artifacts' bytes in as well", false)
     .action(async (runId: string, flags: { out: string; withArtifacts: boolean }) => {
-      const bytes = await services.exportBundle(tenant(), runId, flags.withArtifacts);
-      const written = flags.out.endsWith(".zip") ? writeBundleZip(bytes) : bytes;
-      // Written beside and renamed: nobody finds half a bundle.
-      writeNamed(`${flags.out}.partial`, written, { flush: true });
-      renameSync(`${flags.out}.partial`, flags.out);
-      if (output.json) output.printJson({ bundle: flags.out, bytes: written.length });
+      const size = await writingNamed(
+        flags.out,
+        async (file) => {
+          const bytes = await services.exportBundle(tenant(), runId, flags.withArtifacts);
+          const written = flags.out.endsWith(".zip") ? writeBundleZip(bytes) : bytes;
+          file.write(written);
+          return written.length;
+        },
+        { endings: [".json", ".zip"] },
+      );
+      if (output.json) output.printJson({ bundle: flags.out, bytes: size });
       else output.print(`bundle: ${flags.out}`);
     });
 
@@ -29,15 +34,17 @@ export function bundleCommands(program: Command, context: CommandContext): void 
     .description("the ledger itself")
     .command("export")
     .description("write a log as immutable_audit.jsonl, one entry a line")
-    .option("--log <name>", "a tenant's name, or installation")
+    .option("--log <name>", "a tenant's name, or installation", parseName)
     .option("--out <file>", "where to", "immutable_audit.jsonl")
     .action(async (flags: { log?: string; out: string }) => {
-      const file = openSync(`${flags.out}.partial`, "w", 0o600);
-      const count = await services.exportAudit(flags.log ?? tenant(), (line) => {
-        writeSync(file, line);
-      });
-      closeSync(file);
-      renameSync(`${flags.out}.partial`, flags.out);
+      const count = await writingNamed(
+        flags.out,
+        (file) =>
+          services.exportAudit(flags.log ?? tenant(), (line) => {
+            file.write(line);
+          }),
+        { mode: 0o600 },
+      );
       if (output.json) output.printJson({ file: flags.out, entries: count });
       else output.print(`${count} entries: ${flags.out}`);
     });

@@ -1,7 +1,7 @@
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
-import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
+import { writingNamed } from "../named-file.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type { ExecInput, RunReport } from "../services.ts";
@@ -164,8 +164,14 @@ function addAnswers(
     .description("write an answer pack to be filled in")
     .option("--out <file>", "where to", "answer_pack.json")
     .action(async (runId: string, flags: { out: string }) => {
-      const pack = await services.answerTemplate(tenant(), runId);
-      writeNamed(flags.out, `${JSON.stringify(pack, null, 2)}\n`, { flag: "wx" });
+      await writingNamed(
+        flags.out,
+        async (file) => {
+          const pack = await services.answerTemplate(tenant(), runId);
+          file.write(`${JSON.stringify(pack, null, 2)}\n`);
+        },
+        { fresh: true },
+      );
       if (output.json) output.printJson({ answers: flags.out });
       else
         output.print(

@@ -1,10 +1,11 @@
 import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
-import type { KeySlot } from "../../authority/index.ts";
+import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
 import { shiftTimestamp, systemClock, timestampOf } from "../../kernel/index.ts";
 import { table } from "../output.ts";
-import { parseName, wholeNumber, writeNamed } from "../arguments.ts";
+import { parseName, wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
+import { writingNamed } from "../named-file.ts";
 
 /** Ten years; longer than keys should live. */
 const VALID_DAYS_MAX = 3650;
@@ -38,6 +39,7 @@ export function keysCommands(program: Command, context: CommandContext): void {
     .option("--approver <name>", "an approver", many, [])
     .option("--operator <name>", "one who may stop and reset, as the first of two", many, [])
     .option("--architect <name>", "one who may stop and reset, as the second of two", many, [])
+    .option("--root", "a spare root key: move its file to a safe")
     .option(
       "--valid-days <days>",
       "how long they are good; without it, until they are revoked",
@@ -46,7 +48,7 @@ export function keysCommands(program: Command, context: CommandContext): void {
     .action(async (flags: SlotFlags) => {
       const slots = slotsOf(flags);
       if (slots.length === 0)
-        program.error("expected --role, --approver, --operator or --architect");
+        program.error("expected --role, --approver, --operator, --architect or --root");
       for (const key of await services.addKeys(slots)) {
         if (output.json) output.printJson(key);
         else output.print(`${key.key_id}  ${key.purpose} ${key.role ?? ""}`);
@@ -63,6 +65,20 @@ function lifeCommands(keys: Command, context: CommandContext): void {
     .description("every key that was ever enrolled, with its window in the key log")
     .action(async () => {
       listKeys(await services.listKeys(), context);
+    });
+
+  keys
+    .command("replace <purpose>")
+    .description("make a new key in the place of one that is lost, revoked, expired, or in use")
+    .addHelpText("after", REPLACE_HELP)
+    .option("--reason <text>", "why", "replacement")
+    .option("--valid-days <days>", "how long it is good", wholeNumber(1, VALID_DAYS_MAX))
+    .action(async (purpose: string, flags: { reason: string; validDays?: number }) => {
+      const notAfter = flags.validDays === undefined ? null : timestampAfter(flags.validDays);
+      const slot = { ...slotOf(keys, purpose), notAfter };
+      const key = await services.replaceKey(slot, flags.reason);
+      if (output.json) output.printJson(key);
+      else output.print(`${key.key_id} is the ${purpose} key now`);
     });
 
   keys
@@ -95,13 +111,47 @@ function lifeCommands(keys: Command, context: CommandContext): void {
     )
     .option("--out <file>", "where to; standard output if absent")
     .action(async (flags: { out?: string }) => {
-      const text = `${JSON.stringify(await services.trustRoot(), null, 2)}\n`;
-      if (flags.out === undefined) output.print(text.trimEnd());
-      else {
-        writeNamed(flags.out, text);
-        output.note(`trust root: ${flags.out}`);
+      const text = async (): Promise<string> =>
+        `${JSON.stringify(await services.trustRoot(), null, 2)}\n`;
+      if (flags.out === undefined) {
+        output.print((await text()).trimEnd());
+        return;
       }
+      await writingNamed(flags.out, async (file) => {
+        file.write(await text());
+      });
+      output.note(`trust root: ${flags.out}`);
     });
+}
+
+const REPLACE_HELP = `
+Purposes: root, checkpoint, config, binding, seal, attestation, sentinel, role:NAME, approver:NAME,
+operator:NAME, architect:NAME. All other keys of that purpose and name end; what they signed before
+stays good. A root key is replaced with the help of any root key whose file is here.`;
+
+const WORDS: ReadonlyMap<string, KeySlot["purpose"]> = new Map([
+  ...INSTALLATION_KEYS.map(({ purpose }) => [purpose, purpose] as const),
+  ["role", "role"],
+  ["approver", "approval"],
+  ["approval", "approval"],
+  ["operator", "operator"],
+  ["architect", "architect"],
+]);
+
+/** `seal`, or `role:trainer`; of a person without a name, if only one has such a key. */
+function slotOf(command: Command, text: string): KeySlot {
+  const [word = "", ...rest] = text.split(":");
+  const purpose = WORDS.get(word);
+  const installations = INSTALLATION_KEYS.some((slot) => slot.purpose === purpose);
+  if (purpose === undefined || (installations && rest.length > 0)) {
+    return command.error(`expected a purpose, found ${text}. See: sovereign keys replace --help`);
+  }
+  if (rest.length === 0) return { purpose, role: null };
+  try {
+    return { purpose, role: parseName(rest.join(":")) };
+  } catch (error) {
+    return command.error(error instanceof Error ? error.message : "expected a name");
+  }
 }
 
 interface SlotFlags {
@@ -109,6 +159,7 @@ interface SlotFlags {
   readonly approver: string[];
   readonly operator: string[];
   readonly architect: string[];
+  readonly root?: boolean;
   readonly validDays?: number;
 }
 
@@ -122,6 +173,7 @@ function slotsOf(flags: SlotFlags): KeySlot[] {
     ...of("approval", flags.approver),
     ...of("operator", flags.operator),
     ...of("architect", flags.architect),
+    ...(flags.root === true ? [{ purpose: "root", role: null, notAfter } as const] : []),
   ];
 }
 

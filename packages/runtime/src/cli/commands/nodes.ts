@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { writeNamed } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
+import { writingNamed } from "../named-file.ts";
 import { table } from "../output.ts";
 
 export function nodesCommands(program: Command, context: CommandContext): void {
@@ -14,7 +14,9 @@ export function nodesCommands(program: Command, context: CommandContext): void {
     .command("export <file>")
     .description("write what another machine needs to join; it holds no secret")
     .action(async (file: string) => {
-      writeNamed(file, `${JSON.stringify(await services.exportNode(), null, 2)}\n`);
+      await writingNamed(file, async (out) => {
+        out.write(`${JSON.stringify(await services.exportNode(), null, 2)}\n`);
+      });
       if (output.json) output.printJson({ file });
       else output.print(`installation: ${file}`);
     });

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { parseName } from "../arguments.ts";
 import { exitOf, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type { CommandContext } from "../context.ts";
@@ -10,7 +11,8 @@ interface RunFlags {
   mode: string;
 }
 
-export const many = (value: string, before: string[]): string[] => [...before, value];
+/** Names of roles, as often as the option is given. */
+export const many = (value: string, before: string[]): string[] => [...before, parseName(value)];
 
 export function runCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -76,7 +78,7 @@ function addApprove(
   run
     .command("approve <run>")
     .description("consent to the action that a run waits for")
-    .requiredOption("--as <role>", "the approver whose key is here")
+    .requiredOption("--as <role>", "the approver whose key is here", parseName)
     .action(async (runId: string, flags: { as: string }) => {
       const { stepId, required } = await services.approve(tenant(), runId, flags.as);
       if (output.json) output.printJson({ run: runId, step: stepId, approver: flags.as, required });

@@ -10,9 +10,10 @@ import {
 } from "@sovereign/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { describeScope, SCRAM_INVARIANTS } from "../../scram/index.ts";
-import { wholeNumber, writeNamed } from "../arguments.ts";
+import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
+import { writingNamed } from "../named-file.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
 import { describeSelfProof, describeUnanswered } from "../sentinel-text.ts";
@@ -98,8 +99,13 @@ function orderCommands(scram: Command, context: CommandContext): void {
       const validMs = flags.validDays * 86_400_000;
       const installation = flags.installation ?? null;
       const input = { ...inputOf(bothKeys(scram, flags, false)), validMs, installation };
-      const envelope = await services.scramPrepare(input);
-      writeNamed(flags.out, `${JSON.stringify(envelope)}\n`, { mode: 0o600 });
+      await writingNamed(
+        flags.out,
+        async (file) => {
+          file.write(`${JSON.stringify(await services.scramPrepare(input))}\n`);
+        },
+        { mode: 0o600 },
+      );
       if (output.json) output.printJson({ order: flags.out });
       else output.print(`order: ${flags.out}`);
     });
