@@ -6,6 +6,7 @@ import {
   digestOf,
   type Envelope,
   frozenCopy,
+  isSovereignError,
   type JsonValue,
   type KeyPurpose,
   type KeyTable,
@@ -21,6 +22,7 @@ import {
   signEnvelope,
 } from "@sovereign/core";
 import type { Keystore } from "./keystore.ts";
+import { notInForce } from "./slot.ts";
 
 /** How long a permission is good for, in milliseconds: long enough to be used at once. */
 const BINDING_TTL_MS = 60_000;
@@ -129,26 +131,37 @@ export class Authority {
   }
 
   /**
-   * The signer of the key that is valid now for a purpose (and role).
+   * The signer of the key that is valid now for a purpose (and role). Where several are, the newest
+   * whose file is here signs.
    *
-   * @throws ERR_KEY_NOT_FOUND when no such key is enrolled and valid
+   * @throws ERR_KEY_NOT_FOUND when no such key of a role or an approver is enrolled, valid and here
+   * @throws ERR_KEY_NOT_IN_FORCE when a key of the installation itself is lost, revoked or expired
    */
   async signer(purpose: KeyPurpose, role: string | null): Promise<Signer> {
     const keys = this.#options.keys();
     const at = this.#options.clock.now().toISOString();
-    const window = keys.valid(purpose, role, keys.count, at).at(-1);
-    if (window === undefined) {
-      const what = role === null ? purpose : `${purpose} ${role}`;
-      throw new SovereignError(
-        "ERR_KEY_NOT_FOUND",
-        `No valid key is enrolled for ${what}. ${howToEnrol(purpose, role)}`,
-        { purpose, role },
-      );
+    const windows = keys.valid(purpose, role, keys.count, at);
+    for (const { record } of windows.toReversed()) {
+      const signer = await this.#signerOf(record.key_id);
+      if (signer !== null) return signer;
     }
-    const { key_id } = window.record;
-    const known = this.#signers.get(key_id) ?? this.#options.keystore.signer(key_id);
-    this.#signers.set(key_id, known);
-    return known;
+    throw notInForce({ purpose, role }, keys, windows.at(-1));
+  }
+
+  /** Null where its file is not here. */
+  async #signerOf(keyId: string): Promise<Signer | null> {
+    const known = this.#signers.get(keyId);
+    if (known !== undefined) return known;
+    const opened = this.#options.keystore.signer(keyId);
+    this.#signers.set(keyId, opened);
+    try {
+      return await opened;
+    } catch (error) {
+      // What is not there now may be put back.
+      this.#signers.delete(keyId);
+      if (isSovereignError(error, "ERR_KEY_NOT_FOUND")) return null;
+      throw error;
+    }
   }
 
   #freshness(ttlMs: number): { nonce: string; issued_at: string; expires_at: string } {
@@ -193,12 +206,4 @@ function digests(
 
 function about(action: Action): Subject[] {
   return [{ name: `action:${action.type}`, sha256: digestOf(action) }];
-}
-
-/** The words that enrol a key for a role; a key of the installation itself is rotated instead. */
-function howToEnrol(purpose: KeyPurpose, role: string | null): string {
-  const flag = purpose === "approval" ? "approver" : purpose;
-  return role === null
-    ? "List them with: sovereign keys list"
-    : `Enrol one with: sovereign keys add --${flag} ${role}`;
 }

@@ -4,8 +4,8 @@ export {
   KeyLog,
   type KeyLogEntry,
   type KeyLogStore,
-  type KeySlot,
   type NewKeyEvent,
 } from "./key-log.ts";
+export { type KeySlot, notInForce } from "./slot.ts";
 export { Keystore, type KeystoreOptions, refuseWorkTree, type StrayFile } from "./keystore.ts";
 export type { Passphrase } from "./key-secret.ts";

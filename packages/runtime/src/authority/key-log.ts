@@ -4,18 +4,19 @@ import {
   KeyLogReplay,
   type KeyEvent,
   type KeyLogHead,
-  type KeyPurpose,
   type KeyRecord,
   KeyTable,
   type KeyWindow,
   GENESIS_HASH,
   predicateType,
+  type Signer,
   SovereignError,
   type TrustRoot,
 } from "@sovereign/core";
 import { signStatement } from "./authority.ts";
 import { refuseOneHolder } from "./holders.ts";
 import { type Keystore, refuseName } from "./keystore.ts";
+import { isOfSlot, type KeySlot, slotText } from "./slot.ts";
 
 /** One entry of the stream `keys`, as the ledger holds it. */
 export interface KeyLogEntry {
@@ -45,16 +46,18 @@ export interface NewKeyEvent {
 /** What an event says; the rest of it depends on its place in the log. */
 type Change = Pick<KeyEvent, "event" | "key" | "replaces" | "reason" | "distrust_all">;
 
+/** After these it is known that nothing was appended. */
+const REFUSALS: readonly ErrorCode[] = [
+  "ERR_STREAM_CONFLICT",
+  "ERR_KEY_LOG_INVALID",
+  "ERR_KEY_OVERTAKEN",
+  "ERR_KEY_HOLDER",
+  "ERR_KEY_NOT_FOUND",
+  "ERR_KEYS_MISSING",
+];
+
 /** How often a change is tried again that another process was quicker than. */
 const ATTEMPTS = 20;
-
-/** A role or an approver that gets a key of its own, or one of the installation's purposes. */
-export interface KeySlot {
-  readonly purpose: KeyPurpose;
-  readonly role: string | null;
-  /** Until when it is good; null or absent for no end. */
-  readonly notAfter?: string | null;
-}
 
 /** How much of a key's id names it. */
 const PREFIX_MIN = 8;
@@ -193,6 +196,31 @@ export class KeyLog {
   }
 
   /**
+   * Make a key that takes the place of all others of its purpose (and role): after a loss, a
+   * revocation or an expiry. What those signed before stays good.
+   *
+   * @throws ERR_KEY_NOT_FOUND for a role or a person who never had one
+   */
+  async replace(keystore: Keystore, slot: KeySlot, reason: string): Promise<KeyRecord> {
+    const windows = this.#replay.table.windows.filter((window) => isOfSlot(window, slot));
+    if (windows.length === 0 && slot.role !== null) throw neverEnrolled(slot);
+    const [made] = await this.#createAll(keystore, [slot]);
+    if (made === undefined) throw new Error("unreachable: one slot makes one key");
+    const here = new Set((await keystore.records()).map(({ key_id }) => key_id));
+    const unended = windows.filter(({ ended }) => ended === null).map(({ record }) => record);
+    // A root key that is here signs until the last of these, and ends with it.
+    const last = unended.findLast(({ key_id }) => here.has(key_id)) ?? unended.at(-1);
+    const changes: Change[] = unended
+      .filter((key) => key !== last)
+      .map((key) => ({ event: "revoked", key, replaces: null, reason, distrust_all: false }));
+    const replaces = last?.key_id ?? null;
+    const event = replaces === null ? "introduced" : "rotated";
+    changes.push({ event, key: made, replaces, reason, distrust_all: false });
+    await this.#append(keystore, changes);
+    return made;
+  }
+
+  /**
    * Withdraw a key. With `distrustAll`, nothing that it ever signed is believed any more; that may
    * also be said of a key that has ended. The only root key can not be withdrawn, for nobody could
    * enrol another: it is rotated.
@@ -290,11 +318,11 @@ export class KeyLog {
       for (let attempt = 1; !(await this.#tryAppend(keystore, changes)); attempt++) {
         if (attempt >= attempts) throw conflict();
         await this.refresh();
+        this.#refuseOvertaken(changes);
       }
     } catch (error) {
       // Where it is not known whether they were enrolled, their keys are kept.
-      const refused =
-        isCoded(error, "ERR_STREAM_CONFLICT") || isCoded(error, "ERR_KEY_LOG_INVALID");
+      const refused = REFUSALS.some((code) => isCoded(error, code));
       const made = refused ? changes.filter(({ event }) => event !== "revoked") : [];
       for (const { key } of made) await keystore.discard(key.key_id);
       throw error;
@@ -308,6 +336,20 @@ export class KeyLog {
     const { table } = this.#replay;
     const isEnrolled = (keyId: string): boolean => table.get(keyId) !== undefined;
     return keystore.settle(isEnrolled, this.#clock.now().getTime());
+  }
+
+  /**
+   * Who was quicker may have ended the very key, or given the other of two keys to the same holder:
+   * then nothing is appended, and nothing is wrong with the log.
+   */
+  #refuseOvertaken(changes: readonly Change[]): void {
+    const { table } = this.#replay;
+    for (const { event, key, replaces, distrust_all } of changes) {
+      if (event === "introduced") refuseOneHolder(this.#holders(), [key]);
+      const ending = event === "revoked" ? key.key_id : replaces;
+      const ended = ending === null ? null : (table.get(ending)?.ended ?? null);
+      if (ended !== null && !distrust_all) throw overtaken(slotText(key));
+    }
   }
 
   async #tryAppend(keystore: Keystore, changes: readonly Change[]): Promise<boolean> {
@@ -329,12 +371,14 @@ export class KeyLog {
         ...change,
         issued_at,
       };
-      const root = sequence === 0 ? key.key_id : rootKeyId(ahead.table, issued_at);
       const envelope = signStatement(
         [{ name: `key:${key.purpose}`, sha256: key.key_id }],
         predicateType("key-event"),
         predicate,
-        await keystore.signer(root),
+        await rootSigner(
+          keystore,
+          sequence === 0 ? [key.key_id] : rootKeyIds(ahead.table, issued_at),
+        ),
       );
       const eventType = `key.${event}`;
       ahead.apply(envelope, eventType, issued_at);
@@ -352,10 +396,25 @@ function introduction(key: KeyRecord): Change {
   return { event: "introduced", key, replaces: null, reason: null, distrust_all: false };
 }
 
-function rootKeyId(table: KeyTable, at: string): string {
-  const root = table.valid("root", null, table.count, at).at(-1);
-  if (root !== undefined) return root.record.key_id;
+/** The root keys that may sign now, newest first. */
+function rootKeyIds(table: KeyTable, at: string): string[] {
+  const roots = table.valid("root", null, table.count, at);
+  if (roots.length > 0) return roots.map(({ record }) => record.key_id).reverse();
   throw new SovereignError("ERR_KEYS_MISSING", "No root key is valid now: is the clock right?");
+}
+
+/** Any root key signs; a spare one may be here while the newest is lost. */
+async function rootSigner(keystore: Keystore, keyIds: readonly string[]): Promise<Signer> {
+  for (const keyId of keyIds) {
+    try {
+      return await keystore.signer(keyId);
+    } catch (error) {
+      if (!isCoded(error, "ERR_KEY_NOT_FOUND")) throw error;
+    }
+  }
+  const ids = keyIds.map((keyId) => keyId.slice(0, 16)).join(", ");
+  const text = `The folder of the keys has no root key that is in force (${ids}), and only a root key enrols and withdraws keys. Put the file of one of them back, such as a spare that you made with: sovereign keys add --root. Then: sovereign keys replace root`;
+  throw new SovereignError("ERR_KEY_NOT_FOUND", text, { purpose: "root" });
 }
 
 function isCoded(error: unknown, code: ErrorCode): boolean {
@@ -368,6 +427,16 @@ function conflict(): SovereignError {
   return new SovereignError("ERR_STREAM_CONFLICT", text);
 }
 
+function overtaken(slot: string): SovereignError {
+  const text = `Another command ended the key ${slot} at the same time, so nothing was changed. Look at what is in force with: sovereign keys list. Then try again.`;
+  return new SovereignError("ERR_KEY_OVERTAKEN", text, { slot });
+}
+
+function neverEnrolled(slot: KeySlot): SovereignError {
+  const text = `No key was ever enrolled for ${slotText(slot)}. Enrol one with: sovereign keys add --${slotText(slot).replace(":", " ")}. See those that were: sovereign keys list`;
+  return new SovereignError("ERR_KEY_NOT_FOUND", text);
+}
+
 function keysExist(): SovereignError {
   return new SovereignError("ERR_KEYS_EXIST", "This installation has keys already.");
 }
@@ -375,7 +444,7 @@ function keysExist(): SovereignError {
 function lastRoot({ key_id }: KeyRecord): SovereignError {
   return new SovereignError(
     "ERR_KEY_LAST_ROOT",
-    `${key_id} is the only root key: without one, no key could be enrolled or withdrawn any more. Put another in its place with: sovereign keys rotate ${key_id}. Then the old one can be distrusted.`,
+    `${key_id} is the only root key: without one, no key could be enrolled or withdrawn any more. Put another in its place with: sovereign keys replace root. Then the old one can be distrusted.`,
     { keyId: key_id },
   );
 }

@@ -292,6 +292,8 @@ export interface Services {
   /** All of them or none. */
   addKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
   listKeys(): Promise<KeyTable>;
+  /** A new key in the place of all others of its purpose (and role). */
+  replaceKey(slot: KeySlot, reason: string): Promise<KeyRecord>;
   rotateKey(keyId: string, reason: string): Promise<KeyRecord>;
   revokeKey(keyId: string, reason: string, distrustAll: boolean): Promise<KeyRecord>;
   trustRoot(): Promise<TrustRoot>;

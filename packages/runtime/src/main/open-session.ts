@@ -26,6 +26,7 @@ import { connectSandbox, type Sandbox, type SandboxDemands } from "../sandbox/in
 import { MARKER_VARIABLE, type ScramLink, TOOLS_PREFIX, type WorkOwner } from "../scram/index.ts";
 import { readApprovals } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
+import { requireRunKeys } from "./keys-in-force.ts";
 
 /** Whoever runs something, of whatever kind. */
 export interface SessionOptions {
@@ -83,6 +84,8 @@ export async function openRunSession(
   const { installation, tenantId } = options;
   const { store, keyLog, clock } = installation;
   const { runId, row, policy } = parts;
+  const authority = authorityOf(installation, policy);
+  await requireRunKeys(installation, authority);
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
   const epoch = row === null ? null : await store.claimRun(tenantId, runId);
@@ -91,7 +94,6 @@ export async function openRunSession(
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
   const { tools, close } = openTools(scram, owner);
   const artifacts = new ArtifactStore(join(installation.folder.run(runId), parts.artifacts));
-  const authority = authorityOf(installation, policy);
   const kernel = createKernel({
     scram,
     policy,

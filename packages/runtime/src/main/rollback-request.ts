@@ -12,7 +12,7 @@ import { z } from "zod";
 import { gitId, isSwitchOpen, releaseKept } from "../executor/index.ts";
 import { newId, systemEntropy } from "../kernel/index.ts";
 import { withTools } from "../process/index.ts";
-import { RunStopped, type RunRow } from "../runs/index.ts";
+import { checkTenant, RunStopped, type RunRow } from "../runs/index.ts";
 import { readAttested } from "./exec-recorded.ts";
 import {
   type ExecContext,
@@ -22,8 +22,8 @@ import {
 } from "./exec-context.ts";
 import { attestGates } from "./exec-gates.ts";
 import { rollbackFolder, type Standing, withStanding } from "./exec-standing.ts";
+import { waitingForKeys } from "./keys-in-force.ts";
 import { publishSealed } from "./publish-sealed.ts";
-import { checkTenant } from "./run-pipeline.ts";
 import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
 import { isPublished, sealRun } from "./seal-run.ts";
@@ -176,8 +176,10 @@ async function carryOut(
     const params = { of_run, ref, base, head };
     const action = { type: "git.rollback", resource: of_run, params };
     const step = { stepId: STEP, role: frozen.planned.request.role, action };
-    const result = await withTools(context.tools, false, () =>
-      undo(options, context, move || session.isDone(STEP) ? step : null),
+    const left = move || session.isDone(STEP) ? step : null;
+    const resume = `sovereign exec rollback ${of.runId}`;
+    const result = await waitingForKeys(session, resume, () =>
+      withTools(context.tools, false, () => undo(options, context, left)),
     );
     clear(folder);
     await releaseKept(repository, of.runId, ["rolled-back"]);

@@ -4,8 +4,6 @@ import { dirname, join, resolve } from "node:path";
 import {
   type ArtifactRef,
   digestOf,
-  fields,
-  INSTALLATION_LOG,
   isSovereignError,
   type JsonObject,
   type Mode,
@@ -26,13 +24,15 @@ import {
 } from "../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import { isPassing, type RunRow, RunStopped } from "../runs/index.ts";
+import { checkTenant, isPassing, type RunRow, RunStopped } from "../runs/index.ts";
 import {
+  authorityOf,
   demandsOf,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { requireRunKeys, waitingForKeys } from "./keys-in-force.ts";
 import { publishSealed } from "./publish-sealed.ts";
 import { makeRunFolder, runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
@@ -49,6 +49,7 @@ export interface SubmitOptions extends SessionOptions {
 export async function submitPipeline(options: SubmitOptions): Promise<RunResult> {
   const { installation, pipeline, mode, faults } = options;
   checkTenant(options.tenantId);
+  await requireRunKeys(installation, authorityOf(installation, null));
   const runId = newId("run_", systemEntropy);
   const folder = await makeRunFolder(installation, options.tenantId, runId);
   const frozen = await freezePipeline(pipeline, folder.path, faults);
@@ -57,15 +58,6 @@ export async function submitPipeline(options: SubmitOptions): Promise<RunResult>
   const { name, stages } = frozen.pipeline;
   options.onProgress({ event: "run.started", run: runId, name, stages: stages.length });
   return finish(options, frozen, context);
-}
-
-/** A tenant's name becomes its log's name, an origin and a file's: the installation's is taken. */
-export function checkTenant(tenantId: string): void {
-  if (fields.name.safeParse(tenantId).success && tenantId !== INSTALLATION_LOG) return;
-  throw new SovereignError(
-    "ERR_TENANT_INVALID",
-    `The tenant ${JSON.stringify(tenantId.slice(0, 80))}: expected 1 to 63 of a-z 0-9 _ . -, starting with a letter, and not "${INSTALLATION_LOG}".`,
-  );
 }
 
 export type ResumeOptions = Omit<SubmitOptions, "pipeline" | "mode" | "faults">;
@@ -178,7 +170,8 @@ async function finish(
     await run.run(await importDataset(frozen, context.artifacts));
     return await end(options, context, "completed", null, null, null);
   } catch (error) {
-    return await stopped(options, context, error);
+    const resume = `sovereign run resume ${session.plan.runId}`;
+    return await waitingForKeys(session, resume, () => stopped(options, context, error));
   } finally {
     context.stopWatching();
   }

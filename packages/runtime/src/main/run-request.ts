@@ -21,7 +21,7 @@ import {
 } from "../executor/index.ts";
 import { newId, type Outcome, systemEntropy, timestampOf } from "../kernel/index.ts";
 import { withTools } from "../process/index.ts";
-import { isPassing, RunStopped, type RunRow } from "../runs/index.ts";
+import { checkTenant, isPassing, RunStopped, type RunRow } from "../runs/index.ts";
 import {
   type ExecContext,
   type ExecOptions,
@@ -36,9 +36,10 @@ import { attestGates } from "./exec-gates.ts";
 import { intentOf, writeIntent } from "./exec-intent.ts";
 import { holdRepository } from "./exec-standing.ts";
 import { type RecordedEnd, readRecorded } from "./exec-recorded.ts";
+import { requireRunKeys, waitingForKeys } from "./keys-in-force.ts";
+import { authorityOf } from "./open-session.ts";
 import { publishSealed, removeScratch } from "./publish-sealed.ts";
 import { resumeRollback } from "./rollback-request.ts";
-import { checkTenant } from "./run-pipeline.ts";
 import { makeRunFolder, runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
 import { requireArmed } from "./require-armed.ts";
@@ -60,6 +61,7 @@ export async function submitRequest(options: SubmitRequestOptions): Promise<RunR
   const lock = await holdRepository(options, repository, runId);
   try {
     const base = await readHead(repository);
+    await requireRunKeys(options.installation, authorityOf(options.installation, null));
     const folder = await makeRunFolder(options.installation, options.tenantId, runId);
     const frozen = await freezeExec(folder.path, options, repository, base);
     requireRunnable(frozen.planned);
@@ -100,7 +102,7 @@ export async function resumeRequest(options: ExecOptions, runId: string): Promis
     const work = await openWork(options, frozen, { runId, mode: row.mode, repository, row });
     const recorded = await readRecorded(installation, tenantId, runId);
     await work.context.session.note("run.resumed", "INFO", { from: row.status });
-    if (recorded !== null) return await close(options, work, recorded);
+    if (recorded !== null) return await waiting(work, () => close(options, work, recorded));
     return await carryOut(options, work);
   } finally {
     lock.release();
@@ -195,10 +197,15 @@ async function carryOutHeld(options: ExecOptions, work: Work): Promise<RunResult
     await run.run();
     return await end(options, work, run, "success", null, null);
   } catch (error) {
-    return await stopped(options, work, run, error);
+    return await waiting(work, () => stopped(options, work, run, error));
   } finally {
     context.stopWatching();
   }
+}
+
+function waiting({ context }: Work, carryOn: () => Promise<RunResult>): Promise<RunResult> {
+  const { runId, session } = context;
+  return waitingForKeys(session, `sovereign exec resume ${runId}`, carryOn);
 }
 
 /** Open blocking questions stop the request before anything of it runs. */

@@ -12,6 +12,7 @@ import { type Authority } from "../authority/index.ts";
 import { ArtifactStore, exportBundle, type RunRow, type RunSession } from "../runs/index.ts";
 import { readRun } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
+import { requireEndKeys } from "./keys-in-force.ts";
 import { writeWhole } from "./write-whole.ts";
 
 export interface Place {
@@ -32,6 +33,7 @@ export async function sealRun(
   status: "completed" | "failed",
   reason: string | null,
 ): Promise<Published> {
+  await requireEndKeys(place.installation, authority);
   await session.seal(status, reason);
   const { runId } = session.plan;
   const row = await place.installation.store.findRun(place.tenantId, runId);
@@ -81,6 +83,11 @@ export function isPublished(installation: Installation, runId: string): boolean 
 /** True for the run of a request, and for a rollback, by its plan. */
 export function isExecution(row: RunRow): boolean {
   return kindOf(row) === "exec_request" || isRollback(row);
+}
+
+/** True for a batch of commands. */
+export function isBatch(row: RunRow): boolean {
+  return kindOf(row) === "batch";
 }
 
 /** True for the run that undoes another. */

@@ -6,6 +6,8 @@ import {
   GATE_DOCUMENTS,
   isSovereignError,
   type KeyRecord,
+  type KeyTable,
+  NAMED_PURPOSES,
   parseFormat,
   parseStrictJson,
   SovereignError,
@@ -34,11 +36,12 @@ import { repairInstallation } from "./ledger-repair.ts";
 import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec-services.ts";
 import { type Opened, reportOf } from "./run-report.ts";
-import { isExecution } from "./seal-run.ts";
+import { isBatch, isExecution } from "./seal-run.ts";
 import { resumeRequest } from "./run-request.ts";
 import { refuseWhileTripped } from "./require-armed.ts";
 import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
 import { batchServices } from "./batch-services.ts";
+import { endBatch } from "./end-batch.ts";
 import { passphraseOf } from "./passphrase.ts";
 import { createScramServices } from "./scram-services.ts";
 
@@ -156,6 +159,7 @@ function runServices(
         if (row !== null && isExecution(row)) {
           return reportOf(await resumeRequest({ ...options, waitMs: 0 }, runId));
         }
+        if (row !== null && isBatch(row)) return reportOf(await endBatch(options, row));
         return reportOf(await resumePipeline(options, runId));
       }),
     approve: (tenantId, runId, role) =>
@@ -180,7 +184,10 @@ async function ensureKeys(installation: Installation, pipeline: Pipeline): Promi
 
 function keyServices(
   opened: Opened,
-): Pick<Services, "initKeys" | "addKeys" | "listKeys" | "rotateKey" | "revokeKey" | "trustRoot"> {
+): Pick<
+  Services,
+  "initKeys" | "addKeys" | "listKeys" | "replaceKey" | "rotateKey" | "revokeKey" | "trustRoot"
+> {
   return {
     initKeys: (slots) =>
       opened(({ keyLog, keystore }) =>
@@ -193,6 +200,11 @@ function keyServices(
       }),
     listKeys: (): ReturnType<Services["listKeys"]> =>
       opened(({ keyLog }) => Promise.resolve(keyLog.current())),
+    replaceKey: (slot, reason) =>
+      opened(({ keyLog, keystore }) => {
+        requireKeys(keyLog.head().count);
+        return keyLog.replace(keystore, holderOf(slot, keyLog.current()), reason);
+      }),
     rotateKey: (keyId, reason) =>
       opened(({ keyLog, keystore }) => keyLog.rotate(keystore, keyId, reason)),
     revokeKey: (keyId, reason, distrustAll) =>
@@ -203,6 +215,19 @@ function keyServices(
         return Promise.resolve(keyLog.trustRoot());
       }),
   };
+}
+
+/** Where one person alone ever had such a key, it is theirs that is meant. */
+function holderOf(slot: KeySlot, keys: KeyTable): KeySlot {
+  const { purpose, role } = slot;
+  if (role !== null || !NAMED_PURPOSES.includes(purpose)) return slot;
+  const records = keys.windows.map(({ record }) => record).filter((one) => one.purpose === purpose);
+  const [only, ...others] = new Set(records.map((one) => one.role));
+  if (only !== undefined && others.length === 0) return { ...slot, role: only };
+  const word = purpose === "approval" ? "approver" : purpose;
+  const names = [only, ...others].filter((name) => name !== undefined).join(", ");
+  const text = `Expected whose ${purpose} key to replace, such as ${word}:NAME. Enrolled: ${names || "nobody"}.`;
+  throw new SovereignError("ERR_KEY_NAME", text);
 }
 
 function requireKeys(count: number): void {

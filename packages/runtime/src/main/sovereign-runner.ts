@@ -24,11 +24,13 @@ import { newId, systemEntropy } from "../kernel/index.ts";
 import { type CompiledPolicy, PolicyEngine } from "../policy/index.ts";
 import { RunStopped } from "../runs/index.ts";
 import {
+  authorityOf,
   demandsOf,
   type OpenedSession,
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { requireRunKeys, waitingForKeys } from "./keys-in-force.ts";
 import { makeRunFolder } from "./run-folder.ts";
 import { sealRun } from "./seal-run.ts";
 
@@ -66,19 +68,26 @@ export class SovereignRunner {
   async executeBatch(batchId: string, content: unknown): Promise<BatchReport> {
     const batch = parseBatchContent(batchId, content);
     const { installation } = this.#options;
+    const authority = authorityOf(installation, null);
+    await requireRunKeys(installation, authority);
+    // A role without a key is told before there is a run, too.
+    await authority.signer("role", this.#options.role);
     const runId = newId("run_", systemEntropy);
     const folder = await makeRunFolder(installation, this.#options.tenantId, runId);
     const opened = await this.#open(runId, batchId, batch);
     try {
       await folder.admit(() => opened.session.admit());
-      const done = await this.#perform(opened, batch);
-      const { bundle, trustRoot } = await sealRun(
-        this.#options,
-        opened,
-        done.status === "BATCH_COMMITTED" ? "completed" : "failed",
-        done.reason,
-      );
-      return { ...done, batchId, runId, bundle, trustRoot };
+      const resume = `sovereign run resume ${runId}`;
+      return await waitingForKeys(opened.session, resume, async () => {
+        const done = await this.#perform(opened, batch);
+        const { bundle, trustRoot } = await sealRun(
+          this.#options,
+          opened,
+          done.status === "BATCH_COMMITTED" ? "completed" : "failed",
+          done.reason,
+        );
+        return { ...done, batchId, runId, bundle, trustRoot };
+      });
     } finally {
       opened.stopWatching();
     }

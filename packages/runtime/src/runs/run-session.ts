@@ -318,7 +318,14 @@ export class RunSession {
     return { root: Buffer.from(frontier.root()).toString("hex"), artifacts };
   }
 
+  /** A key that another process replaced meanwhile is asked for again, once. */
   async #execute(action: Action, context: ActionContext): Promise<Outcome> {
+    const outcome = await this.#attempt(action, context);
+    if (outcome.status !== "BLOCKED" || !KEY_ENDED.has(outcome.code)) return outcome;
+    return this.#attempt(action, context);
+  }
+
+  async #attempt(action: Action, context: ActionContext): Promise<Outcome> {
     const { kernel, signal, approvals } = this.#options;
     const authorization = await this.#authorize(action, context);
     const request = { action, context, authorization, signal };
@@ -416,6 +423,12 @@ function kindOf({ kind }: JsonObject): { kind?: string } {
 
 /** The authority refuses these; the kernel then refuses them too, and records why. */
 const UNISSUED: ReadonlySet<ErrorCode> = new Set(["ERR_BINDING_REFUSED"]);
+
+/** The kernel has read the key log anew when it says so. */
+const KEY_ENDED: ReadonlySet<ErrorCode> = new Set([
+  "ERR_ROLE_KEY_REVOKED",
+  "ERR_BINDING_KEY_REVOKED",
+]);
 
 /** An attempt that never began keeps its number, so that an approval for it stays good. */
 function nextAttempt(known: StepRow | undefined): number {

@@ -147,7 +147,8 @@ function signatures(
 }
 
 function describe({ record }: KeyWindow, refusal: string): string {
-  return `the ${record.purpose}'s key ${record.key_id.slice(0, 16)} is not valid now: ${refusal}`;
+  const { purpose, role, key_id } = record;
+  return `the ${purpose}'s key ${key_id.slice(0, 16)} is not valid now: ${refusal}; put another in its place with: sovereign keys replace ${purpose}:${role ?? "NAME"}`;
 }
 
 function refused(order: null, code: ErrorCode, reason: string): Judgement<never> {

@@ -54,7 +54,7 @@ describe("the keystore", () => {
         code: "ERR_KEY_PASSPHRASE",
       });
     }
-  });
+  }, 30_000);
 
   it("refuses to lie in a git work tree", async () => {
     mkdirSync(join(folder, ".git"));

@@ -9,6 +9,10 @@ export const authorityCodes = {
   ERR_KEY_NOT_FOUND: row.input("The keystore has no such key."),
   ERR_KEY_NAME: row.input("A key's holder or role has a name that cannot be used."),
   ERR_KEY_HOLDER: row.denied("One person would hold two keys that two people are asked for."),
+  ERR_KEY_NOT_IN_FORCE: row.transient(
+    "A key that the installation needs is lost, revoked or expired; it can be replaced.",
+  ),
+  ERR_KEY_OVERTAKEN: row.transient("Another command changed the same key at the same time."),
   ERR_KEY_ENDED: row.input("A key that was rotated or revoked can not end again."),
   ERR_KEY_PASSPHRASE: row.denied("The passphrase of a key is missing or wrong."),
   ERR_KEY_LAST_ROOT: row.input("The only root key can be rotated, and not revoked."),
