@@ -4,6 +4,7 @@ import {
   canonicalBytes,
   cutText,
   deepFreeze,
+  digestOf,
   formats,
   frozenCopy,
   isSovereignError,
@@ -30,7 +31,9 @@ export function askPolicy(
   try {
     const answer = frozenCopy(decider.decide(action, context));
     const decision = deepFreeze(parseFormat(formats.policyDecision, answer, "policy decision"));
-    const problem = problemOf(decision, decider.policyDigest);
+    const { tenant_id, role, mode } = context;
+    const request = digestOf({ action: action, tenant_id, role, mode });
+    const problem = problemOf(decision, decider.policyDigest, request);
     if (problem === null) return { decision, problem };
     return { decision: noDecision(decider.policyDigest), problem };
   } catch (error) {
@@ -40,8 +43,12 @@ export function askPolicy(
   }
 }
 
-function problemOf(decision: PolicyDecision, policyDigest: string): string | null {
-  const { effect, approvals } = decision;
+/** What a verifier would refuse later is refused now. */
+function problemOf(decision: PolicyDecision, policyDigest: string, request: string): string | null {
+  const { effect, approvals, rules, observed } = decision;
+  if (decision.request_digest !== request) return "a decision on another request";
+  if (effect !== "allow" && observed) return "an observed denial that is none";
+  if (effect !== "deny" && rules.length === 0 && !observed) return "an allowance by no rule";
   if (effect === "step_up" && approvals === null) return "step_up without its approvals";
   if (effect === "allow" && approvals !== null) return "allow with approvals that nobody gives";
   if (approvals !== null && approvals.required > new Set(approvals.roles).size) {
