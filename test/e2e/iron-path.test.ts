@@ -188,14 +188,14 @@ describe("the Iron Path", () => {
     expect(denied.code).toBe(3);
     const { run } = runEnded(denied.documents);
     const fromDenial = await installation.json(["policy", "learn", run]);
-    const operations = [{ type: "model.train", resources: ["train_baseline"] }];
+    const operations = [{ type: "model.train", resources: ["baseline_training"] }];
     expect(fromDenial.documents[0]).toMatchObject({ operations });
     writeFileSync(policy, strict.replace("schema_version", "mode: observe\nschema_version"));
     const observed = await installation.json(["run", pipeline, ...APPROVE]);
     const completed = { status: "completed", code: null, verdict: "VALID" };
     expect(runEnded(observed.documents)).toMatchObject(completed);
     const learned = await installation.json(["policy", "learn", runEnded(observed.documents).run]);
-    const both = ["train_baseline", "train_candidate"];
+    const both = ["baseline_training", "model_training"];
     expect(learned.documents[0]).toMatchObject({
       operations: [{ type: "model.train", resources: both }],
     });
