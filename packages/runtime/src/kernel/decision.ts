@@ -46,17 +46,19 @@ export function askPolicy(
 /** What a verifier would refuse later is refused now. */
 function problemOf(decision: PolicyDecision, policyDigest: string, request: string): string | null {
   const { effect, approvals, rules, observed } = decision;
-  if (decision.request_digest !== request) return "a decision on another request";
-  if (effect !== "allow" && observed) return "an observed denial that is none";
-  if (effect !== "deny" && rules.length === 0 && !observed) return "an allowance by no rule";
-  if (effect === "step_up" && approvals === null) return "step_up without its approvals";
-  if (effect === "allow" && approvals !== null) return "allow with approvals that nobody gives";
-  if (approvals !== null && approvals.required > new Set(approvals.roles).size) {
-    return "more approvals than there are roles to give them";
-  }
-  if (decision.policy_digest !== policyDigest) return "a decision of another policy";
+  const people = new Set(approvals?.roles).size;
   const { length } = canonicalBytes(decision);
-  return length > DECISION_BYTES_MAX ? `a decision of ${length} bytes` : null;
+  const problems: [boolean, string][] = [
+    [decision.policy_digest !== policyDigest, "a decision of another policy"],
+    [decision.request_digest !== request, "a decision on another request"],
+    [effect !== "allow" && observed, "an observed denial that is none"],
+    [effect !== "deny" && rules.length === 0 && !observed, "an allowance by no rule"],
+    [effect === "step_up" && approvals === null, "step_up without its approvals"],
+    [effect === "allow" && approvals !== null, "allow with approvals that nobody gives"],
+    [(approvals?.required ?? 0) > people, "more approvals than there are roles to give them"],
+    [length > DECISION_BYTES_MAX, `a decision of ${length} bytes`],
+  ];
+  return problems.find(([wrong]) => wrong)?.[1] ?? null;
 }
 
 /** What stands in the record where policy was not asked, or answered nothing that is known. */

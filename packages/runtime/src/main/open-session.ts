@@ -1,6 +1,11 @@
 import { join } from "node:path";
-import type { Envelope, JsonObject, Mode } from "@sovereign/core";
-import { SovereignError } from "@sovereign/core";
+import {
+  type Envelope,
+  GENESIS_HASH,
+  type JsonObject,
+  type Mode,
+  SovereignError,
+} from "@sovereign/core";
 import { Authority } from "../authority/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
 import {
@@ -27,6 +32,7 @@ import { MARKER_VARIABLE, type ScramLink, TOOLS_PREFIX, type WorkOwner } from ".
 import { readApprovals } from "./approvals.ts";
 import type { Installation } from "./installation.ts";
 import { requireRunKeys } from "./keys-in-force.ts";
+import { refuseOtherPolicy } from "./same-policy.ts";
 
 /** Whoever runs something, of whatever kind. */
 export interface SessionOptions {
@@ -88,6 +94,10 @@ export async function openRunSession(
   await requireRunKeys(installation, authority);
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
+  // What only ends a run has no policy, and allows nothing.
+  if (row !== null && policy.policyDigest !== GENESIS_HASH) {
+    await refuseOtherPolicy(store, tenantId, runId, policy.policyDigest);
+  }
   const epoch = row === null ? null : await store.claimRun(tenantId, runId);
   const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
