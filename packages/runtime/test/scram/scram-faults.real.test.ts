@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
+import { loadConfig } from "../../src/main/config.ts";
 import { programCommand } from "../../src/main/sentinel-process.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { systemClock } from "../../src/kernel/index.ts";
@@ -275,13 +276,17 @@ describe("when in doubt, it stops", () => {
     });
   });
 
-  it("a weakened configuration keeps it from starting", async () => {
+  it("a weakened configuration weakens nothing: it starts by the law, and no work begins", async () => {
     const one = await rig();
     process.kill((await pidsOf(one.link)).pid, "SIGKILL");
     writeFileSync(join(one.home, "config.yaml"), "scram:\n  require_dual_key: false\n");
     const [command, ...args] = programCommand("sentinel");
     const end = spawnSync(command, [...args, one.home], { env: ENVIRONMENT, encoding: "utf8" });
-    expect(end.status).toBe(1);
-    expect(end.stderr).toContain("ERR_SCRAM_CONFIG");
+    // It left by itself, as any does to whom nobody connects.
+    expect(end.status).toBe(0);
+    expect(end.stderr).toContain("The settings of the law hold; no work begins");
+    expect(() => loadConfig(one.home)).toThrow(
+      expect.objectContaining({ code: "ERR_SCRAM_CONFIG" }),
+    );
   });
 });
