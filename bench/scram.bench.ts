@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DrillRig } from "../packages/runtime/src/main/index.ts";
+import { DrillRig, type Owned } from "../packages/runtime/src/main/index.ts";
 import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
@@ -34,6 +34,13 @@ export async function run(): Promise<BenchReport> {
       for (const paths of [15, 100]) {
         for (const setting of SETTINGS) add(await orders(paths, setting));
         for (const setting of SETTINGS) add(await entered(paths, setting));
+      }
+    },
+    owning: async () => {
+      for (const hogs of [0, 8]) {
+        for (const what of ["files", "mappings", "epolls"] as const) {
+          for (const paths of [1, 4]) add(await owned(what, paths, hogs));
+        }
       }
     },
     naive: async () => {
@@ -133,6 +140,31 @@ async function orders(paths: number, setting: Setting): Promise<BenchRow> {
       "receipt in hand p50": round(quantiles(seen).p50),
       survivors,
     },
+  };
+}
+
+/**
+ * Paths that own as much as they may of something that their death takes apart; where they own more
+ * together than a stop has time for, some are ended before it.
+ */
+async function owned(what: Owned, paths: number, hogs: number): Promise<BenchRow> {
+  const reaped: number[] = [];
+  let survivors = 0;
+  for (let done = 0; done < TRIALS; done++) {
+    const rig = await DrillRig.open(ENVIRONMENT);
+    await rig.holdOwning(what, paths, { backend: BACKEND });
+    const hog = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+    await sleep(100);
+    const { body } = await rig.stop();
+    survivors += rig.survivors();
+    reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
+    for (const one of hog) one.kill("SIGKILL");
+    await rig.close();
+  }
+  const { p50, p99, max } = quantiles(reaped);
+  return {
+    name: `order to all dead, ${paths} owning ${what} (${BACKEND}), ${hogs} CPU hogs`,
+    values: { p50: round(p50), p99: round(p99), max: round(max), survivors },
   };
 }
 

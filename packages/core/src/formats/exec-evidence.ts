@@ -109,6 +109,20 @@ export const sandboxProof = z.strictObject({
   sandbox_level: z.enum(["G3", "G2", "G1", "G0"]).nullable(),
   /** What confined them; null where no command ran, and in proofs from when there was one. */
   sandbox_backend: z.enum(["bubblewrap", "container", "none"]).nullable().default(null),
+  /** Which each command was held to; null in proofs from when that was not recorded. */
+  limits: z
+    .strictObject({
+      wall_ms: count,
+      cpu_seconds: count,
+      memory_bytes: count,
+      processes: count,
+      output_bytes: count,
+      file_bytes: count,
+      temporary_files: count,
+      kernel_bytes: count,
+    })
+    .nullable()
+    .default(null),
   base_commit: gitId,
   worktree_head_sha: gitId,
   main_repo_head_before: gitId,

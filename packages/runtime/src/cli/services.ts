@@ -248,8 +248,10 @@ export interface PathCapacity {
 
 /** What `sovereign doctor` finds. */
 export interface DoctorReport extends SandboxReport {
-  /** Null where nothing can be started in a sandbox. */
+  /** Null where it was not measured since the machine started. */
   readonly capacity: PathCapacity | null;
+  /** Why it could not be measured now, as on a machine that is too busy; null where nothing failed. */
+  readonly unmeasured: string | null;
   /** With G0 work runs without a sandbox where none can be had. */
   readonly minimum_level: SandboxLevel;
 }
@@ -366,7 +368,7 @@ export interface Services {
   listNodes(): Promise<readonly NodeReport[]>;
   /** Read the other nodes' orders until told to end. */
   watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
-  probeSandbox(): Promise<DoctorReport>;
+  probeSandbox(measure: boolean, tell: (text: string) => void): Promise<DoctorReport>;
   /** Move what is no evidence in the ledger out of the way. */
   repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
 }

@@ -85,6 +85,8 @@ function requestOf(
       processes: limits.processes,
       outputBytes: limits.outputBytes,
       fileBytes: limits.fileBytesMax,
+      temporaryFiles: limits.temporaryFiles,
+      kernelBytes: limits.kernelBytes,
     },
   };
 }

@@ -20,12 +20,14 @@ import { type Change, type Git, type Head, readChanges } from "./git/index.ts";
 import type { PlannedRequest } from "./request.ts";
 import type { RolledBack } from "./rollback.ts";
 import type { RunTape } from "./run-tape.ts";
+import type { WorkLimits } from "./workspace.ts";
 
 export interface EvidenceOptions {
   readonly runId: string;
   readonly mode: Mode;
   readonly planned: PlannedRequest;
   readonly policyDigest: string;
+  readonly limits: WorkLimits;
   readonly base: Head;
   readonly done: StepsDone;
   readonly git: Git;
@@ -94,6 +96,7 @@ function proofOf(options: EvidenceOptions, back: BringBackOutput): SandboxProof 
     worktree_path: options.worktree,
     sandbox_level: weakest(done.sandboxLevels),
     sandbox_backend: backendOf(done.sandboxBackends),
+    limits: limitsOf(options.limits),
     base_commit: base.commit,
     worktree_head_sha: last?.commit ?? base.commit,
     main_repo_head_before: base.commit,
@@ -112,6 +115,19 @@ function proofOf(options: EvidenceOptions, back: BringBackOutput): SandboxProof 
     expected_tree: last?.tree ?? base.tree,
     resulting_tree: back.tree,
     brought_back_at: timestampOf(options.clock),
+  };
+}
+
+function limitsOf(limits: WorkLimits): SandboxProof["limits"] {
+  return {
+    wall_ms: limits.timeoutMs,
+    cpu_seconds: limits.cpuSeconds,
+    memory_bytes: limits.memoryBytes,
+    processes: limits.processes,
+    output_bytes: limits.outputBytes,
+    file_bytes: limits.fileBytesMax,
+    temporary_files: limits.temporaryFiles,
+    kernel_bytes: limits.kernelBytes,
   };
 }
 

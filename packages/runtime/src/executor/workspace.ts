@@ -27,6 +27,7 @@ import {
   type TreeNames,
   type UserRepository,
 } from "./git/index.ts";
+import { HOLDINGS } from "../sandbox/index.ts";
 import { removeHostile } from "./remove-hostile.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -46,6 +47,8 @@ export interface WorkLimits extends ChangeLimits {
   readonly memoryBytes: number;
   readonly processes: number;
   readonly outputBytes: number;
+  readonly temporaryFiles: number;
+  readonly kernelBytes: number;
 }
 
 export function workLimits(policy: CompiledPolicy): WorkLimits {
@@ -63,6 +66,11 @@ export function workLimits(policy: CompiledPolicy): WorkLimits {
     memoryBytes: (limits.max_memory_mb ?? MEMORY_MB) * MEBIBYTE,
     processes: limits.max_processes ?? PROCESSES,
     outputBytes: (limits.max_output_mb ?? OUTPUT_MB) * MEBIBYTE,
+    temporaryFiles: limits.max_temporary_files ?? HOLDINGS.temporaryFiles.usual,
+    kernelBytes:
+      limits.max_kernel_memory_mb === undefined
+        ? HOLDINGS.kernelBytes.usual
+        : limits.max_kernel_memory_mb * MEBIBYTE,
   };
 }
 

@@ -6,7 +6,7 @@ import { canonicalize, fields, parseFormat, parseStrictJson } from "@sovereign/c
 import { z } from "zod";
 import { readOwnFile, replaceOwnFile } from "../files/index.ts";
 import { startTrustedService } from "../process/index.ts";
-import type { SandboxDemands } from "../sandbox/index.ts";
+import { DEATH_COSTS, type DeathCosts, HOLDINGS, type SandboxDemands } from "../sandbox/index.ts";
 import { DRILL, DrillRig } from "./drill.ts";
 
 const CAPACITY_FILE = "capacity.json";
@@ -27,17 +27,27 @@ const BOUND_MS = 500;
 /** Because a moment may be worse than those that were measured. */
 const BUDGET_MS = BOUND_MS / 2;
 const MOST = 512;
+/** How long a trial waits for its paths to run, on a machine that may be busy. */
+const READY_MS = 30_000;
+/** Which own as many files as they may, each of them. */
+const OWNING_PATHS = 4;
+/** What it takes to free that by the costs that are assumed: 1 KiB of kernel memory for each file. */
+const OWNING_MS =
+  ((OWNING_PATHS * HOLDINGS.temporaryFiles.usual) / 1024) * DEATH_COSTS.kernelMsPerMebibyte;
 
 const capacityFile = z.strictObject({
   boot_id: z.string().max(64),
   paths: fields.count.min(1).max(MOST),
   path_ms: z.number().min(0),
+  /** How much longer than assumed it takes to free what paths own. */
+  slower: z.number().min(1).max(100).default(1),
 });
 
 /** How many paths this machine reaps within the bound, and what each takes. */
 export interface Capacity {
   readonly paths: number;
   readonly path_ms: number;
+  readonly slower: number;
 }
 
 /**
@@ -48,40 +58,80 @@ export async function measureCapacity(
   scramFolder: string,
   environment: Readonly<Record<string, string | undefined>>,
   backends: readonly SandboxDemands["backend"][],
+  tell: (text: string) => void,
 ): Promise<Capacity> {
   const took: number[] = [];
-  for (const backend of backends.flatMap((one) => Array<typeof one>(TRIALS).fill(one))) {
-    const rig = await DrillRig.open(environment);
-    try {
-      await rig.hold(TRIAL_PATHS, DRILL, { backend });
-      const { body } = await besideLoad(environment, () => rig.stop());
-      took.push(body.t_reaped_ms ?? BOUND_MS);
-    } finally {
-      await rig.close();
+  const owning: number[] = [];
+  for (const backend of backends) {
+    for (let trial = 1; trial <= TRIALS; trial++) {
+      tell(`${backend}: stopping ${TRIAL_PATHS} paths beside other work, ${trial} of ${TRIALS}`);
+      const hold = (rig: DrillRig): Promise<void> =>
+        rig.hold(TRIAL_PATHS, DRILL, { backend }, READY_MS);
+      took.push(await stopBesideLoad(environment, hold));
     }
+    tell(`${backend}: stopping ${OWNING_PATHS} paths that own as many files as they may`);
+    const hold = (rig: DrillRig): Promise<void> =>
+      rig.holdOwning("files", OWNING_PATHS, { backend }, READY_MS);
+    owning.push(await stopBesideLoad(environment, hold));
   }
   const pathMs = Math.max(...took) / TRIAL_PATHS;
   const paths = Math.max(1, Math.min(MOST, Math.floor(BUDGET_MS / pathMs)));
-  const capacity = { paths, path_ms: Math.round(pathMs * 1000) / 1000 };
+  const slower = Math.min(100, Math.max(1, Math.max(...owning) / OWNING_MS));
+  const capacity = { paths, path_ms: rounded(pathMs), slower: rounded(slower) };
   const text = canonicalize({ boot_id: bootId(), ...capacity });
   replaceOwnFile(join(scramFolder, CAPACITY_FILE), text);
   return capacity;
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 1000) / 1000;
+}
+
+/** Milliseconds that a stop of what `hold` starts takes; the bound where that was not verified. */
+async function stopBesideLoad(
+  environment: Readonly<Record<string, string | undefined>>,
+  hold: (rig: DrillRig) => Promise<void>,
+): Promise<number> {
+  const rig = await DrillRig.open(environment);
+  try {
+    await hold(rig);
+    const { body } = await besideLoad(environment, () => rig.stop());
+    return body.t_reaped_ms ?? BOUND_MS;
+  } finally {
+    await rig.close();
+  }
+}
+
+/** What deaths take here: what is assumed, or more where this machine was seen to be slower. */
+export function deathCosts(slower: number): DeathCosts {
+  const { kernelMsPerMebibyte, memoryMsPerMebibyte, ...rest } = DEATH_COSTS;
+  return {
+    ...rest,
+    kernelMsPerMebibyte: kernelMsPerMebibyte * slower,
+    memoryMsPerMebibyte: memoryMsPerMebibyte * slower,
+  };
+}
+
+/** What was measured since this machine started; null where nobody measured. */
+export function measuredCapacity(scramFolder: string): Capacity | null {
+  try {
+    const bytes = readOwnFile(join(scramFolder, CAPACITY_FILE), BYTES_MAX);
+    const value = parseStrictJson(bytes ?? new Uint8Array());
+    const { boot_id, ...known } = parseFormat(capacityFile, value, CAPACITY_FILE);
+    return boot_id === bootId() ? known : null;
+  } catch {
+    // Not readable is not measured.
+    return null;
+  }
 }
 
 /**
  * What was measured since this machine started, else a cautious guess.
  * @param weighed whether control groups hold the paths' share of the processors down
  */
-export function knownCapacity(scramFolder: string, weighed: boolean): number {
-  try {
-    const bytes = readOwnFile(join(scramFolder, CAPACITY_FILE), BYTES_MAX);
-    const value = parseStrictJson(bytes ?? new Uint8Array());
-    const known = parseFormat(capacityFile, value, CAPACITY_FILE);
-    if (known.boot_id === bootId()) return known.paths;
-  } catch {
-    // Not measured, or not readable: it is a guess all the same.
-  }
-  return PATHS_PER_CORE[weighed ? "weighed" : "unweighed"] * availableParallelism();
+export function knownCapacity(scramFolder: string, weighed: boolean): Capacity {
+  const paths = PATHS_PER_CORE[weighed ? "weighed" : "unweighed"] * availableParallelism();
+  return measuredCapacity(scramFolder) ?? { paths, path_ms: rounded(BUDGET_MS / paths), slower: 1 };
 }
 
 /** Keep every processor busy while `work` is done. What is started ends with us, however we end. */

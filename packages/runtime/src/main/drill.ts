@@ -27,6 +27,7 @@ import { connectSandbox, type SandboxDemands, type SandboxRequest } from "../san
 import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../scram/index.ts";
 import { installationIdOf } from "./installation-file.ts";
 import { issueScramOrder, issueScramReset, type OrderContent } from "./scram-orders.ts";
+import { OWNING, type Owned } from "./owning-payloads.ts";
 import { connectScram } from "./sentinel-process.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -119,17 +120,58 @@ export class DrillRig {
     count: number,
     owner: WorkOwner = DRILL,
     demands: Partial<SandboxDemands> = {},
+    readyMs = READY_MS,
   ): Promise<void> {
+    const requests = payloads(count).map((script) => (out: string) => this.payload(script, out));
+    await this.#start(requests, owner, demands, readyMs);
+  }
+
+  /**
+   * Start paths of usual limits, each of which owns as much of something as it is let; until all say
+   * so, or were ended because together they own too much.
+   */
+  async holdOwning(
+    what: Owned,
+    count: number,
+    demands: Partial<SandboxDemands> = {},
+    readyMs = READY_MS,
+  ): Promise<void> {
+    const request = (out: string): SandboxRequest => {
+      const plain = this.payload("", out);
+      const argv = ["/usr/bin/perl", "-e", OWNING[what], `drill-${this.mark}`];
+      const limits = { ...plain.limits, memoryBytes: 2 * 1024 ** 3, processes: 256 };
+      return { ...plain, argv, limits };
+    };
+    const requests = Array<typeof request>(count).fill(request);
+    await this.#start(requests, DRILL, demands, readyMs, true);
+  }
+
+  async #start(
+    requests: readonly ((out: string) => SandboxRequest)[],
+    owner: WorkOwner,
+    demands: Partial<SandboxDemands>,
+    readyMs: number,
+    mayEnd = false,
+  ): Promise<void> {
+    const gone = new Set<string>();
+    const count = requests.length;
     const sandbox = connectSandbox(this.link, owner, demands);
-    const outputs = payloads(count).map((script, index) => {
+    const outputs = requests.map((request, index) => {
       const out = join(this.home, `out-${owner.tenant_id}-${index}`);
       mkdirSync(out);
-      const ended = sandbox.run(this.payload(script, out), this.#ended.signal);
-      this.#running.push(ended.catch((error: unknown) => error));
+      const ended = sandbox.run(request(out), this.#ended.signal);
+      this.#running.push(
+        ended
+          .catch((error: unknown) => error)
+          .finally(() => {
+            if (mayEnd) gone.add(out);
+          }),
+      );
       return out;
     });
-    for (let waited = 0; waited < READY_MS; waited += 20) {
-      if (outputs.every((out) => readdirSync(out).includes("ready"))) return;
+    const isReady = (out: string): boolean => gone.has(out) || readdirSync(out).includes("ready");
+    for (let waited = 0; waited < readyMs; waited += 20) {
+      if (outputs.every(isReady)) return;
       await sleep(20);
     }
     const ready = outputs.filter((out) => readdirSync(out).length > 0).length;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { ControlGroups } from "../process/index.ts";
 import { Engine, type SandboxLevel } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
-import { knownCapacity } from "./capacity.ts";
+import { deathCosts, knownCapacity } from "./capacity.ts";
 
 const [, , folder = "", name = "", level = "G2", parent = ""] = process.argv;
 process.umask(0o077);
@@ -16,12 +16,14 @@ process.chdir(folder);
 if (process.ppid !== Number(parent)) process.exit(1);
 const sentinel = new Socket({ fd: 3, readable: true, writable: true });
 sentinel.on("close", () => process.kill(process.pid, "SIGKILL"));
+const capacity = knownCapacity(folder, ControlGroups.root(name).weighs);
 const engine = new Engine({
   name,
   minimumLevel: level as SandboxLevel,
   latch: new ScramLatch(folder),
   sentinel,
   mountPoint: join(folder, "rooms"),
-  capacity: knownCapacity(folder, ControlGroups.root(name).weighs),
+  capacity: capacity.paths,
+  costs: deathCosts(capacity.slower),
 });
 await engine.listen();

@@ -6,6 +6,7 @@ export {
   submitPipeline,
 } from "./run-pipeline.ts";
 export { DrillRig } from "./drill.ts";
+export type { Owned } from "./owning-payloads.ts";
 export { connectScram, joinScram } from "./sentinel-process.ts";
 export { type RunnerOptions, SovereignRunner } from "./sovereign-runner.ts";
 export { createServices } from "./services.ts";

@@ -290,6 +290,7 @@ async function end(
     mode: session.plan.mode,
     planned: frozen.planned,
     policyDigest: frozen.policy.digest,
+    limits: workspace.limits,
     base,
     done: run.done,
     git: workspace.git,

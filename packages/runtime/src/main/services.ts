@@ -27,7 +27,7 @@ import {
 import { ArtifactStore, exportBundle, locateDataFolder, openDataFolder } from "../runs/index.ts";
 import { probeSandbox } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
-import { measureCapacity } from "./capacity.ts";
+import { measureCapacity, measuredCapacity } from "./capacity.ts";
 import { loadConfig } from "./config.ts";
 import { dataWarnings } from "./data-warnings.ts";
 import { approveRun, readRun } from "./approvals.ts";
@@ -321,15 +321,22 @@ function stateServices(
         installation: installation.id,
         scram: (await services.scramStatus()).state,
       })),
-    probeSandbox: async () => {
+    probeSandbox: async (measure, tell) => {
       const { minimum_level } = loadConfig(home).scram;
       const report = { ...(await probeSandbox()), minimum_level };
-      if (report.level === null) return { ...report, capacity: null };
+      if (report.level === null) return { ...report, capacity: null, unmeasured: null };
       const { scram } = openDataFolder(home);
       new ScramLatch(scram);
       const backends = ["bubblewrap", "container"] as const;
       const usable = backends.slice(0, report.container.level === null ? 1 : 2);
-      return { ...report, capacity: await measureCapacity(scram, environment, usable) };
+      if (!measure) return { ...report, capacity: measuredCapacity(scram), unmeasured: null };
+      try {
+        const capacity = await measureCapacity(scram, environment, usable, tell);
+        return { ...report, capacity, unmeasured: null };
+      } catch (error) {
+        if (!isSovereignError(error)) throw error;
+        return { ...report, capacity: measuredCapacity(scram), unmeasured: error.message };
+      }
     },
   };
 }

@@ -103,6 +103,10 @@ export const sandboxPolicy = z.strictObject({
       max_memory_mb: z.int().min(16).max(1_000_000).optional(),
       /** Of a command, all together; 256. */
       max_processes: z.int().min(1).max(10_000).optional(),
+      /** In `/tmp` and the home folder together: files, folders and links; 24576. */
+      max_temporary_files: z.int().min(1).max(65_536).optional(),
+      /** Memory of the kernel for all of a command, where the machine can tell; 64. */
+      max_kernel_memory_mb: z.int().min(1).max(96).optional(),
       /** Processor time of each process of a command; `timeout_seconds`. */
       max_cpu_seconds: z.int().min(1).max(86_400).optional(),
       /** What a command may say; 4. */

@@ -19,6 +19,8 @@ import {
   SELF_PROOF_LINK,
   Silence,
 } from "../scram/index.ts";
+import { HoldingsWatch } from "./holdings-watch.ts";
+import { type DeathCosts, pathLimits, pathWeight } from "./holdings.ts";
 import { createSandbox, LEVELS } from "./sandbox.ts";
 import type { SandboxLevel, SandboxRequest, SandboxResult, StartedPath } from "./types.ts";
 
@@ -70,8 +72,10 @@ export interface EngineOptions {
   readonly sentinel: Socket;
   /** A folder of ours, over which each path mounts what it may write to. */
   readonly mountPoint: string;
-  /** At most this many paths live at once; the others wait. */
+  /** At most this many paths of usual limits live at once; the others wait. */
   readonly capacity: number;
+  /** What deaths take on this machine. */
+  readonly costs: DeathCosts;
 }
 
 /**
@@ -84,12 +88,15 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #sentinel: Frames;
   readonly #admissions = new Map<string, (order: EngineOrder) => void>();
-  readonly #queue: (() => void)[] = [];
+  readonly #queue: { readonly weight: number; readonly start: () => void }[] = [];
+  readonly #watch: HoldingsWatch;
+  /** The weights of all paths that live. */
   #live = 0;
   #beats = 0;
 
   constructor(options: EngineOptions) {
     this.#options = options;
+    this.#watch = new HoldingsWatch(options.costs);
     this.#sentinel = new Frames(options.sentinel, (kind, content) => {
       this.#beats += 1;
       if (kind !== "json") {
@@ -161,9 +168,10 @@ export class Engine {
     stdin: Uint8Array,
     signal: AbortSignal,
   ): Promise<void> {
+    const asked = sandboxRequest(request, stdin);
     // The switch's own trial takes nobody's place, and waits for none.
-    const counted = request.link_id !== SELF_PROOF_LINK;
-    if (counted) await this.#take();
+    const weight = request.link_id === SELF_PROOF_LINK ? null : weightOf(asked.limits);
+    if (weight !== null) await this.#take(weight);
     // Each start keeps us busy for a moment, and many may come at once.
     this.#alive();
     const pathId = request.path_id;
@@ -175,19 +183,20 @@ export class Engine {
       minimumLevel: stricterOf(minimumLevel, request.minimum_level),
       backend: request.backend,
       mountPoint,
+      watch: this.#watch,
       onStarted: (path) => this.#register(request, path),
       onOutput: (stream, bytes) => (frames.send(stream, bytes) ? null : drained(frames)),
     });
     try {
       if (signal.aborted) return;
-      reply(frames, await sandbox.run(sandboxRequest(request, stdin), signal));
+      reply(frames, await sandbox.run(asked, signal));
     } catch (error) {
       const code = isSovereignError(error) ? error.code : "ERR_SANDBOX_UNAVAILABLE";
       const message = error instanceof Error ? error.message : "unknown failure";
       frames.sendJson({ t: "failed", code, message });
     } finally {
       this.#sentinel.sendJson({ t: "ended", path_id: pathId });
-      if (counted) this.#release();
+      if (weight !== null) this.#release(weight);
       frames.socket.end();
     }
   }
@@ -222,18 +231,37 @@ export class Engine {
     if (!gate.armed) throw new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
   }
 
-  #take(): Promise<void> {
-    if (this.#live < this.#options.capacity) {
-      this.#live += 1;
-      return Promise.resolve();
-    }
-    return new Promise((resolve) => this.#queue.push(resolve));
+  #take(weight: number): Promise<void> {
+    return new Promise((start) => {
+      this.#queue.push({ weight, start });
+      this.#admit();
+    });
   }
 
-  #release(): void {
-    const next = this.#queue.shift();
-    if (next === undefined) this.#live -= 1;
-    else next();
+  #release(weight: number): void {
+    this.#live -= weight;
+    this.#admit();
+  }
+
+  /** In turn, so that none waits for ever; one that is heavier than all may be runs alone. */
+  #admit(): void {
+    for (;;) {
+      const next = this.#queue[0];
+      const full = this.#live + (next?.weight ?? 0) > this.#options.capacity;
+      if (next === undefined || (this.#live > 0 && full)) return;
+      this.#queue.shift();
+      this.#live += next.weight;
+      next.start();
+    }
+  }
+}
+
+/** Of limits that are refused later, once it is its turn, nothing can be said. */
+function weightOf(limits: SandboxRequest["limits"]): number {
+  try {
+    return pathWeight(pathLimits(limits));
+  } catch {
+    return 1;
   }
 }
 

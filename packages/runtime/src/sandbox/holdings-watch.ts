@@ -1,5 +1,5 @@
-import type { ControlGroups } from "../process/index.ts";
 import { DEATH_COSTS, type DeathCosts, HOLDINGS } from "./holdings.ts";
+import type { WatchedPath } from "./types.ts";
 
 /**
  * How often what paths own is looked at. What is made in between is bounded by what the processors
@@ -12,22 +12,6 @@ const TICK_MS_MOST = 3 * TICK_MS;
 const MEBIBYTE = 1024 * 1024;
 /** What every path owns of the kernel's memory: its namespaces, mounts and first processes. */
 const PATH_BYTES = MEBIBYTE;
-
-/** What is read of a path's control groups, and done to them. */
-export type OwnedGroups = Pick<
-  ControlGroups,
-  "kernelBytes" | "userBytes" | "forgetCaches" | "freeze"
->;
-
-export interface WatchedPath {
-  readonly groups: OwnedGroups;
-  /** The most that it may own of the kernel's memory. */
-  readonly kernelBytes: number;
-  /** Write to disk what it wrote, so that the kernel can forget it. */
-  flush(): Promise<void>;
-  /** End it, and say why. */
-  end(why: string): void;
-}
 
 /**
  * Ends paths that own more than a stop could free in time: one alone, or all of them together. No

@@ -15,6 +15,8 @@ export const HOLDINGS = {
   kernelBytes: { usual: 64 * MEBIBYTE, most: 96 * MEBIBYTE },
 } as const;
 
+/** What a command's memory is limited to where nobody says. */
+const USUAL_MEMORY_BYTES = 2048 * MEBIBYTE;
 /** In /dev/shm. */
 export const SHM_FILES = 1024;
 export const TMP_BYTES = 512 * MEBIBYTE;
@@ -57,6 +59,18 @@ export function pathLimits(limits: SandboxLimits): PathLimits {
     temporaryFiles: bound(limits, "temporaryFiles"),
     kernelBytes: bound(limits, "kernelBytes"),
   };
+}
+
+/**
+ * How many paths of usual limits one counts as, when the engine decides how many live at once: what
+ * its limits let it own takes as long to free as what theirs do.
+ */
+export function pathWeight({ kernelBytes, memoryBytes }: PathLimits): number {
+  const { kernelMsPerMebibyte, memoryMsPerMebibyte } = DEATH_COSTS;
+  const worst = (kernel: number, memory: number): number =>
+    (kernel * kernelMsPerMebibyte + memory * memoryMsPerMebibyte) / MEBIBYTE;
+  const usual = worst(HOLDINGS.kernelBytes.usual, USUAL_MEMORY_BYTES);
+  return Math.max(1, worst(kernelBytes, memoryBytes) / usual);
 }
 
 function bound(limits: SandboxLimits, name: keyof typeof HOLDINGS): number {

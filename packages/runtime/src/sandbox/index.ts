@@ -1,5 +1,6 @@
 export { probeSandbox, type SandboxCheck, type SandboxReport } from "./probe.ts";
 export { connectSandbox } from "./client.ts";
+export { type DeathCosts, DEATH_COSTS, HOLDINGS } from "./holdings.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
 export { createSandbox, type Sandbox } from "./sandbox.ts";
 export { seccompFilter } from "./seccomp.ts";

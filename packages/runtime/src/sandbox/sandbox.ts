@@ -194,7 +194,7 @@ class SandboxedPath {
       this.#kill("wall_clock");
     }, this.#request.limits.wallMs);
     const watch = this.#watchProcesses();
-    const unwatch = WATCH.add({
+    const unwatch = (this.#options.watch ?? WATCH).add({
       groups: this.#groups,
       kernelBytes: this.#request.limits.kernelBytes,
       flush: () => this.#flush(),

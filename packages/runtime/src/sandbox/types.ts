@@ -1,4 +1,4 @@
-import type { ProcessIdentity } from "../process/index.ts";
+import type { ControlGroups, ProcessIdentity } from "../process/index.ts";
 import type { WorkOwner } from "../scram/index.ts";
 
 /** A host path seen at another path inside. Both absolute. */
@@ -101,6 +101,22 @@ export interface StartedPath {
   readonly groups: readonly string[];
 }
 
+/** What is read of a path's control groups, and done to them. */
+export type OwnedGroups = Pick<
+  ControlGroups,
+  "kernelBytes" | "userBytes" | "forgetCaches" | "freeze"
+>;
+
+export interface WatchedPath {
+  readonly groups: OwnedGroups;
+  /** The most that it may own of the kernel's memory. */
+  readonly kernelBytes: number;
+  /** Write to disk what it wrote, so that the kernel can forget it. */
+  flush(): Promise<void>;
+  /** End it, and say why. */
+  end(why: string): void;
+}
+
 export interface SandboxOptions {
   /** The lowest level that is accepted. `G0` is unsafe: untrusted code then runs unconfined. */
   readonly minimumLevel?: SandboxLevel;
@@ -111,6 +127,8 @@ export interface SandboxOptions {
   /** The installation's name in control groups and markers. */
   readonly name?: string;
   readonly pathId?: string;
+  /** Who looks at what the path owns; one for all of this process otherwise. */
+  readonly watch?: { add(path: WatchedPath): () => void };
   /** A folder of ours over which what the path writes in memory is mounted; one is made otherwise. */
   readonly mountPoint?: string;
   /** Whose work it is; as root, commands of one run share a user that no other run has. */

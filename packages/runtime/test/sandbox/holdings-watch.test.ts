@@ -1,6 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { kernelBytesOf } from "../../src/process/index.ts";
-import { type OwnedGroups, HoldingsWatch } from "../../src/sandbox/holdings-watch.ts";
+import { pathLimits, pathWeight } from "../../src/sandbox/holdings.ts";
+import type { SandboxLimits } from "../../src/sandbox/index.ts";
+import type { OwnedGroups } from "../../src/sandbox/types.ts";
+import { HoldingsWatch } from "../../src/sandbox/holdings-watch.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -46,6 +49,14 @@ class OwningPath {
   }
 }
 
+const LIMITS: SandboxLimits = {
+  wallMs: 1000,
+  cpuSeconds: 1,
+  memoryBytes: 2048 * MEBIBYTE,
+  processes: 256,
+  outputBytes: 1000,
+  fileBytes: 1000,
+};
 const COSTS = { budgetMs: 400, pathMs: 1, kernelMsPerMebibyte: 2.5, memoryMsPerMebibyte: 0.07 };
 
 async function look(...paths: OwningPath[]): Promise<OwningPath[]> {
@@ -85,6 +96,15 @@ describe("the watch over what paths own", () => {
   it("lets a hundred paths be that own what every path does", async () => {
     const paths = Array.from({ length: 100 }, () => new OwningPath({ kernel: 1, user: 8 }));
     expect(await look(...paths)).toEqual([]);
+  });
+
+  it("counts one that may own more than the usual as more than one path", () => {
+    const of = (more: Partial<SandboxLimits>): number =>
+      pathWeight(pathLimits({ ...LIMITS, ...more }));
+    expect(of({})).toBe(1);
+    expect(of({ kernelBytes: MEBIBYTE, memoryBytes: MEBIBYTE })).toBe(1);
+    expect(of({ memoryBytes: 16_384 * MEBIBYTE })).toBeCloseTo(4.3, 1);
+    expect(of({ kernelBytes: 96 * MEBIBYTE })).toBeCloseTo(1.26, 1);
   });
 
   it("reads what the second version of control groups says", () => {

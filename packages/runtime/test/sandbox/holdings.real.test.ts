@@ -22,6 +22,7 @@ let backend: BackEnd["backend"];
 async function attack(
   script: string,
   limits: Partial<SandboxLimits> = {},
+  signal = new AbortController().signal,
 ): Promise<{ out: string; end: SandboxResult }> {
   const end = await createSandbox({ backend }).run(
     {
@@ -32,7 +33,7 @@ async function attack(
       env: {},
       limits: { ...LIMITS, ...limits },
     },
-    new AbortController().signal,
+    signal,
   );
   return { out: Buffer.concat([end.stdout, end.stderr]).toString("utf8"), end };
 }
@@ -102,6 +103,18 @@ describe.each(BACK_ENDS)("what a path may own in $title", (one) => {
     const { out, end } = await attack(script);
     expect(end.ended).toBe("memory_limit");
     expect(out).toMatch(/it owned \d+ MiB of kernel memory, at most 64 MiB/);
+  });
+
+  it.runIf(counted)("is bounded for all paths together", async () => {
+    const files = `my $i = 0; $i++ while open my $f, ">", "/tmp/f$i"; sleep 60`;
+    const controller = new AbortController();
+    const ends = Array.from({ length: 8 }, async () => {
+      const { end, out } = await attack(files, {}, controller.signal);
+      controller.abort();
+      return `${end.ended} ${out}`;
+    });
+    const ended = (await Promise.all(ends)).filter((one) => one.startsWith("memory_limit"));
+    expect(ended[0]).toContain("all paths together more than the 400 ms that a stop has");
   });
 
   it.runIf(counted)("is not what the kernel remembers of files that it read", async () => {

@@ -55,6 +55,9 @@ describe("the system call filter", () => {
     ["another netlink socket", { number: 41, args: [16, 3, 9] }, 0x00050061],
     ["a vsock", { number: 41, args: [40, 1, 0] }, 0x00050061],
     ["the x32 door", { number: 0x40000000 | 101 }, 0x00050026],
+    ["the newest call that is known", { number: 466 }, ALLOW],
+    ["a newer one, open_tree_attr", { number: 467 }, 0x00050026],
+    ["one that no kernel has yet", { number: 9999 }, 0x00050026],
     ["another machine's calls", { number: 0, audit: 0x40000003 }, 0x80000000],
   ])("judges %s", (_, call, verdict) => {
     expect(judge(x64, call)).toBe(verdict);

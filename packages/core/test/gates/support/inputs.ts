@@ -147,6 +147,7 @@ export function good(): Writable<GateInputs> {
       worktree_path: "/x",
       sandbox_level: "G3",
       sandbox_backend: "bubblewrap",
+      limits: null,
       base_commit: id("0"),
       worktree_head_sha: commit,
       main_repo_head_before: id("0"),

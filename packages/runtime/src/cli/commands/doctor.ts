@@ -1,15 +1,19 @@
 import type { Command } from "commander";
 import type { SandboxCheck } from "../../sandbox/index.ts";
 import type { CommandContext } from "../context.ts";
+import type { DoctorReport } from "../services.ts";
 import { noteWarnings, type Output } from "../output.ts";
 
 export function doctorCommand(program: Command, context: CommandContext): void {
   const { services, output } = context;
   program
     .command("doctor")
-    .description("try the sandbox and a stop; say what holds, what is missing, and how to have it")
-    .action(async () => {
-      const report = await services.probeSandbox();
+    .description("try the sandbox; say what holds, what is missing, and how to have it")
+    .option("--measure", "measure how many paths a stop reaps in time, hostile ones too; minutes")
+    .action(async ({ measure = false }: { measure?: boolean }) => {
+      const report = await services.probeSandbox(measure, (text) => {
+        output.note(text);
+      });
       const unsafe = report.minimum_level === "G0";
       context.exit = report.level === null ? 1 : 0;
       const warnings = await services.dataWarnings();
@@ -29,10 +33,7 @@ export function doctorCommand(program: Command, context: CommandContext): void {
         const found = version === null ? name : `${name} ${version}`;
         output.print(`  ${used ? "used   " : "unused "}  ${found}: ${detail}`);
       }
-      if (report.capacity !== null) {
-        const { paths, path_ms } = report.capacity;
-        output.print(`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);
-      }
+      printCapacity(output, report);
     });
 
   program
@@ -49,6 +50,18 @@ export function doctorCommand(program: Command, context: CommandContext): void {
       output.print(`installation: ${status.installation}`);
       output.print(`kill switch:  ${status.scram}`);
     });
+}
+
+function printCapacity(output: Output, { level, capacity, unmeasured }: DoctorReport): void {
+  if (level === null) return;
+  if (unmeasured !== null)
+    output.print(`not measured: ${unmeasured} Try again when it is less busy.`);
+  if (capacity === null) {
+    output.print("path capacity: assumed; to measure it type: sovereign doctor --measure");
+    return;
+  }
+  const { paths, path_ms } = capacity;
+  output.print(`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);
 }
 
 function printChecks(output: Output, checks: readonly SandboxCheck[]): void {
