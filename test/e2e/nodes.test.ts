@@ -71,7 +71,9 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     await ok(a, ["audit", "export", "--log", "installation", "--out", audit], machines.near);
     const bin = resolve("packages/verify/bin/sovereign-verify.js");
     const verified = spawnSync(process.execPath, [bin, "audit", audit], { encoding: "utf8" });
-    expect(verified).toMatchObject({ status: 0, stderr: "" });
+    // Without a checkpoint and a trust root it can only be said that the file holds together.
+    expect(verified).toMatchObject({ status: 4, stderr: "" });
+    expect(verified.stdout).toContain("CONSISTENT");
 
     const reset = ["scram", "reset", ...BOTH, "--reason", "looked into"];
     expect((await a.run(reset, machines.near)).out).toContain("ARMED");
