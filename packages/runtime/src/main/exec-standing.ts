@@ -6,6 +6,7 @@ import {
   readHead,
   readRef,
   recoverSwitch,
+  releaseKept,
   type RepositoryLock,
   type UserRepository,
 } from "../executor/index.ts";
@@ -87,6 +88,8 @@ export async function holdRepository(
   try {
     await endSwitch(join(rollbackFolder(installation, lock.takenFrom), "switch"), repository);
     await endSwitch(switchFolder(installation, lock.takenFrom), repository);
+    // A rollback that has not moved the branch keeps nothing: who goes on with it keeps it again.
+    await releaseKept(repository, lock.takenFrom, ["rolled-back"], "at HEAD");
     return lock;
   } catch (error) {
     lock.release();

@@ -89,6 +89,9 @@ describe("the user's own git, cleaning up while the branch is moved", () => {
     // And the way back.
     const { base, head } = brought;
     await keepCommit(user, RUN_ID, "rolled-back", head);
+    await releaseKept(user, RUN_ID, ["rolled-back"], "at HEAD");
+    expect(repo.git("for-each-ref", "refs/sovereign")).toBe("");
+    await keepCommit(user, RUN_ID, "rolled-back", head);
     const folder = join(repo.private, "back");
     const onStep = (): void => {
       clean(repo, name);
@@ -98,6 +101,7 @@ describe("the user's own git, cleaning up while the branch is moved", () => {
     const back = { repository: user, base, head, ref, folder, at, onStep };
     expect(await rollBack(back)).toMatchObject({ success: true, after_head: base });
     // Where the branch was is still known to who proves it once more.
+    await releaseKept(user, RUN_ID, ["rolled-back"], "at HEAD");
     clean(repo, name);
     expect(await rollBack({ ...back, moved: true })).toMatchObject({ success: true });
     await releaseKept(user, RUN_ID);

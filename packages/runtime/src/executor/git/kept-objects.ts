@@ -45,16 +45,21 @@ export async function keepCommit(
 /**
  * Let go what a run, or its rollback, kept. What cannot be let go now is in nobody's way: whoever
  * asks for the run next tries again.
+ *
+ * @param only "at HEAD": what HEAD does not name itself stays kept
  */
 export async function releaseKept(
   repository: UserRepository,
   run: string,
   names: readonly KeptName[] = ["base", "head", "rolled-back"],
+  only?: "at HEAD",
 ): Promise<void> {
   const user = new Git({ gitDir: repository.gitDir });
+  const which = only === undefined ? [] : ["--points-at=HEAD"];
   const wanted = names.map((name) => `${REFS}/${run}/${name}`);
   try {
-    const said = await user.text(["for-each-ref", "--format=%(refname)", `${REFS}/${run}/`]);
+    const look = ["for-each-ref", "--format=%(refname)", ...which, `${REFS}/${run}/`];
+    const said = await user.text(look);
     const there = said.split("\n").filter((ref) => wanted.includes(ref));
     if (there.length > 0) {
       const input = there.map((ref) => `delete ${ref}\n`).join("");
