@@ -153,8 +153,9 @@ async function carryOut(
   const folder = rollbackFolder(installation, of.runId);
   if (row !== null && row.sealed !== null) {
     const result = await publishSealed(options, row);
-    clear(folder);
+    // First the ref: a kill in between leaves the folder, by which the rollback is found again.
     await releaseKept(repository, of.runId, ["rolled-back"]);
+    clear(folder);
     return result;
   }
   if (row !== null) requireArmed(installation, { tenant_id: options.tenantId, run_id: runId });
@@ -181,8 +182,9 @@ async function carryOut(
     const result = await waitingForKeys(session, resume, () =>
       withTools(context.tools, false, () => undo(options, context, left)),
     );
-    clear(folder);
+    // First the ref: a kill in between leaves the folder, by which the rollback is found again.
     await releaseKept(repository, of.runId, ["rolled-back"]);
+    clear(folder);
     return result;
   } finally {
     context.stopWatching();
