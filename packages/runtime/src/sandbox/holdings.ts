@@ -39,7 +39,7 @@ export interface DeathCosts {
  * each gibibyte.
  */
 export const DEATH_COSTS: DeathCosts = {
-  budgetMs: 400,
+  budgetMs: 320,
   pathMs: 1,
   kernelMsPerMebibyte: 2.5,
   memoryMsPerMebibyte: 0.07,
