@@ -1,3 +1,4 @@
+import { cutText } from "../text/index.ts";
 import type { GateResult } from "../formats/index.ts";
 import { EXECUTOR_GATES } from "./executor-gates.ts";
 import type { Gate } from "./finding.ts";
@@ -32,7 +33,7 @@ function resultOf(gate: Gate, inputs: GateInputs): GateResult {
   return {
     gate: gate.id,
     verdict: first === undefined ? "pass" : "fail",
-    message: message.slice(0, MESSAGE_CHARS),
+    message: cutText(message, MESSAGE_CHARS),
     evidence: evidenceOf(gate, inputs),
   };
 }

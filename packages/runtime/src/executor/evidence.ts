@@ -1,4 +1,5 @@
 import {
+  cutText,
   type ArtifactRef,
   type Checksums,
   canonicalBytes,
@@ -71,7 +72,7 @@ function resultOf(options: EvidenceOptions): ExecutionResult {
     run_id: options.runId,
     mode: options.mode,
     ...end,
-    reason: end.reason?.slice(0, 2000) ?? null,
+    reason: end.reason === null ? null : cutText(end.reason, 2000),
     request_digest: planned.digest,
     policy_digest: options.policyDigest,
     base_commit: base.commit,

@@ -1,4 +1,5 @@
 import {
+  cutText,
   type Action,
   formats,
   type JsonObject,
@@ -202,7 +203,7 @@ export class ExecutorRun {
     } catch (error) {
       if (error instanceof RunStopped) {
         const { status, code, reason } = error.outcome;
-        const why: { [key: string]: JsonValue } = { status, code, reason: reason.slice(0, 1000) };
+        const why: { [key: string]: JsonValue } = { status, code, reason: cutText(reason, 1000) };
         tape.add("operation_refused", step, { ...about, ...why });
       }
       throw error;
@@ -211,5 +212,5 @@ export class ExecutorRun {
 }
 
 function reasonOf(error: unknown): string {
-  return (error instanceof Error ? error.message : "unknown").slice(0, 1000);
+  return cutText(error instanceof Error ? error.message : "unknown", 1000);
 }

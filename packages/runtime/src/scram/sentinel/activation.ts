@@ -1,4 +1,5 @@
 import {
+  cutText,
   canonicalize,
   digestOf,
   type Envelope,
@@ -52,7 +53,7 @@ export function unauthorizedStop(
     reason: "sentinel_trigger",
     trigger,
     authorized: false,
-    refusal: refusal.slice(0, 500),
+    refusal: cutText(refusal, 500),
     order: null,
     origin: null,
     nonce: null,
@@ -151,7 +152,7 @@ export async function activate(
     stragglers,
     unregistered: parts.unregistered(),
     hooks,
-    errors: [...errors, ...killed.errors].map((text) => text.slice(0, 300)).slice(0, 100),
+    errors: [...errors, ...killed.errors].map((text) => cutText(text, 300)).slice(0, 100),
   });
 }
 

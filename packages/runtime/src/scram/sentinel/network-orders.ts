@@ -1,4 +1,4 @@
-import { type JsonValue, SovereignError } from "@sovereign/core";
+import { cutText, type JsonValue, SovereignError } from "@sovereign/core";
 import type { Clock } from "../../kernel/index.ts";
 import type { Journal } from "../journal.ts";
 import type { ClientMessage } from "../protocol.ts";
@@ -51,7 +51,7 @@ export class NetworkOrders {
     const { code, reason } = decision;
     const unknown = code === "ERR_SCRAM_ORDER_STRANGER" || code === "ERR_SCRAM_ORDER_MALFORMED";
     const record = unknown ? this.#strangers : this.#refused;
-    record.note("order.refused", { code, reason: reason.slice(0, 300), from });
+    record.note("order.refused", { code, reason: cutText(reason, 300), from });
     throw new SovereignError(code, `The order is refused: ${reason}.`);
   }
 

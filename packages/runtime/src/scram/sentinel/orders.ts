@@ -1,4 +1,5 @@
 import {
+  cutText,
   base64Decode,
   digestOf,
   type Envelope,
@@ -318,7 +319,7 @@ export class OrderDesk {
       reason: order.reason,
       trigger: failed ? "refused_order" : "order",
       authorized: !failed,
-      refusal: failed ? `${code}: ${reason}`.slice(0, 500) : null,
+      refusal: failed ? cutText(`${code}: ${reason}`, 500) : null,
       order: envelope,
       origin: null,
       nonce: order.nonce,

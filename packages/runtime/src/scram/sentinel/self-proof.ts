@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { digestOf, type JsonObject, predicateType, type ScramSelfProof } from "@sovereign/core";
+import {
+  cutText,
+  digestOf,
+  type JsonObject,
+  predicateType,
+  type ScramSelfProof,
+} from "@sovereign/core";
 import { signStatement } from "../../authority/index.ts";
 import type { Clock } from "../../kernel/index.ts";
 import type { ActivationParts } from "./activation.ts";
@@ -148,7 +154,7 @@ export class SelfProof {
         failure += `${backend}: ${error instanceof Error ? error.message : "unknown"} `;
       }
     }
-    const why = failure.trim().slice(0, 300);
+    const why = cutText(failure.trim(), 300);
     return {
       outcome: "failed",
       backend: "none",

@@ -1,7 +1,7 @@
 import { closeSync } from "node:fs";
 import type { Server } from "node:net";
 import { join } from "node:path";
-import { type JsonObject, type JsonValue, SovereignError } from "@sovereign/core";
+import { cutText, type JsonObject, type JsonValue, SovereignError } from "@sovereign/core";
 import { openOwnLog, removeAt } from "../../files/index.ts";
 import { ControlGroups } from "../../process/index.ts";
 import { EnvelopeStore } from "../envelope-store.ts";
@@ -72,7 +72,7 @@ export class Sentinel {
   #ended: () => void = () => undefined;
 
   readonly #refused = (code: string, reason: string, more: JsonObject = {}): JsonObject => {
-    const said = { code, reason: reason.slice(0, 300) };
+    const said = { code, reason: cutText(reason, 300) };
     // A flood must not fill the disk.
     this.#refusals.note("order.refused", { ...said, ...more });
     return { refused: said };
