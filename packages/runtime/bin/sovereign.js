@@ -10,6 +10,7 @@ if (parts[0] < 22 || (parts[0] === 22 && parts[1] < 18)) {
   );
   process.exit(2);
 }
+require("./compile-cache.js");
 var fs = require("node:fs");
 var path = require("node:path");
 var root = path.join(__dirname, "..");

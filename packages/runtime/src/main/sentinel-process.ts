@@ -10,12 +10,15 @@ import { ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/ind
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Sources start in half the time where what was compiled of them before is kept. */
+const COMPILED = fileURLToPath(new URL("../../bin/compile-cache.js", import.meta.url));
+
 /** Node and one of our programs, as source or built, whichever we are ourselves. */
 export function programCommand(name: "sentinel" | "engine" | "cli"): [string, ...string[]] {
   const source = fileURLToPath(new URL(`./${name}.ts`, import.meta.url));
   const built = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
-  const program = existsSync(source) ? source : built;
-  return [process.execPath, "--disable-warning=ExperimentalWarning", program];
+  const node = [process.execPath, "--disable-warning=ExperimentalWarning"] as const;
+  return existsSync(source) ? [...node, "--require", COMPILED, source] : [...node, built];
 }
 
 /**
