@@ -52,6 +52,8 @@ export class Evidence {
   readonly #used = new Set<string>();
   /** Which key signed an envelope: several steps open it, and its signature is checked once. */
   readonly #signers = new Map<string, KeyWindow>();
+  /** Statements that were read, by kind and digest: several steps ask for the same. */
+  readonly #statements = new Map<string, unknown>();
   /** Without a bound, envelopes with wrong hints would cost their number times that of the keys. */
   #tries: number;
 
@@ -97,7 +99,7 @@ export class Evidence {
   /** Open one of our statements, signed by a key that might sign it there and then. */
   open<K extends RunStatement>(digest: string, kind: K, entry: PlacedEntry): Opened<K> {
     const { body, tally } = this.#signed(digest);
-    const { predicate, subject } = parseStatement(body, kind);
+    const { predicate, subject } = this.#read(body, digest, kind);
     const { authority, subject: about } = STATEMENT_KINDS[kind] as unknown as {
       authority: (predicate: Predicate<K>) => Authority;
       subject: (
@@ -109,6 +111,19 @@ export class Evidence {
     expectSubject(subject, about(predicate, entry));
     tally.verified.add(digest);
     return { predicate, subject, keyId: tally.window.record.key_id };
+  }
+
+  #read<K extends RunStatement>(
+    body: Uint8Array,
+    digest: string,
+    kind: K,
+  ): Pick<Opened<K>, "predicate" | "subject"> {
+    const name = `${kind} ${digest}`;
+    const known = this.#statements.get(name);
+    if (known !== undefined) return known as Pick<Opened<K>, "predicate" | "subject">;
+    const { predicate, subject } = parseStatement(body, kind);
+    this.#statements.set(name, { predicate, subject });
+    return { predicate, subject };
   }
 
   /** @throws ERR_VERIFY_UNTRUSTED where a distrusted key signed an envelope that was opened */

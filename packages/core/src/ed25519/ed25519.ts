@@ -40,6 +40,10 @@ const SMALL_ORDER_Y: readonly Uint8Array[] = [
 /** The curve's d = -121665/121666 mod p (RFC 8032 §5.1). */
 const D = 37095705934669439343138083508754565189542113879843219016388785533085940283555n;
 
+/** What was found to be on the curve: the few keys of an installation are read again and again. */
+const onCurve = new Set<bigint>();
+const ON_CURVE_MAX = 1024;
+
 /**
  * Read a public key that is about to be enrolled or used.
  *
@@ -54,7 +58,11 @@ export function parsePublicKey(bytes: Uint8Array): PublicKey {
   const y = littleEndian(raw) & (2n ** 255n - 1n);
   if (y >= P) throw malformed("y is not reduced");
   if (isSmallOrder(raw)) throw malformed("the point has a small order");
-  if (!isOnCurve(y)) throw malformed("not a point of the curve");
+  if (!onCurve.has(y)) {
+    if (!isOnCurve(y)) throw malformed("not a point of the curve");
+    if (onCurve.size >= ON_CURVE_MAX) onCurve.clear();
+    onCurve.add(y);
+  }
   const spki = concatBytes(SPKI_PREFIX, raw);
   return { raw, spki, keyId: sha256Hex(spki) };
 }
