@@ -14,10 +14,10 @@ describe("the weight of all paths together", () => {
   });
 
   it.each([
-    ["cpu.shares", "1024", "256", "20480"],
-    ["cpu.weight", "100", "25", "2000"],
+    ["cpu.shares", "1024", "256", "20480", "65536"],
+    ["cpu.weight", "100", "25", "2000", "6400"],
   ])("by %s is less than a process's while they live, and more while they die", (...row) => {
-    const [name, ordinary, living, dying] = row;
+    const [name, ordinary, living, dying, ahead] = row;
     const file = join(group, name);
     writeFileSync(file, ordinary);
     // v1 has a hierarchy of its own for it, v2 the paths' own.
@@ -25,8 +25,11 @@ describe("the weight of all paths together", () => {
       name === "cpu.shares" ? new ControlGroups([], group) : new ControlGroups([group]);
     groups.prefer(false);
     expect(readFileSync(file, "utf8")).toBe(living);
-    groups.prefer(true);
+    groups.prefer(true, false);
     expect(readFileSync(file, "utf8")).toBe(dying);
+    // Who sees them die comes before them: so they may come before all others.
+    groups.prefer(true, true);
+    expect(readFileSync(file, "utf8")).toBe(ahead);
   });
 
   it("stays as it is where the kernel offers neither, or refuses", () => {
