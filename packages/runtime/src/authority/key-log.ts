@@ -16,7 +16,7 @@ import {
 import { signStatement } from "./authority.ts";
 import { refuseOneHolder } from "./holders.ts";
 import { type Keystore, refuseName } from "./keystore.ts";
-import { isOfSlot, type KeySlot, slotText } from "./slot.ts";
+import { isOfSlot, type KeySlot, refuseSecond, slotText } from "./slot.ts";
 
 /** One entry of the stream `keys`, as the ledger holds it. */
 export interface KeyLogEntry {
@@ -46,12 +46,19 @@ export interface NewKeyEvent {
 /** What an event says; the rest of it depends on its place in the log. */
 type Change = Pick<KeyEvent, "event" | "key" | "replaces" | "reason" | "distrust_all">;
 
+/** What else may be in force beside the keys of a change. */
+interface Beside {
+  /** A second key of the same purpose and name, on purpose. A spare root key needs no leave. */
+  readonly another?: boolean;
+}
+
 /** After these it is known that nothing was appended. */
 const REFUSALS: readonly ErrorCode[] = [
   "ERR_STREAM_CONFLICT",
   "ERR_KEY_LOG_INVALID",
   "ERR_KEY_OVERTAKEN",
   "ERR_KEY_HOLDER",
+  "ERR_KEY_IN_FORCE",
   "ERR_KEY_NOT_FOUND",
   "ERR_KEYS_MISSING",
 ];
@@ -137,6 +144,7 @@ export class KeyLog {
   async initialise(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
     await this.refresh();
     if (this.#hashes.length > 0) throw keysExist();
+    refuseSecond([], slots);
     const made = await this.#createAll(keystore, slots);
     try {
       await this.#append(keystore, made.map(introduction), 1);
@@ -162,8 +170,8 @@ export class KeyLog {
   }
 
   /** Make a key for a purpose (and role) and enrol it. */
-  async introduce(keystore: Keystore, slot: KeySlot): Promise<KeyRecord> {
-    const [key] = await this.introduceAll(keystore, [slot]);
+  async introduce(keystore: Keystore, slot: KeySlot, beside: Beside = {}): Promise<KeyRecord> {
+    const [key] = await this.introduceAll(keystore, [slot], beside);
     if (key === undefined) throw new Error("unreachable: one slot makes one key");
     return key;
   }
@@ -171,10 +179,16 @@ export class KeyLog {
   /**
    * The same for several: all of them or none.
    * @throws ERR_KEY_NAME before anything is written
+   * @throws ERR_KEY_IN_FORCE where one has a key that is in force, and no other was asked for
    */
-  async introduceAll(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
+  async introduceAll(
+    keystore: Keystore,
+    slots: readonly KeySlot[],
+    beside: Beside = {},
+  ): Promise<KeyRecord[]> {
+    if (beside.another !== true) refuseSecond(this.#holders(), slots);
     const made = await this.#createAll(keystore, slots);
-    await this.#append(keystore, made.map(introduction));
+    await this.#append(keystore, made.map(introduction), ATTEMPTS, beside);
     return made;
   }
 
@@ -313,12 +327,13 @@ export class KeyLog {
     keystore: Keystore,
     changes: readonly Change[],
     attempts = ATTEMPTS,
+    beside: Beside = {},
   ): Promise<void> {
     try {
       for (let attempt = 1; !(await this.#tryAppend(keystore, changes)); attempt++) {
         if (attempt >= attempts) throw conflict();
         await this.refresh();
-        this.#refuseOvertaken(changes);
+        this.#refuseOvertaken(changes, beside);
       }
     } catch (error) {
       // Where it is not known whether they were enrolled, their keys are kept.
@@ -342,10 +357,11 @@ export class KeyLog {
    * Who was quicker may have ended the very key, or given the other of two keys to the same holder:
    * then nothing is appended, and nothing is wrong with the log.
    */
-  #refuseOvertaken(changes: readonly Change[]): void {
+  #refuseOvertaken(changes: readonly Change[], { another }: Beside): void {
     const { table } = this.#replay;
     for (const { event, key, replaces, distrust_all } of changes) {
       if (event === "introduced") refuseOneHolder(this.#holders(), [key]);
+      if (event === "introduced" && another !== true) refuseSecond(this.#holders(), [key]);
       const ending = event === "revoked" ? key.key_id : replaces;
       const ended = ending === null ? null : (table.get(ending)?.ended ?? null);
       if (ended !== null && !distrust_all) throw overtaken(slotText(key));

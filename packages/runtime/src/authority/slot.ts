@@ -26,6 +26,32 @@ export function isOfSlot({ record }: KeyWindow, { purpose, role }: KeySlot): boo
 }
 
 /**
+ * A second key of one purpose and name would sign beside the first, unseen. A root key is an
+ * exception: a spare one is how an installation outlives the loss of the other.
+ *
+ * @param known whose keys are in force
+ * @param added who is to get one
+ * @throws ERR_KEY_IN_FORCE with what to type instead
+ */
+export function refuseSecond(known: readonly KeySlot[], added: readonly KeySlot[]): void {
+  const before = [...known];
+  for (const slot of added) {
+    const same = ({ purpose, role }: KeySlot): boolean =>
+      purpose === slot.purpose && role === slot.role;
+    if (slot.purpose !== "root" && before.some(same)) throw inForce(slot);
+    before.push(slot);
+  }
+}
+
+function inForce(slot: KeySlot): SovereignError {
+  const name = slotText(slot);
+  const add = `sovereign keys add --${name.replace(":", " ")} --another`;
+  const beside = slot.role === null ? "" : `. For a second key beside it: ${add}`;
+  const text = `A key of ${name} is in force already, or asked for twice, so none was made. Put another in its place with: sovereign keys replace ${name}${beside}`;
+  return new SovereignError("ERR_KEY_IN_FORCE", text, { slot: name });
+}
+
+/**
  * Why nothing can be signed for a purpose, and the one command that changes it.
  *
  * @param lost the key that is in force, whose file is not here; undefined where none is in force

@@ -291,8 +291,8 @@ export interface Services {
   listRuns(tenantId: string): Promise<RunRow[]>;
   status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
   initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
-  /** All of them or none. */
-  addKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
+  /** All of them or none. `another`: also beside a key of the same purpose and name. */
+  addKeys(slots: readonly KeySlot[], another: boolean): Promise<KeyRecord[]>;
   listKeys(): Promise<KeyTable>;
   /** A new key in the place of all others of its purpose (and role). */
   replaceKey(slot: KeySlot, reason: string): Promise<KeyRecord>;

@@ -193,10 +193,10 @@ function keyServices(
       opened(({ keyLog, keystore }) =>
         keyLog.initialise(keystore, [...INSTALLATION_KEYS, ...slots]),
       ),
-    addKeys: (slots) =>
+    addKeys: (slots, another) =>
       opened(async ({ keyLog, keystore }): Promise<KeyRecord[]> => {
         requireKeys(keyLog.head().count);
-        return keyLog.introduceAll(keystore, slots);
+        return keyLog.introduceAll(keystore, slots, { another });
       }),
     listKeys: (): ReturnType<Services["listKeys"]> =>
       opened(({ keyLog }) => Promise.resolve(keyLog.current())),

@@ -110,6 +110,31 @@ describe("the key log", () => {
     await keyLog.introduce(keystore, architect);
   });
 
+  it("gives nobody a second key unless it is asked for, also where others are quicker", async () => {
+    const { keyLog, keystore } = world;
+    const refused = { code: "ERR_KEY_IN_FORCE", exitCode: 2 };
+    const slot = { purpose: "role", role: "tester" } as const;
+    const before = await keystore.records();
+    await expect(keyLog.introduceAll(keystore, [slot, slot])).rejects.toMatchObject(refused);
+    expect(await keystore.records()).toEqual(before);
+    const quicker = new KeyLog(world.log, `ins_${"a".repeat(20)}`, world.clock);
+    await quicker.refresh();
+    const first = await quicker.introduce(keystore, slot);
+    // This one has not heard of it yet.
+    await expect(keyLog.introduce(keystore, slot)).rejects.toMatchObject(refused);
+    await expect(keyLog.introduce(keystore, slot)).rejects.toThrow(
+      /sovereign keys replace role:tester\. .* sovereign keys add --role tester --another/,
+    );
+    expect(await keystore.records()).toHaveLength(before.length + 1);
+    await keyLog.introduce(keystore, slot, { another: true });
+    await keyLog.introduce(keystore, { purpose: "root", role: null });
+    for (const key of (await keystore.records()).filter(({ role }) => role === "tester")) {
+      await keyLog.revoke(keystore, key.key_id, "lost", false);
+    }
+    const next = await keyLog.introduce(keystore, slot);
+    expect(next.key_id).not.toBe(first.key_id);
+  });
+
   it("gives way to others in the end, and keeps no key that was not enrolled", async () => {
     let known = world.log.entries;
     const crowd = { read: () => Promise.resolve(known), append: () => Promise.resolve(false) };

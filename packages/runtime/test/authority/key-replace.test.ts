@@ -66,7 +66,8 @@ describe("keys replace", () => {
         expect(signer.publicKey.keyId, name).toBe(made.key_id);
       };
       await fits();
-      const spare = await keyLog.introduce(keystore, { ...slot, notAfter: soon });
+      const another = { another: true };
+      const spare = await keyLog.introduce(keystore, { ...slot, notAfter: soon }, another);
       await fits();
       expect(keyLog.current().get(spare.key_id)?.ended, name).not.toBeNull();
       if (slot.purpose === "root") continue;

@@ -409,7 +409,8 @@ describe("an approval", () => {
 
   it("counts once for one approver, whatever keys they have", async () => {
     const first = await world.approve("release_manager", PROMOTE, context());
-    await world.keyLog.introduce(world.keystore, { purpose: "approval", role: "release_manager" });
+    const same = { purpose: "approval", role: "release_manager" } as const;
+    await world.keyLog.introduce(world.keystore, same, { another: true });
     const second = await world.approve("release_manager", PROMOTE, context());
     const approvals = [first, second];
     const outcome = await execute({ action: PROMOTE, context: context(), approvals });

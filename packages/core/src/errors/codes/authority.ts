@@ -9,6 +9,7 @@ export const authorityCodes = {
   ERR_KEY_NOT_FOUND: row.input("The keystore has no such key."),
   ERR_KEY_NAME: row.input("A key's holder or role has a name that cannot be used."),
   ERR_KEY_HOLDER: row.denied("One person would hold two keys that two people are asked for."),
+  ERR_KEY_IN_FORCE: row.input("A key of this purpose and name is in force already."),
   ERR_KEY_NOT_IN_FORCE: row.transient(
     "A key that the installation needs is lost, revoked or expired; it can be replaced.",
   ),

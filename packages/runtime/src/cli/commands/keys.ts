@@ -40,16 +40,17 @@ export function keysCommands(program: Command, context: CommandContext): void {
     .option("--operator <name>", "one who may stop and reset, as the first of two", many, [])
     .option("--architect <name>", "one who may stop and reset, as the second of two", many, [])
     .option("--root", "a spare root key: move its file to a safe")
+    .option("--another", "also where one has a key in force: both sign from then on", false)
     .option(
       "--valid-days <days>",
       "how long they are good; without it, until they are revoked",
       wholeNumber(1, VALID_DAYS_MAX),
     )
-    .action(async (flags: SlotFlags) => {
+    .action(async (flags: SlotFlags & { another: boolean }) => {
       const slots = slotsOf(flags);
       if (slots.length === 0)
         program.error("expected --role, --approver, --operator, --architect or --root");
-      for (const key of await services.addKeys(slots)) {
+      for (const key of await services.addKeys(slots, flags.another)) {
         if (output.json) output.printJson(key);
         else output.print(`${key.key_id}  ${key.purpose} ${key.role ?? ""}`);
       }
