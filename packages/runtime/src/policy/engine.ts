@@ -75,7 +75,7 @@ export class PolicyEngine {
     });
     let matched: string[] = [];
     try {
-      matched = this.#matched(action);
+      matched = this.#matched(action, ciFilesOf(action));
     } catch (error) {
       if (!isSovereignError(error)) throw error;
     }
@@ -86,8 +86,9 @@ export class PolicyEngine {
     let matched: string[];
     let ci: CiLeave;
     try {
-      matched = this.#matched(action);
-      ci = this.#ciLeave(action);
+      const ciFiles = ciFilesOf(action);
+      matched = this.#matched(action, ciFiles);
+      ci = this.#ciLeave(ciFiles);
     } catch (error) {
       if (!isSovereignError(error)) throw error;
       // Not even observed: a path that tricks is refused in every mode.
@@ -127,13 +128,12 @@ export class PolicyEngine {
   }
 
   /**
-   * What the policy says to each file that others run and that this action changes: an operation's
-   * own path, and those that a commit names.
+   * What the policy says to each file that others run and that an action changes.
    */
-  #ciLeave(action: Action): CiLeave {
+  #ciLeave(ciFiles: readonly string[]): CiLeave {
     const by = new Set<string>();
     const leaves = this.policy.patterns.filter((one) => one.kind === "ci");
-    for (const path of ciFilesOf(action)) {
+    for (const path of ciFiles) {
       const leave = leaves.find((one) => matchesGlob(one.glob, path));
       if (leave === undefined) return { refused: path, by: [] };
       by.add(leave.name);
@@ -181,9 +181,9 @@ export class PolicyEngine {
   }
 
   /** @throws ERR_PATH_REFUSED, ERR_MATCH_LIMIT */
-  #matched(action: Action): string[] {
-    refuseTooMuchWork(this.policy.patterns, action);
+  #matched(action: Action, ciFiles: readonly string[]): string[] {
     const path = isFileType(action.type) ? resolvePath(action.resource) : null;
+    refuseTooMuchWork(this.policy.patterns, { action, path, ciFiles });
     // A policy in Cedar has no patterns: its rules may speak of hosts in another form.
     const isHost = action.type === "http.call" && this.policy.limits !== null;
     const host = isHost ? parseHost(action.resource) : null;
@@ -199,7 +199,11 @@ interface CiLeave {
   readonly by: readonly string[];
 }
 
-/** @throws ERR_PATH_REFUSED */
+/**
+ * Files that others run and that an action changes: an operation's own path, or those that a commit
+ * names.
+ * @throws ERR_PATH_REFUSED
+ */
 function ciFilesOf(action: Action): string[] {
   if (isFileType(action.type)) {
     const path = resolvePath(action.resource);

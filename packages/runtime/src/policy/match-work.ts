@@ -1,32 +1,70 @@
 import { type Action, SovereignError } from "@sovereign/core";
 import type { Pattern } from "./compile.ts";
+import { denialWork } from "./path-patterns.ts";
 
 /** One argument of a command that patterns are held against. */
 const ARGUMENT_CHARS_MAX = 16 * 1024;
 /** Characters of patterns times characters of text: below half a second, whatever they are. */
 const WORK_MAX = 5_000_000;
 
+/** What the patterns of a policy are held against. */
+export interface MatchedTexts {
+  readonly action: Action;
+  /** Of an operation on a file. */
+  readonly path: string | null;
+  /** What a commit changes of files that others run. */
+  readonly ciFiles: readonly string[];
+}
+
 /**
  * Refuse what would take long to match. Patterns are somebody's and texts an agent's; whoever waits
  * for the decision is everybody.
  *
+ * INVARIANT: every match that a decision makes is counted.
+ *
  * @throws ERR_MATCH_LIMIT
  */
-export function refuseTooMuchWork(patterns: readonly Pattern[], action: Action): void {
-  const argv = action.type === "command.run" ? wordsOf(action.params["argv"]) : [];
-  const longest = Math.max(0, ...argv.map((word) => word.length));
+export function refuseTooMuchWork(patterns: readonly Pattern[], texts: MatchedTexts): void {
+  const { action } = texts;
+  const words = action.type === "command.run" ? wordsOf(action.params["argv"]) : [];
+  const longest = Math.max(0, ...words.map((word) => word.length));
   if (longest > ARGUMENT_CHARS_MAX) {
     throw beyond(`an argument of ${longest} characters, more than ${ARGUMENT_CHARS_MAX}`);
   }
-  const text = argv.reduce((sum, word) => sum + word.length + 1, 0);
+  const argv = words.reduce((sum, word) => sum + word.length + 1, 0);
+  const ciFiles = texts.ciFiles.reduce((sum, path) => sum + path.length + 1, 0);
+  const lengths = { path: texts.path?.length ?? 0, argv, ciFiles };
   let work = 0;
-  for (const { kind, glob, args } of patterns) {
-    if (kind !== "command") work += glob.length * action.resource.length;
-    else if (glob === action.resource) {
-      work += args.reduce((sum, arg) => sum + arg.length + 1, 0) * text;
+  for (const pattern of patterns) {
+    work += workOf(pattern, texts, lengths);
+    if (work > WORK_MAX) throw beyond("more patterns and text than can be matched in time");
+  }
+}
+
+interface Lengths {
+  readonly path: number;
+  readonly argv: number;
+  readonly ciFiles: number;
+}
+
+function workOf(pattern: Pattern, { action, path }: MatchedTexts, lengths: Lengths): number {
+  const { kind, glob, args } = pattern;
+  switch (kind) {
+    case "path":
+      return glob.length * lengths.path;
+    case "ci":
+      return glob.length * (lengths.path * 2 + lengths.ciFiles);
+    case "deny":
+      return path === null ? 0 : denialWork(glob, path);
+    case "host":
+      return action.type === "http.call" ? glob.length * action.resource.length : 0;
+    case "resource":
+      return action.type === args[0] ? glob.length * action.resource.length : 0;
+    case "command": {
+      if (action.type !== "command.run" || glob !== action.resource) return 0;
+      return args.reduce((sum, arg) => sum + arg.length + 1, 0) * lengths.argv;
     }
   }
-  if (work > WORK_MAX) throw beyond("more patterns and text than can be matched in time");
 }
 
 function wordsOf(argv: unknown): string[] {

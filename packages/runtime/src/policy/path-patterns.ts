@@ -11,15 +11,34 @@ import { resolvePath } from "./paths.ts";
  * @param path resolved
  */
 export function deniesPath(pattern: string, path: string): boolean {
-  const glob = plainPattern(pattern);
-  if (matchesBelow(glob, path)) return true;
-  return matchesBelow(foldText(glob), path.split("/").map(foldName).join("/"));
+  return attempts(pattern, path).some(([glob, text]) => matchesGlob(glob, text));
 }
 
-function matchesBelow(glob: string, path: string): boolean {
-  if (matchesGlob(glob, path)) return true;
+/** What {@link deniesPath} costs at most: characters of patterns times characters of text. */
+export function denialWork(pattern: string, path: string): number {
+  return attempts(pattern, path).reduce((sum, [glob, text]) => sum + glob.length * text.length, 0);
+}
+
+type Attempt = readonly [glob: string, text: string];
+
+/** Everything that is matched for one pattern and path: as they are written, and folded. */
+function attempts(pattern: string, path: string): Attempt[] {
+  const glob = plainPattern(pattern);
+  const folded = foldText(glob);
+  const foldedPath = path.split("/").map(foldName).join("/");
+  const asWritten = withBelow(glob, path);
+  if (folded === glob && foldedPath === path) return asWritten;
+  return [...asWritten, ...withBelow(folded, foldedPath)];
+}
+
+function withBelow(glob: string, path: string): Attempt[] {
   const isPlain = !/[*?]/.test(glob.slice(glob.lastIndexOf("/") + 1));
-  return isPlain && matchesGlob(`${glob}/**`, path);
+  return isPlain
+    ? [
+        [glob, path],
+        [`${glob}/**`, path],
+      ]
+    : [[glob, path]];
 }
 
 /** A pattern's letters, folded as names are; its wildcards and its `/` are what they were. */

@@ -147,7 +147,7 @@ describe("what would take long to match", () => {
       const decision = engine.decide(one, context);
       expect(decision).toMatchObject({ effect: "deny", observed: false });
       expect(() => {
-        refuseTooMuchWork(engine.policy.patterns, one);
+        refuseTooMuchWork(engine.policy.patterns, { action: one, path: null, ciFiles: [] });
       }).toThrow(expect.objectContaining({ code: "ERR_MATCH_LIMIT" }));
     }
     const patterns = Array.from({ length: 380 }, () => "**");
@@ -164,5 +164,51 @@ describe("what would take long to match", () => {
         context,
       ),
     ).toMatchObject({ effect: "deny", observed: false });
+  });
+
+  const files = (allowlist: object, denied: readonly string[] = []): PolicyEngine =>
+    engineOf(
+      JSON.stringify({
+        policy_id: "p",
+        schema_version: "1.0.0",
+        mode: "observe",
+        allowed_git_operations: ["git_commit"],
+        allowlist: { file_operations: ["write_file"], paths: ["**"], ...allowlist },
+        deny_paths: denied,
+      }),
+      "p.json",
+    );
+  const many = (name: (at: number) => string): string[] =>
+    Array.from({ length: 400 }, (_, at) => name(at + 1000));
+  it("counts a denied pattern as often as it is matched: as written, below it, and folded", () => {
+    const write = { type: "file.write", resource: `${"Ab/".repeat(300)}c`, params: {} };
+    const decide = (denied: string[]): unknown => files({}, denied).decide(write, context);
+    // Once for each would be 4.3 million; it is done four times.
+    expect(decide(many((at) => `**/Name${at}`))).toMatchObject({
+      effect: "deny",
+      observed: false,
+      reasons: [expect.stringContaining("more patterns and text") as string],
+    });
+    expect(decide(many((at) => `**/Name${at}`).slice(0, 90))).toMatchObject({ effect: "allow" });
+  });
+
+  it("counts each file that a commit names, for each pattern that could give leave", () => {
+    const engine = files({ host_run_paths: many((at) => `**/*${at}*/**`) });
+    const commit = (count: number): unknown =>
+      engine.decide(
+        {
+          type: "git.commit",
+          resource: "step_01",
+          params: {
+            ci_files: Array.from(
+              { length: count },
+              (_, at) => `.github/1399/${"x".repeat(50)}${at}`,
+            ),
+          },
+        },
+        context,
+      );
+    expect(commit(300)).toMatchObject({ effect: "deny", observed: false });
+    expect(commit(3)).toMatchObject({ effect: "allow" });
   });
 });
