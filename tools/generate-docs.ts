@@ -84,7 +84,31 @@ function hostRunPage(): string {
     "No step changes one of these last, whatever the policy says; nor any folder that git would discover as",
     "a repository: see [executor](executor.md#what-a-step-may-change).",
     "",
+    ...onPurpose(),
   ].join("\n");
+}
+
+/** What a reader could miss in the table, and why it is not there. */
+function onPurpose(): string[] {
+  return [
+    "## Not in the table",
+    "",
+    "These files are part of ordinary work, and a person runs them on purpose, as part of a build, a test or a",
+    "deployment. Deny them by `deny_paths` where nobody reads a change before it is built. Some editors build or",
+    "collect tests when a project is opened: open a change in restricted mode first.",
+    "",
+    "- **Builds.** `package.json` scripts, `Makefile`, `CMakeLists.txt`, `CMakePresets.json`, `build.rs`,",
+    "  `build.gradle`, `settings.gradle`, `pom.xml`, `build.sbt`, `mix.exs`, `Rakefile`, `Gemfile`, `Package.swift`,",
+    "  `build.zig`, `setup.py`, `flake.nix`, `//go:generate` lines, bundlers' configurations such as `vite.config.ts`.",
+    "- **Tests.** `conftest.py`, `pytest.ini`, `tox.ini`, `noxfile.py`, `vitest.config.ts`, `jest.config.js`,",
+    "  `.mocharc.js`, `phpunit.xml`.",
+    "- **Deployment.** `Dockerfile`, `compose.yaml`, `Vagrantfile`, `serverless.yml`, Terraform's files.",
+    "- **Configuration of several tools.** `pyproject.toml` (also names the build backend), `setup.cfg`, `tsconfig.json`,",
+    "  `deno.json`, `Cargo.toml`, `go.mod`, `composer.json`.",
+    "- **Rules for people.** `CODEOWNERS` runs nothing; who may change it takes a reviewer away.",
+    "- **Data.** `*.pth` is run by Python in a folder of packages alone, and those folders are in the table.",
+    "",
+  ];
 }
 
 /** As lists: a table's rows would be wider than a page. */

@@ -9,6 +9,7 @@ export {
 export {
   type Action,
   type ActionContext,
+  type Dialect,
   POLICY_DIALECT,
   type PolicyDecision,
   type Usage,

@@ -23,7 +23,7 @@ import {
   verifyPatch,
 } from "./git/index.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
-import { judgesTrees, verifyTree } from "./tree-custody.ts";
+import { dialectOf, verifyTree } from "./tree-custody.ts";
 
 const { gitId, digest } = fields;
 const commitOutput = z.looseObject({
@@ -224,8 +224,9 @@ function verifyLink({ objects }: GitRepository, bundle: ComplianceBundle, link: 
   const expected = { commit: link.commit, before: parent.tree, after: link.tree };
   const changes = verifyPatch(objects, patch, expected);
   verifyChecksums(objects, bundle, link.step, changes);
-  if (judgesTrees(bundle.entries)) {
-    verifyTree(objects, link.tree, [...changes.keys()], link.params);
+  const dialect = dialectOf(bundle.entries);
+  if (dialect !== null) {
+    verifyTree(objects, link.tree, [...changes.keys()], link.params, dialect);
   }
   return true;
 }

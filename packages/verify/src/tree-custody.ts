@@ -1,4 +1,5 @@
 import {
+  type Dialect,
   foldName,
   type JsonValue,
   judgeTree,
@@ -22,6 +23,7 @@ const KINDS: Readonly<Record<string, TreeEntry["kind"]>> = {
  *
  * @param changed the paths that the step changed, each character one byte
  * @param params of the step's commit, as it was authorised
+ * @param dialect by which policy decided
  * @throws ERR_VERIFY_INVALID
  */
 export function verifyTree(
@@ -29,6 +31,7 @@ export function verifyTree(
   tree: string,
   changed: readonly string[],
   params: JsonValue,
+  dialect: Dialect,
 ): void {
   const paths = changed.map(textOf);
   const onTheWay = new Set(paths.flatMap(foldersOf));
@@ -39,7 +42,7 @@ export function verifyTree(
     const name = path.endsWith("/") ? `${path}x` : path;
     names.set(textOf(name), { kind: KINDS[mode] ?? "file", target: null });
   }
-  const { refused, hostRun } = judgeTree(names, paths);
+  const { refused, hostRun } = judgeTree(names, paths, dialect);
   const [first] = refused;
   if (first !== undefined) throw wrong(`The step changed ${quoted(first.path)}: ${first.why}.`);
   const named = ciFilesOf(params);
@@ -51,14 +54,17 @@ export function verifyTree(
 }
 
 /**
- * True where the run's policy decided by the dialect that judges trees so. Earlier evidence is
- * judged as it was; to leave the field out of some decisions lifts nothing.
+ * By which dialect the run's policy decided; null for the first, which judged no trees. Earlier
+ * evidence is judged as it was; to leave the field out of some decisions lifts nothing.
  */
-export function judgesTrees(entries: readonly PlacedEntry[]): boolean {
-  return entries.some(({ entry }) => {
-    if (entry.event_type !== "execution.authorized") return false;
-    return (entry.data as EntryData<"execution.authorized">).decision.dialect !== undefined;
-  });
+export function dialectOf(entries: readonly PlacedEntry[]): Dialect | null {
+  let latest: Dialect | null = null;
+  for (const { entry } of entries) {
+    if (entry.event_type !== "execution.authorized") continue;
+    const { dialect } = (entry.data as EntryData<"execution.authorized">).decision;
+    if (dialect !== undefined && dialect > (latest ?? 0)) latest = dialect;
+  }
+  return latest;
 }
 
 function ciFilesOf(params: JsonValue): ReadonlySet<JsonValue> {

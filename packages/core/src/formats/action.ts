@@ -29,7 +29,10 @@ export const actionContext = z.strictObject({
 export type ActionContext = z.infer<typeof actionContext>;
 
 /** The dialect of policies that is spoken now. */
-export const POLICY_DIALECT = 2;
+export const POLICY_DIALECT = 3;
+/** Those that decisions name: each has its table of host-run files. */
+export const dialect = z.union([z.literal(2), z.literal(POLICY_DIALECT)]);
+export type Dialect = z.infer<typeof dialect>;
 
 /** What the policy engine decided, and why: one line of the policy resolution trace. */
 export const policyDecision = z.strictObject({
@@ -47,7 +50,7 @@ export const policyDecision = z.strictObject({
    * What patterns and the table of host-run files meant to whoever decided. Absent in decisions
    * that were made before there was a second meaning; every decision that is made now has it.
    */
-  dialect: z.literal(POLICY_DIALECT).exactOptional(),
+  dialect: dialect.exactOptional(),
 });
 export type PolicyDecision = z.infer<typeof policyDecision>;
 

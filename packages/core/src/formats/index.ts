@@ -1,5 +1,5 @@
 export { POLICY_DIALECT } from "./action.ts";
-export type { Action, ActionContext, PolicyDecision, Usage } from "./action.ts";
+export type { Action, ActionContext, Dialect, PolicyDecision, Usage } from "./action.ts";
 export type { ComplianceBundle } from "./bundle.ts";
 export {
   type ArtifactRef,

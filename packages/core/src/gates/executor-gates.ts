@@ -1,7 +1,7 @@
 import { quoted } from "../bytes/index.ts";
 import { digestOf } from "../digest/index.ts";
 import type { Checksums, RepositoryRollbackProof, TapeEvent } from "../formats/index.ts";
-import { isKnownOperation } from "../formats/index.ts";
+import { type Dialect, isKnownOperation, POLICY_DIALECT } from "../formats/index.ts";
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
 import { wasCiFile, wasGitControl } from "./first-table.ts";
@@ -192,7 +192,8 @@ function steeringChecks(
   checksums: Checksums | null,
   actions: readonly LedgerAction[],
 ): [boolean, string][] {
-  if (isFirstDialect(actions)) return firstDialectChecks(checksums, actions);
+  const dialect = dialectOf(actions);
+  if (dialect === 1) return firstDialectChecks(checksums, actions);
   const tree = new Map<string, TreeEntry>();
   return (checksums?.steps ?? []).flatMap(({ step_id: step, files }) => {
     for (const { path, after } of files) {
@@ -201,7 +202,7 @@ function steeringChecks(
     }
     const allowed = allowedByCommit(step, actions);
     const changed = files.map((one) => one.path);
-    const { refused, hostRun } = judgeTree(tree, changed);
+    const { refused, hostRun } = judgeTree(tree, changed, dialect);
     const wrong = [
       ...refused.map(({ path, why }) => `${step} changed ${quoted(path)}: ${why}`),
       ...hostRun
@@ -222,11 +223,13 @@ function allowedByCommit(step: string, actions: readonly LedgerAction[]): Readon
 }
 
 /**
- * Decisions say by which dialect they were made, from the second on. A run in which one does is
- * judged by that one: to leave it out of another lifts nothing.
+ * Decisions say by which dialect they were made, from the second on. A run is judged by the latest
+ * of them: to leave it out of another lifts nothing.
  */
-function isFirstDialect(actions: readonly LedgerAction[]): boolean {
-  return actions.length > 0 && actions.every((one) => one.dialect === 1);
+function dialectOf(actions: readonly LedgerAction[]): 1 | Dialect {
+  const named = actions.map((one) => one.dialect);
+  if (named.length === 0 || named.includes(POLICY_DIALECT)) return POLICY_DIALECT;
+  return named.includes(2) ? 2 : 1;
 }
 
 /** In the words of then: a verifier holds what it finds against the receipt, to the byte. */

@@ -5,6 +5,7 @@ import {
   type AnswerPack,
   type ArtifactRef,
   type Checksums,
+  type Dialect,
   type EntryData,
   type ExecRequest,
   type ExecutionResult,
@@ -31,7 +32,7 @@ export interface LedgerAction {
   /** What of the policy decided. */
   readonly rules: readonly string[];
   /** The dialect in which policy decided: 1 where the decision does not say. */
-  readonly dialect: 1 | 2;
+  readonly dialect: 1 | Dialect;
   readonly approvals: number;
   readonly approvalsRequired: number;
   /** Null where it did not complete. */

@@ -1,6 +1,6 @@
-import type { PolicyDecision } from "../formats/index.ts";
+import type { Dialect, PolicyDecision } from "../formats/index.ts";
 import { foldNames } from "./folded-names.ts";
-import { HOST_RUN_NAMES, REPOSITORY_NAMES } from "./host-run/index.ts";
+import { HOST_RUN_NAMES, REPOSITORY_NAMES, SECOND_HOST_RUN_NAMES } from "./host-run/index.ts";
 
 /**
  * The rule that stands in every policy: a file that tools on other machines run is changed with the
@@ -48,9 +48,15 @@ export function isCiFile(path: string): boolean {
   return HOST_RUN_NAMES.find(path) !== null;
 }
 
-/** Whose file it is, by name; null for nobody's. @param isLink it stands for what it leads to */
-export function hostRunTool(path: string, isLink: boolean): string | null {
-  return HOST_RUN_NAMES.find(path, isLink)?.tool ?? null;
+/**
+ * Whose file it is, by name; null for nobody's.
+ *
+ * @param isLink it stands for what it leads to
+ * @param dialect by whose table
+ */
+export function hostRunTool(path: string, isLink: boolean, dialect: Dialect): string | null {
+  const names = dialect === 2 ? SECOND_HOST_RUN_NAMES : HOST_RUN_NAMES;
+  return names.find(path, isLink)?.tool ?? null;
 }
 
 /** Whose repository it would make or change; null for nobody's. Git's are judged by the tree. */

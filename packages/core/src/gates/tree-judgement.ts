@@ -1,3 +1,4 @@
+import { type Dialect, POLICY_DIALECT } from "../formats/index.ts";
 import { foldName, foldNames } from "./folded-names.ts";
 import { hostRunTool, isGitControl, repositoryTool } from "./steering-files.ts";
 
@@ -30,10 +31,12 @@ export interface TreeJudgement {
  *
  * @param tree every path of the tree after the change; untrusted
  * @param changed the paths that were added, changed or removed; untrusted
+ * @param dialect whose table of host-run files counts
  */
 export function judgeTree(
   tree: ReadonlyMap<string, TreeEntry>,
   changed: readonly string[],
+  dialect: Dialect = POLICY_DIALECT,
 ): TreeJudgement {
   const links = linksOf(tree);
   const places = changed.map((path) => ({ path, all: placesOf(path, links) }));
@@ -52,7 +55,7 @@ export function judgeTree(
         ? "links lead to it by more ways than are looked at"
         : (all.map((place) => refusal(place, isLink, folders, submodules)).find(isText) ?? null);
     if (why !== null) refused.push({ path, why });
-    else if (all?.some((place) => hostRunTool(place, isLink) !== null)) hostRun.push(path);
+    else if (all?.some((place) => hostRunTool(place, isLink, dialect) !== null)) hostRun.push(path);
   }
   return { refused, hostRun };
 }

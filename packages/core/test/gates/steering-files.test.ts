@@ -81,6 +81,32 @@ const TOOLS = [
   "git.exe",
 ];
 
+/** Of each row that came later, one as it is and one as another file system could spell it. */
+const LATER = [
+  ...["renovate.json", "lib/.RENOVATERC.json5", ".github/dependabot.yml", ".github/Settings.yml"],
+  ...[".gitlab/agents/prod/config.yaml", "app.gocd.yaml", "ios/ci_scripts/ci_post_clone.sh"],
+  ...[".trunk/trunk.yaml", "hk.pkl", ".idx/dev.nix", "conductor.json", "hie.yaml", "x/Hie.Yaml"],
+  ...[".ropeproject/config.py", "buildServer.json", ".lsp/config.edn", "ols.json", "config.nims"],
+  ...["analysis_options.yaml", ".fvm/flutter_sdk/bin/dart", "Directory.Build.props", "go.work"],
+  ...["directory.build.TARGETS", "nx.json", ".oxlintrc.json", ".scalafix.conf", ".luacheckrc"],
+  ...["platformio.ini", ".latexmkrc", "paper/latexmkrc", ".lazy.lua", ".coderabbit.yaml"],
+  ...[".shadowenv.d/500_x.lisp", ".bazelrc", "tools/bazel", "local.properties", ".htaccess"],
+  ...["compose.override.yaml", "public/.user.ini", ".chef/knife.rb", "renv/activate.R", ".netrc"],
+  ...[
+    "go.work.",
+    "GO.WORK ",
+    "compose\u200b.override.yaml",
+    "\uff0elatexmkrc",
+    "renovate.j\u017fon",
+  ],
+  ...[
+    "go.work::$DATA",
+    "hie.yaml:x",
+    ".\u2064bazelrc",
+    "\u212aodiak.toml".replace("\u212a", ".\u212a"),
+  ],
+];
+
 describe("a file that hosts run", () => {
   it.each([
     ".github",
@@ -122,6 +148,7 @@ describe("a file that hosts run", () => {
     "cloudbuild.yaml",
     ".tekton/pull.yaml",
     ...TOOLS,
+    ...LATER,
   ])("is %s", (path) => {
     expect(isCiFile(path)).toBe(true);
   });

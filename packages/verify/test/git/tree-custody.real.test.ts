@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openGitRepository } from "../../src/git/index.ts";
-import { judgesTrees, verifyTree } from "../../src/tree-custody.ts";
+import { dialectOf, verifyTree } from "../../src/tree-custody.ts";
 import { PlainRepository } from "../support/repository.ts";
 
 const FILES = [
@@ -12,6 +12,7 @@ const FILES = [
   ".vscode/tasks.json",
   "pipelines/jobs.yml",
   ".hg/hgrc",
+  "lib/hie.yaml",
 ];
 
 let repo: PlainRepository;
@@ -26,11 +27,11 @@ afterAll(() => {
   repo.dispose();
 });
 
-function verify(path: string, ciFiles?: readonly string[]): void {
+function verify(path: string, ciFiles?: readonly string[], dialect: 2 | 3 = 3): void {
   const { objects } = openGitRepository(repo.root);
   try {
     const params = ciFiles === undefined ? {} : { ci_files: [...ciFiles] };
-    verifyTree(objects, tree, [path], params);
+    verifyTree(objects, tree, [path], params, dialect);
   } finally {
     objects.close();
   }
@@ -61,8 +62,16 @@ describe("a step's tree, judged again in a repository,", () => {
   it("is judged where a decision names the dialect, and as it was where none does", () => {
     const entry = (decision: object) =>
       ({ entry: { event_type: "execution.authorized", data: { decision } } }) as never;
-    expect(judgesTrees([])).toBe(false);
-    expect(judgesTrees([entry({}), entry({})])).toBe(false);
-    expect(judgesTrees([entry({}), entry({ dialect: 2 })])).toBe(true);
+    expect(dialectOf([])).toBe(null);
+    expect(dialectOf([entry({}), entry({})])).toBe(null);
+    expect(dialectOf([entry({}), entry({ dialect: 2 })])).toBe(2);
+    expect(dialectOf([entry({ dialect: 3 }), entry({ dialect: 2 }), entry({})])).toBe(3);
+  });
+
+  it("by the second dialect is judged by the table of then", () => {
+    verify("lib/hie.yaml", undefined, 2);
+    expect(() => {
+      verify("lib/hie.yaml");
+    }).toThrow("its commit does not name it");
   });
 });

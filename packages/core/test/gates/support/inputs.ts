@@ -74,7 +74,7 @@ function action(stepId: string, type: string, params: object, output: object): L
     params: params as LedgerAction["params"],
     effect: "allow",
     rules: [],
-    dialect: 2,
+    dialect: 3,
     approvals: 0,
     approvalsRequired: 0,
     output: output as JsonValue,
