@@ -1,62 +1,73 @@
 import { defineConfig } from "vitest/config";
+import { LongestFirst } from "./test/setup/longest-first.ts";
+import { SlowestFiles } from "./test/setup/slowest-files.ts";
 
 // CI reads the counts from a file; people read the ordinary report.
 const reportFile = process.env["VITEST_REPORT"];
+const reporters = ["default", new SlowestFiles()] as const;
 
 const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
 
 /**
- * What wants the machine for itself: a stop holds itself to 500 ms, processes are frozen and counted,
- * disks run full, leases end, and runs are killed at an instant that is counted.
+ * What wants the machine for itself: payloads that take as much of it as they are let, processes of the
+ * kill switch that are frozen, and runs that are killed at an instant that is counted.
  */
 const ALONE = [
-  "packages/runtime/test/{scram,sandbox}/*.real.test.ts",
-  "packages/runtime/test/http/scram-*.real.test.ts",
-  "packages/runtime/test/store/{disk-full,lost-connection}.real.test.ts",
-  "test/e2e/{crash,disk,exec-crash,exec-kill,exec-scram,nodes,scram,scram-http,watched-server}.test.ts",
+  "packages/runtime/test/**/{scram,scram-faults,scram-wedge,self-proof,memory}.real.test.ts",
+  "packages/runtime/test/**/{sandbox,holdings,red-team}.real.test.ts",
+  "test/e2e/{exec-kill,exec-scram}.test.ts",
 ];
 
-// Four kinds, so that the fast ones can run alone. `real` starts PostgreSQL, sandboxes and CLIs, and
-// mostly waits for them: two files at a time. `alone` does so too, when nothing else runs.
+/** A bound on what hangs, not on speed: a busy machine fails no test. */
+const PATIENT = { testTimeout: 120_000, hookTimeout: 120_000 } as const;
+const MEMORY_DISK = { globalSetup: "test/setup/memory-disk.ts" } as const;
+/** `real` starts PostgreSQL, sandboxes and CLIs, and mostly waits for them: one more than there are cores. */
+const SHARED = { maxWorkers: 3 } as const;
+
+// Four kinds, so that the fast ones can be run by themselves. All but `alone` share the machine.
 export default defineConfig({
   test: {
     reporters:
-      reportFile === undefined ? ["default"] : ["default", ["json", { outputFile: reportFile }]],
+      reportFile === undefined
+        ? [...reporters]
+        : [...reporters, ["json", { outputFile: reportFile }]],
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         test: {
+          name: "real",
+          ...PATIENT,
+          ...MEMORY_DISK,
+          ...SHARED,
+          include: REAL,
+          exclude: ALONE,
+        },
+      },
+      {
+        test: {
           name: "tidy",
+          ...SHARED,
           include: ["test/tidy/**/*.test.ts"],
-          maxWorkers: 2,
         },
       },
       {
         test: {
           name: "unit",
+          ...PATIENT,
+          ...MEMORY_DISK,
+          ...SHARED,
           include: ["packages/*/test/**/*.test.ts"],
           exclude: ["**/*.real.test.ts"],
-          // A bound on what hangs, not on speed: a busy machine fails no test.
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          maxWorkers: 2,
-        },
-      },
-      {
-        test: {
-          name: "real",
-          include: REAL,
-          exclude: ALONE,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          maxWorkers: 2,
+          // They share a worker's modules, which takes longer to load than most of them to run.
+          isolate: false,
         },
       },
       {
         test: {
           name: "alone",
+          ...PATIENT,
+          ...MEMORY_DISK,
           include: ALONE,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
         },
