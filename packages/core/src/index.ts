@@ -132,7 +132,7 @@ export {
   verifyInclusion,
   verifyInclusionSet,
 } from "./merkle/index.ts";
-export { emptyRoot, Frontier, leafHash, nodeHash, splitOf } from "./merkle/index.ts";
+export { emptyRoot, Frontier, HASH_BYTES, leafHash, nodeHash, splitOf } from "./merkle/index.ts";
 export {
   type Checkpoint,
   openCheckpoint,

@@ -43,11 +43,8 @@ export class StepRecorder {
     try {
       return { value: work() };
     } catch (error) {
-      if (isSovereignError(error)) {
-        this.#record(statusOf(error.code), place, error.code, error.message);
-      } else if (isShortage(error)) throw error;
-      else
-        this.#record("FAIL", place, "ERR_VERIFY_INVALID", `It cannot be judged: ${textOf(error)}`);
+      const { code, message } = failureOf(error);
+      this.#record(statusOf(code), place, code, message);
       return null;
     }
   }
@@ -88,6 +85,13 @@ export function isShortage(error: unknown): boolean {
   return /^(Invalid (string|array|array buffer|typed array) length|Array buffer allocation)/.test(
     error.message,
   );
+}
+
+/** What an error says of the evidence. @throws what says nothing of it, see {@link isShortage} */
+export function failureOf(error: unknown): { code: ErrorCode; message: string } {
+  if (isSovereignError(error)) return { code: error.code, message: error.message };
+  if (isShortage(error)) throw error;
+  return { code: "ERR_VERIFY_INVALID", message: `It cannot be judged: ${textOf(error)}` };
 }
 
 function textOf(error: unknown): string {

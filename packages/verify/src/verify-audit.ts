@@ -3,32 +3,41 @@ import {
   type Checkpoint,
   type ErrorCode,
   emptyRoot,
-  ENTRY_BYTES_MAX,
+  equalBytes,
   Frontier,
-  formats,
-  GENESIS_HASH,
+  HASH_BYTES,
   hexEncode,
   INSTALLATION_LOG,
   isSovereignError,
-  leafHash,
   openCheckpoint,
-  type PlacedEntry,
-  parseCanonicalJson,
-  parseFormat,
   parsePublicKey,
   SovereignError,
-  sha256Hex,
   type TrustRoot,
   type Verdict,
 } from "@sovereign/core";
-import { splitLines } from "./lines.ts";
-import { expectEqual, isShortage } from "./step-recorder.ts";
+import {
+  batchesOf,
+  HASHES_OF_LINE,
+  type JudgedLines,
+  judgeLines,
+  NUMBERS_OF_LINE,
+} from "./audit-lines.ts";
+import { expectEqual, failureOf, isShortage, wrong } from "./step-recorder.ts";
 
-const LINE_BYTES_MAX = 128 * 1024;
+/** Who judges lines by themselves: this thread, or others beside it. */
+export interface LineJudge {
+  /** How many batches it is given before the first must be back. */
+  readonly ahead: number;
+  judge(batch: Uint8Array<ArrayBuffer>): JudgedLines | Promise<JudgedLines>;
+}
 
 export interface AuditOptions {
   /** A checkpoint of the log, with the trust root that says who may sign it. */
   readonly checkpoint: { readonly note: string; readonly trust: TrustRoot } | null;
+  /** This thread by default. The report is the same, whoever judges. */
+  readonly lines?: LineJudge;
+  /** Told how many entries are verified, from time to time. */
+  readonly progress?: (entries: number) => void;
 }
 
 export type AuditVerdict = Verdict | "CONSISTENT";
@@ -49,7 +58,7 @@ export interface AuditReport {
 
 /**
  * Verify an exported `immutable_audit.jsonl`: hashes, chains, order and, with a checkpoint, the
- * tree. One line is held at a time; memory grows with the number of streams alone.
+ * tree. A few batches of lines are held at a time; memory grows with the number of streams alone.
  *
  * @param file untrusted: its bytes, in chunks of any sizes
  * @returns the report; evidence that is wrong is a verdict, never an exception
@@ -62,47 +71,83 @@ export async function verifyAudit(
   options: AuditOptions,
 ): Promise<AuditReport> {
   const audit = new Audit();
-  let place = "checkpoint";
-  let number = 0;
+  const { lines = THIS_THREAD, progress } = options;
   try {
     if (options.checkpoint !== null) audit.hold(options.checkpoint);
-    place = "line 1";
-    for await (const line of splitLines(file, LINE_BYTES_MAX)) {
-      audit.add(line);
-      number += 1;
-      place = `line ${number + 1}`;
+    audit.place = "line 1";
+    for await (const judged of judgedInOrder(file, lines)) {
+      audit.take(judged);
+      progress?.(audit.entries);
     }
-    place = "checkpoint";
     audit.finish();
   } catch (error) {
     if (isShortage(error) || (isSovereignError(error) && NO_EVIDENCE.has(error.code))) throw error;
-    return audit.report({ place, ...failureOf(error) });
+    return audit.report({ place: audit.place, ...failureOf(error) });
   }
   return audit.report(null);
 }
 
-function failureOf(error: unknown): { code: string; message: string } {
-  if (isSovereignError(error)) return { code: error.code, message: error.message };
-  const why = error instanceof Error ? error.message : "what was thrown is no error";
-  return { code: "ERR_VERIFY_INVALID", message: `It cannot be judged: ${why}` };
+/** Batches are judged ahead, and given in their order: what is wrong first is told first. */
+async function* judgedInOrder(
+  file: AsyncIterable<Uint8Array>,
+  lines: LineJudge,
+): AsyncGenerator<JudgedLines> {
+  const waiting: Promise<JudgedLines>[] = [];
+  try {
+    for await (const batch of batchesOf(file)) {
+      const judged = Promise.resolve(lines.judge(batch));
+      // It is asked for later, or never where a line before it is wrong.
+      judged.catch(() => undefined);
+      waiting.push(judged);
+      if (waiting.length > lines.ahead) yield* takenFrom(waiting, 1);
+    }
+  } catch (error) {
+    // What stands before the end of what can be read is judged first.
+    yield* takenFrom(waiting, waiting.length);
+    throw error;
+  }
+  yield* takenFrom(waiting, waiting.length);
 }
+
+async function* takenFrom(
+  waiting: Promise<JudgedLines>[],
+  many: number,
+): AsyncGenerator<JudgedLines> {
+  for (const judged of waiting.splice(0, many)) yield await judged;
+}
+
+const THIS_THREAD: LineJudge = { ahead: 0, judge: judgeLines };
 
 /** What is no checkpoint, and a file that cannot be read, say nothing of the log. */
 const NO_EVIDENCE: ReadonlySet<ErrorCode> = new Set([
   "ERR_AUDIT_MALFORMED",
   "ERR_FILE_UNREADABLE",
+  "ERR_VERIFY_RESOURCES",
   "ERR_NOTE_MALFORMED",
   "ERR_CHECKPOINT_MALFORMED",
 ]);
 
+interface Head {
+  readonly count: number;
+  readonly hash: Uint8Array;
+}
+
+const NO_HEAD: Head = { count: 0, hash: new Uint8Array(HASH_BYTES) };
+
 class Audit {
-  readonly #heads = new Map<string, { count: number; hash: string }>();
+  /** Where what is wrong would be. */
+  place = "checkpoint";
+  readonly #heads = new Map<string, Head>();
   #checkpoint: Checkpoint | null = null;
   #refused = false;
   #frontier: Frontier | null = new Frontier();
   #rootAtCheckpoint: Uint8Array | null = null;
   #entries = 0;
   #lastIndex = -1;
+
+  get entries(): number {
+    return this.#entries;
+  }
 
   /** Hold the log against a head of it. */
   hold({ note, trust }: NonNullable<AuditOptions["checkpoint"]>): void {
@@ -112,43 +157,55 @@ class Audit {
     if (this.#checkpoint.size === 0) this.#rootAtCheckpoint = emptyRoot();
   }
 
-  add(line: Uint8Array): void {
-    const value = parseCanonicalJson(line);
-    const placed = parseFormat(formats.placedEntry, value, "entry", "ERR_VERIFY_INVALID");
-    const bytes = entryBytesOf(line, placed);
-    this.#follow(placed, bytes);
-    this.#entries += 1;
-    if (this.#frontier === null) return;
-    // A file that does not begin at 0, or leaves entries out, is a part: it has no root.
-    if (placed.index !== this.#frontier.size) this.#frontier = null;
-    else {
-      this.#frontier.append(leafHash(bytes));
-      if (this.#frontier.size === this.#checkpoint?.size) {
-        this.#rootAtCheckpoint = this.#frontier.root();
-      }
+  /** The next lines of the file. @throws for the first that does not follow, or does not hold */
+  take({ count, numbers, hashes, streamOf, streams, failure }: JudgedLines): void {
+    for (let row = 0; row < count; row++) {
+      const from = row * HASHES_OF_LINE;
+      const hashAt = (which: number): Uint8Array =>
+        hashes.subarray(from + which * HASH_BYTES, from + (which + 1) * HASH_BYTES);
+      const index = numbers[row * NUMBERS_OF_LINE] as number;
+      const sequence = numbers[row * NUMBERS_OF_LINE + 1] as number;
+      this.#follow(index, sequence, streams[streamOf[row] as number] as string, hashAt);
+      this.#entries += 1;
+      this.#grow(index, hashAt(2));
+      this.place = `line ${this.#entries + 1}`;
     }
+    if (failure !== null) throw new SovereignError(failure.code as ErrorCode, failure.message);
   }
 
-  #follow({ index, hash, entry }: PlacedEntry, bytes: Uint8Array): void {
-    if (bytes.length > ENTRY_BYTES_MAX) {
-      const text = `The entry has ${bytes.length} bytes; at most ${ENTRY_BYTES_MAX} are recorded.`;
-      throw new SovereignError("ERR_VERIFY_INVALID", text);
-    }
-    expectEqual(sha256Hex(bytes), hash, "The hash");
-    if (index <= this.#lastIndex) {
-      throw new SovereignError(
-        "ERR_VERIFY_INVALID",
-        `Index ${index} does not follow ${this.#lastIndex}.`,
-      );
-    }
+  #follow(
+    index: number,
+    sequence: number,
+    stream: string,
+    hashAt: (which: number) => Uint8Array,
+  ): void {
+    if (index <= this.#lastIndex) throw wrong(`Index ${index} does not follow ${this.#lastIndex}.`);
     this.#lastIndex = index;
-    const head = this.#heads.get(entry.stream) ?? { count: 0, hash: GENESIS_HASH };
-    expectEqual(entry.sequence, head.count, `The sequence number in ${entry.stream}`);
-    expectEqual(entry.previous_hash, head.hash, `The previous hash in ${entry.stream}`);
-    this.#heads.set(entry.stream, { count: head.count + 1, hash });
+    const head = this.#heads.get(stream) ?? NO_HEAD;
+    expectEqual(sequence, head.count, `The sequence number in ${stream}`);
+    const previous = hashAt(1);
+    if (!equalBytes(previous, head.hash)) {
+      expectEqual(hexEncode(previous), hexEncode(head.hash), `The previous hash in ${stream}`);
+    }
+    // A copy: the lines' own memory is let go.
+    this.#heads.set(stream, { count: head.count + 1, hash: hashAt(0).slice() });
+  }
+
+  #grow(index: number, leaf: Uint8Array): void {
+    if (this.#frontier === null) return;
+    // A file that does not begin at 0, or leaves entries out, is a part: it has no root.
+    if (index !== this.#frontier.size) {
+      this.#frontier = null;
+      return;
+    }
+    this.#frontier.append(leaf.slice());
+    if (this.#frontier.size === this.#checkpoint?.size) {
+      this.#rootAtCheckpoint = this.#frontier.root();
+    }
   }
 
   finish(): void {
+    this.place = "checkpoint";
     if (this.#checkpoint === null) {
       this.#finishAlone();
       return;
@@ -204,15 +261,6 @@ class Audit {
       not_checked: notChecked,
     };
   }
-}
-
-/**
- * The hashed bytes of an entry. The line is canonical, and its names in their order are entry,
- * hash, index: so they stand in it as they are, and need not be written again.
- */
-function entryBytesOf(line: Uint8Array, { hash, index }: PlacedEntry): Uint8Array {
-  const behind = `,"hash":"${hash}","index":${index}}`;
-  return line.subarray('{"entry":'.length, line.length - behind.length);
 }
 
 const VERDICTS: ReadonlyMap<string, Verdict> = new Map([

@@ -8,4 +8,4 @@ export {
   verifyInclusion,
   verifyInclusionSet,
 } from "./proofs.ts";
-export { emptyRoot, Frontier, leafHash, nodeHash, splitOf } from "./tree.ts";
+export { emptyRoot, Frontier, HASH_BYTES, leafHash, nodeHash, splitOf } from "./tree.ts";
