@@ -5,14 +5,17 @@
  * own.
  */
 export const LAYERS = [
-  ["files"],
+  ["system"],
   ["policy", "authority", "process"],
   ["ledger"],
   ["kernel"],
   ["scram"],
-  ["sandbox", "runs"],
-  ["store", "pipeline", "executor", "batch"],
-  ["http", "cli"],
+  ["runs", "home", "sandbox", "sentinel", "scram-http"],
+  ["store"],
+  ["pipeline", "executor", "batch"],
+  ["installation"],
+  ["services"],
+  ["cli"],
   ["main"],
 ];
 
@@ -64,6 +67,23 @@ export default {
       severity: "error",
       from: { path: "^packages/", pathNot: folder("store") },
       to: { path: "node_modules/(@types/pg|pg)/", dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "engine-without-keys-and-database",
+      comment: "What starts and kills paths can neither sign nor reach the database.",
+      severity: "error",
+      from: { path: `${folder("main")}engine\\.ts$` },
+      to: {
+        path: `${folder("(authority|store)")}|node_modules/(@types/pg|pg)/`,
+        reachable: true,
+      },
+    },
+    {
+      name: "sentinel-without-database",
+      comment: "What must stop everything needs no database.",
+      severity: "error",
+      from: { path: `${folder("main")}sentinel\\.ts$` },
+      to: { path: `${folder("store")}|node_modules/(@types/pg|pg)/`, reachable: true },
     },
     {
       name: "core-stands-alone",

@@ -3,15 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Action, type ActionContext, GENESIS_HASH, utf8Encode } from "@sovereign/core";
 import { Authority, INSTALLATION_KEYS } from "../packages/runtime/src/authority/index.ts";
-import {
-  createKernel,
-  newId,
-  type Stage,
-  systemClock,
-  systemEntropy,
-} from "../packages/runtime/src/kernel/index.ts";
+import { createKernel, type Stage } from "../packages/runtime/src/kernel/index.ts";
+import { newId, systemClock, systemEntropy } from "../packages/runtime/src/system/index.ts";
 import { EMPTY_STREAM, StreamWriter } from "../packages/runtime/src/ledger/index.ts";
-import { openInstallation } from "../packages/runtime/src/main/index.ts";
+import { openInstallation } from "../packages/runtime/src/installation/index.ts";
 import { PolicyEngine, parsePolicy } from "../packages/runtime/src/policy/index.ts";
 import { RunRecorder } from "../packages/runtime/src/runs/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";

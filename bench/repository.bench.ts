@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspectRepository, releaseKept } from "../packages/runtime/src/executor/git/index.ts";
-import { rollBack } from "../packages/runtime/src/executor/rollback.ts";
+import { rollBack } from "../packages/runtime/src/executor/repository/rollback.ts";
 import { race } from "../packages/runtime/test/executor/support/race.ts";
 import { TestRepository } from "../packages/runtime/test/executor/support/repository.ts";
 import { judgeSteps, RUN_ID } from "../packages/runtime/test/executor/support/steps.ts";

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { DrillRig } from "../packages/runtime/src/main/index.ts";
+import { DrillRig } from "../packages/runtime/src/services/index.ts";
 
 /**
  * A control of its own, for whoever measures what its death leaves: names the processes of its

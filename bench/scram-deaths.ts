@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
-import { connectScram } from "../packages/runtime/src/main/index.ts";
+import { connectScram } from "../packages/runtime/src/home/index.ts";
 import { MARKER_VARIABLE, ScramLatch } from "../packages/runtime/src/scram/index.ts";
 import { type BenchRow, quantiles, round } from "./report.ts";
 

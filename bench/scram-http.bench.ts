@@ -4,7 +4,7 @@ import { request } from "node:http";
 import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Envelope } from "@sovereign/core";
-import { DrillRig } from "../packages/runtime/src/main/index.ts";
+import { DrillRig } from "../packages/runtime/src/services/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
 

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { DrillRig, type Owned } from "../packages/runtime/src/main/index.ts";
+import { DrillRig, type Owned } from "../packages/runtime/src/services/index.ts";
 import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";

@@ -17,7 +17,7 @@ import {
   STATEMENT_PAYLOAD_TYPE,
 } from "@sovereign/core";
 import { readReleaseSources } from "@sovereign/verify";
-import { systemClock, timestampOf } from "../packages/runtime/src/kernel/index.ts";
+import { systemClock, timestampOf } from "../packages/runtime/src/system/index.ts";
 
 /**
  * `npm run release-receipt -- [--key FILE] [--out FILE]`: judge our sources by the gates that are

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { SovereignRunner } from "../../packages/runtime/src/main/index.ts";
+import { SovereignRunner } from "../../packages/runtime/src/services/index.ts";
 import { endOf, Installation, type Json } from "./cli.ts";
 
 let installation: Installation;

@@ -24,7 +24,7 @@ export const BANS: readonly Ban[] = [
     pattern: /\bnew Date\(\)/,
     instead: "an injected Clock",
     example: "const t = new Date();",
-    allowed: /kernel\/clock\.ts$|^bench\//,
+    allowed: /system\/clock\.ts$|^bench\//,
   },
   {
     name: "Math.random",

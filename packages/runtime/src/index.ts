@@ -8,7 +8,6 @@ export {
 } from "./authority/index.ts";
 export {
   type Authorization,
-  type Clock,
   createKernel,
   type Effect,
   type EffectRegistry,
@@ -25,17 +24,12 @@ export {
   type RecordVerdict,
   type ScramGate,
   type Stage,
-  systemClock,
-  systemEntropy,
 } from "./kernel/index.ts";
+export { type Clock, systemClock, systemEntropy } from "./system/index.ts";
 export { EMPTY_STREAM, StreamWriter } from "./ledger/index.ts";
-export {
-  joinScram,
-  openInstallation,
-  SovereignRunner,
-  resumePipeline,
-  submitPipeline,
-} from "./main/index.ts";
+export { joinScram } from "./home/index.ts";
+export { openInstallation } from "./installation/index.ts";
+export { SovereignRunner, resumePipeline, submitPipeline } from "./services/index.ts";
 export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
 export { RunRecorder } from "./runs/index.ts";
 export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";

@@ -9,7 +9,7 @@ import {
   type SlsaProvenance,
 } from "@sovereign/core";
 import type { Evidence } from "./evidence.ts";
-import { type DoneStep, type RunStory } from "./run-story.ts";
+import type { DoneStep, RunStory } from "./run-story.ts";
 import { ATTESTATION } from "./statements.ts";
 import { expectEqual, wrong } from "./step-recorder.ts";
 

@@ -1,5 +1,5 @@
 import type { Output } from "./output.ts";
-import type { Services } from "./services.ts";
+import type { Services } from "../services/index.ts";
 
 /** What every command is given. */
 export interface CommandContext {

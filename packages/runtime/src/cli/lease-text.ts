@@ -1,4 +1,5 @@
-import type { LeaseHealth, WatchEvent } from "./services.ts";
+import type { WatchEvent } from "../services/index.ts";
+import type { LeaseHealth } from "../installation/index.ts";
 
 /** One line about whether a machine hears of the others. */
 export function describeLease({ ms, state, left_ms, read_at, read_by }: LeaseHealth): string {

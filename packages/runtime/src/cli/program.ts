@@ -15,7 +15,7 @@ import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
 import type { CommandContext } from "./context.ts";
 import { createOutput, reportError } from "./output.ts";
-import type { Services } from "./services.ts";
+import type { Services } from "../services/index.ts";
 
 const EXIT_CODES = `
 Exit codes: 0 ok, 1 failed, 2 usage or bad input, 3 denied, 4 evidence invalid, 5 SCRAM.

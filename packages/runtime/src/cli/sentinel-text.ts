@@ -1,9 +1,4 @@
-import type { SelfProofHealth } from "./services.ts";
-
-/** One line about processes that live under no sentinel that answers. */
-export function describeUnanswered(living: number): string {
-  return `NONE ANSWERS, and ${living} processes of this installation LIVE; to kill them type: scram`;
-}
+import type { SelfProofHealth } from "../services/index.ts";
 
 /** Whether it is known that the switch does not do what it should. */
 export function isUnproved(proof: SelfProofHealth | null | undefined): boolean {

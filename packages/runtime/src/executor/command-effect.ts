@@ -16,7 +16,7 @@ import {
 import { gitId, treeOutput } from "./effect-output.ts";
 import { diskProbe } from "./file-effects.ts";
 import type { Workspace } from "./workspace.ts";
-import { watchWrites } from "./write-watch.ts";
+import { watchWrites } from "./disk-quota.ts";
 
 export interface CommandEffectOptions {
   readonly workspace: Workspace;

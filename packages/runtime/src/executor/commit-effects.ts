@@ -1,9 +1,15 @@
 import { join } from "node:path";
 import { fields, parseFormat, SovereignError } from "@sovereign/core";
 import { z } from "zod";
-import type { Clock, Effect } from "../kernel/index.ts";
+import type { Clock } from "../system/index.ts";
+import type { Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import { bringBack, type BroughtBack, type JudgedPatch, mendObjects } from "./bring-back.ts";
+import {
+  bringBack,
+  type BroughtBack,
+  type JudgedPatch,
+  mendObjects,
+} from "./repository/bring-back.ts";
 import { completed, gitId } from "./effect-output.ts";
 import {
   commitTree,
@@ -13,9 +19,9 @@ import {
   readHead,
   type UserRepository,
 } from "./git/index.ts";
-import { statusDigest } from "./rollback.ts";
-import { keptBy, recoverSwitch } from "./tree-switch.ts";
-import { untrackedParts } from "./untracked-parts.ts";
+import { statusDigest } from "./repository/rollback.ts";
+import { keptBy, recoverSwitch } from "./repository/tree-switch.ts";
+import { untrackedParts } from "./repository/untracked-parts.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface CommitEffectOptions {

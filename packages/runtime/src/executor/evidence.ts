@@ -12,14 +12,14 @@ import {
   type SandboxProof,
   sha256Hex,
 } from "@sovereign/core";
-import { type Clock, timestampOf } from "../kernel/index.ts";
+import { type Clock, timestampOf } from "../system/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { patchName } from "./commit-effects.ts";
 import type { BringBackOutput } from "./effect-output.ts";
 import type { StepsDone } from "./executor-run.ts";
 import { type Change, type Git, type Head, readChanges } from "./git/index.ts";
 import type { PlannedRequest } from "./request.ts";
-import type { RolledBack } from "./rollback.ts";
+import type { RolledBack } from "./repository/rollback.ts";
 import type { RunTape } from "./run-tape.ts";
 import type { WorkLimits } from "./workspace.ts";
 

@@ -21,7 +21,7 @@ import type { Effect, Invocation } from "../kernel/index.ts";
 import { type PathProbe, resolveOnDisk } from "../policy/index.ts";
 import { gitId, treeOutput } from "./effect-output.ts";
 import { patchFile } from "./patch-file.ts";
-import { removeContent } from "./tree-content.ts";
+import { removeContent } from "./repository/tree-content.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** The bytes of a request's contents, by their digest. */

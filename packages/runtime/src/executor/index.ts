@@ -1,9 +1,8 @@
-export { REVIEWER, ReviewedPolicy } from "./review.ts";
-export { writeEvidence, rollbackProofOf } from "./evidence.ts";
-export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
-export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";
-export { type JudgedPatch, mendObjects } from "./bring-back.ts";
 export { patchName } from "./commit-effects.ts";
+export { commitOutput, gitId } from "./effect-output.ts";
+export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
+export { rollbackProofOf, writeEvidence } from "./evidence.ts";
+export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";
 export {
   type Head,
   inspectRepository,
@@ -15,23 +14,19 @@ export {
   releaseKept,
   type UserRepository,
 } from "./git/index.ts";
-export { commitOutput, gitId } from "./effect-output.ts";
-export { createRollbackEffect } from "./rollback-effect.ts";
+export { removeHostile } from "./remove-hostile.ts";
+export { type JudgedPatch, mendObjects } from "./repository/bring-back.ts";
 export {
   isLockStale,
   isOwnerDead,
   lockRepository,
   ownerText,
   type RepositoryLock,
-} from "./repository-lock.ts";
-export {
-  parseExecRequest,
-  planSummary,
-  type PlannedRequest,
-  requireRunnable,
-} from "./request.ts";
-export { statusDigest } from "./rollback.ts";
-export { removeHostile } from "./remove-hostile.ts";
+} from "./repository/repository-lock.ts";
+export { statusDigest } from "./repository/rollback.ts";
+export { isSwitchOpen, recoverSwitch } from "./repository/tree-switch.ts";
+export { parseExecRequest, type PlannedRequest, planSummary, requireRunnable } from "./request.ts";
+export { ReviewedPolicy, REVIEWER } from "./review.ts";
+export { createRollbackEffect } from "./rollback-effect.ts";
 export { RunTape } from "./run-tape.ts";
-export { isSwitchOpen, recoverSwitch } from "./tree-switch.ts";
 export { workLimits, Workspace } from "./workspace.ts";

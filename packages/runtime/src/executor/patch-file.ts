@@ -2,7 +2,7 @@ import { copyFileSync, existsSync, lstatSync, mkdirSync, renameSync, rmSync } fr
 import { dirname, join } from "node:path";
 import { quoted, SovereignError } from "@sovereign/core";
 import { judgePatchSizes } from "./git/index.ts";
-import { removeContent } from "./tree-content.ts";
+import { removeContent } from "./repository/tree-content.ts";
 import type { Workspace } from "./workspace.ts";
 
 /** What a patch may ask git for besides hunks of its one file, and may not ask here. */

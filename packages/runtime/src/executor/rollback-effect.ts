@@ -7,13 +7,14 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import type { Clock, Effect } from "../kernel/index.ts";
+import type { Clock } from "../system/index.ts";
+import type { Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { completed, gitId } from "./effect-output.ts";
 import { rollbackProofOf } from "./evidence.ts";
 import { keepCommit, type UserRepository } from "./git/index.ts";
-import { rollBack } from "./rollback.ts";
-import { recoverSwitch } from "./tree-switch.ts";
+import { rollBack } from "./repository/rollback.ts";
+import { recoverSwitch } from "./repository/tree-switch.ts";
 
 export interface RollbackEffectOptions {
   readonly repository: UserRepository;

@@ -9,7 +9,7 @@ import {
   type TapeEvent,
   utf8Encode,
 } from "@sovereign/core";
-import { type Clock, timestampOf } from "../kernel/index.ts";
+import { type Clock, timestampOf } from "../system/index.ts";
 
 /**
  * What happened in a run, a line each, as it happens. For people and for the gates; the ledger is

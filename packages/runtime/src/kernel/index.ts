@@ -1,12 +1,5 @@
 export type { Authorization } from "./authorization.ts";
-export { type Clock, shiftTimestamp, systemClock, timestampOf } from "./clock.ts";
-export { type Entropy, newId, newNonce, systemEntropy } from "./entropy.ts";
-export {
-  createKernel,
-  type Kernel,
-  type KernelOptions,
-  type Stage,
-} from "./kernel.ts";
+export { createKernel, type Kernel, type KernelOptions, type Stage } from "./kernel.ts";
 export type {
   Blocked,
   Completed,
@@ -19,7 +12,6 @@ export type {
   ScramAbort,
   Unavailable,
 } from "./outcome.ts";
-export type { ExecuteRequest } from "./request.ts";
 export type {
   Effect,
   EffectRegistry,
@@ -32,3 +24,4 @@ export type {
   RecordVerdict,
   ScramGate,
 } from "./ports.ts";
+export type { ExecuteRequest } from "./request.ts";

@@ -22,7 +22,7 @@ import {
   type Subject,
   type UsedNonce,
 } from "./authorization.ts";
-import { type Clock, systemClock, timestampOf } from "./clock.ts";
+import { type Clock, systemClock, timestampOf } from "../system/index.ts";
 import { askPolicy, captureDecider, noDecision } from "./decision.ts";
 import { callEffect, recallEffect, recordable } from "./effect.ts";
 import type { Outcome } from "./outcome.ts";

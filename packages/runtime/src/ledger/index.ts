@@ -10,5 +10,6 @@ export type {
   StreamHead,
 } from "./commit.ts";
 export { type ChainedEntry, createEntry, EMPTY_STREAM, type EntryFields } from "./entry.ts";
+export { readRun } from "./read-entries.ts";
 export type { LedgerReader, StoredCheckpoint, StoredEntry } from "./reader.ts";
 export { type CommitExtras, StreamWriter } from "./stream-writer.ts";

@@ -1,5 +1,5 @@
 import { runCli } from "../cli/index.ts";
-import { createServices } from "./services.ts";
+import { createServices } from "../services/index.ts";
 
 // Ctrl-C stops the work, which is recorded; the run can be resumed. A second one ends us at once.
 const controller = new AbortController();

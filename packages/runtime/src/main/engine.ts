@@ -5,9 +5,8 @@
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { ControlGroups } from "../process/index.ts";
-import { Engine, type SandboxLevel } from "../sandbox/index.ts";
+import { Engine, type SandboxLevel, deathCosts, knownCapacity } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
-import { deathCosts, knownCapacity } from "./capacity.ts";
 
 const [, , folder = "", name = "", level = "G2", parent = ""] = process.argv;
 process.umask(0o077);

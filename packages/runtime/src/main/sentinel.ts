@@ -4,14 +4,17 @@ import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Signer, SovereignError } from "@sovereign/core";
 import { Keystore } from "../authority/index.ts";
-import { systemClock } from "../kernel/index.ts";
+import { systemClock } from "../system/index.ts";
 import { leadsSession, lockFolder } from "../process/index.ts";
-import { openSwitchFolder } from "../runs/index.ts";
-import { groupNameOf, ScramLatch, Sentinel, type SentinelKeys } from "../scram/index.ts";
-import { loadSwitchConfig } from "./config.ts";
-import { isShared } from "./nodes.ts";
-import { passphraseOf } from "./passphrase.ts";
-import { programCommand } from "./sentinel-process.ts";
+import {
+  openSwitchFolder,
+  loadSwitchConfig,
+  isShared,
+  passphraseOf,
+  programCommand,
+} from "../home/index.ts";
+import { groupNameOf, ScramLatch, type SentinelKeys } from "../scram/index.ts";
+import { Sentinel } from "../sentinel/index.ts";
 
 const LOCK_MS = 5000;
 const LOCK_RETRY_MS = 20;

@@ -5,12 +5,15 @@ export {
   type ConsensusStatus,
   type Fault,
   type FaultKind,
-  judgeVotes,
-  quorumOf,
   judgeModelClaims,
+  judgeVotes,
   type ModelClaims,
   modelClaims,
+  quorumOf,
 } from "@sovereign/core";
+export { ballotsOf } from "./ballots.ts";
+export { createPipelineEffects, type PipelineEffectsOptions } from "./effects.ts";
+export { freezePipeline, type FrozenPipeline, openFrozen } from "./frozen.ts";
 export { artifactsOf, parsePipeline } from "./pipeline-format.ts";
 export {
   type Pipeline,
@@ -19,18 +22,20 @@ export {
   type StageLimits,
   type StageOf,
 } from "./pipeline-schema.ts";
+export type { ProgramSandbox, Progress } from "./ports.ts";
+export { findModules } from "./program-effect.ts";
 export {
   type AgentVerdict,
   checkProgramOutput,
+  parseAgentVerdict,
   type ProducedFile,
   type ProgramResult,
-  parseAgentVerdict,
 } from "./program-output.ts";
 export {
   DEFAULT_LIMITS,
   type ProgramRequest,
-  type ProgramTask,
   programRequest,
+  type ProgramTask,
   programTasks,
   type TaskLimits,
   withFaults,
@@ -44,10 +49,5 @@ export {
   type VersionRecord,
   versionRecord,
 } from "./registry/index.ts";
-export { ballotsOf } from "./ballots.ts";
-export { createPipelineEffects, type PipelineEffectsOptions } from "./effects.ts";
-export { type FrozenPipeline, freezePipeline, openFrozen } from "./frozen.ts";
-export type { Progress, ProgramSandbox } from "./ports.ts";
-export { findModules } from "./program-effect.ts";
 export { PipelineRun, type PipelineRunOptions } from "./runner.ts";
 export { SwitchedModels, type SwitchHistory } from "./switched-models.ts";

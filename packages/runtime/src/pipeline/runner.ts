@@ -20,7 +20,8 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import type { Authority } from "../authority/index.ts";
-import type { Clock, Completed } from "../kernel/index.ts";
+import type { Clock } from "../system/index.ts";
+import type { Completed } from "../kernel/index.ts";
 import { type ArtifactStore, type RunSession, RunStopped } from "../runs/index.ts";
 import type { FrozenPipeline } from "./frozen.ts";
 import type { Pipeline, Stage, StageOf } from "./pipeline-schema.ts";

@@ -1,6 +1,7 @@
-export { ControlGroups, type GroupLimits, groupBelow, kernelBytesOf } from "./control-groups.ts";
+export { ControlGroups, groupBelow, type GroupLimits, kernelBytesOf } from "./control-groups.ts";
 export { type FolderLock, lockFolder } from "./folder-lock.ts";
 export { thaw } from "./freezer.ts";
+export { openForWriting } from "./open-files.ts";
 export {
   firstChildOf,
   identify,
@@ -9,16 +10,17 @@ export {
   killPid,
   killProcess,
   leadsSession,
+  pidNamespaceOf,
   type ProcessFacts,
   type ProcessIdentity,
-  pidNamespaceOf,
   sightOf,
   startTimeOf,
   stateOf,
   sweepProcesses,
 } from "./process-table.ts";
-export { openForWriting } from "./open-files.ts";
 export { launchRaw, type RawLaunch } from "./raw-launch.ts";
+export { startToolRun, type ToolLimits, type ToolRun } from "./tool-run.ts";
+export { ToolScope, withLook, withTools } from "./tool-scope.ts";
 export {
   type ServiceOptions,
   startTrustedService,
@@ -31,5 +33,3 @@ export {
   type ToolOptions,
   type TrustedTool,
 } from "./trusted-tool.ts";
-export { startToolRun, type ToolLimits, type ToolRun } from "./tool-run.ts";
-export { ToolScope, withLook, withTools } from "./tool-scope.ts";

@@ -1,13 +1,7 @@
 export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
 export { type BundleRequest, exportBundle, logOrigin } from "./bundle.ts";
-export {
-  type DataFolder,
-  locateDataFolder,
-  openDataFolder,
-  openSwitchFolder,
-} from "./data-folder.ts";
 export type { RunRow, RunStore, StepRow } from "./ports.ts";
-export { checkTenant } from "./tenant.ts";
+export { isBatch, isExecution, isRollback, kindOf } from "./run-kind.ts";
 export { RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export {
   type ApprovalSource,
@@ -18,3 +12,4 @@ export {
   RunStopped,
   type Step,
 } from "./run-session.ts";
+export { checkTenant } from "./tenant.ts";

@@ -1,6 +1,6 @@
 import { canonicalBytes, type JsonObject, type JsonValue } from "@sovereign/core";
-import type { Clock, LedgerRecord, Recorder, RecordVerdict } from "../kernel/index.ts";
-import { timestampOf } from "../kernel/index.ts";
+import { type Clock, timestampOf } from "../system/index.ts";
+import type { LedgerRecord, Recorder, RecordVerdict } from "../kernel/index.ts";
 import type { RunWrite, StepStatus, StepWrite, StreamWriter } from "../ledger/index.ts";
 
 export interface RunRecorderOptions {

@@ -25,7 +25,8 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import type { Authority, KeyLog, Subject } from "../authority/index.ts";
-import type { Clock, Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
+import type { Clock } from "../system/index.ts";
+import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
 import type { RunWrite } from "../ledger/index.ts";
 import type { RunStore, StepRow } from "./ports.ts";
 import type { RunRecorder } from "./run-recorder.ts";

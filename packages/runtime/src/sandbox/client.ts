@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { errorCatalogue, type ErrorCode, parseFormat, SovereignError } from "@sovereign/core";
 import { z } from "zod";
-import { newId, systemEntropy } from "../kernel/index.ts";
+import { newId, systemEntropy } from "../system/index.ts";
 import { killProcess } from "../process/index.ts";
 import {
   findPath,

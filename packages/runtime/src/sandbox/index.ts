@@ -1,19 +1,31 @@
-export { probeSandbox, type SandboxCheck, type SandboxReport } from "./probe.ts";
+export {
+  bootId,
+  BOUND_MS,
+  BUDGET_MS,
+  type Capacity,
+  CAPACITY_FILE,
+  deathCosts,
+  knownCapacity,
+  measuredCapacity,
+  MOST,
+  rounded,
+} from "./capacity.ts";
 export { connectSandbox } from "./client.ts";
-export { type DeathCosts, DEATH_COSTS, HOLDINGS } from "./holdings.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
+export { DEATH_COSTS, type DeathCosts, HOLDINGS } from "./holdings.ts";
+export { probeSandbox, type SandboxCheck, type SandboxReport } from "./probe.ts";
 export { createSandbox, type Sandbox } from "./sandbox.ts";
 export { seccompFilter } from "./seccomp.ts";
-export { usedOf } from "./types.ts";
-export type {
-  Mount,
-  SandboxBackend,
-  SandboxDemands,
-  SandboxEnding,
-  SandboxLevel,
-  SandboxLimits,
-  SandboxOptions,
-  SandboxRequest,
-  SandboxResult,
-  StartedPath,
+export {
+  type Mount,
+  type SandboxBackend,
+  type SandboxDemands,
+  type SandboxEnding,
+  type SandboxLevel,
+  type SandboxLimits,
+  type SandboxOptions,
+  type SandboxRequest,
+  type SandboxResult,
+  type StartedPath,
+  usedOf,
 } from "./types.ts";

@@ -7,7 +7,7 @@ import {
   parseEnvelope,
   SovereignError,
 } from "@sovereign/core";
-import { kindAt, putAside, readOwnFile, replaceOwnFile } from "../files/index.ts";
+import { kindAt, putAside, readOwnFile, replaceOwnFile } from "../system/index.ts";
 
 /** Far more than any order, reset or receipt has. */
 const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;

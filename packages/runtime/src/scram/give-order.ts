@@ -7,7 +7,7 @@ import {
   parseFormat,
   type ScramEvent,
 } from "@sovereign/core";
-import type { ScramLink } from "./link.ts";
+import type { ScramLink } from "./sentinel-link.ts";
 
 /** What came of an order: it waits for its second signature, or what it covers is dead. */
 export type OrderOutcome =

@@ -20,7 +20,7 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { z } from "zod";
-import { kindAt, openOwnFile } from "../files/index.ts";
+import { kindAt, openOwnFile } from "../system/index.ts";
 
 /** Longer than any line. */
 const BLOCK_BYTES = 4 * 1024 * 1024;

@@ -13,7 +13,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { ownsFile, readOwnFile, replaceOwnFile } from "../files/index.ts";
+import { ownsFile, readOwnFile, replaceOwnFile } from "../system/index.ts";
 
 const KEY_FILE = "keys.json";
 const BYTES_MAX = 64 * 1024 * 1024;

@@ -8,7 +8,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { openOwnFile, ownsFile, removeAt } from "../files/index.ts";
+import { openOwnFile, ownsFile, removeAt } from "../system/index.ts";
 
 /** Room for latches, taken while the disk has some, so that a full disk does not hinder a stop. */
 const SPARES = ["LATCH.spare", "LATCH.spare-2", "LATCH.spare-3", "LATCH.spare-4"];

@@ -9,7 +9,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { kindAt, ownsFile, readOwnFile, removeAt } from "../files/index.ts";
+import { kindAt, ownsFile, readOwnFile, removeAt } from "../system/index.ts";
 import type { ScramGate } from "../kernel/index.ts";
 import { LatchRoom } from "./latch-room.ts";
 import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";

@@ -1,6 +1,6 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { peekSignal } from "./sentinel/signal-file.ts";
+import { peekSignal } from "./signal-file.ts";
 
 /** Says that the call of that name is whole. */
 const READY = /^(call\.\d{1,20})\.ready$/;

@@ -6,7 +6,7 @@ import {
   sha256Hex,
   utf8Encode,
 } from "@sovereign/core";
-import { kindAt, openOwnFile } from "../files/index.ts";
+import { kindAt, openOwnFile } from "../system/index.ts";
 import { follows, type JournalLine, LOST_LINE, parseJournalLine } from "./journal.ts";
 
 /** More than any journal has; what lies beyond is no journal. */

@@ -9,7 +9,7 @@ import {
   readOwnFile,
   removeAt,
   replaceOwnFile,
-} from "../files/index.ts";
+} from "../system/index.ts";
 
 const MARK_FILE = "SETTLED";
 /** Of one size always, so that a full disk has room for the next one in its place. */

@@ -10,12 +10,12 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { kindAt } from "../files/index.ts";
+import { kindAt } from "../system/index.ts";
 import { Journal, type JournalLine } from "./journal.ts";
 import { type LatchedStop, ScramLatch } from "./latch.ts";
 import { pendingStop } from "./pending.ts";
 import type { WorkOwner } from "./scope.ts";
-import { groupNameOf } from "./sentinel/names.ts";
+import { groupNameOf } from "./names.ts";
 import { findOurs } from "./termination.ts";
 
 const eventIds = z.array(fields.scramEventId);

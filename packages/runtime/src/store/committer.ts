@@ -1,5 +1,5 @@
 import { INSTALLATION_LOG, type SovereignError } from "@sovereign/core";
-import { type Entropy, newNonce } from "../kernel/index.ts";
+import { type Entropy, newNonce } from "../system/index.ts";
 import type { CommitItem, CommitVerdict } from "../ledger/index.ts";
 import { COMMIT, type CommitAnswer, commitParameters, invalid, verdictsOf } from "./commit-sql.ts";
 import { claimOf, claimsOf } from "./claims.ts";

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
 import type pg from "pg";
-import { systemEntropy } from "../kernel/index.ts";
+import { systemEntropy } from "../system/index.ts";
 
 /** Any number, but always the same: it names the lock under which the first migration runs. */
 const LOCK = 5_306_813;

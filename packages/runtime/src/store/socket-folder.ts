@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { systemClock } from "../kernel/index.ts";
+import { systemClock } from "../system/index.ts";
 
 /** The same for every process, whatever its own folder for temporary files is. */
 const PARENT = "/tmp";

@@ -9,17 +9,17 @@ import {
   signCheckpoint,
 } from "@sovereign/core";
 import pg from "pg";
-import type {
-  CommitItem,
-  CommitVerdict,
-  RunStatus,
-  StepStatus,
-  StoredCheckpoint,
-  StoredEntry,
-  StreamHead,
+import {
+  type CommitItem,
+  type CommitVerdict,
+  type RunStatus,
+  type StepStatus,
+  type StoredCheckpoint,
+  type StoredEntry,
+  type StreamHead,
+  EMPTY_STREAM,
 } from "../ledger/index.ts";
-import { type Entropy, systemEntropy } from "../kernel/index.ts";
-import { EMPTY_STREAM } from "../ledger/index.ts";
+import { type Entropy, systemEntropy } from "../system/index.ts";
 import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
 import { claimOf, Claims } from "./claims.ts";

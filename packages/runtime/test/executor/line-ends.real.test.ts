@@ -1,9 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { refuseFolded } from "../../src/executor/case-folding.ts";
+import { refuseFolded } from "../../src/executor/repository/case-folding.ts";
 import { inspectRepository } from "../../src/executor/git/index.ts";
-import { rollBack } from "../../src/executor/rollback.ts";
+import { rollBack } from "../../src/executor/repository/rollback.ts";
 import { TestRepository, workOn } from "./support/repository.ts";
 import { judgeSteps } from "./support/steps.ts";
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { sha256Hex, utf8Encode } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { systemClock, systemEntropy } from "../../src/kernel/index.ts";
+import { systemClock, systemEntropy } from "../../src/system/index.ts";
 import { createModelRegistry, type ModelRegistry } from "../../src/pipeline/index.ts";
 
 const child = fileURLToPath(new URL("support/registry-child.ts", import.meta.url));

@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { digestOf, type ErrorCode, isSovereignError, sha256Hex, utf8Encode } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Clock, systemEntropy } from "../../src/kernel/index.ts";
+import { type Clock, systemEntropy } from "../../src/system/index.ts";
 import { createModelRegistry, type ModelRegistry } from "../../src/pipeline/index.ts";
 
 const RUN = "run_aaaaaaaaaaaaaaaaaaaa";

@@ -10,7 +10,8 @@ import {
   sha256Hex,
 } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type LedgerRecord, systemEntropy } from "../../src/kernel/index.ts";
+import type { LedgerRecord } from "../../src/kernel/index.ts";
+import { systemEntropy } from "../../src/system/index.ts";
 import { type CommitItem, EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
 import {
   createModelRegistry,

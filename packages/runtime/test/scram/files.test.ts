@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readKeyFile, writeKeyFile } from "../../src/scram/index.ts";
-import { parseSignal, readSignal } from "../../src/scram/sentinel/signal-file.ts";
+import { parseSignal, readSignal } from "../../src/scram/signal-file.ts";
 import { ScramKeys, signOrder } from "../support/scram-keys.ts";
 import { World } from "../support/world.ts";
 

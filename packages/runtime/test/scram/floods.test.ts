@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject, JsonValue } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { systemClock } from "../../src/kernel/index.ts";
+import { systemClock } from "../../src/system/index.ts";
 import { identify } from "../../src/process/index.ts";
 import { Frames, readFrame } from "../../src/scram/frames.ts";
-import { watchCalls } from "../../src/scram/sentinel/call-files.ts";
-import { type Link, listenForLinks } from "../../src/scram/sentinel/links.ts";
-import { MergedStops } from "../../src/scram/sentinel/merged-stops.ts";
+import { watchCalls } from "../../src/sentinel/call-files.ts";
+import { type Link, listenForLinks } from "../../src/sentinel/control-connections.ts";
+import { MergedStops } from "../../src/sentinel/merged-stops.ts";
 import { type ClientMessage, SENTINEL_SOCKET } from "../../src/scram/protocol.ts";
 
 const ENVELOPE = {

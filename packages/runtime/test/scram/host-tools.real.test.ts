@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { openTools } from "../../src/main/open-session.ts";
+import { openTools } from "../../src/services/runs/open-session.ts";
 import { isAlive, identify, startToolRun, withTools } from "../../src/process/index.ts";
 import { OWNER, rig } from "../support/scram-rig.ts";
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { checkInvariants, parseScramConfig, SCRAM_INVARIANTS } from "../../src/scram/index.ts";
-import type { ActivationFacts } from "../../src/scram/sentinel/invariants.ts";
-import { passesSelfTest } from "../../src/scram/sentinel/self-test.ts";
+import { checkInvariants, SCRAM_INVARIANTS } from "../../src/sentinel/index.ts";
+import { parseScramConfig } from "../../src/scram/index.ts";
+import type { ActivationFacts } from "../../src/sentinel/invariants.ts";
+import { passesSelfTest } from "../../src/sentinel/self-test.ts";
 
 const HELD: ActivationFacts = {
   admittedAfterLatch: 0,

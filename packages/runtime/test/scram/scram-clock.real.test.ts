@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import type { DrillRig } from "../../src/main/index.ts";
-import { programCommand } from "../../src/main/sentinel-process.ts";
+import type { DrillRig } from "../../src/services/index.ts";
+import { programCommand } from "../../src/home/sentinel-process.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { Journal, ScramLink } from "../../src/scram/index.ts";
 import {

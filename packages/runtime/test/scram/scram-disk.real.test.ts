@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
-import { DrillRig } from "../../src/main/index.ts";
+import { DrillRig } from "../../src/services/index.ts";
 import { Journal, offlineStatus, openEvents, ScramLatch } from "../../src/scram/index.ts";
 import { ENVIRONMENT, pidsOf, stateOf } from "../support/scram-rig.ts";
 import { SmallDisk } from "../support/small-disk.ts";

@@ -3,9 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
-import { connectScram } from "../../src/main/index.ts";
+import { connectScram, openDataFolder } from "../../src/home/index.ts";
 import { identify, isAlive, type ProcessIdentity } from "../../src/process/index.ts";
-import { openDataFolder } from "../../src/runs/index.ts";
 import { Journal, ScramLatch, type ScramLink } from "../../src/scram/index.ts";
 import { ENVIRONMENT, OWNER, pidsOf, rig } from "../support/scram-rig.ts";
 

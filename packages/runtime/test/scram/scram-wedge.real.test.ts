@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it } from "vitest";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { Journal } from "../../src/scram/index.ts";
-import type { DrillRig } from "../../src/main/index.ts";
+import type { DrillRig } from "../../src/services/index.ts";
 import { BACK_ENDS } from "../support/back-ends.ts";
 import { OWNER, pidsOf, quiet, rig, soonDead, stateOf, trivial } from "../support/scram-rig.ts";
 import { holdWithoutGroups } from "../support/without-groups.ts";

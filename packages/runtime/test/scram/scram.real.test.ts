@@ -23,9 +23,9 @@ import {
   verifyEnvelope,
 } from "@sovereign/core";
 import { describe, expect, it, vi } from "vitest";
-import type { DrillRig } from "../../src/main/index.ts";
-import { connectScram } from "../../src/main/index.ts";
-import { programCommand } from "../../src/main/sentinel-process.ts";
+import type { DrillRig } from "../../src/services/index.ts";
+import { connectScram } from "../../src/home/index.ts";
+import { programCommand } from "../../src/home/sentinel-process.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { Journal, readKeyFile } from "../../src/scram/index.ts";
 

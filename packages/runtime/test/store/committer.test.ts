@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { systemEntropy } from "../../src/kernel/index.ts";
+import { systemEntropy } from "../../src/system/index.ts";
 import { Committer } from "../../src/store/committer.ts";
 import type { Database } from "../../src/store/database.ts";
 import { itemFor, newStream } from "../support/entries.ts";

@@ -4,7 +4,7 @@
  */
 import { createInterface } from "node:readline";
 import { parseEnvelope, parseStrictJson } from "@sovereign/core";
-import { joinScram } from "../../src/main/index.ts";
+import { joinScram } from "../../src/home/index.ts";
 
 const [, , home = "", manner = ""] = process.argv;
 const owner = { tenant_id: "embedder", run_id: `run_${"e".repeat(20)}` };

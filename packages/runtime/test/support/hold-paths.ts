@@ -2,7 +2,8 @@
  * `node hold-paths.ts HOME MARK [DATABASE_URL]`: a control of its own, whose one path lives until it
  * is killed; with a URL it is one of an installation on that database.
  */
-import { connectScram, openInstallation } from "../../src/main/index.ts";
+import { connectScram } from "../../src/home/index.ts";
+import { openInstallation } from "../../src/installation/index.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import type { ScramLink } from "../../src/scram/index.ts";
 

@@ -13,15 +13,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JsonObject, JsonValue, KillReceipt, ScramEvent, Signer } from "@sovereign/core";
 import { INSTALLATION_KEYS } from "../../src/authority/index.ts";
-import { systemEntropy } from "../../src/kernel/index.ts";
-import { exportInstallation, joinInstallation } from "../../src/main/installation-file.ts";
-import { type Installation, openInstallation } from "../../src/main/installation.ts";
+import { systemEntropy } from "../../src/system/index.ts";
+import { exportInstallation, joinInstallation } from "../../src/home/installation-file.ts";
+import { type Installation, openInstallation } from "../../src/installation/installation.ts";
 import {
   issueScramOrder,
   issueScramReset,
   type OrderContent,
-} from "../../src/main/scram-orders.ts";
-import { openDataFolder } from "../../src/runs/index.ts";
+} from "../../src/services/scram/issue-order.ts";
+import { openDataFolder } from "../../src/home/index.ts";
 import {
   connectSandbox,
   type SandboxRequest,

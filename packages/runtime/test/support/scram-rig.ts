@@ -1,8 +1,9 @@
 import { type ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach } from "vitest";
-import { connectScram, DrillRig } from "../../src/main/index.ts";
-import { type SandboxRequest } from "../../src/sandbox/index.ts";
+import { connectScram } from "../../src/home/index.ts";
+import { DrillRig } from "../../src/services/index.ts";
+import type { SandboxRequest } from "../../src/sandbox/index.ts";
 import type { ScramLink } from "../../src/scram/index.ts";
 
 export const ENVIRONMENT = { PATH: process.env["PATH"] };

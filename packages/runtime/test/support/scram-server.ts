@@ -1,8 +1,7 @@
 import { request, type RequestOptions } from "node:http";
 import { afterEach } from "vitest";
-import type { ScramServeEvent, ScramServeInput } from "../../src/cli/index.ts";
-import type { DrillRig } from "../../src/main/index.ts";
-import { serveScram } from "../../src/main/scram-serve.ts";
+import type { ScramServeEvent, ScramServeInput, DrillRig } from "../../src/services/index.ts";
+import { serveScram } from "../../src/services/scram/serve.ts";
 import { ENVIRONMENT } from "./scram-rig.ts";
 
 const ending: (() => Promise<void>)[] = [];

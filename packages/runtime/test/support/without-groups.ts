@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { systemClock } from "../../src/kernel/index.ts";
-import type { DrillRig } from "../../src/main/index.ts";
-import { programCommand } from "../../src/main/sentinel-process.ts";
+import { systemClock } from "../../src/system/index.ts";
+import type { DrillRig } from "../../src/services/index.ts";
+import { programCommand } from "../../src/home/sentinel-process.ts";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { ScramLink } from "../../src/scram/index.ts";
 import { children, ENVIRONMENT, OWNER, pidsOf, quiet, rig, trivial } from "./scram-rig.ts";

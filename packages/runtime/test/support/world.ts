@@ -19,8 +19,8 @@ import {
   type NewKeyEvent,
   Keystore,
 } from "../../src/authority/index.ts";
+import { type Clock, systemEntropy } from "../../src/system/index.ts";
 import {
-  type Clock,
   createKernel,
   type EffectResult,
   type Kernel,
@@ -28,7 +28,6 @@ import {
   type LedgerRecord,
   type Recorder,
   type RecordVerdict,
-  systemEntropy,
 } from "../../src/kernel/index.ts";
 import { PolicyEngine, parsePolicy } from "../../src/policy/index.ts";
 

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { SandboxCheck } from "../../sandbox/index.ts";
 import type { CommandContext } from "../context.ts";
-import type { DoctorReport } from "../services.ts";
+import type { DoctorReport } from "../../services/index.ts";
 import { noteWarnings, type Output } from "../output.ts";
 
 export function doctorCommand(program: Command, context: CommandContext): void {

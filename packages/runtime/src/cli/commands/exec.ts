@@ -4,7 +4,7 @@ import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../named-file.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import type { ExecInput, RunReport } from "../services.ts";
+import type { RunReport, ExecInput } from "../../services/index.ts";
 import { many, report } from "./run.ts";
 
 interface ExecFlags {

@@ -1,7 +1,7 @@
 import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
-import { shiftTimestamp, systemClock, timestampOf } from "../../kernel/index.ts";
+import { shiftTimestamp, systemClock, timestampOf } from "../../system/index.ts";
 import { table } from "../output.ts";
 import { parseName, wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";

@@ -3,7 +3,7 @@ import { parseName } from "../arguments.ts";
 import { exitOf, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type { CommandContext } from "../context.ts";
-import type { RunInput, RunReport } from "../services.ts";
+import type { RunInput, RunReport } from "../../services/index.ts";
 
 interface RunFlags {
   approve: string[];

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
-import type { ScramServeEvent } from "../services.ts";
+import type { ScramServeEvent } from "../../services/index.ts";
 
 const LISTEN = "127.0.0.1:7433";
 

@@ -9,21 +9,23 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { describeScope, SCRAM_INVARIANTS } from "../../scram/index.ts";
+import { describeScope } from "../../scram/index.ts";
+import { SCRAM_INVARIANTS } from "../../sentinel/index.ts";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
 import { writingNamed } from "../named-file.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
-import { describeSelfProof, describeUnanswered } from "../sentinel-text.ts";
-import type {
-  DrillReport,
-  ScramOutcome,
-  ScramRemote,
-  ScramRepairReport,
-  ScramReport,
-} from "../services.ts";
+import { describeSelfProof } from "../sentinel-text.ts";
+import {
+  describeUnanswered,
+  type DrillReport,
+  type ScramOutcome,
+  type ScramRemote,
+  type ScramRepairReport,
+  type ScramReport,
+} from "../../services/index.ts";
 
 /** Ten years; longer than keys should live. */
 const VALID_DAYS_MAX = 3650;

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { SovereignError, sha256Hex } from "@sovereign/core";
-import { type DurableFiles, readRegular } from "./durable-files.ts";
+import { type DurableFiles, readRegular } from "../../system/index.ts";
 
 /** The largest model that is kept. */
 export const BLOB_BYTES_MAX = 1024 * 1024 * 1024;

@@ -6,9 +6,14 @@ import {
   isSovereignError,
   sha256Hex,
 } from "@sovereign/core";
-import { type Clock, type Entropy, newNonce, timestampOf } from "../../kernel/index.ts";
+import {
+  type Clock,
+  type Entropy,
+  newNonce,
+  timestampOf,
+  DurableFiles,
+} from "../../system/index.ts";
 import { BlobStore } from "./blob-store.ts";
-import { DurableFiles } from "./durable-files.ts";
 import { VersionLog, type VersionRecord } from "./version-log.ts";
 
 /** Left by a killed process: nobody writes one file for an hour. */

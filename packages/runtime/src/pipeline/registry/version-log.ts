@@ -9,7 +9,7 @@ import {
   sha256Hex,
 } from "@sovereign/core";
 import { z } from "zod";
-import { type DurableFiles, listFolder, readRegular } from "./durable-files.ts";
+import { type DurableFiles, listFolder, readRegular } from "../../system/index.ts";
 
 const RECORD_BYTES_MAX = 16 * 1024;
 const NAME_DIGITS = 9;

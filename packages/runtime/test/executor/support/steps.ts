@@ -5,7 +5,7 @@ import {
   type BringBackStep,
   type BroughtBack,
   type JudgedPatch,
-} from "../../../src/executor/bring-back.ts";
+} from "../../../src/executor/repository/bring-back.ts";
 import { commitMessage, commitTree, type Head, stageAll } from "../../../src/executor/git/index.ts";
 import { type TestRepository, workOn } from "./repository.ts";
 

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { bringBack } from "../../../src/executor/bring-back.ts";
+import { bringBack } from "../../../src/executor/repository/bring-back.ts";
 import { inspectRepository, readHead } from "../../../src/executor/git/index.ts";
 
 // Brings back, and is killed after the step that it was told; its git before it, where it is asked.

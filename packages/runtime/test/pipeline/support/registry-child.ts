@@ -1,7 +1,7 @@
 // Runs one registry switch in a process of its own, and kills that process at a named step.
 // argv: folder, mode (promote|rollback), text of the model, expected current or "null", key, step.
 import { sha256Hex, utf8Encode } from "@sovereign/core";
-import { systemClock, systemEntropy } from "../../../src/kernel/index.ts";
+import { systemClock, systemEntropy } from "../../../src/system/index.ts";
 import { createModelRegistry } from "../../../src/pipeline/index.ts";
 
 const [folder = "", mode = "", text = "", expected = "", key = "", killAt = ""] =

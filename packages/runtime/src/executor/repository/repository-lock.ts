@@ -1,0 +1,189 @@
+import {
+  linkSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fields, SovereignError } from "@sovereign/core";
+import type { UserRepository } from "../git/index.ts";
+
+const POLL_MS = 50;
+
+/** Who holds a repository: a pid alone says nothing once another process has it. */
+interface Owner {
+  readonly pid: string;
+  readonly started: string;
+  /** The pid namespace: a pid of another one cannot be looked up from here. */
+  readonly space: string;
+  readonly run: string;
+}
+
+export interface RepositoryLock {
+  /** The run of a dead owner from whom it was taken over; null where nobody had it. */
+  readonly takenFrom: string | null;
+  release(): void;
+}
+
+/**
+ * Take a repository for one run. The lock is a file in the repository's own folder, so that two
+ * installations see each other's; one whose owner died, also by kill -9, is taken over.
+ *
+ * @param waitMs how long to wait for a living owner; 0 refuses at once
+ * @throws ERR_REPOSITORY_BUSY
+ */
+export async function lockRepository(
+  repository: UserRepository,
+  run: string,
+  waitMs: number,
+): Promise<RepositoryLock> {
+  const path = join(repository.gitDir, "sovereign.lock");
+  const own = encode({ ...self(), run });
+  let takenFrom: string | null = null;
+  for (let waited = 0; ; waited += POLL_MS) {
+    if (tryLink(path, own)) {
+      removeLeftovers(path);
+      return {
+        takenFrom,
+        release: () => {
+          // Only our own: a lock that was taken over is somebody else's.
+          if (read(path) === own) unlinkSync(path);
+        },
+      };
+    }
+    const found = read(path);
+    if (found !== null && isOwnerDead(found)) {
+      breakStale(path, found);
+      takenFrom = runOf(found);
+    } else if (waited >= waitMs) throw busy(path, found);
+    else await sleep(POLL_MS);
+  }
+}
+
+/** A link appears with its content or not at all, so nobody reads half an owner. */
+function tryLink(path: string, own: string): boolean {
+  const temporary = `${path}.${process.pid}`;
+  writeFileSync(temporary, own, { mode: 0o600 });
+  try {
+    linkSync(temporary, path);
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Somebody to whom we do not seem to live took it for a dead one's.
+    if (code === "ENOENT") return tryLink(path, own);
+    if (code !== "EEXIST") throw error;
+    return false;
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+/** Remove what those left who were killed while they took the lock, or took it over. */
+function removeLeftovers(path: string): void {
+  for (const name of readdirSync(dirname(path))) {
+    const pid = /^sovereign\.lock\.(?:stale\.)?(\d+)$/.exec(name)?.[1];
+    if (pid !== undefined && pid !== String(process.pid) && startTimeOf(pid) === null)
+      rmSync(join(dirname(path), name), { force: true });
+  }
+}
+
+/** True where a lock lies there whose owner is dead, or unknown. */
+export function isLockStale(repository: UserRepository): boolean {
+  const found = read(join(repository.gitDir, "sovereign.lock"));
+  return found !== null && isOwnerDead(found);
+}
+
+/** Of several who find the same dead owner, a rename lets one take the file away. */
+function breakStale(path: string, dead: string): void {
+  const aside = `${path}.stale.${process.pid}`;
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    return;
+  }
+  // Between reading and renaming, another may have taken the lock: then it is given back.
+  if (readFileSync(aside, "utf8") === dead) unlinkSync(aside);
+  else renameSync(aside, path);
+}
+
+/** Who works on a run here, in one line that {@link isOwnerDead} reads. */
+export function ownerText(run: string): string {
+  return encode({ ...self(), run }).trim();
+}
+
+function self(): Omit<Owner, "run"> {
+  const pid = String(process.pid);
+  return { pid, started: startTimeOf(pid) ?? "", space: pidSpace() };
+}
+
+function encode({ pid, started, space, run }: Owner): string {
+  return `${pid} ${started} ${space} ${run}\n`;
+}
+
+/** True where nothing of the process that wrote this line can live any more. */
+export function isOwnerDead(found: string): boolean {
+  const [pid = "", started = "", space = ""] = found.trim().split(" ");
+  if (!/^\d+$/.test(pid)) return true;
+  const [host, boot] = space.split("/");
+  const [ownHost, ownBoot] = pidSpace().split("/");
+  // The same machine since started again: nothing of then lives.
+  if (host === ownHost && boot !== ownBoot) return true;
+  return space === pidSpace() && startTimeOf(pid) !== started;
+}
+
+/** As the owner wrote it; null where it is no run's id. */
+function runOf(found: string): string | null {
+  const run = found.trim().split(" ")[3];
+  return fields.runId.safeParse(run).data ?? null;
+}
+
+function pidSpace(): string {
+  const host = hostname().replaceAll(/[\s/]/g, "_");
+  try {
+    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+    return `${host}/${boot}/${readlinkSync("/proc/self/ns/pid")}`;
+  } catch {
+    return `${host}/unknown/unknown`;
+  }
+}
+
+/** In clock ticks since boot; null when there is no such process. */
+function startTimeOf(pid: string): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The command stands in parentheses and may hold anything; field 22 is counted after it.
+    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
+  } catch {
+    // Without /proc only liveness can be told.
+    try {
+      process.kill(Number(pid), 0);
+      return "unknown";
+    } catch {
+      return null;
+    }
+  }
+}
+
+function read(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
+
+function busy(path: string, found: string | null): SovereignError {
+  const [pid = "?", , , run = "?"] = (found ?? "").trim().split(" ");
+  return new SovereignError(
+    "ERR_REPOSITORY_BUSY",
+    `Run ${run} of process ${pid} works on this repository (${path}). Wait for it, or try again with --wait.`,
+    { lock: path },
+  );
+}

@@ -1,0 +1,26 @@
+export { type Config, loadConfig, loadSwitchConfig } from "./config.ts";
+export {
+  type DataFolder,
+  locateDataFolder,
+  openDataFolder,
+  openSwitchFolder,
+} from "./data-folder.ts";
+export { dataWarnings } from "./data-warnings.ts";
+export {
+  exportInstallation,
+  installationIdOf,
+  joinInstallation,
+  parseExport,
+  refuseOtherRoot,
+  switchInstallationId,
+} from "./installation-file.ts";
+export {
+  isShared,
+  makeNodeFile,
+  type NodeFile,
+  readNodeFile,
+  replaceNodeFile,
+} from "./node-file.ts";
+export { passphraseOf } from "./passphrase.ts";
+export { noteRefusal, refusalOf } from "./refusal-file.ts";
+export { connectScram, joinScram, programCommand } from "./sentinel-process.ts";

@@ -1,0 +1,79 @@
+import { closeSync, existsSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SovereignError } from "@sovereign/core";
+import { openOwnLog, systemClock } from "../system/index.ts";
+import { startTrustedService } from "../process/index.ts";
+import { openDataFolder } from "./data-folder.ts";
+import { ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/index.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Sources start in half the time where what was compiled of them before is kept. */
+const COMPILED = fileURLToPath(new URL("../../bin/compile-cache.js", import.meta.url));
+
+/** Node and one of our programs, as source or built, whichever we are ourselves. */
+export function programCommand(name: "sentinel" | "engine" | "cli"): [string, ...string[]] {
+  const source = fileURLToPath(new URL(`../main/${name}.ts`, import.meta.url));
+  const built = fileURLToPath(new URL(`../main/${name}.js`, import.meta.url));
+  const node = [process.execPath, "--disable-warning=ExperimentalWarning"] as const;
+  return existsSync(source) ? [...node, "--require", COMPILED, source] : [...node, built];
+}
+
+/**
+ * Start the sentinel of a data folder. It ends at once when another serves there already.
+ * @throws ERR_SCRAM_SENTINEL_START where it could not say what goes wrong
+ */
+export function startSentinel(home: string, environment: Environment): void {
+  const log = openLog(join(home, "scram", "sentinel.log"));
+  const { PATH, SOVEREIGN_PASSPHRASE_FILE: passphrase } = environment;
+  const [command, ...args] = [...programCommand("sentinel"), home];
+  try {
+    startTrustedService("sentinel", command, args, {
+      env: {
+        PATH: PATH ?? "/usr/bin:/bin",
+        ...(passphrase === undefined ? {} : { SOVEREIGN_PASSPHRASE_FILE: passphrase }),
+      },
+      stdio: ["ignore", log, log],
+      detached: true,
+    });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/**
+ * Put a program of your own under the kill switch of a data folder.
+ *
+ * @param owner whose work it does: what stops that tenant or run stops it
+ * @throws ERR_SCRAM_SENTINEL_START
+ */
+export async function joinScram(
+  home: string,
+  environment: Environment,
+  owner: WorkOwner,
+): Promise<ScramMember> {
+  new ScramLatch(openDataFolder(home).scram);
+  return new ScramMember(await connectScram(home, environment), owner);
+}
+
+/** A connection to the sentinel of a data folder, which is started where it does not run. */
+export function connectScram(home: string, environment: Environment): Promise<ScramLink> {
+  return ScramLink.connect({
+    folder: join(home, "scram"),
+    clock: systemClock,
+    start: () => {
+      startSentinel(home, environment);
+    },
+  });
+}
+
+function openLog(path: string): number {
+  try {
+    return openOwnLog(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    const text = `No sentinel can be started, and nothing runs without one: ${why}. Its folder must be writable.`;
+    throw new SovereignError("ERR_SCRAM_SENTINEL_START", text, { path }, cause);
+  }
+}

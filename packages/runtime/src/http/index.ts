@@ -1,4 +1,0 @@
-export { parseListenAddress } from "./listen-address.ts";
-export { type OrderServer, postOrder } from "./order-client.ts";
-export { ScramDoor, type ScramStatus } from "./scram-door.ts";
-export { ScramServer, type TlsMaterial } from "./server.ts";

@@ -1,0 +1,6 @@
+export { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
+export { requireEndKeys, requireRunKeys, waitingForKeys } from "./keys-in-force.ts";
+export { repairInstallation } from "./ledger-repair.ts";
+export { AnchorDuty, anchorInstallation } from "./nodes/journal-anchor.ts";
+export { type LeaseHealth, leaseHealth, leaseOfSentinel } from "./nodes/lease-health.ts";
+export { type JoinedNode, ownStream, readNodes, scramStreamOf } from "./nodes/membership.ts";

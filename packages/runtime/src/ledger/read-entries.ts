@@ -1,0 +1,14 @@
+import { formats, parseCanonicalJson, parseFormat, type PlacedEntry } from "@sovereign/core";
+import type { LedgerReader } from "./reader.ts";
+
+/** The entries of a run's stream, parsed. */
+export async function* readRun(
+  ledger: Pick<LedgerReader, "readStream">,
+  tenantId: string,
+  runId: string,
+): AsyncGenerator<PlacedEntry> {
+  for await (const { index, hash, bytes } of ledger.readStream(tenantId, runId)) {
+    const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
+    yield { index, hash, entry };
+  }
+}

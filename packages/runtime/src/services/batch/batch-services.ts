@@ -1,0 +1,50 @@
+import { realpathSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
+import { INSTALLATION_KEYS } from "../../authority/index.ts";
+import { parseBatchFile } from "../../batch/index.ts";
+import type { Services } from "../services.ts";
+import { parsePolicy } from "../../policy/index.ts";
+import { refusalOf } from "../../home/index.ts";
+import type { Opened } from "../opened.ts";
+import { SovereignRunner } from "./batch-runner.ts";
+
+/** Batches for the command line. */
+export function batchServices(
+  home: string,
+  opened: Opened,
+  scram: Pick<Services, "scramStatus">,
+): Pick<Services, "runBatch" | "health"> {
+  return {
+    runBatch: (file, input) =>
+      opened(async (installation) => {
+        const batch = parseBatchFile(readNamed(file), file);
+        const { batch_id, actions, metadata, role } = batch;
+        const policyFile = resolve(dirname(file), batch.policy);
+        const policy = parsePolicy(readNamed(policyFile), policyFile);
+        const slots = [...INSTALLATION_KEYS, { purpose: "role", role } as const];
+        await installation.keyLog.ensure(installation.keystore, slots);
+        const folder = batch.input === undefined ? null : folderOf(dirname(file), batch.input);
+        const runner = new SovereignRunner({
+          ...input,
+          installation,
+          policy,
+          role,
+          input: folder,
+          allowCompatible: false,
+        });
+        return runner.executeBatch(batch_id, { actions, metadata });
+      }),
+    health: () => SovereignRunner.healthCheck(() => scram.scramStatus(), refusalOf(home)),
+  };
+}
+
+function folderOf(base: string, path: string): string {
+  try {
+    return realpathSync(resolve(base, path));
+  } catch {
+    const text = `The batch's input folder ${path} is not there.`;
+    throw new SovereignError("ERR_BATCH_INVALID", text, { path });
+  }
+}

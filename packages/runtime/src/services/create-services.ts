@@ -1,0 +1,95 @@
+import { isSovereignError, SovereignError } from "@sovereign/core";
+import type { Services } from "./services.ts";
+import { locateDataFolder, passphraseOf } from "../home/index.ts";
+import { type Installation, openInstallation, repairInstallation } from "../installation/index.ts";
+import { nodeServices } from "./node-services.ts";
+import { execServices } from "./exec/exec-services.ts";
+import { refuseWhileTripped } from "./runs/require-armed.ts";
+import { batchServices } from "./batch/batch-services.ts";
+import { createScramServices } from "./scram/scram-services.ts";
+import { type Environment, databaseUrlOf } from "./environment.ts";
+import { runServices } from "./runs/run-services.ts";
+import { keyServices } from "./key-services.ts";
+import { policyServices } from "./policy-services.ts";
+import { evidenceServices } from "./evidence-services.ts";
+import { stateServices } from "./state-services.ts";
+
+const VERSION = "0.1.0";
+
+/**
+ * The command line's services over the real parts, configured from the environment.
+ * @param onOpen told where the data are, each time an installation is opened
+ */
+export function createServices(
+  environment: Environment,
+  onOpen: (installation: Installation) => void = () => undefined,
+): Services {
+  const home = locateDataFolder(environment);
+  const opened = <T>(work: (installation: Installation) => Promise<T>): Promise<T> =>
+    withInstallation(home, environment, (installation) => {
+      onOpen(installation);
+      return work(installation);
+    });
+  const scram = createScramServices(home, environment, () => passphraseOf(environment), opened);
+  return {
+    version: VERSION,
+    home,
+    refuseWhileTripped: (tenantId, runId) => {
+      refuseWhileTripped(home, tenantId, runId);
+    },
+    ...runServices(environment, opened),
+    ...keyServices(opened),
+    ...policyServices(opened),
+    ...execServices(environment, opened),
+    ...evidenceServices(opened),
+    ...scram,
+    ...batchServices(home, opened, scram),
+    ...nodeServices(home, opened, scram),
+    repairLedger: (acceptRollback) =>
+      repairInstallation(home, databaseUrlOf(environment), acceptRollback),
+    ...stateServices(home, environment, opened, scram),
+  };
+}
+
+async function withInstallation<T>(
+  home: string,
+  environment: Environment,
+  work: (installation: Installation) => Promise<T>,
+): Promise<T> {
+  try {
+    const installation = await openInstallation({
+      home,
+      databaseUrl: databaseUrlOf(environment),
+      passphrase: passphraseOf(environment),
+      environment,
+    });
+    try {
+      return await work(installation);
+    } catch (error) {
+      throw describeCut(installation.cutOff(), error);
+    } finally {
+      installation.publishKeys();
+      await installation.close();
+    }
+  } catch (error) {
+    throw describeDiskFailure(home, error);
+  }
+}
+
+/** What could not be recorded because the shared database is out of reach: the lease has ended, too. */
+function describeCut(cut: unknown, error: unknown): unknown {
+  if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE") || cut === null) return error;
+  const why = cut instanceof Error ? cut.message : "unknown";
+  const text = `The shared database is out of reach, and so are the other machines' orders: ${why} What ran here was killed when the lease ended; what could be recorded was. Resume it when the database is back.`;
+  return new SovereignError("ERR_SCRAM_LEASE", text, {}, error);
+}
+
+const DISK_FAILURES = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EMFILE"]);
+
+/** A disk that is full, read-only or broken is no surprise: it has a code, and a way on. */
+function describeDiskFailure(home: string, error: unknown): unknown {
+  const { code = "", message = "" } = error as { code?: string; message?: string };
+  if (error instanceof SovereignError || !DISK_FAILURES.has(code)) return error;
+  const text = `The data folder ${home} cannot be written: ${message}. What was acknowledged is safe; make room or set SOVEREIGN_HOME, then resume the run or try again.`;
+  return new SovereignError("ERR_DATA_FOLDER", text, { home, code }, error);
+}

@@ -1,0 +1,36 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { canonicalBytes, GATE_DOCUMENTS, parseStrictJson } from "@sovereign/core";
+import type { Services } from "./services.ts";
+import { ArtifactStore, exportBundle } from "../runs/index.ts";
+import type { Opened } from "./opened.ts";
+
+export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "exportAudit"> {
+  return {
+    exportBundle: (tenantId, runId, withArtifacts) =>
+      opened((installation) => {
+        const folder = installation.folder.run(runId);
+        // The artifacts of an execution, and of a rollback, stand in its folder under the names that
+        // the seed gives them.
+        const own = existsSync(join(folder, GATE_DOCUMENTS.tape));
+        const artifacts = new ArtifactStore(own ? folder : join(folder, "artifacts"));
+        return exportBundle({
+          ledger: installation.store,
+          installationId: installation.id,
+          tenantId,
+          runId,
+          readArtifact: withArtifacts ? (artifact) => artifacts.get(artifact) : null,
+        });
+      }),
+    exportAudit: (log, write) =>
+      opened(async ({ store }) => {
+        let count = 0;
+        for await (const { index, hash, bytes } of store.readLog(log)) {
+          const entry = parseStrictJson(bytes);
+          write(`${Buffer.from(canonicalBytes({ index, hash, entry })).toString("utf8")}\n`);
+          count += 1;
+        }
+        return count;
+      }),
+  };
+}

@@ -1,0 +1,210 @@
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import {
+  type ArtifactRef,
+  digestOf,
+  GATE_DOCUMENTS,
+  type JsonObject,
+  parseCanonicalJson,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
+import { z } from "zod";
+import {
+  createExecutorEffects,
+  createRollbackEffect,
+  gitId,
+  type Head,
+  parseExecRequest,
+  type PlannedRequest,
+  planSummary,
+  ReviewedPolicy,
+  RunTape,
+  type UserRepository,
+  workLimits,
+  Workspace,
+} from "../../executor/index.ts";
+import type { EffectRegistry } from "../../kernel/index.ts";
+import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../../policy/index.ts";
+import { ArtifactStore, type RunRow } from "../../runs/index.ts";
+import type { Sandbox } from "../../sandbox/index.ts";
+import type { Installation } from "../../installation/index.ts";
+import {
+  demandsOf,
+  type OpenedSession,
+  openRunSession,
+  type SessionOptions,
+  type SessionParts,
+} from "../runs/open-session.ts";
+
+/** What every run of the executor is given. */
+export interface ExecOptions extends SessionOptions {
+  /** How long to wait for another run on the same repository. */
+  readonly waitMs: number;
+}
+
+/** The plan of an execution, as it stands in the run's row. */
+const execPlan = z.strictObject({
+  kind: z.literal("exec_request"),
+  exec_request_id: z.string(),
+  request_digest: z.string(),
+  policy_file: z.string(),
+  repository: z.strictObject({
+    root: z.string(),
+    ref: z.string().nullable(),
+    commit: gitId,
+    tree: gitId,
+  }),
+  steps: z.array(z.record(z.string(), z.unknown())),
+});
+export type ExecPlan = z.infer<typeof execPlan>;
+
+/** A request with its policy, frozen in the run's folder. */
+export interface FrozenExec {
+  readonly planned: PlannedRequest;
+  readonly policy: CompiledPolicy;
+  readonly plan: ExecPlan;
+  readonly request: ArtifactRef;
+}
+
+/** Copy request and policy into the run's folder, so that later edits of them change nothing. */
+export async function freezeExec(
+  folder: string,
+  files: { readonly request: string; readonly policy: string },
+  repository: UserRepository,
+  base: Head,
+): Promise<FrozenExec> {
+  const bytes = readNamed(files.request);
+  const planned = parseExecRequest(bytes, files.request);
+  const policyBytes = readNamed(files.policy);
+  const policy = parsePolicy(policyBytes, files.policy);
+  const policy_file = `01_intent/policy${extname(files.policy)}`;
+  mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
+  writeFileSync(join(folder, policy_file), policyBytes, { mode: 0o600 });
+  const store = new ArtifactStore(folder);
+  const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
+  const { ref, commit, tree } = base;
+  const plan: ExecPlan = {
+    kind: "exec_request",
+    exec_request_id: planned.request.exec_request_id,
+    request_digest: planned.digest,
+    policy_file,
+    repository: { root: repository.root, ref, commit, tree },
+    steps: planSummary(planned),
+  };
+  return { planned, policy, plan, request };
+}
+
+/**
+ * Open what an earlier process froze.
+ * @throws ERR_RUN_DIVERGED when the files are not those that the plan names
+ */
+export async function openFrozenExec(folder: string, row: RunRow): Promise<FrozenExec> {
+  const value = parseCanonicalJson(row.plan) as JsonObject;
+  if (value["kind"] !== "exec_request") {
+    const ofRun = value["of_run"];
+    const text =
+      typeof ofRun !== "string"
+        ? `Run ${row.runId} is no execution of a request: try sovereign run resume ${row.runId}`
+        : `Run ${row.runId} is the rollback of ${ofRun}: try sovereign exec status ${ofRun}`;
+    throw new SovereignError("ERR_REQUEST_INVALID", text);
+  }
+  const plan = parseFormat(execPlan, value, "plan");
+  const path = join(folder, GATE_DOCUMENTS.request);
+  const planned = parseExecRequest(readFileSync(path), basename(path));
+  const policyPath = join(folder, plan.policy_file);
+  const policy = parsePolicy(readFileSync(policyPath), policyPath, { isFrozen: true });
+  if (planned.digest !== plan.request_digest || digestOf(value) !== row.planDigest) {
+    const text = `The files of run ${row.runId} are not those that its plan names.`;
+    throw new SovereignError("ERR_RUN_DIVERGED", text, { runId: row.runId });
+  }
+  const bytes = readFileSync(path);
+  const store = new ArtifactStore(folder);
+  const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
+  return { planned, policy, plan, request };
+}
+
+/** One run while this process works on it. */
+export interface ExecContext extends OpenedSession {
+  readonly runId: string;
+  readonly folder: string;
+  readonly tape: RunTape;
+}
+
+/** What an execution gives its session: its policy still without the reviews that it needs. */
+export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "demands"> {
+  readonly policy: CompiledPolicy;
+}
+
+/** A session for an execution or a rollback, with its tape. */
+export async function openSession(options: ExecOptions, parts: ExecParts): Promise<ExecContext> {
+  const { runId } = parts;
+  const folder = options.installation.folder.run(runId);
+  const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));
+  const opened = await openRunSession(options, {
+    ...parts,
+    policy,
+    demands: demandsOf(parts.policy),
+    artifacts: "",
+  });
+  const tape = new RunTape(join(folder, GATE_DOCUMENTS.tape), runId, options.installation.clock);
+  return { ...opened, runId, folder, tape };
+}
+
+/** The place where a run's steps work. */
+export function openWorkspace(
+  folder: string,
+  repository: UserRepository,
+  base: Head,
+  policy: CompiledPolicy,
+): Promise<Workspace> {
+  const decider = new ReviewedPolicy(new PolicyEngine(policy));
+  return Workspace.open(join(folder, "work"), repository, base, decider, workLimits(policy));
+}
+
+/** What the actions of an execution do. */
+export function executionEffects(
+  installation: Installation,
+  parts: {
+    readonly workspace: Workspace;
+    readonly repository: UserRepository;
+    readonly base: Head;
+    readonly planned: PlannedRequest;
+    readonly folder: string;
+    readonly artifacts: ArtifactStore;
+    readonly sandbox: Sandbox;
+  },
+): EffectRegistry {
+  const contents = new Map<string, Uint8Array>();
+  for (const step of parts.planned.steps) {
+    for (const { action, content } of step.operations) {
+      const { sha256 } = action.params;
+      if (content !== null && typeof sha256 === "string") contents.set(sha256, content);
+    }
+  }
+  return createExecutorEffects({
+    ...parts,
+    folder: join(parts.folder, "work"),
+    contents: (sha256) => contents.get(sha256) ?? null,
+    modules: join(parts.repository.root, "node_modules"),
+    clock: installation.clock,
+  });
+}
+
+/** What the one action of a rollback does. */
+export function rollbackEffects(
+  installation: Installation,
+  repository: UserRepository,
+  folder: string,
+  artifacts: ArtifactStore,
+): EffectRegistry {
+  const { clock } = installation;
+  const effect = createRollbackEffect({
+    repository,
+    artifacts,
+    folder,
+    clock,
+  });
+  return { "git.rollback": effect };
+}

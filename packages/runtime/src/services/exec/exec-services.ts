@@ -1,0 +1,179 @@
+import { formats, parseFormat, SovereignError } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
+import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
+import type { ExecFiles, ExecInput, ExecPlanReport } from "./exec-reports.ts";
+import type { Services } from "../services.ts";
+import {
+  inspectRepository,
+  isLockStale,
+  parseExecRequest,
+  readHead,
+  REVIEWER,
+  ReviewedPolicy,
+  workLimits,
+} from "../../executor/index.ts";
+import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../../policy/index.ts";
+import { locateDataFolder, openDataFolder } from "../../home/index.ts";
+import type { ExecOptions } from "./exec-context.ts";
+import { judgeRun } from "./judge-run.ts";
+import { answerTemplate, applyAnswers } from "./questions.ts";
+import type { Installation } from "../../installation/index.ts";
+import { freeRepository, openRequest } from "./repository-state.ts";
+import { execStatus } from "./exec-status.ts";
+import { rollbackRequest } from "./rollback-request.ts";
+import { runNotFound } from "../runs/run-folder.ts";
+import { resumeRequest, submitRequest } from "./run-request.ts";
+import { reportOf } from "../runs/run-result.ts";
+import type { Opened } from "../opened.ts";
+import { isExecution } from "../../runs/index.ts";
+
+type ExecServices = Pick<
+  Services,
+  | "planRequest"
+  | "runRequest"
+  | "resumeRequest"
+  | "requestStatus"
+  | "rollbackRequest"
+  | "judgeRun"
+  | "answerTemplate"
+  | "applyAnswers"
+>;
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The command line's services for executions. */
+export function execServices(environment: Environment, opened: Opened): ExecServices {
+  const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+  const optionsOf = (installation: Installation, input: ExecInput): ExecOptions => ({
+    ...input,
+    installation,
+    allowCompatible,
+  });
+  return {
+    planRequest: (files, tenantId) => planRequest(environment, files, tenantId),
+    runRequest: (files, input) =>
+      opened(async (installation) => {
+        await ensureKeys(installation, files);
+        const options = { ...optionsOf(installation, input), ...files, mode: input.mode };
+        return reportOf(await submitRequest(options));
+      }),
+    resumeRequest: (runId, input) =>
+      opened(async (installation) =>
+        reportOf(await resumeRequest(optionsOf(installation, input), runId)),
+      ),
+    requestStatus: (runId, input) =>
+      opened((installation) => execStatus(optionsOf(installation, input), runId)),
+    rollbackRequest: (runId, input) =>
+      opened(async (installation) =>
+        reportOf(await rollbackRequest(optionsOf(installation, input), runId)),
+      ),
+    judgeRun: (tenantId, runId) =>
+      opened(async (installation) => {
+        // Of a run that is nowhere no gate would fail.
+        const row = await installation.store.findRun(tenantId, runId);
+        if (row === null) throw await runNotFound(installation, tenantId, runId);
+        if (!isExecution(row)) throw notJudged(runId);
+        return judgeRun(installation, tenantId, runId);
+      }),
+    answerTemplate: (tenantId, runId) =>
+      opened(async (installation) => {
+        const { frozen } = await openRequest(installation, tenantId, runId);
+        const pack = frozen.planned.request.question_pack;
+        if (pack === undefined) {
+          const text = `The request of run ${runId} asks no questions.`;
+          throw new SovereignError("ERR_ANSWERS_INVALID", text);
+        }
+        return answerTemplate(pack, installation.clock);
+      }),
+    applyAnswers: (tenantId, runId, file) =>
+      opened(async (installation) => {
+        const { row, frozen, folder } = await openRequest(installation, tenantId, runId);
+        if (row.sealed !== null) {
+          throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${row.status}.`);
+        }
+        const pack = frozen.planned.request.question_pack;
+        await applyAnswers(folder, pack, readNamed(file));
+      }),
+  };
+}
+
+/** A verdict without a gate would be said of it, and read as theirs. */
+function notJudged(runId: string): SovereignError {
+  const text = `No gate judges run ${runId}: expected an execution or a rollback, found neither. Its evidence is checked by: sovereign verify`;
+  return new SovereignError("ERR_REQUEST_INVALID", text, { runId });
+}
+
+/** What a request would do, and what policy says to each of it. Nothing is run or recorded. */
+async function planRequest(
+  environment: Environment,
+  files: ExecFiles,
+  tenantId: string,
+): Promise<ExecPlanReport> {
+  const planned = parseExecRequest(readNamed(files.request), files.request);
+  const compiled = parsePolicy(readNamed(files.policy), files.policy);
+  const policy = new ReviewedPolicy(new PolicyEngine(compiled));
+  const repository = await inspectRepository(files.repository);
+  // What a killed run holds is let go by whoever comes next.
+  if (isLockStale(repository)) {
+    await freeRepository({ folder: openDataFolder(locateDataFolder(environment)) }, repository);
+  }
+  const base = await readHead(repository);
+  const context = {
+    tenant_id: tenantId,
+    run_id: `run_${"a".repeat(20)}`,
+    step_id: "plan",
+    attempt: 1,
+    role: planned.request.role,
+    mode: "sovereign",
+    config_digest: "0".repeat(64),
+    policy_digest: compiled.digest,
+  } as const;
+  const ask = (step: string, operation: string, value: object): ExecPlanReport["decisions"][0] => {
+    const action = parseFormat(formats.action, value, `${step}.${operation}`);
+    const { type, resource } = action;
+    const { effect, rules, reasons } = policy.decide(action, context);
+    return { step, operation, type, resource, effect, why: [...rules, ...reasons].join("; ") };
+  };
+  const decisions = planned.steps.flatMap((step) => [
+    ...step.operations.map((one) => ask(step.stepId, one.opId, one.action)),
+    ask(step.stepId, "commit", { type: "git.commit", resource: step.stepId, params: {} }),
+  ]);
+  const back = { review: planned.request.requires_review };
+  const last = { type: "git.bring_back", resource: base.ref ?? "HEAD", params: back };
+  const limits = workLimits(compiled);
+  return {
+    request: planned.request.exec_request_id,
+    digest: planned.digest,
+    repository: repository.root,
+    base: base.commit,
+    limits: {
+      files: limits.filesMax,
+      file_bytes: limits.fileBytesMax,
+      timeout_ms: limits.timeoutMs,
+    },
+    decisions: [...decisions, ask("end", "bring_back", last)],
+  };
+}
+
+/** A new installation gets its keys at its first run; an existing one is never widened silently. */
+async function ensureKeys(installation: Installation, files: ExecFiles): Promise<void> {
+  const { keyLog, keystore } = installation;
+  if (keyLog.head().count > 0) return;
+  const { request } = parseExecRequest(readNamed(files.request), files.request);
+  const policy = parsePolicy(readNamed(files.policy), files.policy);
+  const approvers = new Set(approvalRoles(policy));
+  if (request.requires_review) approvers.add(REVIEWER);
+  await keyLog.ensure(keystore, [
+    ...INSTALLATION_KEYS,
+    { purpose: "role", role: request.role },
+    ...[...approvers].map((role): KeySlot => ({ purpose: "approval", role })),
+  ]);
+}
+
+/** The roles that a policy's rules ask for: `2 of release_manager,safety_officer`. */
+function approvalRoles(policy: CompiledPolicy): string[] {
+  return Object.values(policy.rules).flatMap((rule) => {
+    const asked = rule.annotations?.["step_up"];
+    return asked?.split(" of ")[1]?.split(",") ?? [];
+  });
+}

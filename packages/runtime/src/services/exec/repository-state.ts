@@ -1,0 +1,138 @@
+import { join } from "node:path";
+import {
+  inspectRepository,
+  isSwitchOpen,
+  lockRepository,
+  readHead,
+  readRef,
+  recoverSwitch,
+  releaseKept,
+  type RepositoryLock,
+  type UserRepository,
+} from "../../executor/index.ts";
+import type { RunRow } from "../../runs/index.ts";
+import { type ExecOptions, type FrozenExec, openFrozenExec } from "./exec-context.ts";
+import { mendBroughtBack, readCommits } from "./mend-repository.ts";
+import type { Installation } from "../../installation/index.ts";
+import { runNotFound } from "../runs/run-folder.ts";
+
+/** Where an execution stands, when what a kill left of a move has been brought to an end. */
+export interface Standing {
+  readonly row: RunRow;
+  readonly frozen: FrozenExec;
+  readonly repository: UserRepository;
+  /** Where the run brought the branch; null where it did not. */
+  readonly broughtTo: string | null;
+  readonly head: string;
+  /** What became of a move of the branch that a kill had left halfway. */
+  readonly recovery: "none" | "done" | "undone";
+  /** True where the branch was moved back, and not all that follows is done. */
+  readonly movedBack: boolean;
+  readonly place: "at base" | "at result" | "elsewhere";
+}
+
+/**
+ * Hold an execution's repository, end what a kill left halfway in it, and do something there.
+ *
+ * @throws ERR_RUN_NOT_FOUND, ERR_REPOSITORY_BUSY while the run is alive
+ */
+export async function withStanding<T>(
+  options: ExecOptions,
+  runId: string,
+  work: (standing: Standing) => Promise<T>,
+): Promise<T> {
+  const { installation, tenantId } = options;
+  const { row, frozen } = await openRequest(installation, tenantId, runId);
+  const { root, commit: base } = frozen.plan.repository;
+  const repository = await inspectRepository(root);
+  const lock = await holdRepository(options, repository, runId);
+  try {
+    // The way back comes after the way there: so it is ended first.
+    const back = await endSwitch(join(rollbackFolder(installation, runId), "switch"), repository);
+    const there = await endSwitch(switchFolder(installation, runId), repository);
+    const recorded = await readCommits(options, runId);
+    const { commit: at } = await readRef(repository);
+    const result = recorded.broughtTo ?? (there.state === "done" ? at : null);
+    if (at === result) await mendBroughtBack(options, runId, frozen, repository, recorded);
+    const { commit: head } = await readHead(repository);
+    return await work({
+      row,
+      frozen,
+      repository,
+      broughtTo: result,
+      head,
+      recovery: back.ended ?? there.ended ?? "none",
+      movedBack: back.state === "done",
+      place: head === result ? "at result" : head === base ? "at base" : "elsewhere",
+    });
+  } finally {
+    lock.release();
+  }
+}
+
+type HasFolder = Pick<Installation, "folder">;
+
+/**
+ * Hold a repository for one run. A run that was killed while it held it has its move ended first:
+ * nobody else would know of it.
+ *
+ * @throws ERR_REPOSITORY_BUSY
+ */
+export async function holdRepository(
+  { installation, waitMs }: { readonly installation: HasFolder; readonly waitMs: number },
+  repository: UserRepository,
+  runId: string,
+): Promise<RepositoryLock> {
+  const lock = await lockRepository(repository, runId, waitMs);
+  if (lock.takenFrom === null || lock.takenFrom === runId) return lock;
+  try {
+    await endSwitch(join(rollbackFolder(installation, lock.takenFrom), "switch"), repository);
+    await endSwitch(switchFolder(installation, lock.takenFrom), repository);
+    // A rollback that has not moved the branch keeps nothing: who goes on with it keeps it again.
+    await releaseKept(repository, lock.takenFrom, ["rolled-back"], "at HEAD");
+    return lock;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** Let go what a killed run holds. */
+export async function freeRepository(
+  installation: HasFolder,
+  repository: UserRepository,
+): Promise<void> {
+  const lock = await holdRepository({ installation, waitMs: 0 }, repository, "none");
+  lock.release();
+}
+
+function switchFolder(installation: HasFolder, runId: string): string {
+  return join(installation.folder.run(runId), "work", "switch");
+}
+
+/** Below the run that is undone: whoever asks for its status finds there what a kill left. */
+export function rollbackFolder(installation: HasFolder, ofRun: string): string {
+  return join(installation.folder.run(ofRun), "rollback");
+}
+
+/** An execution as it was frozen. @throws ERR_RUN_NOT_FOUND, ERR_REQUEST_INVALID */
+export async function openRequest(
+  installation: Installation,
+  tenantId: string,
+  runId: string,
+): Promise<{ row: RunRow; frozen: FrozenExec; folder: string }> {
+  const row = await installation.store.findRun(tenantId, runId);
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
+  const folder = installation.folder.run(runId);
+  return { row, frozen: await openFrozenExec(folder, row), folder };
+}
+
+/** @returns how the move stands, and what became of it if it was still open */
+async function endSwitch(
+  folder: string,
+  repository: UserRepository,
+): Promise<{ state: "none" | "done" | "undone"; ended: "none" | "done" | "undone" | null }> {
+  const open = isSwitchOpen(folder);
+  const state = await recoverSwitch(folder, repository);
+  return { state, ended: open ? state : null };
+}

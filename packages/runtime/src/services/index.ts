@@ -1,0 +1,33 @@
+export {
+  type BatchActionReport,
+  type BatchReport,
+  type RunnerOptions,
+  SovereignRunner,
+} from "./batch/batch-runner.ts";
+export { createServices } from "./create-services.ts";
+export type { ExecFiles, ExecInput, ExecPlanReport } from "./exec/exec-reports.ts";
+export type { NodeReport } from "./node-services.ts";
+export {
+  type ResumeOptions,
+  resumePipeline,
+  type SubmitOptions,
+  submitPipeline,
+} from "./runs/run-pipeline.ts";
+export type { RunInput, RunReport, RunResult } from "./runs/run-result.ts";
+export { DrillRig } from "./scram/drill.ts";
+export { describeUnanswered } from "./scram/health.ts";
+export type { Owned } from "./scram/owning-payloads.ts";
+export type {
+  DoctorReport,
+  DrillReport,
+  RunnerHealth,
+  ScramOutcome,
+  ScramRemote,
+  ScramRepairReport,
+  ScramReport,
+  ScramServeEvent,
+  ScramServeInput,
+  SelfProofHealth,
+  WatchEvent,
+} from "./scram/scram-reports.ts";
+export type { Services } from "./services.ts";

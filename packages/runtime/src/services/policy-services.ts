@@ -1,0 +1,52 @@
+import { formats, parseFormat, parseStrictJson, utf8Encode } from "@sovereign/core";
+import { readNamed } from "@sovereign/verify";
+import type { Services } from "./services.ts";
+import {
+  type AskedApproval,
+  PolicyEngine,
+  parsePolicy,
+  proposePolicy,
+  type Refused,
+} from "../policy/index.ts";
+import { readRun } from "../ledger/index.ts";
+import type { Opened } from "./opened.ts";
+
+export function policyServices(
+  opened: Opened,
+): Pick<Services, "checkPolicy" | "explainPolicy" | "learnPolicy"> {
+  return {
+    checkPolicy: (file) => Promise.resolve().then(() => parsePolicy(readNamed(file), file)),
+    explainPolicy: (file, type, resource, role, params) =>
+      Promise.resolve().then(() => {
+        const policy = parsePolicy(readNamed(file), file);
+        const value = { type, resource, params: parseStrictJson(utf8Encode(params)) };
+        const action = parseFormat(formats.action, value, "--action, --resource, --params");
+        return new PolicyEngine(policy).explain(action, {
+          tenant_id: "default",
+          run_id: `run_${"a".repeat(20)}`,
+          step_id: "explain",
+          attempt: 1,
+          role,
+          mode: "sovereign",
+          config_digest: "0".repeat(64),
+          policy_digest: policy.digest,
+        });
+      }),
+    learnPolicy: (tenantId, runId) =>
+      opened(async ({ store }) => {
+        const refused: Refused[] = [];
+        const asked: AskedApproval[] = [];
+        for await (const { entry } of readRun(store, tenantId, runId)) {
+          const { action, decision } = entry.data;
+          const known = formats.action.safeParse(action);
+          const decided = formats.policyDecision.safeParse(decision);
+          if (!decided.success) continue;
+          const { approvals, observed } = decided.data;
+          if (known.success && approvals !== null) asked.push({ type: known.data.type, approvals });
+          if (!known.success || !(observed || entry.event_type === "execution.denied")) continue;
+          refused.push({ action: known.data, decision: decided.data });
+        }
+        return proposePolicy(`learned-${runId.slice(4, 12)}`, refused, asked);
+      }),
+  };
+}

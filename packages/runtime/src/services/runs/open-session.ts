@@ -1,0 +1,238 @@
+import { join } from "node:path";
+import {
+  type Envelope,
+  GENESIS_HASH,
+  type JsonObject,
+  type Mode,
+  SovereignError,
+} from "@sovereign/core";
+import { Authority } from "../../authority/index.ts";
+import type { ExecProgress } from "../../executor/index.ts";
+import {
+  createKernel,
+  type Effect,
+  type EffectRegistry,
+  type Pending,
+  type PolicyDecider,
+} from "../../kernel/index.ts";
+import { systemEntropy } from "../../system/index.ts";
+import { EMPTY_STREAM, StreamWriter } from "../../ledger/index.ts";
+import type { Progress } from "../../pipeline/index.ts";
+import type { CompiledPolicy } from "../../policy/index.ts";
+import { ControlGroups, ToolScope, withTools } from "../../process/index.ts";
+import {
+  ArtifactStore,
+  type RunPlan,
+  RunRecorder,
+  type RunRow,
+  RunSession,
+} from "../../runs/index.ts";
+import { connectSandbox, type Sandbox, type SandboxDemands } from "../../sandbox/index.ts";
+import {
+  MARKER_VARIABLE,
+  type ScramLink,
+  TOOLS_PREFIX,
+  type WorkOwner,
+} from "../../scram/index.ts";
+import { readApprovals } from "./approvals.ts";
+import { type Installation, requireRunKeys } from "../../installation/index.ts";
+import { refuseOtherPolicy } from "./same-policy.ts";
+
+/** Whoever runs something, of whatever kind. */
+export interface SessionOptions {
+  readonly installation: Installation;
+  readonly tenantId: string;
+  /** Roles whose keys the caller holds here and consents with. */
+  readonly approvers: readonly string[];
+  readonly allowCompatible: boolean;
+  readonly signal: AbortSignal;
+  readonly onProgress: (progress: Progress | ExecProgress) => void;
+}
+
+/** What is run. */
+export interface SessionParts {
+  readonly runId: string;
+  readonly name: string;
+  readonly mode: Mode;
+  readonly policy: PolicyDecider;
+  readonly plan: JsonObject;
+  readonly config: JsonObject;
+  /** Who votes in it, where agents do. */
+  readonly ballots?: RunPlan["ballots"];
+  /** The run as an earlier process left it; null for a new one. */
+  readonly row: RunRow | null;
+  /** What the policy asks of the sandbox. */
+  readonly demands: SandboxDemands;
+  /** Where the run's artifacts lie, in its folder; empty for the folder itself. */
+  readonly artifacts: string;
+  effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
+}
+
+/** What a policy says about it; a policy that is written in Cedar says nothing. */
+export function demandsOf({ limits }: CompiledPolicy): SandboxDemands {
+  return {
+    minimumLevel: limits?.minimum_sandbox_level ?? "G2",
+    backend: limits?.sandbox_backend ?? "bubblewrap",
+  };
+}
+
+export interface OpenedSession {
+  readonly session: RunSession;
+  readonly authority: Authority;
+  readonly artifacts: ArtifactStore;
+  readonly scram: ScramLink;
+  /** What this process starts for the run outside the sandbox. */
+  readonly tools: ToolScope;
+  readonly stopWatching: () => void;
+}
+
+/** The one door: everything between a run and the kernel, under the sentinel. */
+export async function openRunSession(
+  options: SessionOptions,
+  parts: SessionParts,
+): Promise<OpenedSession> {
+  const { installation, tenantId } = options;
+  const { store, keyLog, clock } = installation;
+  const { runId, row, policy } = parts;
+  const authority = authorityOf(installation, policy);
+  await requireRunKeys(installation, authority);
+  const scram = await installation.guard();
+  const owner = { tenant_id: tenantId, run_id: runId };
+  // What only ends a run has no policy, and allows nothing.
+  if (row !== null && policy.policyDigest !== GENESIS_HASH) {
+    await refuseOtherPolicy(store, tenantId, runId, policy.policyDigest);
+  }
+  const epoch = row === null ? null : await store.claimRun(tenantId, runId);
+  const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
+  const writer = new StreamWriter(store, tenantId, runId, head);
+  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
+  const { tools, close } = openTools(scram, owner);
+  const artifacts = new ArtifactStore(join(installation.folder.run(runId), parts.artifacts));
+  const kernel = createKernel({
+    scram,
+    policy,
+    keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
+    recorder,
+    effects: holdTools(
+      tools,
+      parts.effects(artifacts, connectSandbox(scram, owner, parts.demands)),
+    ),
+    clock,
+    allowCompatible: options.allowCompatible,
+  });
+  const { signal, ...stop } = stoppable(options.signal, scram, owner);
+  const stopWatching = (): void => {
+    stop.stopWatching();
+    close();
+  };
+  const plan: RunPlan = {
+    runId,
+    tenantId,
+    name: parts.name,
+    mode: parts.mode,
+    installationId: installation.id,
+    plan: parts.plan,
+    config: parts.config,
+    policyDigest: policy.policyDigest,
+    ...(parts.ballots === undefined ? {} : { ballots: parts.ballots }),
+  };
+  const session = new RunSession({
+    plan,
+    store,
+    recorder,
+    kernel,
+    authority,
+    keyLog,
+    clock,
+    signal,
+    approvals: (pending) => gatherApprovals(options, authority, runId, pending),
+    steps: row === null ? [] : await store.listSteps(tenantId, runId),
+  });
+  return { session, authority, artifacts, scram, tools, stopWatching };
+}
+
+/** The tools of a run die with everything, by the sentinel's hand, and with the run, by ours. */
+export function openTools(
+  scram: ScramLink,
+  owner: WorkOwner,
+): { tools: ToolScope; close: () => void } {
+  const id = `${TOOLS_PREFIX}${owner.run_id}`;
+  const group = ControlGroups.root(scram.name).child(id);
+  const tools = new ToolScope(group.folders, { [MARKER_VARIABLE]: `${scram.name}/${id}` });
+  const stopWatching = scram.onStop(owner, ({ reason }) => {
+    tools.stop(`the kill switch is ${reason}`);
+  });
+  const close = (): void => {
+    stopWatching();
+    tools.end();
+    group.remove();
+  };
+  return { tools, close };
+}
+
+function holdTools(tools: ToolScope, effects: EffectRegistry): EffectRegistry {
+  const held = Object.entries(effects).map(([type, effect]): [string, Effect] => [
+    type,
+    (invocation) => withTools(tools, true, () => effect(invocation)),
+  ]);
+  return Object.fromEntries(held);
+}
+
+/** The authority of an installation, which asks this policy; without one it permits nothing. */
+export function authorityOf(
+  installation: Installation,
+  policy: Pick<PolicyDecider, "decide"> | null,
+): Authority {
+  const { keystore, keyLog, clock } = installation;
+  return new Authority({
+    keystore,
+    keys: () => keyLog.current(),
+    decide: (action, context) => {
+      if (policy !== null) return policy.decide(action, context);
+      throw new SovereignError("ERR_BINDING_REFUSED", "No policy, no permission.");
+    },
+    clock,
+    entropy: systemEntropy,
+  });
+}
+
+/** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */
+function stoppable(
+  outer: AbortSignal,
+  scram: ScramLink,
+  owner: WorkOwner,
+): { signal: AbortSignal; stopWatching: () => void } {
+  const controller = new AbortController();
+  outer.addEventListener("abort", () => {
+    controller.abort(outer.reason);
+  });
+  const stopWatching = scram.onStop(owner, ({ code, reason }) => {
+    controller.abort(new SovereignError(code, `The kill switch is ${reason}.`));
+  });
+  return { signal: controller.signal, stopWatching };
+}
+
+/** As many as the kernel looks at; the newest are those that may still be in time. */
+const APPROVALS_MAX = 64;
+
+/** Approvals that were given before, and those that the caller gives now with keys held here. */
+async function gatherApprovals(
+  options: SessionOptions,
+  authority: Authority,
+  runId: string,
+  pending: Pending,
+): Promise<readonly Envelope[] | null> {
+  const { installation, tenantId, approvers, onProgress } = options;
+  const wanted = pending.decision.approvals;
+  if (wanted === null) return null;
+  onProgress({ event: "approval.needed", action: pending.actionDigest, reason: pending.reason });
+  const envelopes = await readApprovals(installation.store, tenantId, runId, pending.actionDigest);
+  for (const role of approvers.filter((one) => wanted.roles.includes(one))) {
+    envelopes.push(
+      await authority.issueApproval(role, pending.actionDigest, pending.contextDigest),
+    );
+    onProgress({ event: "approval.given", role });
+  }
+  // Even too few are handed on: the kernel counts them, and says which it leaves out.
+  return envelopes.length > 0 ? envelopes.slice(-APPROVALS_MAX) : null;
+}

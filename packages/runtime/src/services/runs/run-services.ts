@@ -1,0 +1,64 @@
+import { readNamed } from "@sovereign/verify";
+import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
+import { type RunInput, reportOf } from "./run-result.ts";
+import type { Services } from "../services.ts";
+import { type Pipeline, parsePipeline } from "../../pipeline/index.ts";
+import { approveRun } from "./approvals.ts";
+import type { Installation } from "../../installation/index.ts";
+import type { Opened } from "../opened.ts";
+import { isBatch, isExecution } from "../../runs/index.ts";
+import { resumeRequest } from "../exec/run-request.ts";
+import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
+import { endBatch } from "../batch/end-batch.ts";
+import type { Environment } from "../environment.ts";
+
+export function runServices(
+  environment: Environment,
+  opened: Opened,
+): Pick<Services, "run" | "resume" | "approve" | "listRuns"> {
+  const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+  const submit = (
+    installation: Installation,
+    input: RunInput,
+  ): RunInput & {
+    installation: Installation;
+    allowCompatible: boolean;
+  } => ({ ...input, installation, allowCompatible });
+  return {
+    run: (file, input) =>
+      opened(async (installation) => {
+        const pipeline = parsePipeline(readNamed(file), file);
+        await ensureKeys(installation, pipeline);
+        const options = { ...submit(installation, input), pipeline: file };
+        const { mode, faults } = input;
+        return reportOf(await submitPipeline({ ...options, mode, faults }));
+      }),
+    resume: (runId, input) =>
+      opened(async (installation) => {
+        const options = submit(installation, input);
+        const row = await installation.store.findRun(input.tenantId, runId);
+        if (row !== null && isExecution(row)) {
+          return reportOf(await resumeRequest({ ...options, waitMs: 0 }, runId));
+        }
+        if (row !== null && isBatch(row)) return reportOf(await endBatch(options, row));
+        return reportOf(await resumePipeline(options, runId));
+      }),
+    approve: (tenantId, runId, role) =>
+      opened((installation) => approveRun(installation, tenantId, runId, role)),
+    listRuns: (tenantId) => opened((installation) => installation.store.listRuns(tenantId, 50)),
+  };
+}
+
+async function ensureKeys(installation: Installation, pipeline: Pipeline): Promise<void> {
+  const { keyLog, keystore } = installation;
+  const roles = new Set<string>();
+  for (const stage of pipeline.stages) {
+    roles.add(stage.role);
+    if (stage.type === "agent_chain") for (const agent of stage.agents) roles.add(agent.role);
+  }
+  await keyLog.ensure(keystore, [
+    ...INSTALLATION_KEYS,
+    ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
+    ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
+  ]);
+}

@@ -1,0 +1,99 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { canonicalize } from "@sovereign/core";
+import { replaceOwnFile } from "../../system/index.ts";
+import { startTrustedService } from "../../process/index.ts";
+import {
+  DEATH_COSTS,
+  HOLDINGS,
+  type SandboxDemands,
+  CAPACITY_FILE,
+  BOUND_MS,
+  BUDGET_MS,
+  MOST,
+  type Capacity,
+  rounded,
+  bootId,
+} from "../../sandbox/index.ts";
+import { DRILL, DrillRig } from "./drill.ts";
+const TRIAL_PATHS = 32;
+/** Processes that compute without end while we measure: a machine is seldom idle when it must stop. */
+const BUSY_PER_CORE = 4;
+const SETTLE_MS = 100;
+/** Of each back end: the slower one counts. */
+const TRIALS = 2;
+/** How long a trial waits for its paths to run, on a machine that may be busy. */
+const READY_MS = 30_000;
+/** Which own as many files as they may, each of them. */
+const OWNING_PATHS = 4;
+/** What it takes to free that by the costs that are assumed: 1 KiB of kernel memory for each file. */
+const OWNING_MS =
+  ((OWNING_PATHS * HOLDINGS.temporaryFiles.usual) / 1024) * DEATH_COSTS.kernelMsPerMebibyte;
+
+/**
+ * Kill some hostile paths beside other work, in throw-away installations, and keep what was learned
+ * until reboot.
+ */
+export async function measureCapacity(
+  scramFolder: string,
+  environment: Readonly<Record<string, string | undefined>>,
+  backends: readonly SandboxDemands["backend"][],
+  tell: (text: string) => void,
+): Promise<Capacity> {
+  const took: number[] = [];
+  const owning: number[] = [];
+  for (const backend of backends) {
+    for (let trial = 1; trial <= TRIALS; trial++) {
+      tell(`${backend}: stopping ${TRIAL_PATHS} paths beside other work, ${trial} of ${TRIALS}`);
+      const hold = (rig: DrillRig): Promise<void> =>
+        rig.hold(TRIAL_PATHS, DRILL, { backend }, READY_MS);
+      took.push(await stopBesideLoad(environment, hold));
+    }
+    tell(`${backend}: stopping ${OWNING_PATHS} paths that own as many files as they may`);
+    const hold = (rig: DrillRig): Promise<void> =>
+      rig.holdOwning("files", OWNING_PATHS, { backend }, READY_MS);
+    owning.push(await stopBesideLoad(environment, hold));
+  }
+  const pathMs = Math.max(...took) / TRIAL_PATHS;
+  const paths = Math.max(1, Math.min(MOST, Math.floor(BUDGET_MS / pathMs)));
+  const slower = Math.min(100, Math.max(1, Math.max(...owning) / OWNING_MS));
+  const capacity = { paths, path_ms: rounded(pathMs), slower: rounded(slower) };
+  const text = canonicalize({ boot_id: bootId(), ...capacity });
+  replaceOwnFile(join(scramFolder, CAPACITY_FILE), text);
+  return capacity;
+}
+
+/** Milliseconds that a stop of what `hold` starts takes; the bound where that was not verified. */
+async function stopBesideLoad(
+  environment: Readonly<Record<string, string | undefined>>,
+  hold: (rig: DrillRig) => Promise<void>,
+): Promise<number> {
+  const rig = await DrillRig.open(environment);
+  try {
+    await hold(rig);
+    const { body } = await besideLoad(environment, () => rig.stop());
+    return body.t_reaped_ms ?? BOUND_MS;
+  } finally {
+    await rig.close();
+  }
+}
+
+/** Keep every processor busy while `work` is done. What is started ends with us, however we end. */
+async function besideLoad<T>(
+  environment: Readonly<Record<string, string | undefined>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const args = ["--pdeathsig", "KILL", "/bin/sh", "-c", "while :; do :; done"];
+  const env = { PATH: environment["PATH"] ?? "/usr/bin:/bin" };
+  const load = Array.from({ length: BUSY_PER_CORE * availableParallelism() }, () =>
+    startTrustedService("load", "setpriv", args, { env, stdio: "ignore", detached: true }),
+  );
+  try {
+    // Long enough for the scheduler to have taken them in.
+    await sleep(SETTLE_MS);
+    return await work();
+  } finally {
+    for (const one of load) one.kill("SIGKILL");
+  }
+}

@@ -1,0 +1,139 @@
+import type { LedgerFinding } from "../store/index.ts";
+import type {
+  AnswerPack,
+  Envelope,
+  GateReceipt,
+  JsonObject,
+  KeyRecord,
+  KeyTable,
+  KeyWindow,
+  Mode,
+  ScramState,
+  TrustRoot,
+} from "@sovereign/core";
+import type { KeySlot } from "../authority/index.ts";
+import type { CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
+import type { RunRow } from "../runs/index.ts";
+import type { JournalLine } from "../scram/index.ts";
+import type { NodeReport } from "./node-services.ts";
+import type { BatchReport } from "./batch/batch-runner.ts";
+import type {
+  ExecInput,
+  ExecFiles,
+  ExecPlanReport,
+  ExecStatusReport,
+} from "./exec/exec-reports.ts";
+import type { RunReport, RunInput } from "./runs/run-result.ts";
+import type {
+  ScramInput,
+  ScramOutcome,
+  ScramRemote,
+  ScramServeInput,
+  WatchEvent,
+  ScramReport,
+  ScramRepairReport,
+  DrillReport,
+  RunnerHealth,
+  DoctorReport,
+} from "./scram/scram-reports.ts";
+
+/** What a door to the product can do: the command line, and whoever comes beside it. */
+export interface Services {
+  readonly version: string;
+  readonly home: string;
+  /** Throws where a stop covers this work, before anything is started for it. */
+  refuseWhileTripped(tenantId: string, runId: string | null): void;
+  run(
+    file: string,
+    input: RunInput & { readonly mode: Mode; readonly faults: readonly string[] },
+  ): Promise<RunReport>;
+  resume(runId: string, input: RunInput): Promise<RunReport>;
+  approve(
+    tenantId: string,
+    runId: string,
+    role: string,
+  ): Promise<{ stepId: string; required: number }>;
+  listRuns(tenantId: string): Promise<RunRow[]>;
+  status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
+  initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
+  /** All of them or none. `another`: also beside a key of the same purpose and name. */
+  addKeys(slots: readonly KeySlot[], another: boolean): Promise<KeyRecord[]>;
+  listKeys(): Promise<KeyTable>;
+  /** A new key in the place of all others of its purpose (and role). */
+  replaceKey(slot: KeySlot, reason: string): Promise<KeyRecord>;
+  rotateKey(keyId: string, reason: string): Promise<KeyRecord>;
+  revokeKey(keyId: string, reason: string, distrustAll: boolean): Promise<KeyRecord>;
+  trustRoot(): Promise<TrustRoot>;
+  exportBundle(tenantId: string, runId: string, withArtifacts: boolean): Promise<Uint8Array>;
+  exportAudit(log: string, write: (line: string) => void): Promise<number>;
+  checkPolicy(file: string): Promise<CompiledPolicy>;
+  explainPolicy(
+    file: string,
+    action: string,
+    resource: string,
+    role: string,
+    params: string,
+  ): Promise<Explanation>;
+  learnPolicy(tenantId: string, runId: string): Promise<Proposal>;
+  planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
+  runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
+  resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  requestStatus(runId: string, input: ExecInput): Promise<ExecStatusReport>;
+  rollbackRequest(runId: string, input: ExecInput): Promise<RunReport>;
+  judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
+  answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
+  applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
+  runBatch(file: string, input: RunInput): Promise<BatchReport>;
+  health(): Promise<RunnerHealth>;
+  /** What lies in the data folder and is not as it should be, in words. Nothing of it stops work. */
+  dataWarnings(): Promise<readonly string[]>;
+  scramStatus(): Promise<ScramReport>;
+  /** Stop, with both keys, or with the prepared order in a file. Needs no database. */
+  scramActivate(
+    input: ScramInput & {
+      readonly operatorKey: string;
+      readonly architectKey: string;
+      readonly order: string | null;
+      readonly remote: ScramRemote | null;
+    },
+  ): Promise<ScramOutcome>;
+  /** Have other machines hear of a stop; says what that rests on. Null where there are no others. */
+  scramSpread(): Promise<"replicated" | "primary" | null>;
+  scramAuthorize(
+    input: ScramInput & {
+      readonly as: "operator" | "architect";
+      readonly key: string;
+      readonly remote: ScramRemote | null;
+    },
+  ): Promise<ScramOutcome>;
+  scramPrepare(
+    input: ScramInput & {
+      readonly operatorKey: string;
+      readonly architectKey: string;
+      readonly validMs: number;
+      readonly installation: string | null;
+    },
+  ): Promise<Envelope>;
+  scramReset(input: {
+    readonly operatorKey: string;
+    readonly architectKey: string;
+    readonly statement: string;
+  }): Promise<ScramReport>;
+  /** Make the sentinel's journal whole again; everything is stopped afterwards. */
+  scramRepair(): Promise<ScramRepairReport>;
+  scramKeys(): Promise<readonly KeyWindow[]>;
+  scramLog(): Promise<readonly JournalLine[]>;
+  /** Take orders over HTTP until the signal. */
+  scramServe(input: ScramServeInput): Promise<void>;
+  scramDrill(input: { readonly paths: number; readonly trials: number }): Promise<DrillReport>;
+  /** What another machine needs to become a node of this installation. Public. */
+  exportNode(): Promise<JsonObject>;
+  /** Make an empty data folder a node of the installation that a file names. */
+  joinNode(file: string): Promise<{ installation: string }>;
+  listNodes(): Promise<readonly NodeReport[]>;
+  /** Read the other nodes' orders until told to end. */
+  watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
+  probeSandbox(measure: boolean, tell: (text: string) => void): Promise<DoctorReport>;
+  /** Move what is no evidence in the ledger out of the way. */
+  repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
+}

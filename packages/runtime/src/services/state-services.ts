@@ -1,0 +1,43 @@
+import { isSovereignError } from "@sovereign/core";
+import type { Services } from "./services.ts";
+import { openDataFolder, loadConfig, dataWarnings } from "../home/index.ts";
+import { probeSandbox, measuredCapacity } from "../sandbox/index.ts";
+import { ScramLatch } from "../scram/index.ts";
+import { measureCapacity } from "./scram/measure-capacity.ts";
+import type { Opened } from "./opened.ts";
+import type { Environment } from "./environment.ts";
+
+export function stateServices(
+  home: string,
+  environment: Environment,
+  opened: Opened,
+  services: Pick<Services, "scramStatus">,
+): Pick<Services, "status" | "probeSandbox" | "dataWarnings"> {
+  return {
+    dataWarnings: () => dataWarnings(home),
+    status: () =>
+      opened(async (installation) => ({
+        home,
+        database: installation.store.location,
+        installation: installation.id,
+        scram: (await services.scramStatus()).state,
+      })),
+    probeSandbox: async (measure, tell) => {
+      const { minimum_level } = loadConfig(home).scram;
+      const report = { ...(await probeSandbox()), minimum_level };
+      if (report.level === null) return { ...report, capacity: null, unmeasured: null };
+      const { scram } = openDataFolder(home);
+      new ScramLatch(scram);
+      const backends = ["bubblewrap", "container"] as const;
+      const usable = backends.slice(0, report.container.level === null ? 1 : 2);
+      if (!measure) return { ...report, capacity: measuredCapacity(scram), unmeasured: null };
+      try {
+        const capacity = await measureCapacity(scram, environment, usable, tell);
+        return { ...report, capacity, unmeasured: null };
+      } catch (error) {
+        if (!isSovereignError(error)) throw error;
+        return { ...report, capacity: measuredCapacity(scram), unmeasured: error.message };
+      }
+    },
+  };
+}

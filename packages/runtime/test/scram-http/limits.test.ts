@@ -1,0 +1,125 @@
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { SovereignError } from "@sovereign/core";
+import { describe, expect, it } from "vitest";
+import { problemOf } from "../../src/scram-http/answer.ts";
+import { Connections, sourceOf } from "../../src/scram-http/connections.ts";
+import { parseListenAddress } from "../../src/scram-http/index.ts";
+import { RateLimits } from "../../src/scram-http/rate-limits.ts";
+import { TestClock } from "../support/world.ts";
+
+describe("where to listen", () => {
+  it.each([
+    ["127.0.0.1:80", { kind: "tcp", host: "127.0.0.1", port: 80 }],
+    ["localhost:0", { kind: "tcp", host: "127.0.0.1", port: 0 }],
+    ["[::1]:7433", { kind: "tcp", host: "::1", port: 7433 }],
+    ["unix:/run/s.sock", { kind: "unix", path: "/run/s.sock" }],
+  ])("is read from %s", (text, expected) => {
+    expect(parseListenAddress(text)).toEqual(expected);
+  });
+
+  it.each(["", "7433", ":7433", "unix:", "host:1", "::1:80", "127.0.0.1:65536", "[127.0.0.1]:1"])(
+    "is not read from %j",
+    (text) => {
+      expect(() => parseListenAddress(text)).toThrow(
+        expect.objectContaining({ code: "ERR_HTTP_CONFIG" }),
+      );
+    },
+  );
+});
+
+describe("limits", () => {
+  it("are for each, and come back with time", () => {
+    const clock = new TestClock();
+    const limits = new RateLimits(clock, { burst: 10, perSecond: 2 });
+    for (let times = 0; times < 10; times++) expect(limits.count("a")).toBe(0);
+    expect(limits.count("a")).toBe(1);
+    expect(limits.count("b")).toBe(0);
+    clock.ms += 500;
+    expect(limits.count("a")).toBe(0);
+    expect(limits.count("a")).toBe(1);
+  });
+
+  it("forget no one who came lately", () => {
+    const limits = new RateLimits(new TestClock(), { burst: 1, perSecond: 1 });
+    expect(limits.count("a")).toBe(0);
+    for (let other = 0; other < 20_000; other++) {
+      limits.count(`other ${other}`);
+      if (other % 5000 === 0) expect(limits.count("a")).toBe(1);
+    }
+    expect(limits.count("other 0")).toBe(0);
+  });
+});
+
+describe("an answer", () => {
+  it("tells strangers nothing of what went wrong here", () => {
+    const secret = "/home/alice/keys";
+    expect(problemOf(new Error(secret))).toMatchObject({
+      status: 500,
+      body: { code: "ERR_HTTP_FAILED" },
+    });
+    for (const error of [
+      new Error(secret),
+      new SovereignError("ERR_SCRAM_SENTINEL_START", secret),
+      new SovereignError("ERR_SCRAM_KEYS_INVALID", secret),
+      new SovereignError("ERR_SCRAM_UNWRITABLE", secret),
+    ]) {
+      expect(JSON.stringify(problemOf(error))).not.toContain(secret);
+    }
+  });
+});
+
+class FakeSocket extends EventEmitter {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  destroyed = false;
+  constructor(address: string, port: number) {
+    super();
+    this.remoteAddress = address;
+    this.remotePort = port;
+  }
+  destroy(): void {
+    this.destroyed = true;
+    this.emit("close");
+  }
+}
+const fake = (address: string, port: number): FakeSocket & Socket =>
+  new FakeSocket(address, port) as unknown as FakeSocket & Socket;
+
+describe("connections", () => {
+  it("of one address drive out each other, the oldest first, and no kept one", () => {
+    const connections = new Connections(100, 3);
+    const other = fake("10.0.0.2", 1);
+    connections.add(other);
+    const all = Array.from({ length: 6 }, (_, index) => {
+      const socket = fake("10.0.0.1", index + 1);
+      connections.add(socket);
+      if (index === 0) connections.keep(socket);
+      return socket;
+    });
+    expect(all.map(({ destroyed }) => destroyed)).toEqual([false, true, true, true, false, false]);
+    expect(other.destroyed).toBe(false);
+    expect(connections.size).toBe(4);
+  });
+
+  it("in all are taken from the address that has most", () => {
+    const connections = new Connections(10, 8);
+    const many = Array.from({ length: 8 }, (_, index) => fake("10.0.0.1", index + 1));
+    const few = Array.from({ length: 6 }, (_, index) => fake(`10.0.1.${index}`, 1));
+    for (const socket of [...many, ...few]) connections.add(socket);
+    expect(few.filter(({ destroyed }) => destroyed)).toHaveLength(0);
+    expect(many.filter(({ destroyed }) => destroyed)).toHaveLength(4);
+  });
+
+  it.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["::ffff:192.0.2.1", "192.0.2.1"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["2001:db8:1:2::9", "2001:db8:1:2::/64"],
+    ["2001:db8::9", "2001:db8:0:0::/64"],
+    ["::1", "0:0:0:0::/64"],
+    ["fe80::1%eth0", "fe80:0:0:0::/64"],
+  ])("from %s count as from %s", (address, source) => {
+    expect(sourceOf(fake(address, 1))).toBe(source);
+  });
+});
