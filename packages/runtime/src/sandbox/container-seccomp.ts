@@ -6,57 +6,85 @@ import {
   EPERM,
   NEW_NAMESPACES,
   PR_SET_PDEATHSIG,
-  REFUSED,
+  REFUSED_IOCTLS,
   SOCKET_FAMILIES,
   seccompMachine,
-  TIOCLINUX,
-  TIOCSTI,
 } from "./seccomp.ts";
+import { ALLOWED, type CallNumbers, PRCTL_OPTIONS, REFUSED } from "./system-calls.ts";
 
 const LOW_HALF = 0xffffffff;
+const BITS = 32;
 const ARCHITECTURES = { x64: "SCMP_ARCH_X86_64", arm64: "SCMP_ARCH_AARCH64" } as const;
 
 /**
  * The same system call filter as an OCI runtime reads it. Calls of another architecture, the x32
- * ones too, kill: what is not named under `architectures` is refused by libseccomp itself.
+ * ones too, kill: what is not named under `architectures` is refused by libseccomp itself. A call
+ * whose name this libseccomp does not know yet cannot be allowed, and does not exist.
+ *
+ * INVARIANT: no two rules of one call with different actions hold of the same arguments, because
+ * libseccomp does not say which of them counts.
  *
  * @throws ERR_SANDBOX_UNAVAILABLE on a machine of another architecture
  * @see https://github.com/opencontainers/runtime-spec, config-linux.md, Seccomp
  */
 export function containerSeccomp(architecture: string = process.arch): JsonObject {
   const { name, machine } = seccompMachine(architecture);
-  const refused = Object.entries(REFUSED).filter(([, numbers]) => numbers[machine.column] !== null);
+  const names = (calls: Readonly<Record<string, CallNumbers>>): string[] =>
+    Object.entries(calls)
+      .filter(([, numbers]) => numbers[machine.column] !== null)
+      .map(([call]) => call);
   return {
-    defaultAction: "SCMP_ACT_ALLOW",
+    defaultAction: "SCMP_ACT_ERRNO",
+    defaultErrnoRet: ENOSYS,
     architectures: [ARCHITECTURES[name]],
     syscalls: [
-      refuse(
-        refused.map(([call]) => call),
-        EPERM,
-      ),
-      refuse(["clone3"], ENOSYS),
+      allow(names(ALLOWED)),
+      refuse(names(REFUSED), EPERM),
+      allow(["clone"], [masked(0, NEW_NAMESPACES, 0)]),
       // One rule for each bit: libseccomp cannot ask for "any of these".
       ...bitsOf(NEW_NAMESPACES).map((bit) => refuse(["clone"], EPERM, [masked(0, bit, bit)])),
-      ...[TIOCSTI, TIOCLINUX].map((request) =>
-        refuse(["ioctl"], EPERM, [masked(1, LOW_HALF, request)]),
-      ),
+      ...allBut(REFUSED_IOCTLS, 1).map((other) => allow(["ioctl"], [other])),
+      ...REFUSED_IOCTLS.map((request) => refuse(["ioctl"], EPERM, [masked(1, LOW_HALF, request)])),
       // Error 0: it succeeds and does nothing.
       refuse(["prctl"], 0, [masked(0, LOW_HALF, PR_SET_PDEATHSIG)]),
+      ...PRCTL_OPTIONS.map((option) => allow(["prctl"], [masked(0, LOW_HALF, option)])),
       ...socketRules(),
     ],
   };
 }
 
 function socketRules(): JsonObject[] {
-  const families = Array.from({ length: AF_NETLINK }, (_, family) => family);
-  const unknown = families.filter((family) => !SOCKET_FAMILIES.includes(family));
   const refused = (...args: JsonObject[]): JsonObject => refuse(["socket"], EAFNOSUPPORT, args);
+  const netlink = masked(0, LOW_HALF, AF_NETLINK);
   return [
-    ...unknown.map((family) => refused(masked(0, LOW_HALF, family))),
-    // Of the whole argument: a family with anything in the upper half is refused as well.
-    refused({ index: 0, value: AF_NETLINK, op: "SCMP_CMP_GT" }),
-    refused(masked(0, LOW_HALF, AF_NETLINK), { index: 2, value: 0, op: "SCMP_CMP_NE" }),
+    ...SOCKET_FAMILIES.map((family) => allow(["socket"], [masked(0, LOW_HALF, family)])),
+    allow(["socket"], [netlink, { index: 2, value: 0, op: "SCMP_CMP_EQ" }]),
+    refused(netlink, { index: 2, value: 0, op: "SCMP_CMP_NE" }),
+    ...allBut([...SOCKET_FAMILIES, AF_NETLINK], 0).map((other) => refused(other)),
   ];
+}
+
+/**
+ * What holds of every value of an argument's low half but those, because the kernel looks at that
+ * half alone: one condition for each way in which the highest bits differ from all of them.
+ */
+function allBut(values: readonly number[], index: number): JsonObject[] {
+  const conditions: JsonObject[] = [];
+  const split = (prefix: number, bits: number): void => {
+    const size = 2 ** (BITS - bits);
+    if (!values.some((value) => value >= prefix && value < prefix + size)) {
+      conditions.push(masked(index, LOW_HALF - (size - 1), prefix));
+    } else if (bits < BITS) {
+      split(prefix, bits + 1);
+      split(prefix + size / 2, bits + 1);
+    }
+  };
+  split(0, 0);
+  return conditions;
+}
+
+function allow(names: string[], args: JsonObject[] = []): JsonObject {
+  return { names, action: "SCMP_ACT_ALLOW", ...(args.length > 0 ? { args } : {}) };
 }
 
 function refuse(names: string[], errnoRet: number, args: JsonObject[] = []): JsonObject {

@@ -39,7 +39,7 @@ export interface DeathCosts {
  * gibibyte. Beside eight busy processes it takes a third longer, and the budget leaves room for that.
  */
 export const DEATH_COSTS: DeathCosts = {
-  budgetMs: 260,
+  budgetMs: 240,
   pathMs: 1,
   kernelMsPerMebibyte: 2.5,
   memoryMsPerMebibyte: 0.07,

@@ -114,7 +114,7 @@ describe.each(BACK_ENDS)("what a path may own in $title", (one) => {
       return `${end.ended} ${out}`;
     });
     const ended = (await Promise.all(ends)).filter((one) => one.startsWith("memory_limit"));
-    expect(ended[0]).toContain("all paths together more than the 260 ms that a stop has");
+    expect(ended[0]).toContain("all paths together more than the 240 ms that a stop has");
   });
 
   it.runIf(counted)("is not what the kernel remembers of files that it read", async () => {
