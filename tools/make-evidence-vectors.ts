@@ -13,7 +13,9 @@ import {
   bundleOf,
   executionWorld,
   pipelineWorld,
+  stoppedWorld,
 } from "../packages/runtime/test/support/vector-world.ts";
+import { writeAudits } from "./evidence-vectors/write-audits.ts";
 import type { Row } from "./evidence-vectors/row.ts";
 import { UNDETECTABLE, WITH_ALL_KEYS, WITH_ROOT } from "./evidence-vectors/signed-rows.ts";
 import { WITH_SEAL, WITHOUT_KEYS } from "./evidence-vectors/unsigned-rows.ts";
@@ -46,6 +48,7 @@ const worlds = {
   pipeline: await pipelineWorld(),
   execution: await executionWorld(),
   compatible: await pipelineWorld("compatible"),
+  stopped: await stoppedWorld(),
 };
 const vectors: Vector[] = [...recorded()];
 for (const [name, world] of Object.entries(worlds)) {
@@ -67,11 +70,13 @@ for (const [index, row] of rows.entries()) {
   write(file, forgery.bytes());
   vectors.push(vectorOf(file, row));
 }
+const audits = await writeAudits(ROOT, worlds.pipeline);
 for (const world of Object.values(worlds)) world.dispose();
-const wrong = vectors.filter((one) => one.verdict.startsWith("!"));
-for (const one of wrong) console.error(`${one.file}: ${one.verdict} ${JSON.stringify(one.at)}`);
-writeFileSync(join(ROOT, "index.json"), `${JSON.stringify({ vectors }, null, 2)}\n`);
-console.log(`${vectors.length} vectors, ${wrong.length} of them with another verdict`);
+const all = [...vectors, ...audits];
+const wrong = all.filter((one) => one.verdict.startsWith("!"));
+for (const one of wrong) console.error(`${one.file}: ${one.verdict} ${JSON.stringify(one)}`);
+writeFileSync(join(ROOT, "index.json"), `${JSON.stringify({ vectors, audits }, null, 2)}\n`);
+console.log(`${all.length} vectors, ${wrong.length} of them with another verdict`);
 process.exitCode = wrong.length > 0 ? 1 : 0;
 
 async function genuineOf(world: EvidenceWorld): Promise<ComplianceBundle> {

@@ -7,7 +7,7 @@ export type Held = "nothing" | "checkpoint and seal" | "all keys";
 export interface Row {
   readonly name: string;
   readonly held: Held;
-  readonly base: "pipeline" | "execution" | "compatible";
+  readonly base: "pipeline" | "execution" | "compatible" | "stopped";
   readonly verdict: "VALID" | "INVALID" | "INCOMPLETE" | "UNTRUSTED_KEY";
   readonly make: (forgery: Forgery) => Promise<void> | void;
 }

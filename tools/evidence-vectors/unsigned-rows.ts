@@ -311,4 +311,50 @@ export const WITH_SEAL: readonly Row[] = [
     },
     "compatible",
   ),
+  sealed(
+    "a killed action that is said to be another",
+    (one) => {
+      edit(one, "execution.killed", (data) => (data["action_digest"] = "9".repeat(64)));
+    },
+    "stopped",
+  ),
+  sealed(
+    "a killed attempt that was never begun",
+    (one) => {
+      edit(one, "execution.killed", (data) => (data["attempt"] = 2));
+    },
+    "stopped",
+  ),
+  sealed(
+    "an action that was killed and completed",
+    (one) => {
+      const at = one.bundle.entries.indexOf(one.entry("execution.killed"));
+      const { entry } = one.at(at);
+      const { action_digest, attempt, step_id } = entry.data;
+      const usage = { wall_ms: 1, output_bytes: 0 };
+      const done = { action_digest, attempt, step_id, output: null, artifacts: [], usage };
+      const event_type = "execution.completed";
+      const more = { ...entry, event_type, severity: "INFO" as const, data: done as JsonObject };
+      one.bundle.entries.splice(at + 1, 0, { ...one.at(at), entry: more });
+    },
+    "stopped",
+  ),
+  sealed(
+    "a run taken up again before it was admitted",
+    (one) => {
+      const [moved] = one.bundle.entries.splice(
+        one.bundle.entries.indexOf(one.entry("run.resumed")),
+        1,
+      );
+      if (moved !== undefined) one.bundle.entries.unshift(moved);
+    },
+    "stopped",
+  ),
+  sealed(
+    "envelopes beside an event that names none",
+    (one) => {
+      edit(one, "run.suspended", (data) => (data["envelopes"] = []));
+    },
+    "stopped",
+  ),
 ];

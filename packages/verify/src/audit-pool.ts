@@ -63,7 +63,7 @@ class AuditThread {
 
   constructor() {
     this.#worker.on("message", (judged: JudgedLines) => this.#waiting.shift()?.resolve(judged));
-    this.#worker.on("error", (cause) => {
+    this.#worker.on("error", (cause: Error) => {
       this.#end(cause);
     });
     this.#worker.on("exit", (code) => {

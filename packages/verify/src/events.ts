@@ -75,6 +75,10 @@ export class Events {
       return;
     }
     this.data(placed, event);
+    // Some events may have further fields, which nobody reads; signatures are always read.
+    if ("envelopes" in data && !("envelopes" in entryData[event].shape)) {
+      throw wrong(`${event} names no envelopes.`);
+    }
     if (event === "execution.authorized" || event === "execution.denied") {
       checkBytes(this.data(placed, event).action, "The action");
     }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { isSovereignError, type JsonObject, parseStrictJson } from "@sovereign/core";
 import { verifyBundle } from "@sovereign/verify";
 import { describe, expect, it } from "vitest";
+import { judgeAudit } from "./support/audit-file.ts";
 
 const ROOT = join(import.meta.dirname, "../../../test/vectors/evidence");
 
@@ -18,6 +19,18 @@ interface Vector {
 
 const index = parseStrictJson(readFileSync(join(ROOT, "index.json"))) as JsonObject;
 const VECTORS = index["vectors"] as unknown as Vector[];
+
+interface AuditVector {
+  readonly file: string;
+  readonly checkpoint: string | null;
+  readonly trust: string | null;
+  readonly verdict: string;
+  readonly place: string | null;
+  readonly what: string;
+  readonly held: string;
+}
+
+const AUDITS = index["audits"] as unknown as AuditVector[];
 
 function judge({ file, trust, level }: Vector): Pick<Vector, "verdict" | "at"> {
   const trustRoot = trust === null ? null : readFileSync(join(ROOT, trust));
@@ -53,5 +66,38 @@ describe("recorded and forged evidence", { timeout: 60_000 }, () => {
       "checkpoint and seal: a refusal left out",
       "all keys: another decision, signed by the authority's key",
     ]);
+  });
+});
+
+describe("recorded and forged audit files", { timeout: 60_000 }, () => {
+  it("have the verdicts of the index, at their places", async () => {
+    expect(AUDITS.length).toBeGreaterThan(40);
+    for (const row of AUDITS) {
+      const { file, verdict, place } = row;
+      expect({ file, ...(await judgeAudit(ROOT, row)) }).toEqual({ file, verdict, place });
+    }
+  });
+
+  it("are VALID under a head alone, and where they are wrong under a stolen key's alone", () => {
+    const valid = AUDITS.filter((one) => one.verdict === "VALID");
+    expect(valid.filter((one) => one.checkpoint === null)).toEqual([]);
+    expect(valid.filter((one) => one.held !== "genuine").map((one) => one.what)).toEqual([
+      "another history with a head by the stolen key",
+    ]);
+  });
+});
+
+describe("the specification's table of forgeries", () => {
+  it("counts what the index lists", () => {
+    const page = readFileSync(join(ROOT, "../../../docs/spec/evidence.md"), "utf8");
+    for (const [held, words] of [
+      ["nothing", "nothing"],
+      ["checkpoint and seal", "the keys that sign heads and seals"],
+      ["all keys", "all keys"],
+    ] as const) {
+      const tried = VECTORS.filter((one) => one.held === held);
+      const accepted = tried.filter((one) => one.verdict === "VALID");
+      expect(page).toContain(`| ${words} | ${tried.length} | ${accepted.length} |`);
+    }
   });
 });

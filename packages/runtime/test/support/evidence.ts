@@ -47,8 +47,12 @@ function refOf({ name, sha256, bytes, media_type }: ArtifactRef): ArtifactRef {
   return { name, sha256, bytes, media_type };
 }
 
-/** What a test adds to a run before it is sealed. */
-export type MoreOfARun = (session: RunSession, world: World, store: MemoryStore) => Promise<void>;
+/** What a test adds to a run before it is sealed; it may say that the run failed. */
+export type MoreOfARun = (
+  session: RunSession,
+  world: World,
+  store: MemoryStore,
+) => Promise<void | "failed">;
 
 /** A run on real keys and a real kernel, over a store in memory, with its evidence. */
 export class EvidenceWorld {
@@ -153,8 +157,8 @@ export class EvidenceWorld {
     world.result = { ...world.result, artifacts: [] };
     await session.perform({ stepId: "promote", role: "deployer", action: PROMOTE });
     await this.#vote(session, runId);
-    await this.#more(session, world, store);
-    await session.seal("completed", null);
+    const ended = await this.#more(session, world, store);
+    await session.seal(ended ?? "completed", ended === undefined ? null : "it was stopped");
   }
 
   /** Two agents judge and agree; each writes its verdict, which its own key signs. */

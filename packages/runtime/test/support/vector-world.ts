@@ -44,6 +44,19 @@ export function executionWorld(): Promise<EvidenceWorld> {
   return EvidenceWorld.create("sovereign", RUN, 0, judgeByGates);
 }
 
+/** A run that waited, was taken up again, and was stopped by the kill switch. */
+export function stoppedWorld(): Promise<EvidenceWorld> {
+  return EvidenceWorld.create("sovereign", RUN, 0, async (session, world) => {
+    await session.suspend("approvals are missing");
+    await session.note("run.resumed", "INFO", { from: "pending" });
+    const reason = "The kill switch is tripped.";
+    world.result = { status: "killed", code: "ERR_SCRAM_TRIPPED", reason };
+    const action = { type: "model.rollback", resource: "m", params: { sha256: GENESIS_HASH } };
+    await session.perform({ stepId: "back", role: "deployer", action }).catch(() => undefined);
+    return "failed";
+  });
+}
+
 /** The bundle, with the bytes of its documents. */
 export async function bundleOf(world: EvidenceWorld): Promise<ComplianceBundle> {
   const bundle = await world.bundle();

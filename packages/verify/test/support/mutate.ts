@@ -18,7 +18,7 @@ import { platform } from "../../../core/src/platform/node.ts";
  * once about each, and whatever differs in one byte of key, message or signature is asked anew.
  */
 const answers = new Map<string, boolean>();
-const askPlatform = platform.verifyEd25519;
+const askPlatform = platform.verifyEd25519.bind(platform);
 platform.verifyEd25519 = (rawKey, message, signature) => {
   const asked = Buffer.concat([rawKey, signature, message]).toString("latin1");
   const known = answers.get(asked);
@@ -151,7 +151,7 @@ function placeIn(root: JsonObject, dice: Dice): Place {
 function startIn(bundle: ComplianceBundle, dice: Dice): Place {
   const root = bundle as unknown as JsonObject;
   const inKeys = dice.below(5) === 0;
-  const entries = inKeys ? bundle.key_log : (bundle.entries ?? root["lines"]);
+  const entries = root[inKeys ? "key_log" : "entries"] ?? root["lines"];
   const placed = Array.isArray(entries) && entries.length > 0 ? dice.pick(entries) : undefined;
   const data = (placed as { entry?: { data?: JsonValue } } | null | undefined)?.entry?.data;
   if (dice.below(4) === 0 || typeof data !== "object" || Object.keys(data ?? {}).length === 0) {
@@ -235,7 +235,7 @@ export function mutate(root: JsonObject, dice: Dice): string {
 /** What anybody can make fit again without a key, so that deeper checks are reached. */
 function repair(bundle: ComplianceBundle, chain: boolean): void {
   try {
-    if (chain) rehash(bundle.entries as unknown as JsonValue[]);
+    if (chain) rehash(bundle.entries);
     const { entries, key_log, envelopes, artifacts, manifest } = bundle;
     manifest.counts = {
       entries: entries.length,
@@ -257,7 +257,7 @@ export function rehash(entries: JsonValue[]): void {
   for (const [sequence, placed] of (entries as unknown as PlacedEntry[]).entries()) {
     try {
       placed.entry = { ...placed.entry, sequence, previous_hash: previous };
-      placed.hash = sha256Hex(canonicalBytes(placed.entry as unknown as JsonValue));
+      placed.hash = sha256Hex(canonicalBytes(placed.entry));
       previous = placed.hash;
     } catch {
       return;
