@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { type ChildProcess, execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,9 +13,14 @@ const FILES = [
 ];
 /** More by hand: EXEC_CRASH_TRIALS=100 vitest run --project real test/e2e/exec-crash.test.ts */
 const TRIALS = Number(process.env["EXEC_CRASH_TRIALS"] ?? 4);
-/** Before it, nothing is admitted yet; after it, a run has ended by itself. */
-const EARLIEST_MS = 700;
-const LATEST_MS = 4500;
+/** What an execution of six steps says, from its start to its end. */
+const LINES = 15;
+/** About what passes between two lines; more before the first. */
+const LINE_MS = 150;
+const START_MS = 600;
+/** Before it, a rollback has hardly begun; after both, it has ended by itself. */
+const ROLLBACK_EARLIEST_MS = 400;
+const ROLLBACK_MS = 1600;
 
 let installation: Installation;
 beforeAll(() => {
@@ -48,11 +53,26 @@ async function newestRun(): Promise<{ run: string; status: string } | null> {
 async function rollBackKilled(run: string, share: number): Promise<void> {
   const child = installation.start(["exec", "rollback", run]);
   const ended = endOf(child);
-  await sleep(EARLIEST_MS + share * 2000);
+  await sleep(ROLLBACK_EARLIEST_MS + share * ROLLBACK_MS);
   child.kill("SIGKILL");
   await ended;
   const status = await installation.json(["exec", "status", run]);
   expect(["at base", "at result"]).toContain(status.documents[0]?.["place"]);
+}
+
+/**
+ * Kill an execution when a share of it is done: told by what it says, however fast the machine is.
+ * @returns its exit code; null when it was killed before its end
+ */
+async function killAt(child: ChildProcess, share: number): Promise<number | null> {
+  let said = 0;
+  child.stdout?.on("data", (chunk) => (said += String(chunk).split("\n").length - 1));
+  const ended = endOf(child);
+  const line = Math.floor(share * LINES);
+  while (said < line && child.exitCode === null) await sleep(2);
+  await sleep((share * LINES - line) * (line === 0 ? START_MS : LINE_MS));
+  child.kill("SIGKILL");
+  return (await ended).code;
 }
 
 describe("an execution that is killed", () => {
@@ -61,13 +81,10 @@ describe("an execution that is killed", () => {
     const { root, git } = makeRepository(`repo-${index}`);
     const base = git("rev-parse", "HEAD");
     const before = await newestRun();
-    const child = installation.start(["exec", "run", ...FILES, "--repo", root]);
-    const ended = endOf(child);
+    const child = installation.start(["exec", "run", ...FILES, "--repo", root, "--json"]);
     // Spread evenly, with chance in each share, so that every part of a run is met.
     const share = (index + Math.random()) / TRIALS;
-    await sleep(EARLIEST_MS + share * (LATEST_MS - EARLIEST_MS));
-    child.kill("SIGKILL");
-    const { code } = await ended;
+    const code = await killAt(child, share);
 
     const found = await newestRun();
     if (found === null || found.run === before?.run) {
