@@ -20,7 +20,7 @@ const ALONE = [
 
 /** A bound on what hangs, not on speed: a busy machine fails no test. */
 const PATIENT = { testTimeout: 120_000, hookTimeout: 120_000 } as const;
-const MEMORY_DISK = { globalSetup: "test/setup/memory-disk.ts" } as const;
+const TEMPORARY_FOLDER = { globalSetup: "test/setup/temporary-folder.ts" } as const;
 /** `real` starts PostgreSQL, sandboxes and CLIs, and mostly waits for them: one more than there are cores. */
 const SHARED = { maxWorkers: 3 } as const;
 
@@ -37,7 +37,7 @@ export default defineConfig({
         test: {
           name: "real",
           ...PATIENT,
-          ...MEMORY_DISK,
+          ...TEMPORARY_FOLDER,
           ...SHARED,
           include: REAL,
           exclude: ALONE,
@@ -54,7 +54,7 @@ export default defineConfig({
         test: {
           name: "unit",
           ...PATIENT,
-          ...MEMORY_DISK,
+          ...TEMPORARY_FOLDER,
           ...SHARED,
           include: ["packages/*/test/**/*.test.ts"],
           exclude: ["**/*.real.test.ts"],
@@ -66,7 +66,7 @@ export default defineConfig({
         test: {
           name: "alone",
           ...PATIENT,
-          ...MEMORY_DISK,
+          ...TEMPORARY_FOLDER,
           include: ALONE,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },

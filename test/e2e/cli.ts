@@ -3,6 +3,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { copyCluster } from "../../packages/runtime/test/support/prepared.ts";
 
 export interface CliEnd {
   readonly code: number | null;
@@ -13,8 +14,18 @@ export interface CliEnd {
 /** A throw-away installation, driven through the real command line. */
 export class Installation {
   readonly home = mkdtempSync(join(tmpdir(), "sov-e2e-"));
+  #cluster: "copied" | "made";
+
+  /** @param cluster whether the first command finds a database cluster, or makes one as a user's does */
+  constructor(cluster: "copied" | "made" = "copied") {
+    this.#cluster = cluster;
+  }
 
   start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+    if (this.#cluster === "copied" && !("DATABASE_URL" in env || "SOVEREIGN_HOME" in env)) {
+      this.#cluster = "made";
+      copyCluster(join(this.home, "postgres"));
+    }
     return spawn(process.execPath, [resolve("packages/runtime/bin/sovereign.js"), ...args], {
       env: { PATH: process.env["PATH"], HOME: this.home, SOVEREIGN_HOME: this.home, ...env },
       stdio: ["ignore", "pipe", "pipe"],

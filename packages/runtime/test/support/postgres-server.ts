@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { openSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { findBinaries, type ServerBinaries } from "../../src/store/binaries.ts";
+import { copyPrepared } from "./prepared.ts";
 
 /** A server of somebody else's, as a URL names one: over TCP, with a password. */
 export interface PostgresServer {
@@ -21,12 +23,32 @@ export const PASSWORD = "quite-secret";
 
 /** @param folder an empty folder, where the server's data go */
 export async function startPostgres(folder: string): Promise<PostgresServer> {
+  const data = join(folder, "data");
+  await copyPrepared("server", data, async (made) => {
+    const workshop = mkdtempSync(join(tmpdir(), "sov-server-"));
+    initialise(made, workshop);
+    const server = await serve(made, workshop);
+    await query(server.superuser, `create role app login createrole password '${PASSWORD}'`);
+    await query(server.superuser, "create database app owner app");
+    await server.stop();
+    rmSync(workshop, { recursive: true });
+  });
+  const { port, superuser, stop } = await serve(data, folder);
+  const url = `postgres://app:${PASSWORD}@127.0.0.1:${port}/app`;
+  return { port, superuser, url, stop };
+}
+
+/** @param folder for what belongs to no cluster */
+function initialise(data: string, folder: string): void {
   const binaries = findBinaries(join(folder, "links"));
   const passwordFile = join(folder, "password");
   writeFileSync(passwordFile, SUPER_PASSWORD, { mode: 0o600 });
-  const data = join(folder, "data");
   const initial = ["-D", data, "-U", "root", "-A", "scram-sha-256", "--pwfile", passwordFile];
   runOnce(binaries, binaries.initdb, [...initial, "-E", "UTF8", "--no-sync"], folder);
+}
+
+async function serve(data: string, folder: string): Promise<Omit<PostgresServer, "url">> {
+  const binaries = findBinaries(join(folder, "links"));
   const port = await freePort();
   const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories="];
   const args = ["-D", data, ...settings.flatMap((setting) => ["-c", setting])];
@@ -34,10 +56,7 @@ export async function startPostgres(folder: string): Promise<PostgresServer> {
   const password = encodeURIComponent(SUPER_PASSWORD);
   const superuser = `postgres://root:${password}@127.0.0.1:${port}/postgres`;
   await answers(superuser, () => readFileSync(join(folder, "log"), "utf8"));
-  await query(superuser, `create role app login createrole password '${PASSWORD}'`);
-  await query(superuser, "create database app owner app");
-  const url = `postgres://app:${PASSWORD}@127.0.0.1:${port}/app`;
-  return { port, superuser, url, stop: () => stop(server, "SIGINT") };
+  return { port, superuser, stop: () => stop(server, "SIGINT") };
 }
 
 /**

@@ -8,6 +8,7 @@ import { ownerConfig, startEmbedded } from "../../src/store/embedded.ts";
 import { Store, type StoreOptions } from "../../src/store/index.ts";
 import { claimsBy } from "./claims.ts";
 import { itemFor, newStream } from "./entries.ts";
+import { copyCluster } from "./prepared.ts";
 
 /** An embedded database, its owner, a store that serves all tenants, and raw application connections. */
 export interface TenantWorld {
@@ -27,6 +28,7 @@ export async function openTenantWorld(): Promise<TenantWorld> {
     headsFolder: join(home, "heads"),
     databaseUrl: null,
   };
+  copyCluster(options.folder);
   const store = await Store.open(options);
   const config = ownerConfig(await startEmbedded(options.folder));
   const owner = new pg.Client(config);

@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process";
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
@@ -20,49 +20,45 @@ const SIZE = 6 * GIGABYTE;
 const AVAILABLE_MIN = 10 * GIGABYTE;
 
 /**
- * Put the tests' temporary folders into memory, where this user may mount a disk and memory is plenty.
+ * Give the tests a temporary folder of their own, which ends with them; in memory, where this user may
+ * mount a disk and memory is plenty.
  *
  * The tests make hundreds of databases and repositories, and a disk that really syncs takes half of
  * their time. The product syncs as always; and no test takes the power away, so none can tell the two
- * apart. Elsewhere the tests use the ordinary folder, and take longer.
+ * apart. On an ordinary disk they take longer.
  */
-export default function useMemoryDisk(): (() => void) | undefined {
+export default function useTemporaryFolder(): (() => void) | undefined {
   const parent = tmpdir();
+  // Another kind of tests in this run has made it.
   if (existsSync(join(parent, OWNER))) return undefined;
   removeDeserted(parent);
-  const path = mount(parent);
-  if (path === null) return undefined;
+  const path = mkdtempSync(join(parent, PREFIX));
+  mount(path);
+  writeFileSync(join(path, OWNER), String(process.pid));
   process.env["TMPDIR"] = path;
   return () => {
     process.env["TMPDIR"] = parent;
-    unmount(path);
+    remove(path);
   };
 }
 
-function mount(parent: string): string | null {
-  if (process.getuid?.() !== 0 || available() < AVAILABLE_MIN) return null;
-  const path = mkdtempSync(join(parent, PREFIX));
-  const options = `size=${SIZE},mode=1777`;
-  const end = spawnSync("/bin/mount", ["-t", "tmpfs", "-o", options, "none", path]);
-  if (end.status !== 0) {
-    rmSync(path, { recursive: true });
-    return null;
-  }
-  writeFileSync(join(path, OWNER), String(process.pid));
-  return path;
+function mount(path: string): void {
+  chmodSync(path, 0o1777);
+  if (process.getuid?.() !== 0 || available() < AVAILABLE_MIN) return;
+  spawnSync("/bin/mount", ["-t", "tmpfs", "-o", `size=${SIZE},mode=1777`, "none", path]);
 }
 
 /** Also while a sentinel that is about to end still has files open in it. */
-function unmount(path: string): void {
-  spawnSync("/bin/umount", ["--lazy", path]);
-  rmdirSync(path);
+function remove(path: string): void {
+  spawnSync("/bin/umount", ["--lazy", path], { stdio: "ignore" });
+  rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
 function removeDeserted(parent: string): void {
   for (const name of readdirSync(parent)) {
     const owner = join(parent, name, OWNER);
     if (!name.startsWith(PREFIX) || !existsSync(owner)) continue;
-    if (!existsSync(`/proc/${readFileSync(owner, "utf8")}`)) unmount(join(parent, name));
+    if (!existsSync(`/proc/${readFileSync(owner, "utf8")}`)) remove(join(parent, name));
   }
 }
 
