@@ -1,0 +1,177 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Action,
+  type ActionContext,
+  digestOf,
+  type Envelope,
+  parseCanonicalJson,
+} from "@sovereign/core";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { INSTALLATION_KEYS, type KeySlot } from "../../src/authority/index.ts";
+import { type Installation, openInstallation } from "../../src/main/installation.ts";
+import {
+  authorityOf,
+  policy,
+  registryOf,
+  TENANT,
+  type UseAnswer,
+  type UseOrder,
+  Uses,
+  MODEL,
+} from "../support/use-once.ts";
+
+const USES = 40;
+const PROCESSES = 4;
+const PROMOTE: Action = { type: "model.promote", resource: MODEL, params: {} };
+const APPROVERS = ["release_manager", "safety_officer"];
+
+let home: string;
+let installation: Installation;
+let others: ChildProcess[];
+let count = 0;
+beforeAll(async () => {
+  home = mkdtempSync(join(tmpdir(), "sov-once-"));
+  installation = await openInstallation({ home, databaseUrl: null, passphrase: null });
+  await installation.keyLog.initialise(installation.keystore, [
+    ...INSTALLATION_KEYS,
+    { purpose: "role", role: "deployer" },
+    ...APPROVERS.map((role): KeySlot => ({ purpose: "approval", role })),
+  ]);
+  const script = join(import.meta.dirname, "../support/use-once.ts");
+  others = Array.from({ length: PROCESSES }, (_, at) => fork(script, [home, `other-${at}`]));
+  await Promise.all(others.map((child) => once(child, "message")));
+});
+afterAll(async () => {
+  const ended = others.map((child) => once(child, "exit"));
+  for (const child of others) child.disconnect();
+  await Promise.all(ended);
+  await installation.close();
+  await rm(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+});
+beforeEach(() => {
+  rmSync(join(home, "effects"), { force: true });
+  rmSync(join(home, "registry"), { recursive: true, force: true });
+});
+
+/** A context that no other test had. */
+function fresh(): ActionContext {
+  count += 1;
+  return {
+    tenant_id: TENANT,
+    run_id: `run_${String(count).repeat(20).slice(0, 20)}`,
+    step_id: "promote",
+    attempt: 1,
+    role: "deployer",
+    mode: "sovereign",
+    config_digest: "0".repeat(64),
+    policy_digest: policy.policyDigest,
+  };
+}
+
+/** What one use needs: permission for exactly this, and the approvals of two people. */
+async function permission(context: ActionContext): Promise<{ role: Envelope; binding: Envelope }> {
+  const authority = authorityOf(installation);
+  return {
+    role: await authority.issueRoleAssignment(PROMOTE, context),
+    binding: await authority.issueBinding(PROMOTE, context),
+  };
+}
+
+function approvals(context: ActionContext): Promise<Envelope[]> {
+  const authority = authorityOf(installation);
+  const digests = [digestOf(PROMOTE), digestOf(context)] as const;
+  return Promise.all(APPROVERS.map((who) => authority.issueApproval(who, ...digests)));
+}
+
+/** The same order, cut into equal parts, in this process or in four. */
+async function together(orders: readonly UseOrder[]): Promise<UseAnswer> {
+  if (orders.length === 1) return new Uses(installation, home, `own-${count}`).all(orders[0]!);
+  const answers = await Promise.all(
+    others.map(async (child, at) => {
+      const answer = once(child, "message") as Promise<[UseAnswer]>;
+      child.send(orders[at]!);
+      return (await answer)[0];
+    }),
+  );
+  return answers.flat();
+}
+
+function partsOf<T>(all: readonly T[], processes: number): T[][] {
+  const each = all.length / processes;
+  return Array.from({ length: processes }, (_, at) => all.slice(at * each, (at + 1) * each));
+}
+
+/** The events of the tenant's log of one run, in the streams of all processes. */
+async function recorded(run: string): Promise<string[]> {
+  const streams = [`own-${count}`, ...others.map((_, at) => `other-${at}`)];
+  const found: string[] = [];
+  for (const stream of streams) {
+    for await (const { bytes } of installation.store.readStream(TENANT, stream)) {
+      const entry = parseCanonicalJson(bytes) as { event_type: string; run_id: string };
+      if (entry.run_id === run) found.push(entry.event_type);
+    }
+  }
+  return found.sort();
+}
+
+function tally(ends: UseAnswer): Record<string, number> {
+  const found: Record<string, number> = {};
+  for (const end of ends) found[end] = (found[end] ?? 0) + 1;
+  return found;
+}
+
+const effects = (): number =>
+  existsSync(join(home, "effects")) ? readFileSync(join(home, "effects"), "utf8").length : 0;
+
+describe.each([1, PROCESSES])(`${USES} uses at once, in %d process(es)`, (processes) => {
+  const execute = (requests: Extract<UseOrder, { kind: "execute" }>["requests"]) =>
+    together(partsOf(requests, processes).map((part) => ({ kind: "execute", requests: part })));
+
+  it.each(["one permission", "one set of approvals"])("of %s act once", async (what) => {
+    const context = fresh();
+    const same = await permission(context);
+    const approved = await approvals(context);
+    const requests = await Promise.all(
+      Array.from({ length: USES }, async () => ({
+        action: PROMOTE,
+        context,
+        authorization: what === "one permission" ? same : await permission(context),
+        approvals: what === "one permission" ? await approvals(context) : approved,
+      })),
+    );
+    const ends = await execute(requests);
+    expect(tally(ends)).toEqual({ COMPLETED: 1, "BLOCKED ERR_NONCE_REPLAYED": USES - 1 });
+    expect(effects()).toBe(1);
+    const events = await recorded(context.run_id);
+    expect(events.filter((event) => event === "execution.completed")).toHaveLength(1);
+    expect(events.filter((event) => event === "execution.authorized")).toHaveLength(1);
+    expect(events.filter((event) => event === "execution.blocked")).toHaveLength(USES - 1);
+  });
+
+  it("of one idempotency key switch a model once, and all are told of that", async () => {
+    const keys = partsOf(Array<string>(USES).fill("the same"), processes);
+    const ends = await together(
+      keys.map((part) => ({ kind: "promote", keys: part, content: "a model" })),
+    );
+    const history = await registryOf(home).history(MODEL);
+    expect(history).toHaveLength(1);
+    expect(new Set(ends)).toEqual(new Set([digestOf(history[0]!)]));
+  });
+
+  it("of keys that differ switch a model once, and the others are refused", async () => {
+    const keys = partsOf(
+      Array.from({ length: USES }, (_, at) => `key ${at}`),
+      processes,
+    );
+    const ends = await together(
+      keys.map((part) => ({ kind: "promote", keys: part, content: "a model" })),
+    );
+    expect(await registryOf(home).history(MODEL)).toHaveLength(1);
+    expect(ends.filter((end) => end === "ERR_REGISTRY_CONFLICT")).toHaveLength(USES - 1);
+  });
+});
