@@ -13,7 +13,7 @@ import {
 } from "@sovereign/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { INSTALLATION_KEYS, type KeySlot } from "../../src/authority/index.ts";
-import { type Installation, openInstallation } from "../../src/main/installation.ts";
+import { type Installation, openInstallation } from "../../src/installation/installation.ts";
 import {
   authorityOf,
   policy,

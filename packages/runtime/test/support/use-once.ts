@@ -3,19 +3,16 @@ import { join } from "node:path";
 import { type Action, type ActionContext, digestOf, sha256Hex, utf8Encode } from "@sovereign/core";
 import { Authority } from "../../src/authority/index.ts";
 import {
-  type Clock,
   createKernel,
   type ExecuteRequest,
   type LedgerRecord,
   type Outcome,
   type Recorder,
   type RecordVerdict,
-  systemClock,
-  systemEntropy,
-  timestampOf,
 } from "../../src/kernel/index.ts";
+import { type Clock, systemClock, systemEntropy, timestampOf } from "../../src/system/index.ts";
 import { StreamWriter } from "../../src/ledger/index.ts";
-import { type Installation, openInstallation } from "../../src/main/installation.ts";
+import { type Installation, openInstallation } from "../../src/installation/installation.ts";
 import { createModelRegistry, type ModelRegistry } from "../../src/pipeline/index.ts";
 import { parsePolicy, PolicyEngine } from "../../src/policy/index.ts";
 
