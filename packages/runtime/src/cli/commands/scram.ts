@@ -401,5 +401,9 @@ function showDrill(report: DrillReport, context: CommandContext): void {
   const { p50, p99, max } = report.reaped_ms;
   output.print(`${report.trials} trials of ${report.paths} hostile paths, level ${report.level}`);
   output.print(`order to verified death: p50 ${p50} ms, p99 ${p99} ms, max ${max} ms`);
+  for (const { what, paths, reaped_ms } of report.owning) {
+    const took = reaped_ms === null ? "not all dead in time" : `${reaped_ms} ms`;
+    output.print(`${paths} paths that own as many ${what} as they may: ${took}`);
+  }
   output.print(`survivors: ${report.survivors}   over the bound: ${report.over_bound}`);
 }

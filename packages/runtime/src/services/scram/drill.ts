@@ -21,12 +21,24 @@ import {
 } from "../../authority/index.ts";
 import type { DrillReport } from "./scram-reports.ts";
 import { systemClock, systemEntropy, timestampOf } from "../../system/index.ts";
-import { identify, isAlive, type ProcessIdentity } from "../../process/index.ts";
+import { ControlGroups, identify, isAlive, type ProcessIdentity } from "../../process/index.ts";
 import { openDataFolder, installationIdOf, connectScram } from "../../home/index.ts";
-import { connectSandbox, type SandboxDemands, type SandboxRequest } from "../../sandbox/index.ts";
-import { ScramLatch, type ScramLink, type WorkOwner, writeKeyFile } from "../../scram/index.ts";
+import {
+  BOUND_MS,
+  connectSandbox,
+  DEATH_COSTS,
+  type SandboxDemands,
+  type SandboxRequest,
+} from "../../sandbox/index.ts";
+import {
+  groupNameOf,
+  ScramLatch,
+  type ScramLink,
+  type WorkOwner,
+  writeKeyFile,
+} from "../../scram/index.ts";
 import { issueScramOrder, issueScramReset, type OrderContent } from "./issue-order.ts";
-import { OWNING, type Owned } from "./owning-payloads.ts";
+import { OWNED_KINDS, OWNING, type Owned } from "./owning-payloads.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -73,6 +85,7 @@ export class DrillRig {
   readonly #running: Promise<unknown>[] = [];
   readonly #ended = new AbortController();
   #tripped = false;
+  #started = 0;
 
   private constructor(
     home: string,
@@ -144,6 +157,19 @@ export class DrillRig {
     await this.#start(requests, DRILL, demands, readyMs, true);
   }
 
+  /**
+   * Milliseconds that it should take to free what the paths own now; null where nobody counts it.
+   * What the kernel only remembers for them may be among it.
+   */
+  assumedMs(): number | null {
+    const groups = ControlGroups.root(groupNameOf(join(this.home, "scram")));
+    const kernel = groups.kernelBytes();
+    if (kernel === null) return null;
+    const { kernelMsPerMebibyte, memoryMsPerMebibyte } = DEATH_COSTS;
+    const user = groups.userBytes(true) ?? 0;
+    return (kernel * kernelMsPerMebibyte + user * memoryMsPerMebibyte) / 1024 ** 2;
+  }
+
   async #start(
     requests: readonly ((out: string) => SandboxRequest)[],
     owner: WorkOwner,
@@ -154,8 +180,8 @@ export class DrillRig {
     const gone = new Set<string>();
     const count = requests.length;
     const sandbox = connectSandbox(this.link, owner, demands);
-    const outputs = requests.map((request, index) => {
-      const out = join(this.home, `out-${owner.tenant_id}-${index}`);
+    const outputs = requests.map((request) => {
+      const out = join(this.home, `out-${owner.tenant_id}-${this.#started++}`);
       mkdirSync(out);
       const ended = sandbox.run(request(out), this.#ended.signal);
       this.#running.push(
@@ -271,24 +297,39 @@ export class DrillRig {
   }
 }
 
-/** Rehearse a stop some times, each in an installation of its own. */
+/** So many own as much as they may of one kind, in a rehearsal. */
+export const OWNING_PATHS = 4;
+
+/**
+ * Rehearse a stop some times, each in an installation of its own; and once for each kind of thing that
+ * hostile paths own as much of as they may.
+ */
 export async function runDrill(input: { paths: number; trials: number }): Promise<DrillReport> {
-  const took: number[] = [];
   let survivors = 0;
   let overBound = 0;
   let level = "";
-  for (let trial = 0; trial < input.trials; trial++) {
+  const rehearse = async (hold: (rig: DrillRig) => Promise<void>): Promise<number | null> => {
     const rig = await DrillRig.open();
     try {
-      await rig.hold(input.paths);
+      await hold(rig);
       const { body } = await rig.stop();
       survivors += rig.survivors();
       level = body.rung;
-      if (body.t_reaped_ms === null || body.t_reaped_ms > 500) overBound += 1;
-      took.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
+      if (body.t_reaped_ms === null || body.t_reaped_ms > BOUND_MS) overBound += 1;
+      return body.t_reaped_ms;
     } finally {
       await rig.close();
     }
+  };
+  const took: number[] = [];
+  for (let trial = 0; trial < input.trials; trial++) {
+    const ms = await rehearse((rig) => rig.hold(input.paths));
+    took.push(ms ?? Number.POSITIVE_INFINITY);
+  }
+  const owning: DrillReport["owning"][number][] = [];
+  for (const what of OWNED_KINDS) {
+    const ms = await rehearse((rig) => rig.holdOwning(what, OWNING_PATHS));
+    owning.push({ what, paths: OWNING_PATHS, reaped_ms: ms });
   }
   const sorted = took.sort((a, b) => a - b);
   const at = (share: number): number =>
@@ -298,6 +339,7 @@ export async function runDrill(input: { paths: number; trials: number }): Promis
     paths: input.paths,
     level,
     reaped_ms: { p50: at(0.5), p99: at(0.99), max: at(1) },
+    owning,
     survivors,
     over_bound: overBound,
   };

@@ -5,8 +5,6 @@ import { canonicalize } from "@sovereign/core";
 import { replaceOwnFile } from "../../system/index.ts";
 import { startTrustedService } from "../../process/index.ts";
 import {
-  DEATH_COSTS,
-  HOLDINGS,
   type SandboxDemands,
   CAPACITY_FILE,
   BOUND_MS,
@@ -16,7 +14,9 @@ import {
   rounded,
   bootId,
 } from "../../sandbox/index.ts";
-import { DRILL, DrillRig } from "./drill.ts";
+import { DRILL, DrillRig, OWNING_PATHS } from "./drill.ts";
+import { OWNED_KINDS } from "./owning-payloads.ts";
+
 const TRIAL_PATHS = 32;
 /** Processes that compute without end while we measure: a machine is seldom idle when it must stop. */
 const BUSY_PER_CORE = 4;
@@ -25,11 +25,11 @@ const SETTLE_MS = 100;
 const TRIALS = 2;
 /** How long a trial waits for its paths to run, on a machine that may be busy. */
 const READY_MS = 30_000;
-/** Which own as many files as they may, each of them. */
-const OWNING_PATHS = 4;
-/** What it takes to free that by the costs that are assumed: 1 KiB of kernel memory for each file. */
-const OWNING_MS =
-  ((OWNING_PATHS * HOLDINGS.temporaryFiles.usual) / 1024) * DEATH_COSTS.kernelMsPerMebibyte;
+/**
+ * How much longer than the costs say it may take to free what paths own beside other work: the budget
+ * of all paths is as much smaller than the bound.
+ */
+const LONGER_BESIDE_LOAD = 1.4;
 
 /**
  * Kill some hostile paths beside other work, in throw-away installations, and keep what was learned
@@ -42,7 +42,7 @@ export async function measureCapacity(
   tell: (text: string) => void,
 ): Promise<Capacity> {
   const took: number[] = [];
-  const owning: number[] = [];
+  const slower: number[] = [];
   for (const backend of backends) {
     for (let trial = 1; trial <= TRIALS; trial++) {
       tell(`${backend}: stopping ${TRIAL_PATHS} paths beside other work, ${trial} of ${TRIALS}`);
@@ -50,15 +50,25 @@ export async function measureCapacity(
         rig.hold(TRIAL_PATHS, DRILL, { backend }, READY_MS);
       took.push(await stopBesideLoad(environment, hold));
     }
-    tell(`${backend}: stopping ${OWNING_PATHS} paths that own as many files as they may`);
-    const hold = (rig: DrillRig): Promise<void> =>
-      rig.holdOwning("files", OWNING_PATHS, { backend }, READY_MS);
-    owning.push(await stopBesideLoad(environment, hold));
+    for (const what of OWNED_KINDS) {
+      tell(`${backend}: stopping ${OWNING_PATHS} paths that own as many ${what} as they may`);
+      let assumedMs = Number.POSITIVE_INFINITY;
+      const hold = async (rig: DrillRig): Promise<void> => {
+        await rig.holdOwning(what, OWNING_PATHS, { backend }, READY_MS);
+        assumedMs = rig.assumedMs() ?? assumedMs;
+      };
+      const tookMs = await stopBesideLoad(environment, hold);
+      slower.push(tookMs / (assumedMs * LONGER_BESIDE_LOAD));
+    }
   }
   const pathMs = Math.max(...took) / TRIAL_PATHS;
   const paths = Math.max(1, Math.min(MOST, Math.floor(BUDGET_MS / pathMs)));
-  const slower = Math.min(100, Math.max(1, Math.max(...owning) / OWNING_MS));
-  const capacity = { paths, path_ms: rounded(pathMs), slower: rounded(slower) };
+  const capacity = {
+    paths,
+    path_ms: rounded(pathMs),
+    // The kind that is slowest here counts for all: a hostile path takes that one.
+    slower: rounded(Math.min(100, Math.max(1, ...slower))),
+  };
   const text = canonicalize({ boot_id: bootId(), ...capacity });
   replaceOwnFile(join(scramFolder, CAPACITY_FILE), text);
   return capacity;

@@ -31,3 +31,4 @@ export const OWNING = {
 } as const;
 
 export type Owned = keyof typeof OWNING;
+export const OWNED_KINDS = Object.keys(OWNING) as readonly Owned[];

@@ -112,6 +112,12 @@ export interface DrillReport {
   readonly paths: number;
   readonly level: string;
   readonly reaped_ms: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** Of paths that own as much as they may; null where not all were dead in time. */
+  readonly owning: readonly {
+    readonly what: string;
+    readonly paths: number;
+    readonly reaped_ms: number | null;
+  }[];
   /** Processes of the paths that an independent look at the process table found afterwards. */
   readonly survivors: number;
   readonly over_bound: number;
