@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connectScram } from "../packages/runtime/src/home/index.ts";
 import { MARKER_VARIABLE, ScramLatch } from "../packages/runtime/src/scram/index.ts";
+import { Hogs } from "./hogs.ts";
 import { type BenchRow, quantiles, round } from "./report.ts";
 
 /** The control reads the same. */
@@ -29,6 +30,8 @@ const WEDGED: readonly (readonly Role[])[] = [
 /** Nothing of it should die where only this is killed: the paths go on, under their control. */
 const HARMLESS = "dead-man";
 const WAIT_MS = 5000;
+/** So often is what is left of a trial asked to end, before it is killed. */
+const POLITE = 4;
 /** Of the gate's script, which waits for the word that lets a payload run. */
 const GATE_WORDS = "read -r word";
 
@@ -58,7 +61,7 @@ interface Death {
  * @param kills how many in all
  */
 export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
-  const busy = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+  const busy = new Hogs(hogs);
   const rows: BenchRow[] = [];
   for (const victims of VICTIMS) {
     const found: Death[] = [];
@@ -66,7 +69,7 @@ export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
     while (found.length < trials) found.push(await die(victims));
     rows.push(rowOf(victims.join(" and "), hogs, found));
   }
-  for (const hog of busy) hog.kill("SIGKILL");
+  busy.end();
   return rows;
 }
 
@@ -75,14 +78,14 @@ export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
  * the signal to the death of the last process of a path, as an independent sweep sees it.
  */
 export async function wedges(trials: number, hogs: number): Promise<BenchRow[]> {
-  const busy = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+  const busy = new Hogs(hogs);
   const rows: BenchRow[] = [];
   for (const victims of WEDGED) {
     const found: Death[] = [];
     while (found.length < trials) found.push(await die(victims, "SIGSTOP"));
     rows.push(rowOf(victims.join(" and "), hogs, found, "SIGSTOP"));
   }
-  for (const hog of busy) hog.kill("SIGKILL");
+  busy.end();
   return rows;
 }
 
@@ -163,14 +166,18 @@ async function nextStart(home: string): Promise<string> {
 /** The sentinel of a rig whose control died is left to us. */
 async function clear({ home }: Held): Promise<void> {
   const own = (): number[] => pids().filter((pid) => read(pid, "cmdline").includes(home));
-  for (const pid of own()) {
-    try {
-      process.kill(pid, "SIGTERM");
-    } catch {
-      // Gone already.
+  // What is being started may not hear the first word yet, and what is stopped hears none.
+  for (let asked = 0; own().length > 0; asked++) {
+    const signal = asked < POLITE ? "SIGTERM" : "SIGKILL";
+    for (const pid of own()) {
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // Gone already.
+      }
     }
+    for (let waited = 0; waited < 500 && own().length > 0; waited += 20) await sleep(20);
   }
-  while (own().length > 0) await sleep(10);
   rmSync(home, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
 }
 

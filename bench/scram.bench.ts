@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { DrillRig, type Owned } from "../packages/runtime/src/services/index.ts";
 import { connectSandbox } from "../packages/runtime/src/sandbox/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
+import { Hogs } from "./hogs.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
 import { deaths, wedges } from "./scram-deaths.ts";
 
@@ -107,11 +108,11 @@ async function trial(
   await rig.hold(paths, OWNER, { backend: BACKEND });
   const engine = await engineOf(rig);
   if (wedged) process.kill(engine, "SIGSTOP");
-  const hog = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
+  const busy = new Hogs(hogs);
   await sleep(100);
   await stop(rig);
   const survivors = rig.survivors();
-  for (const one of hog) one.kill("SIGKILL");
+  busy.end();
   await rig.close();
   return survivors;
 }
@@ -145,26 +146,39 @@ async function orders(paths: number, setting: Setting): Promise<BenchRow> {
 
 /**
  * Paths that own as much as they may of something that their death takes apart; where they own more
- * together than a stop has time for, some are ended before it.
+ * together than a stop has time for, some are ended before it. One installation for all trials.
  */
 async function owned(what: Owned, paths: number, hogs: number): Promise<BenchRow> {
   const reaped: number[] = [];
+  const assumed: number[] = [];
   let survivors = 0;
-  for (let done = 0; done < TRIALS; done++) {
-    const rig = await DrillRig.open(ENVIRONMENT);
-    await rig.holdOwning(what, paths, { backend: BACKEND });
-    const hog = Array.from({ length: hogs }, () => spawn("/bin/sh", ["-c", "while :; do :; done"]));
-    await sleep(100);
-    const { body } = await rig.stop();
-    survivors += rig.survivors();
-    reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
-    for (const one of hog) one.kill("SIGKILL");
+  const rig = await DrillRig.open(ENVIRONMENT);
+  try {
+    while (reaped.length < TRIALS) {
+      await rig.holdOwning(what, paths, { backend: BACKEND });
+      assumed.push(rig.assumedMs() ?? 0);
+      const busy = new Hogs(hogs);
+      await sleep(100);
+      const { body } = await rig.stop();
+      survivors += rig.survivors();
+      reaped.push(body.t_reaped_ms ?? Number.POSITIVE_INFINITY);
+      busy.end();
+      await rig.reset();
+    }
+  } finally {
     await rig.close();
   }
   const { p50, p99, max } = quantiles(reaped);
   return {
     name: `order to all dead, ${paths} owning ${what} (${BACKEND}), ${hogs} CPU hogs`,
-    values: { p50: round(p50), p99: round(p99), max: round(max), survivors },
+    values: {
+      p50: round(p50),
+      p99: round(p99),
+      max: round(max),
+      "assumed p50": round(quantiles(assumed).p50),
+      survivors,
+      trials: reaped.length,
+    },
   };
 }
 
