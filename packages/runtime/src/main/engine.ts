@@ -1,5 +1,5 @@
 /**
- * The engine's program: `node engine.ts FOLDER NAME LEVEL SENTINEL_PID`, started by the sentinel with
+ * The engine's program: `node engine.ts FOLDER NAME LEVEL MEMORY SENTINEL_PID`, started by the sentinel with
  * a connection to it as descriptor 3.
  */
 import { Socket } from "node:net";
@@ -8,7 +8,7 @@ import { ControlGroups } from "../process/index.ts";
 import { Engine, type SandboxLevel, deathCosts, knownCapacity } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 
-const [, , folder = "", name = "", level = "G2", parent = ""] = process.argv;
+const [, , folder = "", name = "", level = "G2", memory, parent = ""] = process.argv;
 process.umask(0o077);
 process.chdir(folder);
 // The sentinel may have died before the kernel was told to tell us.
@@ -19,6 +19,7 @@ const capacity = knownCapacity(folder, ControlGroups.root(name).weighs);
 const engine = new Engine({
   name,
   minimumLevel: level as SandboxLevel,
+  requireMemoryController: memory === "counted",
   latch: new ScramLatch(folder),
   sentinel,
   mountPoint: join(folder, "rooms"),

@@ -42,6 +42,7 @@ const sentinel = new Sentinel({
     folder.scram,
     name,
     config.minimum_level,
+    config.require_memory_controller ? "counted" : "any",
     String(process.pid),
   ],
   searchPath: process.env["PATH"] ?? "/usr/bin:/bin",

@@ -26,6 +26,8 @@ const DYING_BESIDE_EQUALS = { "cpu.shares": "20480", "cpu.weight": "2000" };
 export interface GroupLimits {
   readonly processes: number;
   readonly memoryBytes: number;
+  /** Of what lies in sockets, which the first version counts apart, and only where it is limited. */
+  readonly socketBytes: number;
 }
 
 /**
@@ -88,6 +90,7 @@ export class ControlGroups {
       setIfThere(join(folder, "memory.max"), String(limits.memoryBytes));
       setIfThere(join(folder, "memory.limit_in_bytes"), String(limits.memoryBytes));
       setIfThere(join(folder, "memory.swap.max"), "0");
+      setIfThere(join(folder, "memory.kmem.tcp.limit_in_bytes"), String(limits.socketBytes));
     }
     return this;
   }
@@ -117,7 +120,8 @@ export class ControlGroups {
   kernelBytes(): number | null {
     for (const folder of this.folders) {
       const usage = readOrEmpty(join(folder, "memory.kmem.usage_in_bytes"));
-      if (usage !== "") return Number(usage);
+      const sockets = Number(readOrEmpty(join(folder, "memory.kmem.tcp.usage_in_bytes")));
+      if (usage !== "") return Number(usage) + sockets;
       const stat = readOrEmpty(join(folder, "memory.stat"));
       if (stat !== "") return kernelBytesOf(stat);
     }

@@ -1,4 +1,5 @@
 export { ControlGroups, groupBelow, type GroupLimits, kernelBytesOf } from "./control-groups.ts";
+export { fileLocksByPid } from "./file-locks.ts";
 export { type FolderLock, lockFolder } from "./folder-lock.ts";
 export { thaw } from "./freezer.ts";
 export { openForWriting } from "./open-files.ts";

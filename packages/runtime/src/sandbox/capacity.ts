@@ -45,11 +45,12 @@ export function rounded(value: number): number {
 
 /** What deaths take here: what is assumed, or more where this machine was seen to be slower. */
 export function deathCosts(slower: number): DeathCosts {
-  const { kernelMsPerMebibyte, memoryMsPerMebibyte, ...rest } = DEATH_COSTS;
+  const { kernelMsPerMebibyte, memoryMsPerMebibyte, msPerFileLock, ...rest } = DEATH_COSTS;
   return {
     ...rest,
     kernelMsPerMebibyte: kernelMsPerMebibyte * slower,
     memoryMsPerMebibyte: memoryMsPerMebibyte * slower,
+    msPerFileLock: msPerFileLock * slower,
   };
 }
 

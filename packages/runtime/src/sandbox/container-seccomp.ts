@@ -1,19 +1,25 @@
 import type { JsonObject } from "@sovereign/core";
 import {
   AF_NETLINK,
+  CLONE_FILES,
+  CLONE_THREAD,
   EAFNOSUPPORT,
+  EINVAL,
+  EMFILE,
   ENOSYS,
   EPERM,
   NEW_NAMESPACES,
   PR_SET_PDEATHSIG,
+  REFUSED_FCNTLS,
   REFUSED_IOCTLS,
   SOCKET_FAMILIES,
   seccompMachine,
 } from "./seccomp.ts";
-import { ALLOWED, type CallNumbers, PRCTL_OPTIONS, REFUSED } from "./system-calls.ts";
+import { ALLOWED, type CallNumbers, NONE_LEFT, PRCTL_OPTIONS, REFUSED } from "./system-calls.ts";
 
 const LOW_HALF = 0xffffffff;
 const BITS = 32;
+const SHARING_THREAD = CLONE_FILES | CLONE_THREAD;
 const ARCHITECTURES = { x64: "SCMP_ARCH_X86_64", arm64: "SCMP_ARCH_AARCH64" } as const;
 
 /**
@@ -40,9 +46,14 @@ export function containerSeccomp(architecture: string = process.arch): JsonObjec
     syscalls: [
       allow(names(ALLOWED)),
       refuse(names(REFUSED), EPERM),
-      allow(["clone"], [masked(0, NEW_NAMESPACES, 0)]),
+      refuse(names(NONE_LEFT), EMFILE),
+      allow(["clone"], [masked(0, NEW_NAMESPACES | CLONE_FILES, 0)]),
+      allow(["clone"], [masked(0, NEW_NAMESPACES | SHARING_THREAD, SHARING_THREAD)]),
+      refuse(["clone"], EPERM, [masked(0, NEW_NAMESPACES | SHARING_THREAD, CLONE_FILES)]),
       // One rule for each bit: libseccomp cannot ask for "any of these".
       ...bitsOf(NEW_NAMESPACES).map((bit) => refuse(["clone"], EPERM, [masked(0, bit, bit)])),
+      ...allBut(REFUSED_FCNTLS, 1).map((other) => allow(["fcntl"], [other])),
+      ...REFUSED_FCNTLS.map((one) => refuse(["fcntl"], EINVAL, [masked(1, LOW_HALF, one)])),
       ...allBut(REFUSED_IOCTLS, 1).map((other) => allow(["ioctl"], [other])),
       ...REFUSED_IOCTLS.map((request) => refuse(["ioctl"], EPERM, [masked(1, LOW_HALF, request)])),
       // Error 0: it succeeds and does nothing.

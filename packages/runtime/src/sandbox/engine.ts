@@ -67,6 +67,8 @@ export type EngineRequest = z.infer<typeof engineRequest>;
 export interface EngineOptions {
   readonly name: string;
   readonly minimumLevel: SandboxLevel;
+  /** Refuse paths of which nobody counts what they own of the kernel's memory. */
+  readonly requireMemoryController: boolean;
   readonly latch: ScramLatch;
   /** The connection to the sentinel, which is our parent. */
   readonly sentinel: Socket;
@@ -184,6 +186,8 @@ export class Engine {
       backend: request.backend,
       mountPoint,
       watch: this.#watch,
+      // The switch's own trial is no stranger's payload.
+      requireMemoryController: weight !== null && this.#options.requireMemoryController,
       onStarted: (path) => this.#register(request, path),
       onOutput: (stream, bytes) => (frames.send(stream, bytes) ? null : drained(frames)),
     });

@@ -1,4 +1,5 @@
-import { DEATH_COSTS, type DeathCosts, HOLDINGS } from "./holdings.ts";
+import { fileLocksByPid } from "../process/index.ts";
+import { DEATH_COSTS, type DeathCosts, FILE_LOCKS, HOLDINGS } from "./holdings.ts";
 import type { WatchedPath } from "./types.ts";
 
 /**
@@ -9,6 +10,8 @@ const TICK_MS = 20;
 /** Of one processor it uses about this much, where there are so many paths that looking takes long. */
 const SHARE = 0.1;
 const TICK_MS_MOST = 3 * TICK_MS;
+/** How often locks are counted: to list them holds up whoever locks, on the whole machine. */
+const LOCKS_MS = 100;
 const MEBIBYTE = 1024 * 1024;
 /** What every path owns of the kernel's memory: its namespaces, mounts and first processes. */
 const PATH_BYTES = MEBIBYTE;
@@ -28,11 +31,16 @@ export class HoldingsWatch {
   readonly #ended = new WeakSet<WatchedPath>();
   /** What it owned of the kernel's memory when the kernel had last forgotten the rest. */
   readonly #known = new WeakMap<WatchedPath, number>();
+  readonly #locks = new WeakMap<WatchedPath, number>();
+  readonly #locksByPid: () => Promise<ReadonlyMap<number, number>>;
+  #locksCounted = Number.NEGATIVE_INFINITY;
   #judging = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(costs: DeathCosts = DEATH_COSTS) {
+  /** @param locksByPid how many file locks each process holds */
+  constructor(costs: DeathCosts = DEATH_COSTS, locksByPid = fileLocksByPid) {
     this.#costs = costs;
+    this.#locksByPid = locksByPid;
   }
 
   /** @returns what ends the watching of it */
@@ -62,10 +70,28 @@ export class HoldingsWatch {
     if (this.#judging) return;
     this.#judging = true;
     try {
+      await this.#judgeLocks();
       await this.#judgeEach();
       await this.#judgeAll();
     } finally {
       this.#judging = false;
+    }
+  }
+
+  async #judgeLocks(): Promise<void> {
+    const now = performance.now();
+    if (now - this.#locksCounted < LOCKS_MS) return;
+    this.#locksCounted = now;
+    const locks = await this.#locksByPid();
+    // A machine has some dozens: then there is no need to look whose they are.
+    const total = [...locks.values()].reduce((sum, one) => sum + one, 0);
+    for (const path of this.#living()) {
+      const pids = total < FILE_LOCKS / 8 ? [] : path.groups.members();
+      const held = pids.reduce((sum, pid) => sum + (locks.get(pid) ?? 0), 0);
+      this.#locks.set(path, held);
+      if (held <= FILE_LOCKS) continue;
+      this.#ended.add(path);
+      path.end(`it held ${held} file locks, at most ${FILE_LOCKS}`);
     }
   }
 
@@ -115,11 +141,12 @@ export class HoldingsWatch {
 
   /** Milliseconds. @param exact false may count what is no death's work, and costs less to ask */
   #costOf(paths: readonly WatchedPath[], exact: boolean): number {
-    const { pathMs, kernelMsPerMebibyte, memoryMsPerMebibyte } = this.#costs;
+    const { pathMs, kernelMsPerMebibyte, memoryMsPerMebibyte, msPerFileLock } = this.#costs;
     return paths.reduce((total, path) => {
       const kernel = Math.max(0, ownedBy(path) - PATH_BYTES) / MEBIBYTE;
       const user = (path.groups.userBytes(exact) ?? 0) / MEBIBYTE;
-      return total + pathMs + kernel * kernelMsPerMebibyte + user * memoryMsPerMebibyte;
+      const locks = (this.#locks.get(path) ?? 0) * msPerFileLock;
+      return total + pathMs + kernel * kernelMsPerMebibyte + user * memoryMsPerMebibyte + locks;
     }, 0);
   }
 

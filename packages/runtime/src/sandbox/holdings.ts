@@ -17,6 +17,8 @@ export const HOLDINGS = {
 
 /** What a command's memory is limited to where nobody says. */
 const USUAL_MEMORY_BYTES = 2048 * MEBIBYTE;
+/** Record locks (`fcntl`) of all processes of a path together. */
+export const FILE_LOCKS = 8192;
 /** In /dev/shm. */
 export const SHM_FILES = 1024;
 export const TMP_BYTES = 512 * MEBIBYTE;
@@ -31,18 +33,20 @@ export interface DeathCosts {
   readonly pathMs: number;
   readonly kernelMsPerMebibyte: number;
   readonly memoryMsPerMebibyte: number;
+  readonly msPerFileLock: number;
 }
 
 /**
  * Of two cores: files, mappings, epoll nests and memory files take 2 to 2.4 ms for each mebibyte of
  * kernel memory, processes, sockets and pipes below 1; memory of a process takes 70 ms for each
- * gibibyte. Beside eight busy processes it takes a third longer, and the budget leaves room for that.
+ * gibibyte, and a thousand record locks 0.7 ms. Beside eight busy processes it takes a third longer, and the budget leaves room for that.
  */
 export const DEATH_COSTS: DeathCosts = {
   budgetMs: 240,
   pathMs: 1,
   kernelMsPerMebibyte: 2.5,
   memoryMsPerMebibyte: 0.07,
+  msPerFileLock: 0.0007,
 };
 
 /** Limits in which nothing is left to be assumed. */

@@ -96,7 +96,7 @@ const ADVICE = {
   group:
     "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
   memory:
-    "Costs: memory is limited for each process, not for a path together, and what a hostile path owns of the kernel's memory is not bounded: it may take longer than 500 ms to die. Mount the memory controller, or have it delegated.",
+    "Costs: memory is limited for each process, not for a path together, and what a hostile path owns of the kernel's memory is not bounded: it may take longer than 500 ms to die. To refuse commands then, set scram.require_memory_controller: true in config.yaml. Mount the memory controller, or have it delegated.",
   share:
     "Costs: busy paths slow down what is beside them, and fewer are let in at once. Mount the processor controller, or have it delegated.",
   user: "Costs: who gets out of a sandbox is root here. Start us as an ordinary user, or as root of the machine itself.",

@@ -63,6 +63,9 @@ const FLUSH_MS = 10_000;
 /** One for all paths of this process. */
 const WATCH = new HoldingsWatch();
 
+const UNCOUNTED =
+  "Expected a memory controller that we may write, because scram.require_memory_controller is true, found none: what a command owns of the kernel's memory would not be bounded. Mount the memory controller, have it delegated, or set it to false.";
+
 export interface Sandbox {
   /**
    * Run one command where it can do no harm, and wait until all that it started is dead.
@@ -84,6 +87,10 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
       if (LEVELS.indexOf(path.level) < LEVELS.indexOf(minimumLevel)) {
         path.discard();
         throw unavailable(launcher, `level ${path.level} holds, ${minimumLevel} is asked for`);
+      }
+      if (options.requireMemoryController === true && !path.isCounted) {
+        path.discard();
+        throw new SovereignError("ERR_SANDBOX_UNAVAILABLE", UNCOUNTED);
       }
       return path.run(signal);
     },
@@ -133,15 +140,17 @@ class SandboxedPath {
     const drop = launcher.backend !== "none" && mustDropRoot();
     const user = drop ? pathUserOf(options.owner ?? NOBODYS) : null;
     if (user !== null) checkReadable(request.readOnly, user);
-    const { processes, memoryBytes } = request.limits;
+    const { processes, memoryBytes, kernelBytes } = request.limits;
     // Whoever waits for the end is told; before anybody does, it is no unhandled rejection.
     this.#stuck.promise.catch(() => undefined);
     this.#pathId = options.pathId ?? `path-${randomBytes(8).toString("hex")}`;
     const name = options.name ?? STANDALONE;
     const root = ControlGroups.root(name);
-    this.#groups = root
-      .child(this.#pathId)
-      .limit({ processes: processes + launcher.processes, memoryBytes });
+    this.#groups = root.child(this.#pathId).limit({
+      processes: processes + launcher.processes,
+      memoryBytes,
+      socketBytes: kernelBytes,
+    });
     this.#parts = {
       request,
       mountPoint: this.#mountPoint(),
@@ -161,6 +170,11 @@ class SandboxedPath {
   get level(): SandboxLevel {
     if (this.backend === "none") return "G0";
     return this.#groups.killable ? "G3" : "G2";
+  }
+
+  /** Whether the kernel counts what it owns of the kernel's memory. */
+  get isCounted(): boolean {
+    return this.#groups.limitsMemory;
   }
 
   /** Leave without having run. */

@@ -1,17 +1,20 @@
 import { SovereignError } from "@sovereign/core";
-import { ALLOWED, type CallNumbers, PRCTL_OPTIONS, REFUSED } from "./system-calls.ts";
+import { ALLOWED, type CallNumbers, NONE_LEFT, PRCTL_OPTIONS, REFUSED } from "./system-calls.ts";
 
 /** `struct sock_filter` codes (linux/bpf_common.h). */
 const LOAD = 0x20;
 const JUMP_EQUAL = 0x15;
 const JUMP_AT_LEAST = 0x35;
 const JUMP_ANY_BIT = 0x45;
+const AND = 0x54;
 const RETURN = 0x06;
 
 const ALLOW = 0x7fff0000;
 const KILL = 0x80000000;
 const errno = (number: number): number => 0x00050000 | number;
 export const EPERM = 1;
+export const EINVAL = 22;
+export const EMFILE = 24;
 export const EAFNOSUPPORT = 97;
 export const ENOSYS = 38;
 
@@ -22,8 +25,16 @@ const argument = (index: number): number => 16 + 8 * index;
 
 /** All of the flags that make a namespace. */
 export const NEW_NAMESPACES = 0x7e020000;
+/**
+ * A process that shares its descriptors with another one, and is no thread of it: file locks would
+ * stay when it is gone, and nobody could tell any more whose they are.
+ */
+export const CLONE_FILES = 0x400;
+export const CLONE_THREAD = 0x10000;
 /** Typing into a terminal: TIOCSTI, TIOCLINUX. */
 export const REFUSED_IOCTLS = [0x5412, 0x541c];
+/** Locks of an open file (F_OFD_GETLK, SETLK, SETLKW), of which nobody can tell whose they are. */
+export const REFUSED_FCNTLS = [36, 37, 38];
 export const PR_SET_PDEATHSIG = 1;
 /** AF_UNIX, AF_INET and AF_INET6; netlink (16) for routes alone. */
 export const SOCKET_FAMILIES = [1, 2, 10];
@@ -35,6 +46,7 @@ const MACHINES = {
     column: 0,
     clone: 56,
     ioctl: 16,
+    fcntl: 72,
     prctl: 157,
     socket: 41,
   },
@@ -43,6 +55,7 @@ const MACHINES = {
     column: 1,
     clone: 220,
     ioctl: 29,
+    fcntl: 25,
     prctl: 167,
     socket: 198,
   },
@@ -92,12 +105,19 @@ export function seccompFilter(architecture: string = process.arch): Uint8Array {
       [LOAD, 0, 0, argument(0)],
       [JUMP_ANY_BIT, 0, 1, NEW_NAMESPACES],
       [RETURN, 0, 0, errno(EPERM)],
+      [AND, 0, 0, CLONE_FILES | CLONE_THREAD],
+      ...when(CLONE_FILES, [[RETURN, 0, 0, errno(EPERM)]]),
       [RETURN, 0, 0, ALLOW],
     ]),
     // The kernel looks at the low half alone, and so do we.
     ...when(machine.ioctl, [
       [LOAD, 0, 0, argument(1)],
       ...REFUSED_IOCTLS.flatMap((request) => when(request, [[RETURN, 0, 0, errno(EPERM)]])),
+      [RETURN, 0, 0, ALLOW],
+    ]),
+    ...when(machine.fcntl, [
+      [LOAD, 0, 0, argument(1)],
+      ...REFUSED_FCNTLS.flatMap((command) => when(command, [[RETURN, 0, 0, errno(EINVAL)]])),
       [RETURN, 0, 0, ALLOW],
     ]),
     ...when(machine.prctl, [
@@ -124,6 +144,7 @@ function byNumber(column: 0 | 1): Instruction[] {
   judge(ALLOWED, ALLOW);
   // Also `clone3`, whose flags lie behind a pointer: it is not named, and who asks is sent to `clone`.
   judge(REFUSED, errno(EPERM));
+  judge(NONE_LEFT, errno(EMFILE));
   const newest = Math.max(...verdicts.keys());
   const program: Instruction[] = [];
   for (let number = 0; number <= newest; number++) {

@@ -3,7 +3,7 @@ export type CallNumbers = readonly [x64: number, arm64: number | null];
 
 /**
  * What a path may call: what compilers, interpreters, git, shells and their tests call, whatever the
- * arguments. `clone`, `ioctl`, `prctl` and `socket` are judged by their arguments instead. Every other
+ * arguments. `clone`, `fcntl`, `ioctl`, `prctl` and `socket` are judged by their arguments instead. Every other
  * call does not exist for a path (`ENOSYS`), as on a kernel that was built without it.
  *
  * Left out on purpose, because what they make is released slowly, is counted by no limit of a path, or
@@ -92,7 +92,6 @@ export const ALLOWED: Readonly<Record<string, CallNumbers>> = {
   lremovexattr: [198, 15],
   fremovexattr: [199, 16],
   removexattrat: [466, 466],
-  fcntl: [72, 25],
   flock: [73, 32],
   fsync: [74, 82],
   fdatasync: [75, 83],
@@ -130,8 +129,6 @@ export const ALLOWED: Readonly<Record<string, CallNumbers>> = {
   timerfd_create: [283, 85],
   timerfd_settime: [286, 86],
   timerfd_gettime: [287, 87],
-  inotify_init: [253, null],
-  inotify_init1: [294, 26],
   inotify_add_watch: [254, 27],
   inotify_rm_watch: [255, 28],
   memfd_create: [319, 279],
@@ -345,6 +342,15 @@ export const REFUSED: Readonly<Record<string, CallNumbers>> = {
   ioperm: [173, null],
   modify_ldt: [154, null],
   uselib: [134, null],
+};
+
+/**
+ * Answered as if none were left (EMFILE): each watcher of files takes the kernel a grace period to
+ * release, some 20 ms, one after the other, before the process that has it is dead.
+ */
+export const NONE_LEFT: Readonly<Record<string, CallNumbers>> = {
+  inotify_init: [253, null],
+  inotify_init1: [294, 26],
 };
 
 /**

@@ -104,7 +104,7 @@ export interface StartedPath {
 /** What is read of a path's control groups, and done to them. */
 export type OwnedGroups = Pick<
   ControlGroups,
-  "kernelBytes" | "userBytes" | "forgetCaches" | "freeze"
+  "kernelBytes" | "userBytes" | "forgetCaches" | "freeze" | "members"
 >;
 
 export interface WatchedPath {
@@ -122,6 +122,8 @@ export interface SandboxOptions {
   readonly minimumLevel?: SandboxLevel;
   /** Which back end confines; there is no falling back to the other one. */
   readonly backend?: SandboxDemands["backend"];
+  /** Refuse where nobody counts what the path owns of the kernel's memory. */
+  readonly requireMemoryController?: boolean;
   /** Where system programs are looked for, as in `PATH`. */
   readonly searchPath?: string;
   /** The installation's name in control groups and markers. */

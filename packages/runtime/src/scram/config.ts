@@ -41,6 +41,11 @@ export const scramConfig = z.strictObject({
   lease_ms: z.int().min(LEASE_MS_MIN).max(LEASE_MS_MAX).nullable().default(2000),
   /** The lowest sandbox level at which work runs: G3, G2, or (unsafe) G0. */
   minimum_level: z.enum(["G3", "G2", "G0"]).default("G2"),
+  /**
+   * True: nothing runs where no memory controller counts what a path owns of the kernel's memory,
+   * because a hostile path may then take longer to die than a stop may.
+   */
+  require_memory_controller: z.boolean().default(false),
 });
 export type ScramConfig = z.infer<typeof scramConfig>;
 

@@ -92,6 +92,12 @@ const CALLS: [string, ...(number | string)[]][] = [
   ...ABSENT.map((call): [string, number, number, number] => [`absent ${call}`, call, -1, -1]),
   ["merging of memory", number(157, 167), 67, 1, 0, 0, 0],
   ["a thread's name", number(157, 167), 16, 0],
+  // Each is judged before the kernel looks at what else was asked for.
+  ["sharing descriptors", number(56, 220), 0x400, 0, 0, 0, 0],
+  ["locks of an open file", number(72, 25), 0, 37, 0],
+  ["locks of an open file in 64 bits", number(72, 25), 0, "0x100000026", 0],
+  ["a lock of a process", number(72, 25), 0, 5, 0],
+  ["a watcher of files", number(294, 26), 0],
   ...[0x20000, 0x2000000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000].map(
     (flag): [string, ...number[]] => [`clone ${flag}`, number(56, 220), flag, 0, 0, 0, 0],
   ),
@@ -128,6 +134,10 @@ describe(`a container${container.absent === null ? "" : ` (${container.absent})`
     }
     expect(contained.match(/^absent \d+ 38$/gm)).toHaveLength(ABSENT.length);
     expect(contained).toMatch(/^clone3 38$/m);
+    expect(contained).toMatch(/^sharing descriptors 1$/m);
+    expect(contained.match(/^locks of an open file.* 22$/gm)).toHaveLength(2);
+    expect(contained).toMatch(/^a lock of a process 14$/m);
+    expect(contained).toMatch(/^a watcher of files 24$/m);
     expect(contained).toMatch(/^merging of memory 38$/m);
     expect(contained).toMatch(/^a thread's name 14$/m);
     expect(contained).toMatch(/^the death signal 0$/m);

@@ -7,6 +7,8 @@ import { HoldingsWatch } from "../../src/sandbox/holdings-watch.ts";
 
 const MEBIBYTE = 1024 * 1024;
 
+let pids = 0;
+
 /** A path whose groups say what is given: what it owns, what is only remembered, and user memory. */
 class OwningPath {
   readonly kernelBytes: number;
@@ -19,14 +21,26 @@ class OwningPath {
   /** What was going on while it was asked to forget. */
   frozenWhileJudged = true;
 
-  constructor(owned: { kernel?: number; cached?: number; user?: number; most?: number }) {
+  constructor(owned: {
+    kernel?: number;
+    cached?: number;
+    user?: number;
+    most?: number;
+    locks?: number;
+  }) {
     this.kernel = (owned.kernel ?? 0) * MEBIBYTE;
     this.cached = (owned.cached ?? 0) * MEBIBYTE;
     this.user = (owned.user ?? 0) * MEBIBYTE;
+    this.pid = ++pids;
+    this.locks = owned.locks ?? 0;
     this.kernelBytes = (owned.most ?? 64) * MEBIBYTE;
   }
 
+  readonly pid: number;
+  locks = 0;
+
   readonly groups: OwnedGroups = {
+    members: () => [this.pid],
     kernelBytes: () => this.kernel + this.cached,
     userBytes: () => this.user,
     forgetCaches: () => {
@@ -57,10 +71,17 @@ const LIMITS: SandboxLimits = {
   outputBytes: 1000,
   fileBytes: 1000,
 };
-const COSTS = { budgetMs: 400, pathMs: 1, kernelMsPerMebibyte: 2.5, memoryMsPerMebibyte: 0.07 };
+const COSTS = {
+  budgetMs: 400,
+  pathMs: 1,
+  kernelMsPerMebibyte: 2.5,
+  memoryMsPerMebibyte: 0.07,
+  msPerFileLock: 0.0007,
+};
 
 async function look(...paths: OwningPath[]): Promise<OwningPath[]> {
-  const watch = new HoldingsWatch(COSTS);
+  const locks = new Map(paths.map(({ pid, locks }) => [pid, locks]));
+  const watch = new HoldingsWatch(COSTS, () => Promise.resolve(locks));
   const done = paths.map((path) => watch.add(path));
   await watch.look();
   for (const remove of done) remove();
@@ -79,6 +100,19 @@ describe("the watch over what paths own", () => {
     const path = new OwningPath({ kernel: 3, cached: 90 });
     expect(await look(path)).toEqual([]);
     expect([path.cached, path.frozen]).toEqual([0, false]);
+  });
+
+  it("ends one that holds more file locks than it may", async () => {
+    const paths = [8192, 8193, 100].map((locks) => new OwningPath({ locks }));
+    expect(await look(...paths)).toEqual([paths[1]]);
+    expect(paths[1]?.ended).toBe("it held 8193 file locks, at most 8192");
+  });
+
+  it("counts file locks among what takes time to free", async () => {
+    const paths = Array.from({ length: 80 }, (_, at) => new OwningPath({ locks: 8000 + at }));
+    const ended = await look(...paths);
+    expect(ended.length).toBeGreaterThan(0);
+    expect(ended).toContain(paths.at(-1));
   });
 
   it("ends the largest, until what is left can be freed in time", async () => {

@@ -105,6 +105,33 @@ describe.each(BACK_ENDS)("what a path may own in $title", (one) => {
     expect(out).toMatch(/it owned \d+ MiB of kernel memory, at most 64 MiB/);
   });
 
+  it.runIf(counted)("is bounded in what lies in its sockets", async () => {
+    // The sockets themselves are half of what a path may own.
+    const script = each(
+      40,
+      `use Socket; for (1..200) { socket(my $s, 2, 2, 0) or last; push @k, $s;
+        bind($s, sockaddr_in(0, inet_aton("127.0.0.1"))); my $a = getsockname $s;
+        for (1..300) { last unless send($s, "x", 0x40, $a) } }`,
+    );
+    const { out, end } = await attack(script);
+    expect(end.ended).toBe("memory_limit");
+    expect(out).toMatch(/it owned \d+ MiB of kernel memory, at most 64 MiB/);
+  });
+
+  it.runIf(ControlGroups.root("standalone").folders.length > 0)(
+    "is bounded in its file locks",
+    async () => {
+      const script = each(
+        2,
+        `for my $i (1..900) { open(my $f, "+>", "/tmp/l$$.$i") or last; push @k, $f;
+          for my $j (1..500) { fcntl($f, 6, pack("s s x4 q q i x4", 1, 0, $j * 2, 1, 0)) or last } }`,
+      );
+      const { out, end } = await attack(script);
+      expect(end.ended).toBe("memory_limit");
+      expect(out).toMatch(/it held \d+ file locks, at most 8192/);
+    },
+  );
+
   it.runIf(counted)("is bounded for all paths together", async () => {
     const files = `my $i = 0; $i++ while open my $f, ">", "/tmp/f$i"; sleep 60`;
     const controller = new AbortController();

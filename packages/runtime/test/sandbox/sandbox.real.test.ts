@@ -104,6 +104,20 @@ describe.each(BACK_ENDS)("the sandbox of $title", (one) => {
     expect(stdout.toString()).toBe(`exited 1000\n${HOLDINGS.temporaryFiles.usual}`);
   });
 
+  it.runIf(process.getuid?.() === 0)("is refused where nobody counts, if that is asked for", () => {
+    const program = join(import.meta.dirname, "../support/sandbox-program.ts");
+    const hidden = 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"';
+    const uncounted = (...more: string[]): string => {
+      const words = [process.execPath, program, backend, "echo ran", ...more];
+      const { stdout, stderr } = spawnSync("unshare", ["-m", "sh", "-c", hidden, "sh", ...words]);
+      return `${stdout.toString()}${stderr.toString()}`;
+    };
+    expect(uncounted()).toBe("exited ran\n");
+    expect(uncounted("counted")).toMatch(
+      /Expected a memory controller that we may write, because scram.require_memory_controller/,
+    );
+  });
+
   it("is nobody outside where we are root, and not the same nobody for another run", async () => {
     const users: number[] = [];
     for (const run of ["a", "b"]) {

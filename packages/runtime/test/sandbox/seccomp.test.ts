@@ -30,6 +30,7 @@ function judge(filter: Uint8Array, { number, args = [], audit = 0xc000003e }: Ca
     else if (operation === 0x15) jump(accumulator === value);
     else if (operation === 0x35) jump(accumulator >= value);
     else if (operation === 0x45) jump((accumulator & value) !== 0);
+    else if (operation === 0x54) accumulator &= value;
     else if (operation === 0x06) return value;
     else throw new Error(`operation ${operation}`);
   }
@@ -50,6 +51,11 @@ describe("the system call filter", () => {
     ["typing into a terminal", { number: 16, args: [0, 0x5412] }, EPERM],
     ["another ioctl", { number: 16, args: [0, 0x5401] }, ALLOW],
     ["taking the death signal away", { number: 157, args: [1, 0] }, 0x00050000],
+    ["a child that shares descriptors", { number: 56, args: [0x400 | 17] }, EPERM],
+    ["a child that shares nothing", { number: 56, args: [0x01200011] }, ALLOW],
+    ["a lock of a process", { number: 72, args: [3, 6] }, ALLOW],
+    ["a lock of an open file", { number: 72, args: [3, 37] }, 0x00050016],
+    ["a watcher of files", { number: 294, args: [0] }, 0x00050018],
     ["naming a thread", { number: 157, args: [15] }, ALLOW],
     ["a TCP socket", { number: 41, args: [2, 1, 0] }, ALLOW],
     ["a route socket", { number: 41, args: [16, 3, 0] }, ALLOW],

@@ -16,7 +16,6 @@ afterAll(() => {
 });
 
 const NODE = `const { Worker } = require("worker_threads");
-require("fs").watch(".", () => {});
 new Worker("1", { eval: true }).on("exit", () => require("child_process").execFile("true", () => {
   const server = require("http").createServer((_, answer) => answer.end("well")).listen(0, () =>
     fetch("http://127.0.0.1:" + server.address().port).then((got) => got.text()).then((text) => {

@@ -1,11 +1,14 @@
 /**
- * `node sandbox-program.ts BACKEND SCRIPT`: run one command in a sandbox, and say how it ended and
+ * `node sandbox-program.ts BACKEND SCRIPT [counted]`: run one command in a sandbox, and say how it ended and
  * what it said.
  */
 import { createSandbox } from "../../src/sandbox/index.ts";
 
-const [, , backend, script = ""] = process.argv;
-const sandbox = createSandbox({ backend: backend === "container" ? backend : "bubblewrap" });
+const [, , backend, script = "", memory] = process.argv;
+const sandbox = createSandbox({
+  backend: backend === "container" ? backend : "bubblewrap",
+  requireMemoryController: memory === "counted",
+});
 const { ended, stdout, stderr } = await sandbox.run(
   {
     argv: ["/bin/sh", "-c", script],
