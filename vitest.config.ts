@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import { defineConfig } from "vitest/config";
 import { LongestFirst } from "./test/setup/longest-first.ts";
 import { SlowestFiles } from "./test/setup/slowest-files.ts";
@@ -21,6 +22,8 @@ const ALONE = [
 /** A bound on what hangs, not on speed: a busy machine fails no test. */
 const PATIENT = { testTimeout: 120_000, hookTimeout: 120_000 } as const;
 const TEMPORARY_FOLDER = { globalSetup: "test/setup/temporary-folder.ts" } as const;
+/** For the programs that tests start: what Node compiled of our sources is kept for the next one. */
+const COMPILED = { env: { NODE_COMPILE_CACHE: resolve("node_modules/.cache/compiled") } } as const;
 /** `real` starts PostgreSQL, sandboxes and CLIs, and mostly waits for them: one more than there are cores. */
 const SHARED = { maxWorkers: 3 } as const;
 
@@ -38,6 +41,7 @@ export default defineConfig({
           name: "real",
           ...PATIENT,
           ...TEMPORARY_FOLDER,
+          ...COMPILED,
           ...SHARED,
           include: REAL,
           exclude: ALONE,
@@ -67,6 +71,7 @@ export default defineConfig({
           name: "alone",
           ...PATIENT,
           ...TEMPORARY_FOLDER,
+          ...COMPILED,
           include: ALONE,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },

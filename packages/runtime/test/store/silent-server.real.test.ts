@@ -28,8 +28,9 @@ const open = (databaseUrl: string): Promise<Store> =>
   Store.open({ folder: join(home, "pg"), headsFolder: join(home, "heads"), databaseUrl });
 const urlOf = (port: number): string => `postgres://app:secret@127.0.0.1:${port}/app`;
 
+// Those that wait for a server which says nothing wait together.
 describe("a database that says nothing", () => {
-  it.for([{ welcomes: false }, { welcomes: true }])(
+  it.concurrent.for([{ welcomes: false }, { welcomes: true }])(
     "is given up when it is opened: $welcomes",
     { timeout: BOUND },
     async (how) => {
@@ -45,7 +46,7 @@ describe("a database that says nothing", () => {
     },
   );
 
-  it.for([{ welcomes: false }, { welcomes: true }])(
+  it.concurrent.for([{ welcomes: false }, { welcomes: true }])(
     "ends a command, with what to do: $welcomes",
     { timeout: BOUND },
     async (how) => {

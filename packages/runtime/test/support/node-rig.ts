@@ -121,12 +121,12 @@ export class TestNode {
 
   /** Living processes of its payloads: looked for without any of the sentinel's means. */
   get survivors(): number {
-    return commandLines().filter((words) => words.includes(this.mark)).length;
+    return processes().filter(({ words }) => words.includes(this.mark)).length;
   }
 
   /** The same, without a control that was started with the mark. */
   get payloads(): number {
-    return commandLines().filter((words) => words.includes(`drill-${this.mark}`)).length;
+    return processes().filter(({ words }) => words.includes(`drill-${this.mark}`)).length;
   }
 }
 
@@ -227,12 +227,15 @@ export class NodeRig {
     for (const node of this.nodes) await node.off();
     for (const { proxy } of this.nodes) await proxy.close();
     await this.server.stop();
-    // The sentinels end a moment after the last control, and write until then.
-    await until(
-      "the sentinels end",
-      () => !commandLines().some((one) => one.includes(this.folder)),
-    );
+    // The sentinels would wait for another control a while, and write until they end.
+    for (const { pid, words } of this.#processes()) if (words.includes("/sentinel.")) end(pid);
+    await until("the sentinels end", () => this.#processes().length === 0);
     await rm(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+  }
+
+  /** Those that name a node's folder: sentinels and engines. */
+  #processes(): ProcessLine[] {
+    return processes().filter(({ words }) => words.includes(this.folder));
   }
 }
 
@@ -270,11 +273,24 @@ function request(script: string, mark: string, out: string | null): SandboxReque
   };
 }
 
-function commandLines(): string[] {
-  return readdirSync("/proc").flatMap((pid) => {
-    if (!/^\d+$/.test(pid)) return [];
+function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch {
+    // It has ended by itself.
+  }
+}
+
+interface ProcessLine {
+  readonly pid: number;
+  readonly words: string;
+}
+
+function processes(): ProcessLine[] {
+  return readdirSync("/proc").flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
     try {
-      return [readFileSync(`/proc/${pid}/cmdline`, "utf8")];
+      return [{ pid: Number(name), words: readFileSync(`/proc/${name}/cmdline`, "utf8") }];
     } catch {
       return [];
     }
