@@ -10,7 +10,7 @@ import { testSigner } from "./keys.ts";
 import { openTenantWorld, runItem, type TenantWorld } from "./tenant-world.ts";
 
 /** Two hostile tenants, one that works, and the installation. */
-const HOSTILE = ["mallory", "eve"] as const;
+export const HOSTILE = ["mallory", "eve"] as const;
 const LOGS = [...HOSTILE, "victim", INSTALLATION_LOG] as const;
 const TABLES = ["logs", "entries", "envelopes", "nonces", "nodes", "checkpoints", "runs", "steps"];
 const CLAIMS = [
@@ -75,8 +75,12 @@ const NONCES = Array.from({ length: 8 }, (_, at) => `nonce ${at}`);
  * Let both send any SQL, `count` times, and look after each.
  * @returns how many operations of each kind were refused
  */
-export async function attack(count: number, seed: number): Promise<Record<string, number>> {
-  const world = await openTenantWorld();
+export async function attack(
+  count: number,
+  seed: number,
+  open: () => Promise<TenantWorld> = openTenantWorld,
+): Promise<Record<string, number>> {
+  const world = await open();
   try {
     return await new Attack(world).run(count, seed);
   } finally {
@@ -101,7 +105,7 @@ class Attack {
     const item = runItem("victim");
     this.#victimRuns.push(item.stream);
     await store.commit(item);
-    for (const who of HOSTILE) this.#clients.set(who, await this.#world.hostile());
+    for (const who of HOSTILE) this.#clients.set(who, await this.#world.hostile(who));
     let done = 0;
     for (const one of fc.sample(operation, { numRuns: count, seed })) {
       const before = await this.#others(one.who);

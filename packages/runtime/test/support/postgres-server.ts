@@ -61,18 +61,22 @@ async function serve(data: string, folder: string): Promise<Omit<PostgresServer,
 
 /**
  * PgBouncer in transaction mode before a server.
+ *
+ * @param users who may log in, each with the one password
  * @returns its URL and how to stop it, or null where it is not installed
  */
 export async function startPooler(
   folder: string,
   server: PostgresServer,
+  users: readonly string[] = ["app"],
 ): Promise<{ readonly url: string; stop(): Promise<void> } | null> {
   const program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].find(
     (path) => spawnSync(path, ["--version"]).status === 0,
   );
   if (program === undefined) return null;
   const port = await freePort();
-  writeFileSync(join(folder, "users.txt"), `"app" "${PASSWORD}"\n`, { mode: 0o600 });
+  const known = users.map((user) => `"${user}" "${PASSWORD}"\n`).join("");
+  writeFileSync(join(folder, "users.txt"), known, { mode: 0o600 });
   const lines = [
     "[databases]",
     `app = host=127.0.0.1 port=${server.port} dbname=app`,

@@ -9,6 +9,7 @@ import { Store, type StoreOptions } from "../../src/store/index.ts";
 import { claimsBy } from "./claims.ts";
 import { itemFor, newStream } from "./entries.ts";
 import { copyCluster } from "./prepared.ts";
+import { PASSWORD, query, startPooler, startPostgres } from "./postgres-server.ts";
 
 /** An embedded database, its owner, a store that serves all tenants, and raw application connections. */
 export interface TenantWorld {
@@ -16,8 +17,8 @@ export interface TenantWorld {
   readonly owner: pg.Client;
   readonly claims: Claims;
   readonly options: StoreOptions;
-  /** A connection of the application role, to send any SQL over. */
-  hostile(): Promise<pg.Client>;
+  /** A tenant's connection, to send any SQL over. */
+  hostile(tenant?: string): Promise<pg.Client>;
   close(): Promise<void>;
 }
 
@@ -50,6 +51,48 @@ export async function openTenantWorld(): Promise<TenantWorld> {
       for (const client of opened) await client.end().catch(() => undefined);
       await owner.end();
       await store.close();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The same on a server by URL, behind PgBouncer in transaction mode; each tenant has a role of its own. */
+export async function openPooledWorld(tenants: readonly string[]): Promise<TenantWorld> {
+  const home = mkdtempSync(join(tmpdir(), "sov-pooled-"));
+  const server = await startPostgres(home);
+  const loginOf = (tenant: string): string => `login_${tenant}`;
+  const pooler = await startPooler(home, server, ["app", ...tenants.map(loginOf)]);
+  if (pooler === null) throw new Error("type: sudo apt-get install pgbouncer");
+  const options = { folder: home, headsFolder: join(home, "heads"), databaseUrl: pooler.url };
+  const store = await Store.open(options);
+  for (const tenant of tenants) {
+    const role = `create role ${loginOf(tenant)} login password '${PASSWORD}' in role sovereign_app`;
+    await query(server.superuser, role);
+    // A lock that one leaves behind in a session of the server is waited for by the next.
+    await query(server.superuser, `alter role ${loginOf(tenant)} set statement_timeout = '500ms'`);
+  }
+  const owner = new pg.Client({ connectionString: server.url });
+  await owner.connect();
+  const opened: pg.Client[] = [];
+  return {
+    store,
+    owner,
+    options,
+    claims: await claimsBy(owner),
+    hostile: async (tenant = "") => {
+      const url = pooler.url.replace("//app:", `//${loginOf(tenant)}:`);
+      const client = new pg.Client({ connectionString: url, query_timeout: 10_000 });
+      client.on("error", () => undefined);
+      await client.connect();
+      opened.push(client);
+      return client;
+    },
+    close: async () => {
+      for (const client of opened) await client.end().catch(() => undefined);
+      await owner.end();
+      await store.close();
+      await pooler.stop();
+      await server.stop();
       rmSync(home, { recursive: true, force: true });
     },
   };
