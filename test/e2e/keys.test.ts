@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -69,6 +78,25 @@ describe("a file in the folder of the keys that is no key of ours", () => {
     });
     rmSync(stray);
     expect((await one(["health"])).found).toMatchObject({ warnings: [] });
+  });
+});
+
+describe("the claim of a tenant", () => {
+  it("is written for its owner alone, and over no other file", async () => {
+    const out = join(installation.home, "acme.claim.json");
+    const words = ["tenants", "claim", "acme", "--out", out];
+    expect(await installation.run(words)).toMatchObject({ code: 0, out: "" });
+    expect(statSync(out).mode & 0o777).toBe(0o600);
+    expect(JSON.parse(readFileSync(out, "utf8"))).toMatchObject({
+      tenant_id: "acme",
+      claim: "tenant/acme",
+      role: "sovereign_app",
+      secret: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+    });
+    expect(await installation.run(words)).toMatchObject({ code: 2 });
+    const taken = ["tenants", "claim", "installation", "--out", `${out}.2`];
+    expect(await installation.run(taken)).toMatchObject({ code: 2 });
+    expect(existsSync(`${out}.2`)).toBe(false);
   });
 });
 

@@ -10,6 +10,7 @@ import { keysCommands } from "./commands/keys.ts";
 import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { repairCommands } from "./commands/repair.ts";
+import { tenantsCommands } from "./commands/tenants.ts";
 import { runCommands } from "./commands/run.ts";
 import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
@@ -65,6 +66,7 @@ export async function runCli(
     batchCommands,
     scramCommands,
     nodesCommands,
+    tenantsCommands,
     repairCommands,
     doctorCommand,
   ]) {

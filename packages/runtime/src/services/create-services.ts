@@ -9,6 +9,7 @@ import { batchServices } from "./batch/batch-services.ts";
 import { createScramServices } from "./scram/scram-services.ts";
 import { type Environment, databaseUrlOf } from "./environment.ts";
 import { runServices } from "./runs/run-services.ts";
+import { checkTenant } from "../runs/index.ts";
 import { keyServices } from "./key-services.ts";
 import { policyServices } from "./policy-services.ts";
 import { evidenceServices } from "./evidence-services.ts";
@@ -45,6 +46,11 @@ export function createServices(
     ...scram,
     ...batchServices(home, opened, scram),
     ...nodeServices(home, opened, scram),
+    tenantClaim: (tenantId) =>
+      opened(({ store }) => {
+        checkTenant(tenantId);
+        return Promise.resolve({ tenant_id: tenantId, ...store.tenantClaim(tenantId) });
+      }),
     repairLedger: (acceptRollback) =>
       repairInstallation(home, databaseUrlOf(environment), acceptRollback),
     ...stateServices(home, environment, opened, scram),

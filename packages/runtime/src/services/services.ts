@@ -134,6 +134,8 @@ export interface Services {
   /** Read the other nodes' orders until told to end. */
   watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
   probeSandbox(measure: boolean, tell: (text: string) => void): Promise<DoctorReport>;
+  /** What a program that serves one tenant makes its claims with: a secret. */
+  tenantClaim(tenantId: string): Promise<JsonObject>;
   /** Move what is no evidence in the ledger out of the way. */
   repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
 }

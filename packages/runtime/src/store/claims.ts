@@ -52,6 +52,11 @@ export class Claims {
     );
   }
 
+  /** What a process that is to make this one claim is given, and no more. */
+  secretOf(name: string): Uint8Array {
+    return Buffer.from(this.#secretOf(name));
+  }
+
   #secretOf(name: string): Uint8Array {
     const known = this.#secrets.get(name);
     if (known !== undefined) return known;

@@ -135,6 +135,20 @@ export class Store implements RunStore {
     return this.#target.kind === "url";
   }
 
+  /** What a program that serves one tenant claims with, and where: the secret of that claim alone. */
+  tenantClaim(tenant: string): {
+    claim: string;
+    secret: string;
+    role: string;
+    socket: string | null;
+  } {
+    if (this.#claims === null) throw new Error("the store is not open");
+    const claim = claimOf(tenant);
+    const secret = Buffer.from(this.#claims.secretOf(claim)).toString("hex");
+    const socket = this.#target.kind === "embedded" ? this.#target.socket : null;
+    return { claim, secret, role: "sovereign_app", socket };
+  }
+
   /** The installation's log as it grows, for who must know of it at once. To be closed by its user. */
   feed(options: FeedOptions): LogFeed {
     if (this.#claims === null) throw new Error("the store is not open");

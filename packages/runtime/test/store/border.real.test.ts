@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -84,6 +84,28 @@ describe("a tenant's connection, with raw SQL", () => {
     }
     for (const table of ["claim_secret", "claim_keys", "key_gate", "abandoned"]) {
       await expect(hostile.query(`select * from sovereign.${table}`)).rejects.toMatchObject(DENIED);
+    }
+  });
+
+  it("reads its own rows with the secret that is handed out, by the specification alone", async () => {
+    const { secret, claim, role } = world.store.tenantClaim("mallory");
+    expect({ claim, role }).toEqual({ claim: "tenant/mallory", role: "sovereign_app" });
+    const rowsOf = async (name: string): Promise<number | null> => {
+      await hostile.query("begin");
+      try {
+        const found = await hostile.query<{ challenge: string }>("select sovereign.challenge()");
+        const mac = createHmac("sha256", Buffer.from(secret, "hex"))
+          .update(`sovereign.transaction/${found.rows[0]?.challenge ?? ""}`)
+          .digest("hex");
+        await hostile.query("select set_config('sovereign.claim', $1, true)", [`${mac}${name}`]);
+        return (await hostile.query("select * from sovereign.runs")).rowCount;
+      } finally {
+        await hostile.query("rollback");
+      }
+    };
+    expect(await rowsOf("tenant/mallory")).toBe(1);
+    for (const other of ["tenant/victim", "installation/read"]) {
+      await expect(rowsOf(other)).rejects.toMatchObject(DENIED);
     }
   });
 

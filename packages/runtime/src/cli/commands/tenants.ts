@@ -1,0 +1,26 @@
+import type { Command } from "commander";
+import { parseName } from "../arguments.ts";
+import type { CommandContext } from "../context.ts";
+import { writingNamed } from "../named-file.ts";
+
+export function tenantsCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  program
+    .command("tenants")
+    .description("programs that serve one tenant of a shared database")
+    .command("claim <name>")
+    .description(
+      "write the secret with which a program of its own reads and writes one tenant's log",
+    )
+    .requiredOption("--out <file>", "where to; only its owner may read it, and it is not there yet")
+    .action(async (name: string, flags: { out: string }) => {
+      const tenant = parseName(name);
+      const options = { mode: 0o600, fresh: true };
+      const write = async (file: { write(text: string): void }): Promise<void> => {
+        file.write(`${JSON.stringify(await services.tenantClaim(tenant), null, 2)}\n`);
+      };
+      await writingNamed(flags.out, write, options);
+      if (output.json) output.printJson({ tenant, file: flags.out });
+      else output.note(`the claim of ${tenant}: ${flags.out}. Whoever has it acts as that tenant.`);
+    });
+}
