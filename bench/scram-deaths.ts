@@ -122,6 +122,7 @@ async function die(victims: readonly Role[], signal: NodeJS.Signals = "SIGKILL")
   const held = { ...told, marker: `${MARKER_VARIABLE}=${name}/`, control: control.pid ?? 0 };
   await sleep(randomInt(1500));
   const before = pathsOf(held).length;
+  const lived = left(held).survivors > 0;
   const start = performance.now();
   for (const victim of victims) process.kill(held[victim], signal);
   const harmless = victims.join() === HARMLESS;
@@ -133,7 +134,7 @@ async function die(victims: readonly Role[], signal: NodeJS.Signals = "SIGKILL")
   await sleep(100);
   const { survivors, launches } = harmless ? { survivors: 0, launches: 0 } : left(held);
   if (signal === "SIGSTOP") await endStopped(victims.map((victim) => held[victim]));
-  const state = await nextStart(held.home);
+  const state = `${await nextStart(held.home)}${lived ? "" : ", no payload ran before"}`;
   control.stdin.on("error", () => undefined).end();
   await closed;
   await clear(held);

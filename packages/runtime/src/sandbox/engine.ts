@@ -14,6 +14,7 @@ import {
   type EngineOrder,
   engineOrder,
   Frames,
+  leaveCall,
   readFrame,
   type ScramLatch,
   SELF_PROOF_LINK,
@@ -28,6 +29,8 @@ const FRAME_BYTES = 1024 * 1024;
 const STDIN_BYTES_MAX = 256 * 1024 * 1024;
 /** The dead-man comes first: we end our paths only where both are silent. */
 const PATIENCE = 2;
+/** A disk that does not answer must not hold up the death of what we launched. */
+const REPORT_MS = 100;
 const NOTHING = new Uint8Array();
 
 const mount = z.strictObject({
@@ -92,6 +95,8 @@ export class Engine {
   readonly #admissions = new Map<string, (order: EngineOrder) => void>();
   readonly #queue: { readonly weight: number; readonly start: () => void }[] = [];
   readonly #watch: HoldingsWatch;
+  /** Those whose gate was opened, and that have not ended. */
+  readonly #opened = new Set<string>();
   /** The weights of all paths that live. */
   #live = 0;
   #beats = 0;
@@ -133,11 +138,29 @@ export class Engine {
   #watchSentinel(): void {
     const silence = new Silence(process.ppid, PATIENCE);
     let before = -1;
-    setInterval(() => {
+    const watching = setInterval(() => {
       if (this.#beats !== before) silence.heard();
-      else if (silence.missed()) process.kill(process.pid, "SIGKILL");
+      else if (silence.missed()) {
+        clearInterval(watching);
+        this.#endAll();
+      }
       before = this.#beats;
     }, BEAT_MS);
+  }
+
+  /** The sentinel is wedged, and whoever should have seen to it is, too: the next one is told first. */
+  #endAll(): void {
+    const die = (): void => {
+      process.kill(process.pid, "SIGKILL");
+    };
+    const paths = this.#opened.size;
+    if (paths === 0) {
+      die();
+      return;
+    }
+    setTimeout(die, REPORT_MS);
+    const why = `the sentinel did not answer while ${paths} paths lived; the engine ended them`;
+    void leaveCall(".", why).finally(die);
   }
 
   #serve(socket: Socket): void {
@@ -199,6 +222,7 @@ export class Engine {
       const message = error instanceof Error ? error.message : "unknown failure";
       frames.sendJson({ t: "failed", code, message });
     } finally {
+      this.#opened.delete(pathId);
       this.#sentinel.sendJson({ t: "ended", path_id: pathId });
       if (weight !== null) this.#release(weight);
       frames.socket.end();
@@ -233,6 +257,8 @@ export class Engine {
     }
     const gate = this.#options.latch.preflight(request);
     if (!gate.armed) throw new SovereignError(gate.code, `The kill switch is ${gate.reason}.`);
+    // The switch's own trial is no work.
+    if (link_id !== SELF_PROOF_LINK) this.#opened.add(path_id);
   }
 
   #take(weight: number): Promise<void> {

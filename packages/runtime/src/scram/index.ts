@@ -8,6 +8,7 @@ export { readKeyFile, type SentinelKeyEvent, type SentinelKeys, writeKeyFile } f
 export { KnownKeys } from "./known-keys.ts";
 export { ANSWER_SPARES, overwrite } from "./latch-room.ts";
 export { type LatchedStop, type LatchStatus, ScramLatch } from "./latch.ts";
+export { leaveCall } from "./leave-call.ts";
 export { eventIdOf, groupNameOf } from "./names.ts";
 export {
   type Judgement,

@@ -11,7 +11,7 @@ import {
   replaceOwnFile,
 } from "../system/index.ts";
 
-const MARK_FILE = "SETTLED";
+export const SETTLED_FILE = "SETTLED";
 /** Of one size always, so that a full disk has room for the next one in its place. */
 const MARK_BYTES = 512;
 
@@ -37,7 +37,7 @@ export class SettledMark {
   readonly #path: string;
 
   constructor(folder: string) {
-    this.#path = join(folder, MARK_FILE);
+    this.#path = join(folder, SETTLED_FILE);
   }
 
   /** Null where there is none that can be read: then nothing is proved. */

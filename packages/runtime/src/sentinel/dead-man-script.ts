@@ -14,6 +14,9 @@
  * - running and silent: 50, and up to 350 more by how much it ran (250 ms where it has a processor).
  *
  * While a stop is carried out, what a busy sentinel does (kill, sweep, fsync) counts an eighth.
+ *
+ * Where paths lived under a sentinel that is wedged, it leaves a call, so that the next one trips. The
+ * same holds for one that was silent for two of its wake-ups when it died.
  */
 export const DEAD_MAN_SCRIPT = `trap '' PIPE HUP INT TERM
 kill_file=$1 sentinel=$2 born=$3 folder=$4
@@ -57,20 +60,32 @@ until_dead() {
     read -r -t 0.01 -u "$pause"
   done
 }
-# What becomes of the switch is for the next sentinel to carry out and to record.
+# What becomes of the switch is for the next sentinel to carry out and to record. Where there is no
+# room for so much as a name, the proof goes without which the next one has everything stopped.
 report() {
   local name=call.$RANDOM$RANDOM$$
   set -C
   umask 077
   printf '{"command":"SCRAM_ACTIVATE","timestamp":"","pid":%d,"reason":"system_critical","why":"%s"}\\n' \\
     "$$" "the sentinel did not answer while \${#firsts[@]} paths lived; the dead-man killed them" \\
-    >"$name" && : >"$name.ready"
+    >"$name"
+  : >"$name.ready" || rm -f SETTLED
 } 2>/dev/null
+# INVARIANT: a call stands before the sentinel dies, whose lock keeps the next one out. A process of
+# its own writes it, because a disk that does not answer must not keep the sentinel alive.
 wedged() {
+  local round writer=
   kill_all
+  if [ "\${#firsts[@]}" != 0 ]; then
+    report &
+    writer=$!
+  fi
+  for ((round = 0; round < 100; round++)); do
+    [ -n "$writer" ] && kill -0 "$writer" 2>/dev/null || break
+    read -r -t 0.01 -u "$pause"
+  done
   if alive "$sentinel" "$born"; then kill -9 "$sentinel"; fi
   until_dead
-  [ "\${#firsts[@]}" = 0 ] || report
   exit
 }
 # One wake-up without a word.
@@ -107,6 +122,8 @@ while :; do
   elif (($? > 128)); then
     count
   else
+    # One that was silent before it died was wedged: its paths may have died of that.
+    ((points < 800)) || wedged
     until_dead
     exit
   fi

@@ -6,7 +6,16 @@ import { connectSandbox } from "../../src/sandbox/index.ts";
 import { Journal } from "../../src/scram/index.ts";
 import type { DrillRig } from "../../src/services/index.ts";
 import { BACK_ENDS } from "../support/back-ends.ts";
-import { OWNER, pidsOf, quiet, rig, soonDead, stateOf, trivial } from "../support/scram-rig.ts";
+import {
+  OWNER,
+  type Pids,
+  pidsOf,
+  quiet,
+  rig,
+  soonDead,
+  stateOf,
+  trivial,
+} from "../support/scram-rig.ts";
 import { holdWithoutGroups } from "../support/without-groups.ts";
 
 const HANG_MS = 20_000;
@@ -43,46 +52,74 @@ async function becomes(one: DrillRig, state: string): Promise<void> {
   await expect.poll(() => stateOf(one), { timeout: HANG_MS }).toBe(state);
 }
 
+type Who = "sentinel" | "engine" | "dead_man";
+
+/** Who is stopped or killed, and what the next start records. */
+const WEDGES: readonly {
+  readonly title: string;
+  readonly signals: readonly (readonly [Who, NodeJS.Signals])[];
+  readonly why: RegExp;
+}[] = [
+  {
+    title: "a sentinel that is stopped",
+    signals: [["sentinel", "SIGSTOP"]],
+    why: /the sentinel did not answer while [12] paths lived; the dead-man killed them/,
+  },
+  {
+    title: "an engine that is stopped",
+    signals: [["engine", "SIGSTOP"]],
+    why: /the engine did not answer while [12] paths lived/,
+  },
+  {
+    title: "a sentinel and an engine that are both stopped",
+    signals: [
+      ["engine", "SIGSTOP"],
+      ["sentinel", "SIGSTOP"],
+    ],
+    why: /the sentinel did not answer while [12] paths lived; the dead-man killed them/,
+  },
+  {
+    title: "a sentinel and a dead-man that are both stopped",
+    signals: [
+      ["dead_man", "SIGSTOP"],
+      ["sentinel", "SIGSTOP"],
+    ],
+    why: /the sentinel did not answer while [12] paths lived; the engine ended them/,
+  },
+  {
+    title: "a stopped sentinel whose dead-man is killed",
+    signals: [
+      ["sentinel", "SIGSTOP"],
+      ["dead_man", "SIGKILL"],
+    ],
+    why: /the sentinel did not answer while [12] paths lived; the engine ended them/,
+  },
+];
+
+/** Takes away what is still stopped. */
+function endIfThere(pid: number): void {
+  if (isThere(pid)) process.kill(pid, "SIGKILL");
+}
+
+function pidOf(pids: Pids, who: Who): number {
+  return (who === "sentinel" ? pids.pid : pids[who]) ?? 0;
+}
+
 describe.each(BACK_ENDS)("what ran in $title dies", ({ backend, absent }) => {
   beforeEach(({ skip }) => {
     skip(absent !== null);
   });
 
-  it("with a sentinel that is stopped, and the next one trips the switch", async () => {
+  it.each(WEDGES)("with $title, and the next start finds it tripped", async (wedge) => {
     const one = await rig();
-    await one.hold(5, OWNER, { backend });
-    const { pid } = await pidsOf(one.link);
-    process.kill(pid, "SIGSTOP");
+    await one.hold(2, OWNER, { backend });
+    const before = await pidsOf(one.link);
+    for (const [who, signal] of wedge.signals) process.kill(pidOf(before, who), signal);
     expect(await soonDead(one)).toBe(0);
-    await gone(pid);
-    await becomes(one, "COMPLETE");
-    const why = /the sentinel did not answer while [1-5] paths lived; the dead-man killed them/;
-    expect(receiptsOf(one)).toMatch(why);
-  });
-
-  it("with an engine that is stopped, and the switch trips", async () => {
-    const one = await rig();
-    await one.hold(5, OWNER, { backend });
-    const { engine } = await pidsOf(one.link);
-    process.kill(engine ?? 0, "SIGSTOP");
-    expect(await soonDead(one)).toBe(0);
-    await gone(engine ?? 0);
-    await becomes(one, "COMPLETE");
-    expect(receiptsOf(one)).toMatch(/the engine did not answer while [1-5] paths lived/);
-  });
-
-  it("with a sentinel and a dead-man that are both stopped: the engine ends them", async () => {
-    const one = await rig();
-    await one.hold(5, OWNER, { backend });
-    const { pid, dead_man } = await pidsOf(one.link);
-    process.kill(dead_man, "SIGSTOP");
-    process.kill(pid, "SIGSTOP");
-    try {
-      expect(await soonDead(one)).toBe(0);
-    } finally {
-      process.kill(pid, "SIGKILL");
-      process.kill(dead_man, "SIGKILL");
-    }
+    // What is still stopped is taken away, and the next one is started at once.
+    for (const [who] of wedge.signals) endIfThere(pidOf(before, who));
+    expect(await stateOf(one)).toBe("COMPLETE");
+    expect(receiptsOf(one)).toMatch(wedge.why);
   });
 });
 

@@ -3,8 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { JsonObject } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { watchCalls } from "../../src/sentinel/call-files.ts";
+import { leaveCall } from "../../src/scram/index.ts";
+import { pendingStop } from "../../src/scram/pending.ts";
 import type { Signal } from "../../src/scram/signal-file.ts";
+import { watchCalls } from "../../src/sentinel/call-files.ts";
+import { SmallDisk } from "../support/small-disk.ts";
 
 const WORDS = JSON.stringify({
   command: "SCRAM_ACTIVATE",
@@ -97,5 +100,32 @@ describe("a call", () => {
     write("call.6", WORDS);
     write("call.6.ready", "");
     expect(await answerTo("call.6")).not.toContain("long");
+  });
+});
+
+describe("a call that one of our own programs leaves", () => {
+  it("is a stop for whoever comes next, and says why", async () => {
+    write("SETTLED", "");
+    await leaveCall(folder, "the sentinel did not answer");
+    expect(pendingStop(folder)).toMatch(/^call\.\d+$/);
+    expect(existsSync(join(folder, "SETTLED"))).toBe(true);
+    listen();
+    await vi.waitUntil(() => heard.length > 0, { timeout: 10_000 });
+    expect(heard).toEqual([
+      { kind: "activate", reason: "system_critical", why: "the sentinel did not answer" },
+    ]);
+  });
+
+  it("of which not even the name has room takes the proof away, without which nothing starts", async () => {
+    // Room for the call, and none for what says that it is whole.
+    const inodes = SmallDisk.mount(1, "nr_inodes=3");
+    if (inodes === null) return;
+    try {
+      writeFileSync(join(inodes.path, "SETTLED"), "");
+      await leaveCall(inodes.path, "why");
+      expect(existsSync(join(inodes.path, "SETTLED"))).toBe(false);
+    } finally {
+      inodes.unmount();
+    }
   });
 });

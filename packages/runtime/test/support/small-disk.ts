@@ -15,11 +15,14 @@ export class SmallDisk {
     this.#ballast = join(path, "ballast");
   }
 
-  /** @returns null where this user may not mount one */
-  static mount(megabytes: number): SmallDisk | null {
+  /**
+   * @param more further options of the mount
+   * @returns null where this user may not mount one
+   */
+  static mount(megabytes: number, more = "mode=0700"): SmallDisk | null {
     if (process.getuid?.() !== 0) return null;
     const path = mkdtempSync(join(tmpdir(), "sov-disk-"));
-    const options = `size=${megabytes}m,mode=0700`;
+    const options = `size=${megabytes}m,mode=0700,${more}`;
     const end = spawnSync("/bin/mount", ["-t", "tmpfs", "-o", options, "none", path]);
     if (end.status === 0) return new SmallDisk(path);
     rmSync(path, { recursive: true });
