@@ -1,11 +1,18 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync, sign } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { request } from "node:http";
+import { request as requestTls } from "node:https";
 import { join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { Envelope } from "@sovereign/core";
+import { connectScram } from "../packages/runtime/src/home/index.ts";
 import { DrillRig } from "../packages/runtime/src/services/index.ts";
 import { Journal, openEvents } from "../packages/runtime/src/scram/index.ts";
+import { SENTINEL_SOCKET } from "../packages/runtime/src/scram/protocol.ts";
+import { certify } from "../packages/runtime/test/support/certificate.ts";
+import { clientHello } from "../packages/runtime/test/support/hostile-clients.ts";
+import type { Flood } from "./http-flood.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
 
 const TRIALS = Number(process.env["SCRAM_TRIALS"] ?? 30);
@@ -13,14 +20,28 @@ const PATHS = Number(process.env["SCRAM_PATHS"] ?? 15);
 const FLOOD = 24;
 const ENVIRONMENT = { PATH: process.env["PATH"] };
 
-type Manner = "local socket" | "HTTP" | "HTTP, flooded";
+/** Halves: connections, TLS handshakes, requests and frames that stop in the middle. */
+const HALVES = 1500;
+const ADDRESSES = 64;
+const LOCAL = "local socket";
+const HALVED = `${HALVES} halves`;
+const MANNERS = [
+  LOCAL,
+  "HTTP",
+  "HTTP, flooded",
+  "HTTPS",
+  `${LOCAL}, ${HALVED}`,
+  `HTTPS, ${HALVED}`,
+] as const;
+type Manner = (typeof MANNERS)[number];
 
 /**
  * From the moment an order is sent to the verified death of hostile paths: over the local socket,
- * over HTTP, and over HTTP while others send all they can. The manners take turns.
+ * over HTTP, and while others send all they can, whole requests or halves. The manners take turns.
  */
 export async function run(): Promise<BenchReport> {
-  const manners: readonly Manner[] = ["local socket", "HTTP", "HTTP, flooded"];
+  const wanted = process.env["SCRAM_MANNERS"]?.split(";");
+  const manners: readonly Manner[] = MANNERS.filter((one) => wanted?.includes(one) ?? true);
   const found = new Map(manners.map((manner) => [manner, [] as Trial[]]));
   for (let round = 0; round < TRIALS; round++) {
     for (const manner of manners) found.get(manner)?.push(await trial(manner));
@@ -44,15 +65,16 @@ interface Trial {
 
 async function trial(manner: Manner): Promise<Trial> {
   const rig = await DrillRig.open(ENVIRONMENT);
-  const server = manner === "local socket" ? null : await serve(rig);
+  const secure = manner.includes("HTTPS") || manner.includes(HALVED);
+  const server = manner === LOCAL ? null : await serve(rig, secure);
   await rig.hold(PATHS);
-  const flood = manner === "HTTP, flooded" && server !== null ? start(rig, server.port) : null;
-  await new Promise((next) => setTimeout(next, 500));
+  const flood = server === null ? null : await floodOf(manner, rig, server.port);
+  await new Promise((next) => setTimeout(next, flood === null ? 500 : 3000));
   const order = rig.order();
   const wall = new Date().getTime();
   const begun = performance.now();
-  if (server === null) await rig.link.request({ t: "order", envelope: order });
-  else await post(server.port, order);
+  if (server === null || manner.startsWith(LOCAL)) await overSocket(rig, order);
+  else await post(server.port, order, secure);
   const answered = performance.now() - begun;
   const survivors = rig.survivors();
   const refused = (await flood?.end()) ?? 0;
@@ -87,10 +109,31 @@ function rowOf(name: string, trials: readonly Trial[]): BenchRow {
   };
 }
 
+/** Over a connection of its own, as a command does. */
+async function overSocket(rig: DrillRig, envelope: Envelope): Promise<void> {
+  const link = await connectScram(rig.home, ENVIRONMENT);
+  await link.request({ t: "order", envelope });
+  link.close();
+}
+
 /** The command itself, in a process of its own. */
-async function serve(rig: DrillRig): Promise<{ child: ChildProcess; port: number }> {
+async function serve(
+  rig: DrillRig,
+  secure: boolean,
+): Promise<{ child: ChildProcess; port: number }> {
   const program = resolve("packages/runtime/bin/sovereign.js");
   const args = [program, "scram", "serve", "--listen", "127.0.0.1:0"];
+  if (secure) {
+    const { certPem, keyPem } = certify("server", null);
+    for (const [name, text] of [
+      ["cert", certPem],
+      ["key", keyPem],
+    ] as const) {
+      const path = join(rig.home, `${name}.pem`);
+      writeFileSync(path, text, { mode: 0o600 });
+      args.push(`--tls-${name}`, path);
+    }
+  }
   // No database: what is measured needs none, and none is to start beside it.
   const env = {
     ...ENVIRONMENT,
@@ -100,18 +143,19 @@ async function serve(rig: DrillRig): Promise<{ child: ChildProcess; port: number
   const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] });
   const port = await new Promise<number>((found) => {
     child.stdout.on("data", (chunk) => {
-      const [, digits] = /listening: http:\/\/127\.0\.0\.1:(\d+)/.exec(String(chunk)) ?? [];
+      const [, digits] = /listening: https?:\/\/127\.0\.0\.1:(\d+)/.exec(String(chunk)) ?? [];
       if (digits !== undefined) found(Number(digits));
     });
   });
   return { child, port };
 }
 
-function post(port: number, order: Envelope): Promise<void> {
+function post(port: number, order: Envelope, secure: boolean): Promise<void> {
   const headers = { "content-type": "application/json" };
   const options = { host: "127.0.0.1", port, path: "/v1/scram/orders", method: "POST", headers };
+  const ask = secure ? requestTls : request;
   return new Promise((done, fail) => {
-    const sent = request({ ...options, agent: false }, (response) => {
+    const sent = ask({ ...options, agent: false, rejectUnauthorized: false }, (response) => {
       response.resume();
       response.on("end", () => {
         if (response.statusCode === 200) done();
@@ -123,9 +167,35 @@ function post(port: number, order: Envelope): Promise<void> {
   });
 }
 
-/** Many connections at once, each from an address of its own, without a pause. */
-function start(rig: DrillRig, port: number): { end: () => Promise<number> } {
-  const workerData = { port, bodies: [wrongKeys(rig), "garbage"], connections: FLOOD };
+async function floodOf(
+  manner: Manner,
+  rig: DrillRig,
+  port: number,
+): Promise<{ end: () => Promise<number> } | null> {
+  if (manner === "HTTP, flooded") {
+    const bodies = [wrongKeys(rig), "garbage"];
+    return start({ kind: "requests", port, bodies, connections: FLOOD });
+  }
+  if (!manner.includes(HALVED)) return null;
+  const path = join(rig.home, "scram", SENTINEL_SOCKET);
+  const connections = HALVES / 3;
+  const text = "POST /v1/scram/orders HTTP/1.1\r\nhost: localhost\r\ncontent-le";
+  const each = [
+    { place: { port }, bytes: await clientHello(), connections, addresses: ADDRESSES },
+    {
+      place: { port },
+      bytes: Buffer.from(text),
+      connections: connections / 2,
+      addresses: ADDRESSES,
+    },
+    { place: { port }, bytes: Buffer.alloc(0), connections: connections / 2, addresses: ADDRESSES },
+    { place: { path }, bytes: Buffer.from([0, 0, 1, 0, 0, 0x7b]), connections, addresses: 0 },
+  ];
+  return start({ kind: "halves", each });
+}
+
+/** In a thread of its own. */
+function start(workerData: Flood): { end: () => Promise<number> } {
   const worker = new Worker(new URL("./http-flood.ts", import.meta.url), { workerData });
   return {
     end: () =>

@@ -10,8 +10,10 @@ import {
 import { createServer as createTlsServer, Server as TlsServer } from "node:https";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { SovereignError } from "@sovereign/core";
+import type { Clock } from "../system/index.ts";
 import { sendAnswer } from "./answer.ts";
-import { Connections } from "./connections.ts";
+import { Connections, sourceOf } from "./connections.ts";
+import { HandshakeTurns } from "./handshake-turns.ts";
 import { isLocal, type ListenAddress } from "./listen-address.ts";
 import { checkCaller } from "./request.ts";
 import type { ScramDoor } from "./scram-routes.ts";
@@ -22,6 +24,8 @@ const HEADERS_MS = 5000;
 const REQUEST_MS = 10_000;
 const IDLE_MS = 15_000;
 const CLOSE_MS = 3000;
+/** Newcomers that the kernel holds for us, or as many as it is set to; the others come again later. */
+const BACKLOG = 4096;
 
 /** Certificate and key, as PEM; with a CA only whom it certified may connect. */
 export interface TlsMaterial {
@@ -32,6 +36,7 @@ export interface TlsMaterial {
 
 export interface ScramServerOptions {
   readonly door: ScramDoor;
+  readonly clock: Clock;
   readonly listen: ListenAddress;
   readonly tls: TlsMaterial | null;
   /** Serve other machines without encryption. */
@@ -59,7 +64,7 @@ export class ScramServer {
    * @throws ERR_HTTP_CONFIG where other machines could read what is sent, ERR_HTTP_LISTEN
    */
   static async start(options: ScramServerOptions): Promise<ScramServer> {
-    const { door, listen, tls, plaintext } = options;
+    const { door, clock, listen, tls, plaintext } = options;
     if (tls === null && !plaintext && !isLocal(listen)) {
       const message = `Expected --tls-cert and --tls-key to serve other machines. Orders are signed, so --insecure-plaintext is possible: then anybody on the way can read them, hold them back, and forge answers.`;
       throw new SovereignError("ERR_HTTP_CONFIG", message);
@@ -69,8 +74,11 @@ export class ScramServer {
     const server = createPlainOrTls(tls, (request, response) => {
       void handle(door, connections, names, request, response);
     });
-    if (tls !== null) names.certify(tls);
-    server.on("connection", (socket) => {
+    if (tls !== null) {
+      names.certify(tls);
+      takeTurns(server, new HandshakeTurns(clock));
+    }
+    server.prependListener("connection", (socket: Socket) => {
       connections.add(socket);
     });
     server.on("clientError", onClientError);
@@ -171,6 +179,7 @@ function createPlainOrTls(tls: TlsMaterial | null, listener: RequestListener): S
         key,
         minVersion: "TLSv1.3",
         handshakeTimeout: HEADERS_MS,
+        pauseOnConnect: true,
         ...(clientCa === null ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
       },
       listener,
@@ -178,6 +187,21 @@ function createPlainOrTls(tls: TlsMaterial | null, listener: RequestListener): S
   } catch (cause) {
     throw unusable(cause);
   }
+}
+
+/** A handshake begins when it is its turn. Until then nothing is read of the connection. */
+function takeTurns(server: Server, turns: HandshakeTurns): void {
+  const listeners = server.listeners("connection") as ((socket: Socket) => void)[];
+  server.removeAllListeners("connection");
+  server.on("connection", (socket: Socket) => {
+    socket.on("error", () => undefined);
+    turns.add(sourceOf(socket), {
+      gone: () => socket.destroyed,
+      begin: () => {
+        for (const listener of listeners) listener.call(server, socket);
+      },
+    });
+  });
 }
 
 function unusable(cause: unknown): SovereignError {
@@ -236,11 +260,12 @@ async function listenAt(server: Server, listen: ListenAddress): Promise<void> {
       const message = `Cannot listen at ${place}: ${why}. Choose another with --listen.`;
       reject(new SovereignError("ERR_HTTP_LISTEN", message, { code: cause.code ?? "" }, cause));
     });
-    if (listen.kind === "tcp") server.listen(listen.port, listen.host, resolve);
+    if (listen.kind === "tcp")
+      server.listen({ port: listen.port, host: listen.host, backlog: BACKLOG }, resolve);
     else {
       // Made for its owner alone from the first moment.
       const before = process.umask(0o177);
-      server.listen(listen.path, resolve);
+      server.listen({ path: listen.path, backlog: BACKLOG }, resolve);
       process.umask(before);
     }
   });

@@ -11,6 +11,7 @@ import {
   SENTINEL_SOCKET,
   type SentinelMessage,
 } from "../scram/index.ts";
+import { every } from "../system/index.ts";
 import { Turns } from "./turns.ts";
 
 /** Nobody needs more at once; what one of them may have us hold is bounded, too. */
@@ -23,6 +24,9 @@ const WAITING_MAX = 64;
 const WAITING_BYTES_MAX = 256 * 1024;
 /** Written and not taken by the other side; with more, it is cut off. */
 const UNREAD_BYTES_MAX = 1024 * 1024;
+/** Who has not said who they are after so many wake-ups of ours is cut off. */
+const WAKE_UP_MS = 1000;
+const MUTE_WAKE_UPS = 5;
 /** How canonical JSON of an order begins: its first member. */
 const ORDER_BEGINS = Buffer.from('{"envelope":');
 
@@ -59,6 +63,11 @@ export async function listenForLinks(
       handlers.onClose(link);
     });
   });
+  const ending = every(WAKE_UP_MS, () => {
+    const needed = handlers.needed();
+    for (const link of links.values()) if (!needed.has(link.id)) link.endIfMute();
+  });
+  server.once("close", ending);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen({ path: SENTINEL_SOCKET, backlog: BACKLOG }, resolve);
@@ -103,6 +112,7 @@ export class Link {
   #waiting = 0;
   #waitingBytes = 0;
   #orders = 0;
+  #mute = 0;
   #process: ProcessIdentity | null = null;
   /** Whether it reads what other machines order, and so renews the lease. */
   reads = false;
@@ -144,6 +154,16 @@ export class Link {
     this.#frames.socket.destroy();
   }
 
+  /**
+   * To be called once a second: whoever sends half a message, or nothing, holds a place for a while.
+   * Wake-ups are counted, because what was sent to one who was not scheduled is not read yet.
+   */
+  endIfMute(): void {
+    if (this.#process !== null || this.#waiting > 0) return;
+    this.#mute += 1;
+    if (this.#mute > MUTE_WAKE_UPS) this.end();
+  }
+
   push(message: SentinelMessage): void {
     // Who does not read what we say must not fill our memory with it.
     if (this.#frames.socket.writableLength > UNREAD_BYTES_MAX) this.end();
@@ -151,6 +171,7 @@ export class Link {
   }
 
   #take(content: Buffer): void {
+    this.#mute = 0;
     const urgent = content.subarray(0, ORDER_BEGINS.length).equals(ORDER_BEGINS);
     this.#count(1, content.length, urgent);
     this.#turns.add(this.#queue, urgent, () => {

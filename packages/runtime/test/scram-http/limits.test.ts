@@ -1,9 +1,10 @@
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { SovereignError } from "@sovereign/core";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { problemOf } from "../../src/scram-http/answer.ts";
 import { Connections, sourceOf } from "../../src/scram-http/connections.ts";
+import { HandshakeTurns } from "../../src/scram-http/handshake-turns.ts";
 import { parseListenAddress } from "../../src/scram-http/index.ts";
 import { RateLimits } from "../../src/scram-http/rate-limits.ts";
 import { TestClock } from "../support/world.ts";
@@ -121,5 +122,36 @@ describe("connections", () => {
     ["fe80::1%eth0", "fe80:0:0:0::/64"],
   ])("from %s count as from %s", (address, source) => {
     expect(sourceOf(fake(address, 1))).toBe(source);
+  });
+});
+
+describe("handshakes", () => {
+  const clock = { now: () => new Date(0), monotonicMs: () => performance.now() };
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+  it("of who comes for the first time do not wait for a flood's", async () => {
+    const turns = new HandshakeTurns(clock);
+    const begun: string[] = [];
+    const add = (source: string, gone = false): void => {
+      turns.add(source, { gone: () => gone, begin: () => void begun.push(source) });
+    };
+    for (let index = 0; index < 2000; index++) add(`10.0.0.${index % 8}`);
+    await turn();
+    add("192.0.2.1", true);
+    add("192.0.2.2");
+    await turn();
+    await turn();
+    expect(begun).toContain("192.0.2.2");
+    expect(begun).not.toContain("192.0.2.1");
+    // Two a turn of those that came first, and of the others one in a while.
+    expect(begun.length).toBeLessThan(10);
+  });
+
+  it("of a flood are begun in their turn, too, when nobody else comes", async () => {
+    const turns = new HandshakeTurns(clock);
+    let begun = 0;
+    const begin = (): void => void (begun += 1);
+    for (let index = 0; index < 12; index++) turns.add("10.0.0.1", { gone: () => false, begin });
+    await vi.waitUntil(() => begun === 12, { timeout: 10_000 });
   });
 });

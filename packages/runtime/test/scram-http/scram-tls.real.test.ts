@@ -2,12 +2,17 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ScramRemote } from "../../src/services/index.ts";
 import { RemoteScram } from "../../src/services/scram/remote-switch.ts";
 import { type Certified, certify } from "../support/certificate.ts";
+import { clientHello, HostileClients } from "../support/hostile-clients.ts";
 import { rig } from "../support/scram-rig.ts";
 import { ask, serve } from "../support/scram-server.ts";
+
+const HOSTILE = 400;
+const FLOOD_MS = 500;
 
 let folder: string;
 let authority: Certified;
@@ -54,6 +59,22 @@ describe("over TLS", () => {
     const remote = remoteOf(one.home, url, ca);
     expect(await remote.send(one.order())).toMatchObject({ kind: "stopped", checked: true });
     expect(one.survivors()).toBe(0);
+  });
+
+  it("an order is carried out while many others begin handshakes and stop half-way", async () => {
+    const one = await rig();
+    const server = await serve(one, certificate());
+    await one.hold(1);
+    const place = { port: server.port };
+    const flood = new HostileClients(place, await clientHello(), HOSTILE, 16);
+    try {
+      await sleep(FLOOD_MS);
+      const remote = remoteOf(one.home, server.url, put("ca.pem", authority.certPem));
+      expect(await remote.send(one.order())).toMatchObject({ kind: "stopped", checked: true });
+      expect(one.survivors()).toBe(0);
+    } finally {
+      flood.end();
+    }
   });
 
   it("plain text is not answered, and a name of the certificate is ours", async () => {

@@ -244,3 +244,41 @@ describe("a flood of calls", () => {
     expect(carriedOut).toBe(21);
   });
 });
+
+describe("whoever says half of something, or nothing", () => {
+  it("is cut off after a few seconds, and nobody who said who they are", async () => {
+    close();
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    try {
+      const server = await listenForLinks(links, {
+        onMessage: (link, message) => {
+          if (message.t === "hello") link.process = message.process;
+          return Promise.resolve({});
+        },
+        onGarbage: () => undefined,
+        onClose: () => undefined,
+        needed: () => needed,
+      });
+      close = () => {
+        server.close();
+      };
+      const [silent, half, working] = [await join_(), await join_(), await join_()];
+      half.write(frame(ORDER).subarray(0, 12));
+      const one = await control();
+      await vi.waitUntil(() => links.size === 4, { timeout: 10_000 });
+      // Under the third one something lives.
+      needed.add([...links.keys()][2] ?? "");
+      vi.advanceTimersByTime(4000);
+      await sleep(20);
+      expect(links.size).toBe(4);
+      vi.advanceTimersByTime(4000);
+      await vi.waitUntil(() => links.size === 2, { timeout: 10_000 });
+      await vi.waitUntil(() => silent.closed && half.closed, { timeout: 10_000 });
+      expect(working.closed).toBe(false);
+      one.frames.sendJson({ t: "ping", id: 9 });
+      await vi.waitUntil(() => one.replies.length === 2, { timeout: 10_000 });
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+});
