@@ -44,13 +44,23 @@ function homeFolder(): string {
 }
 
 /**
- * Make the data folder where it is missing, with mode 0700.
+ * Make the data folder where it is missing, with mode 0700. Whatever stands in the place of the folders
+ * that runs alone need is their concern: see {@link requireRunsFolder}.
+ *
  * @throws ERR_KEYSTORE_IN_WORK_TREE before anything is made; ERR_DATA_FOLDER when it can not be
  */
 export function openDataFolder(root: string): DataFolder {
   const folder = openSwitchFolder(root);
-  for (const path of [folder.ledger, folder.registry, join(root, "runs")]) makeUsable(path, root);
+  makeUsable(folder.ledger, root);
   return folder;
+}
+
+/**
+ * Make the folders that runs need, where they are missing. A reset of the kill switch needs none.
+ * @throws ERR_DATA_FOLDER
+ */
+export function requireRunsFolder({ root, registry }: Pick<DataFolder, "root" | "registry">): void {
+  for (const path of [registry, join(root, "runs")]) makeUsable(path, root);
 }
 
 /**

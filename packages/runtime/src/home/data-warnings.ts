@@ -32,8 +32,7 @@ function fileWarnings(home: string): string[] {
     (path) => kindAt(path) !== null && !ownsFile(path),
   );
   const folders = FOLDERS.map((name) => join(home, name)).filter(
-    (path) =>
-      kindAt(path) !== null && statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true,
+    (path) => kindAt(path) !== null && !isFolder(path),
   );
   return [
     ...files.map(
@@ -41,6 +40,15 @@ function fileWarnings(home: string): string[] {
     ),
     ...folders.map((path) => `${path} is no folder but a ${String(kindAt(path))}: move it away.`),
   ];
+}
+
+/** Or a link to one. */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 async function keyWarnings(keys: string, scram: string): Promise<string[]> {

@@ -4,6 +4,7 @@ export {
   locateDataFolder,
   openDataFolder,
   openSwitchFolder,
+  requireRunsFolder,
 } from "./data-folder.ts";
 export { dataWarnings } from "./data-warnings.ts";
 export {

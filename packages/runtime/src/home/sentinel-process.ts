@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
 import { openOwnLog, systemClock } from "../system/index.ts";
 import { startTrustedService } from "../process/index.ts";
-import { openDataFolder } from "./data-folder.ts";
+import { openSwitchFolder } from "./data-folder.ts";
 import { ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/index.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -53,7 +53,7 @@ export async function joinScram(
   environment: Environment,
   owner: WorkOwner,
 ): Promise<ScramMember> {
-  new ScramLatch(openDataFolder(home).scram);
+  new ScramLatch(openSwitchFolder(home).scram);
   return new ScramMember(await connectScram(home, environment), owner);
 }
 

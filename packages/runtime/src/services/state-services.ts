@@ -1,6 +1,6 @@
 import { isSovereignError } from "@sovereign/core";
 import type { Services } from "./services.ts";
-import { openDataFolder, loadConfig, dataWarnings } from "../home/index.ts";
+import { openSwitchFolder, loadConfig, dataWarnings } from "../home/index.ts";
 import { probeSandbox, measuredCapacity } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 import { measureCapacity } from "./scram/measure-capacity.ts";
@@ -26,7 +26,7 @@ export function stateServices(
       const { minimum_level } = loadConfig(home).scram;
       const report = { ...(await probeSandbox()), minimum_level };
       if (report.level === null) return { ...report, capacity: null, unmeasured: null };
-      const { scram } = openDataFolder(home);
+      const { scram } = openSwitchFolder(home);
       new ScramLatch(scram);
       const backends = ["bubblewrap", "container"] as const;
       const usable = backends.slice(0, report.container.level === null ? 1 : 2);

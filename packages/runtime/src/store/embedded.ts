@@ -2,7 +2,6 @@ import {
   closeSync,
   existsSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -13,12 +12,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
 import pg from "pg";
 import { runTrustedTool, startTrustedTool } from "../process/index.ts";
+import { openOwnLog, ownsFile, putAside, readOwnFile } from "../system/index.ts";
 import { findBinaries, type ServerBinaries } from "./binaries.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { socketFolder } from "./socket-folder.ts";
 import { withStartLock } from "./start-lock.ts";
 
 const READY_MS = 60_000;
+const PID_FILE_BYTES_MAX = 4096;
 const STOP_MS = 15_000;
 const TOO_MANY_CONNECTIONS = "53300";
 const START_ATTEMPTS = 6;
@@ -185,7 +186,7 @@ async function launch(
   target: ConnectionTarget & { kind: "embedded" },
 ): Promise<void> {
   const log = join(folder, "server.log");
-  const logFd = openSync(log, "a", 0o600);
+  const logFd = openOwnLog(log);
   const settings = [...SETTINGS, `unix_socket_directories=${target.socket}`];
   const [command = "", ...rest] = [
     ...binaries.wrapper,
@@ -218,10 +219,13 @@ async function launch(
  */
 async function clearStale(target: ConnectionTarget & { kind: "embedded" }): Promise<void> {
   for (let waited = 0; waited < READY_MS; waited += 50) {
+    // PostgreSQL itself would wait for a pipe's other end.
+    const file = join(target.data, "postmaster.pid");
+    if (!ownsFile(file)) putAside(file);
     const pid = postmasterPid(target.data);
     if (pid === null) return;
     if (!isServerOf(pid, target.data)) {
-      unlinkSync(join(target.data, "postmaster.pid"));
+      unlinkSync(file);
       return;
     }
     if (await answers(target)) return;
@@ -231,7 +235,8 @@ async function clearStale(target: ConnectionTarget & { kind: "embedded" }): Prom
 
 function postmasterPid(data: string): number | null {
   try {
-    const pid = Number(readFileSync(join(data, "postmaster.pid"), "utf8").split("\n")[0]);
+    const bytes = readOwnFile(join(data, "postmaster.pid"), PID_FILE_BYTES_MAX);
+    const pid = Number((bytes ?? "").toString().split("\n")[0]);
     return Number.isSafeInteger(pid) && pid > 1 ? pid : null;
   } catch {
     return null;

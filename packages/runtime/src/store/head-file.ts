@@ -1,15 +1,10 @@
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { fields, parseFormat, parseStrictJson, SovereignError } from "@sovereign/core";
 import { z } from "zod";
+import { openOwnFile, readOwnFile, removeAt } from "../system/index.ts";
+
+const BYTES_MAX = 4096;
 
 const head = z.strictObject({ size: fields.count, root: fields.digest });
 export type SignedHead = z.infer<typeof head>;
@@ -25,15 +20,9 @@ export class HeadFile {
 
   /** @throws ERR_LEDGER_ROLLED_BACK when the file is there but is not a head */
   read(): SignedHead | null {
-    let bytes: Uint8Array;
     try {
-      bytes = readFileSync(this.path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw error;
-    }
-    try {
-      return parseFormat(head, parseStrictJson(bytes), "signed head");
+      const bytes = readOwnFile(this.path, BYTES_MAX);
+      return bytes === null ? null : parseFormat(head, parseStrictJson(bytes), "signed head");
     } catch (cause) {
       const text = `${this.path} is damaged: it should hold the last signed head. Type: sovereign repair ledger`;
       throw new SovereignError("ERR_LEDGER_ROLLED_BACK", text, { path: this.path }, cause);
@@ -42,7 +31,8 @@ export class HeadFile {
 
   write(signed: SignedHead): void {
     const temporary = `${this.path}.${process.pid}`;
-    const file = openSync(temporary, "w", 0o600);
+    removeAt(temporary);
+    const file = openOwnFile(temporary, "create");
     try {
       writeSync(file, JSON.stringify(signed));
       fsyncSync(file);

@@ -34,6 +34,7 @@ import {
   TOOLS_PREFIX,
   type WorkOwner,
 } from "../../scram/index.ts";
+import { requireRunsFolder } from "../../home/index.ts";
 import { readApprovals } from "./approvals.ts";
 import { type Installation, requireRunKeys } from "../../installation/index.ts";
 import { refuseOtherPolicy } from "./same-policy.ts";
@@ -96,6 +97,7 @@ export async function openRunSession(
   const { runId, row, policy } = parts;
   const authority = authorityOf(installation, policy);
   await requireRunKeys(installation, authority);
+  requireRunsFolder(installation.folder);
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
   // What only ends a run has no policy, and allows nothing.

@@ -9,6 +9,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { requireRunsFolder } from "../../home/index.ts";
 import { isOwnerDead, ownerText, removeHostile } from "../../executor/index.ts";
 import type { Installation } from "../../installation/index.ts";
 
@@ -68,6 +69,7 @@ const ADMISSION_MS = 10 * 60 * 1000;
 
 /** @returns the runs whose folders are gone */
 async function removeUnrecorded(place: Place): Promise<string[]> {
+  requireRunsFolder(place.folder);
   const removed: string[] = [];
   for (const mark of marksOfTheDead(dirname(place.folder.run("any")))) {
     const recorded = mark.isAdmitting && (await isRecorded(place, mark));

@@ -25,7 +25,7 @@ import {
   systemClock,
 } from "../../system/index.ts";
 import { lockFolder } from "../../process/index.ts";
-import { type DataFolder, openDataFolder } from "../../home/index.ts";
+import { type DataFolder, openSwitchFolder } from "../../home/index.ts";
 import {
   eventIdOf,
   Journal,
@@ -59,7 +59,7 @@ export async function repairScram(
   home: string,
   environment: Environment,
 ): Promise<ScramRepairReport> {
-  const folder = openDataFolder(home);
+  const folder = openSwitchFolder(home);
   const latch = new ScramLatch(folder.scram);
   const lock = await takeLock(folder.scram, environment["PATH"] ?? "");
   try {

@@ -10,7 +10,7 @@ import {
   type TlsMaterial,
 } from "../../scram-http/index.ts";
 import { systemClock } from "../../system/index.ts";
-import { openDataFolder, refusalOf, isShared, connectScram } from "../../home/index.ts";
+import { openSwitchFolder, refusalOf, isShared, connectScram } from "../../home/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../../scram/index.ts";
 import { AnchorDuty, leaseOfSentinel } from "../../installation/index.ts";
 import { SovereignRunner } from "../batch/batch-runner.ts";
@@ -41,7 +41,7 @@ export async function serveScram(
   const { signal, onEvent, plaintext, names } = input;
   const listen = parseListenAddress(input.listen);
   const tls = readTls(input);
-  const { scram: folder } = openDataFolder(home);
+  const { scram: folder } = openSwitchFolder(home);
   // Makes the folder where it is missing.
   new ScramLatch(folder);
   const keys = new KnownKeys(folder);
