@@ -21,7 +21,7 @@ const HUGE_BYTES = 64 * 2 ** 30;
 export interface Rubbish {
   readonly name: string;
   /** @param before what stood there; null where nothing did */
-  make(path: string, before: Buffer | null): void | Promise<void>;
+  readonly make: (path: string, before: Buffer | null) => void | Promise<void>;
 }
 
 const sockets: Server[] = [];

@@ -75,14 +75,8 @@ export async function serveScram(
         onEvent({ event: "stopped", outcome });
       },
     });
-    const server = await ScramServer.start({
-      door,
-      clock: systemClock,
-      listen,
-      tls,
-      plaintext,
-      names,
-    });
+    const place = { clock: systemClock, listen, tls, plaintext, names };
+    const server = await ScramServer.start({ door, ...place });
     onEvent({ event: "listening", url: server.url, keys: keys.signatories().length });
     const watching = watchOthers(home, environment, input);
     for (let round = 0; round < WARM_UP; round++) door.rehearse();
