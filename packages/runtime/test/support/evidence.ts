@@ -52,7 +52,7 @@ export type MoreOfARun = (
   session: RunSession,
   world: World,
   store: MemoryStore,
-) => Promise<void | "failed">;
+) => Promise<unknown>;
 
 /** A run on real keys and a real kernel, over a store in memory, with its evidence. */
 export class EvidenceWorld {
@@ -158,7 +158,8 @@ export class EvidenceWorld {
     await session.perform({ stepId: "promote", role: "deployer", action: PROMOTE });
     await this.#vote(session, runId);
     const ended = await this.#more(session, world, store);
-    await session.seal(ended ?? "completed", ended === undefined ? null : "it was stopped");
+    if (ended === "failed") await session.seal("failed", "it was stopped");
+    else await session.seal("completed", null);
   }
 
   /** Two agents judge and agree; each writes its verdict, which its own key signs. */
