@@ -35,7 +35,7 @@ export function loadConfig(home: string): Config {
   const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
   const unknown = Object.keys(sections).find((name) => name !== "scram");
-  if (typeof sections !== "object" || unknown !== undefined) {
+  if (typeof sections !== "object" || Array.isArray(sections) || unknown !== undefined) {
     const found = unknown === undefined ? "something else" : `"${unknown}"`;
     throw malformed(path, `expected sections, of which "scram" is known, found ${found}`);
   }

@@ -71,10 +71,16 @@ function readDocument(bytes: Uint8Array, path: string): YamlFile {
     const { line, col } = lines.linePos(offset);
     return `${path}:${line}:${col}`;
   };
-  const document = parse(decode(bytes, path), lines);
+  const text = decode(bytes, path);
+  refuseControls(text, path);
+  const document = parse(text, lines);
   const problem = document.errors[0] ?? document.warnings[0];
   if (problem !== undefined) {
-    throw new Refusal(placeAt(problem.pos[0]), problem.message.split("\n")[0] ?? "not YAML");
+    const [found = "not YAML"] = problem.message.split("\n");
+    // The parser recurses, and says so where it could not go on.
+    const isDeep = found.startsWith("Maximum call stack");
+    const text = isDeep ? `expected at most ${DEPTH_MAX} levels` : found;
+    throw new Refusal(placeAt(problem.pos[0]), text);
   }
   if (document.directives.yaml.explicit === true) {
     throw new Refusal(placeAt(0), "directives are refused: the file is YAML 1.2");
@@ -93,6 +99,18 @@ function decode(bytes: Uint8Array, path: string): string {
     throw new Refusal(path, "expected UTF-8, found other bytes");
   }
 }
+
+/** YAML 1.2 §5.1 allows none of these, and the parser reads them all the same. */
+function refuseControls(text: string, path: string): void {
+  const at = text.search(CONTROL);
+  if (at < 0) return;
+  const before = text.slice(0, at).split("\n");
+  const place = `${path}:${before.length}:${(before.at(-1) ?? "").length + 1}`;
+  const code = text.charCodeAt(at).toString(16).padStart(4, "0");
+  throw new Refusal(place, `the control character U+${code} is refused`);
+}
+
+const CONTROL = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/;
 
 /**
  * Options without surprises: `yes` is text and nothing is merged. Repeated keys are refused by us

@@ -17,7 +17,9 @@ import {
   fields,
   formats,
   isSovereignError,
+  type JsonValue,
   parseEnvelope,
+  parseFormat,
   parseStrictJson,
   type ScramReason,
 } from "@sovereign/core";
@@ -168,10 +170,9 @@ function readOnce(path: string): Signal | null {
 export function parseSignal(bytes: Uint8Array): Signal {
   try {
     const value = parseStrictJson(bytes);
-    const command = activation.safeParse(value);
-    if (!command.success) return { kind: "order", envelope: parseEnvelope(value) };
-    const reason = formats.scramReason.safeParse(command.data.reason);
-    const { why } = command.data;
+    if (isEnvelope(value)) return { kind: "order", envelope: parseEnvelope(value) };
+    const { reason: said, why } = parseFormat(activation, value, "call");
+    const reason = formats.scramReason.safeParse(said);
     return {
       kind: "activate",
       reason: reason.success ? reason.data : "sentinel_trigger",
@@ -181,6 +182,11 @@ export function parseSignal(bytes: Uint8Array): Signal {
     const why = isSovereignError(error) ? error.message : "it cannot be read";
     return { kind: "unreadable", why: why.slice(0, 300) };
   }
+}
+
+/** By one field alone: what is wrong with the others is then said of the right kind. */
+function isEnvelope(value: JsonValue): boolean {
+  return typeof value === "object" && value !== null && "payloadType" in value;
 }
 
 function refused(why: string): Signal {

@@ -85,7 +85,7 @@ export async function applyAnswers(
 ): Promise<ArtifactRef> {
   const answers = parseFormat(
     formats.answerPack,
-    parseStrictJson(bytes),
+    readJson(bytes),
     "answers",
     "ERR_ANSWERS_INVALID",
   );
@@ -101,6 +101,14 @@ export async function applyAnswers(
   return store.put(GATE_DOCUMENTS.answers, canonicalBytes(answers), "application/json");
 }
 
-function invalid(found: string): SovereignError {
-  return new SovereignError("ERR_ANSWERS_INVALID", `answers: ${found}.`);
+function readJson(bytes: Uint8Array): JsonValue {
+  try {
+    return parseStrictJson(bytes);
+  } catch (cause) {
+    throw invalid(cause instanceof Error ? cause.message.replace(/\.$/, "") : "not JSON", cause);
+  }
+}
+
+function invalid(found: string, cause?: unknown): SovereignError {
+  return new SovereignError("ERR_ANSWERS_INVALID", `answers: ${found}.`, {}, cause);
 }
