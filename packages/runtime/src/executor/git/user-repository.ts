@@ -53,6 +53,8 @@ export async function inspectRepository(folder: string): Promise<UserRepository>
   const [bare, format, common] = said.split("\n");
   if (bare === "true") throw refused(root, "it is bare: it has no work tree");
   const commonDir = resolve("/", common ?? gitDir);
+  // A file in it names the folder, and another one where its objects are.
+  for (const folder of [commonDir, join(commonDir, "objects")]) requireOwner(folder);
   const repository: UserRepository = {
     root,
     gitDir: realpathSync(gitDir),
