@@ -118,6 +118,40 @@ describe("a batch", () => {
     expect(documents.at(-1)).toMatchObject({ error: { code: "ERR_BATCH_INVALID" } });
   });
 
+  it("that was killed is gone on with: what is done is not done again", async () => {
+    const path = write("killed", [
+      { id: "first", argv: ["echo", "done"] },
+      { id: "second", argv: ["sleep", "3.0625"] },
+      { id: "third", argv: ["echo", "last"] },
+    ]);
+    const running = installation.start(["batch", "run", path]);
+    while (!isRunning("sleep", "3.0625")) await sleep(20);
+    running.kill("SIGKILL");
+    const listed = await installation.json(["runs", "list", "--kind", "batch", "--limit", "1"]);
+    expect(listed.documents).toMatchObject([{ kind: "batch", name: "killed", status: "running" }]);
+    const id = String(listed.documents[0]?.["run"]);
+    // Later edits of the files change nothing of a run that has begun.
+    writeFileSync(path, "{}");
+    const resumed = await installation.json(["run", "resume", id]);
+    expect(resumed).toMatchObject({ code: 0 });
+    expect(resumed.documents.at(-1)).toMatchObject({ status: "completed", verdict: "VALID" });
+    const { documents } = await installation.json(["runs", "show", id]);
+    expect(documents).toMatchObject([
+      {
+        run: id,
+        kind: "batch",
+        status: "completed",
+        steps: [
+          { step: "first", status: "completed", attempt: 1 },
+          { step: "second", status: "completed", attempt: 2 },
+          { step: "third", status: "completed", attempt: 1 },
+        ],
+        next: null,
+      },
+    ]);
+    expect((await installation.json(["run", "resume", id])).code).toBe(2);
+  });
+
   it("RUNNER-01: says what was done, killed and never begun when the switch trips", async () => {
     const path = write("long", [
       { id: "first", argv: ["echo", "done"] },

@@ -103,6 +103,9 @@ function admission(evidence: Evidence, first: PlacedEntry): Admitted {
   for (const name of ["config_digest", "plan_digest", "policy_digest", "mode"] as const) {
     expectEqual(predicate[name], data[name], `The snapshot's ${name}`);
   }
+  if (data.kind !== undefined) {
+    expectEqual(predicate.kind ?? "pipeline", data.kind, "The snapshot's kind of run");
+  }
   expectEqual(predicate.run_id, manifest.run_id, "The snapshot's run");
   expectEqual(predicate.tenant_id, manifest.tenant_id, "The snapshot's tenant");
   return data;

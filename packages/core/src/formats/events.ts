@@ -81,6 +81,8 @@ const keyEvent = z.strictObject({ envelopes: z.strictObject({ key_event: digest 
 export const entryData = {
   "run.admitted": z.strictObject({
     name,
+    /** What is run, such as `pipeline`; absent in runs from before it stood here. */
+    kind: name.exactOptional(),
     mode,
     installation_id: installationId,
     plan_digest: digest,

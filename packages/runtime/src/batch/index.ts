@@ -2,6 +2,7 @@ export { createBatchEffect } from "./batch-effect.ts";
 export {
   type BatchAction,
   type BatchContent,
+  batchContent,
   type BatchFile,
   batchFile,
   paramsOf,

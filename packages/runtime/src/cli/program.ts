@@ -12,6 +12,7 @@ import { policyCommands } from "./commands/policy.ts";
 import { repairCommands } from "./commands/repair.ts";
 import { tenantsCommands } from "./commands/tenants.ts";
 import { runCommands } from "./commands/run.ts";
+import { runsCommands } from "./commands/runs.ts";
 import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
 import type { CommandContext } from "./context.ts";
@@ -57,6 +58,7 @@ export async function runCli(
     .showHelpAfterError("(add --help for what is expected)");
   for (const add of [
     runCommands,
+    runsCommands,
     execCommands,
     gatesCommands,
     keysCommands,

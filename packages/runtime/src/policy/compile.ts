@@ -3,13 +3,16 @@ import {
   deepFreeze,
   digestOf,
   type JsonObject,
+  parseFormat,
+  parseStrictJson,
   POLICY_DIALECT,
   SovereignError,
 } from "@sovereign/core";
+import { z } from "zod";
 import { type Demand, parseStepUp, stepUpText, strictestDemand } from "./demand.ts";
 import { CEDAR_SCHEMA, prepareCedar, validateCedar } from "./cedar.ts";
 import type { CedarPolicies } from "./cedar-module.ts";
-import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy } from "./document.ts";
+import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy, sandboxPolicy } from "./document.ts";
 
 /** A pattern of the policy, with the name under which Cedar hears that it matched. */
 export interface Pattern {
@@ -125,6 +128,40 @@ function repeated(path: string, id: string): SovereignError {
 /** Take Cedar policies as they are. */
 export function compileCedar(rules: CedarPolicies, path: string): CompiledPolicy {
   return finish({ mode: "enforce", rules, patterns: [], limits: null }, path);
+}
+
+const frozenPolicy = z.strictObject({
+  mode: z.enum(["enforce", "observe"]),
+  rules: z.record(z.string(), z.unknown()),
+  patterns: z.array(
+    z.strictObject({
+      name: z.string(),
+      kind: z.enum(["path", "deny", "ci", "host", "command", "resource"]),
+      glob: z.string(),
+      args: z.array(z.string()),
+    }),
+  ),
+  limits: sandboxPolicy.shape.limits.nullable(),
+});
+
+/** Everything of a policy that decides, as JSON: {@link openFrozenPolicy} makes the same of it. */
+export function freezePolicy({ mode, rules, patterns, limits }: CompiledPolicy): JsonObject {
+  return { mode, rules, patterns, limits } as unknown as JsonObject;
+}
+
+/**
+ * A policy that was frozen, under a digest that is computed anew.
+ * @param bytes untrusted
+ * @throws ERR_POLICY_INVALID
+ */
+export function openFrozenPolicy(bytes: Uint8Array, path: string): CompiledPolicy {
+  const { limits, rules, ...rest } = parseFormat(
+    frozenPolicy,
+    parseStrictJson(bytes),
+    path,
+    "ERR_POLICY_INVALID",
+  );
+  return finish({ ...rest, rules: rules as CedarPolicies, limits }, path);
 }
 
 function finish(policy: Omit<CompiledPolicy, "digest" | "warnings">, path: string): CompiledPolicy {

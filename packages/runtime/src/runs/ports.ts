@@ -11,6 +11,8 @@ import type {
 export interface RunRow {
   readonly runId: string;
   readonly tenantId: string;
+  /** What it is: `pipeline`, `exec_request`, `exec_rollback`, `batch`, or what a later version makes. */
+  readonly kind: string;
   readonly name: string;
   readonly mode: Mode;
   readonly status: RunStatus;
@@ -20,6 +22,14 @@ export interface RunRow {
   readonly sealed: StreamHead | null;
   readonly createdAt: string;
   readonly updatedAt: string;
+}
+
+/** Which runs are listed. */
+export interface RunFilter {
+  readonly limit: number;
+  /** Null for all. */
+  readonly status: string | null;
+  readonly kind: string | null;
 }
 
 export interface StepRow {
@@ -34,7 +44,7 @@ export interface StepRow {
 export interface RunStore extends CommitPort, LedgerReader {
   findRun(tenant: string, runId: string): Promise<RunRow | null>;
   /** Newest first. */
-  listRuns(tenant: string, limit: number): Promise<RunRow[]>;
+  listRuns(tenant: string, wanted: RunFilter): Promise<RunRow[]>;
   listSteps(tenant: string, runId: string): Promise<StepRow[]>;
   /** Take the run over: raises its fence, so that an earlier owner can write no more. */
   claimRun(tenant: string, runId: string): Promise<number>;

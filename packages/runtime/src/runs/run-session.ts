@@ -156,6 +156,7 @@ export class RunSession {
     );
     const data = {
       name: plan.name,
+      kind: kindOf(plan.plan).kind ?? "pipeline",
       mode,
       installation_id: plan.installationId,
       ...digests,

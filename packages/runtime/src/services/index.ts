@@ -1,5 +1,5 @@
+export type { BatchActionReport } from "./batch/batch-kind.ts";
 export {
-  type BatchActionReport,
   type BatchReport,
   type RunnerOptions,
   SovereignRunner,
@@ -8,11 +8,12 @@ export { createServices } from "./create-services.ts";
 export type { ExecFiles, ExecInput, ExecPlanReport } from "./exec/exec-reports.ts";
 export type { NodeReport } from "./node-services.ts";
 export {
-  type ResumeOptions,
-  resumePipeline,
   type SubmitOptions,
   submitPipeline,
-} from "./runs/run-pipeline.ts";
+} from "./runs/pipeline-kind.ts";
+export { resumeAny } from "./runs/kinds.ts";
+export type { RunOptions } from "./runs/lifecycle.ts";
+export type { RunDetails } from "./runs/run-details.ts";
 export type { RunInput, RunReport, RunResult } from "./runs/run-result.ts";
 export { DrillRig } from "./scram/drill.ts";
 export { describeUnanswered } from "./scram/health.ts";

@@ -13,7 +13,8 @@ import type {
 } from "@sovereign/core";
 import type { KeySlot } from "../authority/index.ts";
 import type { CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
-import type { RunRow } from "../runs/index.ts";
+import type { RunFilter, RunRow } from "../runs/index.ts";
+import type { RunDetails } from "./runs/run-details.ts";
 import type { JournalLine } from "../scram/index.ts";
 import type { NodeReport } from "./node-services.ts";
 import type { BatchReport } from "./batch/batch-runner.ts";
@@ -53,7 +54,8 @@ export interface Services {
     runId: string,
     role: string,
   ): Promise<{ stepId: string; required: number }>;
-  listRuns(tenantId: string): Promise<RunRow[]>;
+  listRuns(tenantId: string, wanted: RunFilter): Promise<RunRow[]>;
+  showRun(tenantId: string, runId: string): Promise<RunDetails>;
   status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
   initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
   /** All of them or none. `another`: also beside a key of the same purpose and name. */

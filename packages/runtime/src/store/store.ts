@@ -20,7 +20,7 @@ import {
   EMPTY_STREAM,
 } from "../ledger/index.ts";
 import { type Entropy, systemEntropy } from "../system/index.ts";
-import type { RunRow, RunStore, StepRow } from "../runs/index.ts";
+import type { RunFilter, RunRow, RunStore, StepRow } from "../runs/index.ts";
 import { Batcher } from "./batcher.ts";
 import { claimOf, Claims } from "./claims.ts";
 import { invalid } from "./commit-sql.ts";
@@ -210,8 +210,10 @@ export class Store implements RunStore {
     return rows[0] ?? null;
   }
 
-  listRuns(tenant: string, limit: number): Promise<RunRow[]> {
-    return this.#runs(tenant, "order by created_at desc limit $1", [limit]);
+  listRuns(tenant: string, { limit, status, kind }: RunFilter): Promise<RunRow[]> {
+    const where =
+      "where ($2::text is null or status = $2) and ($3::text is null or kind = $3) order by created_at desc limit $1";
+    return this.#runs(tenant, where, [limit, status, kind]);
   }
 
   async #runs(tenant: string, where: string, values: unknown[]): Promise<RunRow[]> {
@@ -413,6 +415,7 @@ function restore(size: number, frontier: Uint8Array): Frontier {
 interface RunRecord {
   run_id: string;
   log_id: string;
+  kind: string;
   name: string;
   mode: Mode;
   status: RunStatus;
@@ -437,6 +440,7 @@ function runRowOf(row: RunRecord): RunRow {
   return {
     runId: row.run_id,
     tenantId: row.log_id,
+    kind: row.kind,
     name: row.name,
     mode: row.mode,
     status: row.status,

@@ -9,6 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BatchReport, type RunInput, createServices } from "../../src/services/index.ts";
 import { type Installation, openInstallation } from "../../src/installation/index.ts";
 
+const NEWEST = { limit: 1, status: null, kind: null };
+
 const home = mkdtempSync(join(tmpdir(), "sov-force-"));
 const services = createServices({ PATH: process.env["PATH"], SOVEREIGN_HOME: home });
 let held: Installation;
@@ -92,7 +94,7 @@ const verdictOf = async ({ bundle }: { bundle: string | null }): Promise<string>
 
 async function untilRunning(): Promise<string> {
   for (let waited = 0; waited < 90_000; waited += 50) {
-    const run = (await held.store.listRuns("default", 1))[0];
+    const run = (await held.store.listRuns("default", NEWEST))[0];
     const steps = run === undefined ? [] : await held.store.listSteps("default", run.runId);
     if (run?.status === "running" && steps.some(({ status }) => status === "running")) {
       return run.runId;
@@ -111,7 +113,7 @@ describe("a key of the installation that is revoked", () => {
         exitCode: 1,
         message: expect.stringContaining(`sovereign keys replace ${purpose}`) as string,
       });
-      expect(await services.listRuns("default")).toEqual([]);
+      expect(await services.listRuns("default", NEWEST)).toEqual([]);
       expect(readdirSync(join(home, "runs"))).toEqual([]);
       await replace(purpose);
     }
@@ -136,7 +138,9 @@ describe("a key of the installation that is revoked", () => {
       code: "ERR_KEY_NOT_IN_FORCE",
       message: expect.stringContaining(`sovereign run resume ${runId}`) as string,
     });
-    expect(await services.listRuns("default")).toMatchObject([{ runId, status: "pending" }]);
+    expect(await services.listRuns("default", NEWEST)).toMatchObject([
+      { runId, status: "pending" },
+    ]);
     await replace("seal");
     const report = await services.resume(runId, input);
     expect(report).toMatchObject({ status: "completed", verdict: "VALID" });

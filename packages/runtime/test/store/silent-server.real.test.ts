@@ -84,7 +84,9 @@ describe("a database that says nothing", () => {
     const store = await open(url);
     await store.commit(itemFor(newStream(), "silent"));
     proxy.cut("silent");
-    await expect(store.listRuns("silent", 1)).rejects.toMatchObject(UNAVAILABLE);
+    await expect(
+      store.listRuns("silent", { limit: 1, status: null, kind: null }),
+    ).rejects.toMatchObject(UNAVAILABLE);
     await expect(store.commit(itemFor(newStream(), "silent"))).rejects.toMatchObject(UNAVAILABLE);
     await store.close();
     proxy.heal();

@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { parseName } from "../arguments.ts";
-import { exitOf, type Output, table } from "../output.ts";
+import { exitOf, type Output } from "../output.ts";
+import { addRunList } from "./runs.ts";
 import { showProgress } from "../progress.ts";
 import type { CommandContext } from "../context.ts";
 import type { RunInput, RunReport } from "../../services/index.ts";
@@ -67,7 +68,7 @@ export function runCommands(program: Command, context: CommandContext): void {
     });
 
   addApprove(run, context, tenant);
-  addList(run, context, tenant);
+  addRunList(run, context, tenant);
 }
 
 function addApprove(
@@ -86,23 +87,6 @@ function addApprove(
         output.print(
           `${flags.as} approved ${stepId} (${required} needed). Next: sovereign run resume ${runId}`,
         );
-    });
-}
-
-function addList(run: Command, { services, output }: CommandContext, tenant: () => string): void {
-  run
-    .command("list")
-    .description("the newest runs")
-    .action(async () => {
-      const rows = await services.listRuns(tenant());
-      if (output.json) {
-        for (const { runId, name, status, mode, createdAt, reason } of rows) {
-          output.printJson({ run: runId, name, status, mode, created_at: createdAt, reason });
-        }
-        return;
-      }
-      const lines = rows.map((row) => [row.runId, row.status, row.name, row.createdAt]);
-      output.print(table([["RUN", "STATUS", "PIPELINE", "CREATED"], ...lines]));
     });
 }
 

@@ -1,32 +1,10 @@
-import { join } from "node:path";
-import {
-  digestOf,
-  isSovereignError,
-  type JsonObject,
-  SovereignError,
-  type ErrorCode,
-} from "@sovereign/core";
-import {
-  type BatchContent,
-  createBatchEffect,
-  paramsOf,
-  parseBatchContent,
-} from "../../batch/index.ts";
+import { parseBatchContent } from "../../batch/index.ts";
+import type { CompiledPolicy } from "../../policy/index.ts";
+import { submitRun } from "../runs/lifecycle.ts";
+import type { SessionOptions } from "../runs/open-session.ts";
+import { healthOf, type SwitchStatus } from "../scram/health.ts";
 import type { RunnerHealth } from "../scram/scram-reports.ts";
-import { newId, systemEntropy } from "../../system/index.ts";
-import { type CompiledPolicy, PolicyEngine } from "../../policy/index.ts";
-import { RunStopped } from "../../runs/index.ts";
-import {
-  authorityOf,
-  demandsOf,
-  type OpenedSession,
-  openRunSession,
-  type SessionOptions,
-} from "../runs/open-session.ts";
-import { requireRunKeys, waitingForKeys } from "../../installation/index.ts";
-import { makeRunFolder } from "../runs/run-folder.ts";
-import { sealRun } from "../runs/seal-run.ts";
-import { type SwitchStatus, haltedBy } from "../scram/health.ts";
+import { type BatchActionReport, batchKind, type BatchProgress } from "./batch-kind.ts";
 
 export interface RunnerOptions extends SessionOptions {
   readonly policy: CompiledPolicy;
@@ -58,140 +36,25 @@ export class SovereignRunner {
    */
   async executeBatch(batchId: string, content: unknown): Promise<BatchReport> {
     const batch = parseBatchContent(batchId, content);
-    const { installation } = this.#options;
-    const authority = authorityOf(installation, null);
-    await requireRunKeys(installation, authority);
-    // A role without a key is told before there is a run, too.
-    await authority.signer("role", this.#options.role);
-    const runId = newId("run_", systemEntropy);
-    const folder = await makeRunFolder(installation, this.#options.tenantId, runId);
-    const opened = await this.#open(runId, batchId, batch);
-    try {
-      await folder.admit(() => opened.session.admit());
-      const resume = `sovereign run resume ${runId}`;
-      return await waitingForKeys(opened.session, resume, async () => {
-        const done = await this.#perform(opened, batch);
-        const { bundle, trustRoot } = await sealRun(
-          this.#options,
-          opened,
-          done.status === "BATCH_COMMITTED" ? "completed" : "failed",
-          done.reason,
-        );
-        return { ...done, batchId, runId, bundle, trustRoot };
-      });
-    } finally {
-      opened.stopWatching();
-    }
+    const { policy, role, input, ...options } = this.#options;
+    const progress: BatchProgress = { actions: [], aborted: false };
+    const wanted = { batchId, batch, policy, role, input, mode: "sovereign" } as const;
+    const ended = await submitRun(batchKind(progress), { ...options, waitMs: 0 }, wanted);
+    const { runId, reason, code, bundle, trustRoot } = ended;
+    if (bundle === null || trustRoot === null) throw new TypeError("a batch ends or throws");
+    const failed = progress.aborted ? "SCRAM_ABORT" : "BATCH_FAILED";
+    const status = ended.status === "completed" ? "BATCH_COMMITTED" : failed;
+    return { status, batchId, runId, reason, code, actions: progress.actions, bundle, trustRoot };
   }
 
   /** What a monitor asks. A state that cannot be had is reported as one in which nothing runs. */
-  static async healthCheck(
+  static healthCheck(
     status: () => Promise<SwitchStatus>,
     /** Why the data folder is refused; null where it is not. */
     refused: string | null = null,
   ): Promise<RunnerHealth> {
-    try {
-      const found = await status();
-      const { state, lease = null, selfProof = null } = found;
-      const armed = state === "ARMED";
-      const reason = haltedBy(found) ?? refused;
-      return {
-        runner_status: armed && reason === null ? "HEALTHY" : "HALTED",
-        scram_state: state,
-        scram_armed: armed,
-        scram_active: state === "ACTIVATING" || state === "EXECUTING",
-        scram_complete: state === "COMPLETE",
-        reason,
-        lease,
-        self_proof: selfProof,
-      };
-    } catch (error) {
-      return {
-        runner_status: "UNAVAILABLE",
-        scram_state: "UNKNOWN",
-        scram_armed: false,
-        scram_active: false,
-        scram_complete: false,
-        reason: isSovereignError(error) ? error.message : "the switch's state cannot be had",
-        lease: null,
-        self_proof: null,
-      };
-    }
+    return healthOf(status, refused);
   }
-
-  #open(runId: string, batchId: string, batch: BatchContent): Promise<OpenedSession> {
-    const { installation, policy, input } = this.#options;
-    const plan = { kind: "batch", batch_id: batchId, ...batch } as unknown as JsonObject;
-    return openRunSession(this.#options, {
-      runId,
-      name: batchId,
-      mode: "sovereign",
-      policy: new PolicyEngine(policy),
-      demands: demandsOf(policy),
-      plan,
-      config: { batch_id: batchId, metadata: digestOf(batch.metadata), mode: "sovereign" },
-      row: null,
-      artifacts: "artifacts",
-      effects: (artifacts, sandbox) => ({
-        "command.run": createBatchEffect({
-          sandbox,
-          artifacts,
-          input,
-          work: join(installation.folder.run(runId), "work"),
-        }),
-      }),
-    });
-  }
-
-  async #perform(
-    { session, scram }: OpenedSession,
-    batch: BatchContent,
-  ): Promise<Pick<BatchReport, "status" | "reason" | "code" | "actions">> {
-    const reports: BatchActionReport[] = batch.actions.map(({ id }) => ({
-      id,
-      state: "not_started",
-      code: null,
-    }));
-    for (const [at, action] of batch.actions.entries()) {
-      const { id } = action;
-      try {
-        const [executable = ""] = action.argv;
-        const step = { type: "command.run", resource: executable, params: paramsOf(action) };
-        await session.perform({ stepId: id, role: this.#options.role, action: step });
-        reports[at] = { id, state: "completed", code: null };
-      } catch (error) {
-        if (!(error instanceof RunStopped)) throw error;
-        const { outcome } = error;
-        if (outcome.status === "UNAVAILABLE") throw unrecorded(error.message);
-        reports[at] = { id, state: stateOf(outcome.status), code: outcome.code };
-        const tripped = !scram.preflight(ownerOf(session)).armed;
-        const status = tripped ? "SCRAM_ABORT" : "BATCH_FAILED";
-        return { status, reason: error.message, code: outcome.code, actions: reports };
-      }
-    }
-    return { status: "BATCH_COMMITTED", reason: null, code: null, actions: reports };
-  }
-}
-
-function ownerOf({ plan }: OpenedSession["session"]): { tenant_id: string; run_id: string } {
-  return { tenant_id: plan.tenantId, run_id: plan.runId };
-}
-
-function stateOf(status: RunStopped["outcome"]["status"]): BatchActionReport["state"] {
-  if (status === "KILLED") return "killed";
-  if (status === "FAILED") return "failed";
-  return status === "SCRAM_ABORT" ? "not_started" : "refused";
-}
-
-function unrecorded(text: string): SovereignError {
-  return new SovereignError("ERR_STORE_UNAVAILABLE", `${text} The batch is not ended.`);
-}
-
-/** What became of one action of a batch. What never began is told apart from what was ended. */
-export interface BatchActionReport {
-  readonly id: string;
-  readonly state: "completed" | "killed" | "failed" | "refused" | "not_started";
-  readonly code: ErrorCode | null;
 }
 
 /** How a batch ended: stopped by the kill switch, done whole, or failed. */
@@ -200,7 +63,7 @@ export interface BatchReport {
   readonly batchId: string;
   readonly runId: string;
   readonly reason: string | null;
-  readonly code: ErrorCode | null;
+  readonly code: string | null;
   readonly actions: readonly BatchActionReport[];
   readonly bundle: string;
   readonly trustRoot: string;

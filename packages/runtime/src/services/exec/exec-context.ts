@@ -34,15 +34,9 @@ import {
   demandsOf,
   type OpenedSession,
   openRunSession,
-  type SessionOptions,
   type SessionParts,
 } from "../runs/open-session.ts";
-
-/** What every run of the executor is given. */
-export interface ExecOptions extends SessionOptions {
-  /** How long to wait for another run on the same repository. */
-  readonly waitMs: number;
-}
+import type { RunOptions } from "../runs/lifecycle.ts";
 
 /** The plan of an execution, as it stands in the run's row. */
 const execPlan = z.strictObject({
@@ -138,7 +132,7 @@ export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "
 }
 
 /** A session for an execution or a rollback, with its tape. */
-export async function openSession(options: ExecOptions, parts: ExecParts): Promise<ExecContext> {
+export async function openSession(options: RunOptions, parts: ExecParts): Promise<ExecContext> {
   const { runId } = parts;
   const folder = options.installation.folder.run(runId);
   const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));

@@ -14,18 +14,19 @@ import {
 } from "../../executor/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../../policy/index.ts";
 import { locateDataFolder, openDataFolder } from "../../home/index.ts";
-import type { ExecOptions } from "./exec-context.ts";
+import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { judgeRun } from "./judge-run.ts";
 import { answerTemplate, applyAnswers } from "./questions.ts";
 import type { Installation } from "../../installation/index.ts";
 import { freeRepository, openRequest } from "./repository-state.ts";
 import { execStatus } from "./exec-status.ts";
-import { rollbackRequest } from "./rollback-request.ts";
+import { rollbackRequest } from "./rollback-kind.ts";
 import { runNotFound } from "../runs/run-folder.ts";
-import { resumeRequest, submitRequest } from "./run-request.ts";
+import { EXECUTION } from "./execution-kind.ts";
+import { resumeAny } from "../runs/kinds.ts";
 import { reportOf } from "../runs/run-result.ts";
 import type { Opened } from "../opened.ts";
-import { isExecution } from "../../runs/index.ts";
+import { hasDocuments } from "../../runs/index.ts";
 
 type ExecServices = Pick<
   Services,
@@ -44,7 +45,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** The command line's services for executions. */
 export function execServices(environment: Environment, opened: Opened): ExecServices {
   const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
-  const optionsOf = (installation: Installation, input: ExecInput): ExecOptions => ({
+  const optionsOf = (installation: Installation, input: ExecInput): RunOptions => ({
     ...input,
     installation,
     allowCompatible,
@@ -54,13 +55,15 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
     runRequest: (files, input) =>
       opened(async (installation) => {
         await ensureKeys(installation, files);
-        const options = { ...optionsOf(installation, input), ...files, mode: input.mode };
-        return reportOf(await submitRequest(options));
+        const wanted = { ...files, mode: input.mode };
+        return reportOf(await submitRun(EXECUTION, optionsOf(installation, input), wanted));
       }),
     resumeRequest: (runId, input) =>
-      opened(async (installation) =>
-        reportOf(await resumeRequest(optionsOf(installation, input), runId)),
-      ),
+      opened(async (installation) => {
+        const row = await installation.store.findRun(input.tenantId, runId);
+        if (row !== null && !hasDocuments(row)) throw notExecuted(runId);
+        return reportOf(await resumeAny(optionsOf(installation, input), runId));
+      }),
     requestStatus: (runId, input) =>
       opened((installation) => execStatus(optionsOf(installation, input), runId)),
     rollbackRequest: (runId, input) =>
@@ -72,7 +75,7 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
         // Of a run that is nowhere no gate would fail.
         const row = await installation.store.findRun(tenantId, runId);
         if (row === null) throw await runNotFound(installation, tenantId, runId);
-        if (!isExecution(row)) throw notJudged(runId);
+        if (!hasDocuments(row)) throw notJudged(runId);
         return judgeRun(installation, tenantId, runId);
       }),
     answerTemplate: (tenantId, runId) =>
@@ -95,6 +98,11 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
         await applyAnswers(folder, pack, readNamed(file));
       }),
   };
+}
+
+function notExecuted(runId: string): SovereignError {
+  const text = `Run ${runId} is no execution of a request: try sovereign run resume ${runId}`;
+  return new SovereignError("ERR_REQUEST_INVALID", text, { runId });
 }
 
 /** A verdict without a gate would be said of it, and read as theirs. */

@@ -1,9 +1,9 @@
 import { releaseKept } from "../../executor/index.ts";
 import type { RunRow } from "../../runs/index.ts";
-import type { ExecOptions } from "./exec-context.ts";
+import type { RunOptions } from "../runs/lifecycle.ts";
 import { type Standing, withStanding } from "./repository-state.ts";
 import { publishSealed, removeScratch, isPublished } from "../runs/seal-run.ts";
-import { type SettledRollback, settleRollback } from "./rollback-request.ts";
+import { type SettledRollback, settleRollback } from "./rollback-kind.ts";
 
 /** Where an execution stands, after what a kill left has been brought to an end. */
 export interface ExecStatus extends Pick<Standing, "broughtTo" | "head" | "recovery" | "place"> {
@@ -20,7 +20,7 @@ export interface ExecStatus extends Pick<Standing, "broughtTo" | "head" | "recov
  * Say where an execution stands; what a kill left halfway is ended first.
  * @throws ERR_RUN_NOT_FOUND, ERR_REPOSITORY_BUSY while the run is alive
  */
-export function execStatus(options: ExecOptions, runId: string): Promise<ExecStatus> {
+export function execStatus(options: RunOptions, runId: string): Promise<ExecStatus> {
   return withStanding(options, runId, async (standing) => {
     const { row, frozen, broughtTo, head, recovery, place } = standing;
     const rollback = await settleRollback(options, standing);
@@ -33,7 +33,7 @@ export function execStatus(options: ExecOptions, runId: string): Promise<ExecSta
 }
 
 /** What comes after the seal: the bundle, and nothing of the scratch. */
-async function finishSealed(options: ExecOptions, { row, repository }: Standing): Promise<void> {
+async function finishSealed(options: RunOptions, { row, repository }: Standing): Promise<void> {
   const { installation } = options;
   if (row.sealed === null) return;
   if (!isPublished(installation, row.runId)) await publishSealed(options, row);

@@ -15,14 +15,12 @@ import {
 import { timestampOf } from "../../system/index.ts";
 import { ArtifactStore } from "../../runs/index.ts";
 import { readRun } from "../../ledger/index.ts";
-import type { ExecContext, ExecOptions } from "./exec-context.ts";
+import type { ExecContext } from "./exec-context.ts";
+import type { RunOptions } from "../runs/lifecycle.ts";
 import type { Installation } from "../../installation/index.ts";
 
 /** Judge a run by every gate and put the signed receipt into its stream. */
-export async function attestGates(
-  options: ExecOptions,
-  context: ExecContext,
-): Promise<GateReceipt> {
+export async function attestGates(options: RunOptions, context: ExecContext): Promise<GateReceipt> {
   const { installation, tenantId } = options;
   const { session, authority, runId } = context;
   const receipt = await judgeRun(installation, tenantId, runId, false);

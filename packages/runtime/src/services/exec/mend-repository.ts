@@ -12,7 +12,8 @@ import {
 } from "../../executor/index.ts";
 import { ArtifactStore } from "../../runs/index.ts";
 import { readRun } from "../../ledger/index.ts";
-import type { ExecOptions, FrozenExec } from "./exec-context.ts";
+import type { FrozenExec } from "./exec-context.ts";
+import type { RunOptions } from "../runs/lifecycle.ts";
 
 /** What a run's commits are, and where it brought the branch, as the ledger has it. */
 export interface RecordedCommits {
@@ -27,7 +28,7 @@ export interface RecordedCommits {
 }
 
 export async function readCommits(
-  { installation, tenantId }: Pick<ExecOptions, "installation" | "tenantId">,
+  { installation, tenantId }: Pick<RunOptions, "installation" | "tenantId">,
   runId: string,
 ): Promise<RecordedCommits> {
   const steps = new Map<string, RecordedCommits["steps"][number]>();
@@ -53,7 +54,7 @@ export async function readCommits(
  * @throws ERR_REPOSITORY_DAMAGED, ERR_BRING_BACK_MISMATCH, ERR_ARTIFACT_CHANGED
  */
 export async function mendBroughtBack(
-  { installation }: Pick<ExecOptions, "installation">,
+  { installation }: Pick<RunOptions, "installation">,
   runId: string,
   frozen: FrozenExec,
   repository: UserRepository,

@@ -11,7 +11,8 @@ import {
   type UserRepository,
 } from "../../executor/index.ts";
 import type { RunRow } from "../../runs/index.ts";
-import { type ExecOptions, type FrozenExec, openFrozenExec } from "./exec-context.ts";
+import { type FrozenExec, openFrozenExec } from "./exec-context.ts";
+import type { RunOptions } from "../runs/lifecycle.ts";
 import { mendBroughtBack, readCommits } from "./mend-repository.ts";
 import type { Installation } from "../../installation/index.ts";
 import { runNotFound } from "../runs/run-folder.ts";
@@ -31,16 +32,31 @@ export interface Standing {
   readonly place: "at base" | "at result" | "elsewhere";
 }
 
+/** {@link Standing} while the repository is held. */
+export interface HeldStanding extends Standing {
+  release(): void;
+}
+
 /**
  * Hold an execution's repository, end what a kill left halfway in it, and do something there.
  *
  * @throws ERR_RUN_NOT_FOUND, ERR_REPOSITORY_BUSY while the run is alive
  */
 export async function withStanding<T>(
-  options: ExecOptions,
+  options: RunOptions,
   runId: string,
-  work: (standing: Standing) => Promise<T>,
+  work: (standing: HeldStanding) => Promise<T>,
 ): Promise<T> {
+  const standing = await holdStanding(options, runId);
+  try {
+    return await work(standing);
+  } finally {
+    standing.release();
+  }
+}
+
+/** The same for whoever lets it go again. @throws ERR_RUN_NOT_FOUND, ERR_REPOSITORY_BUSY */
+export async function holdStanding(options: RunOptions, runId: string): Promise<HeldStanding> {
   const { installation, tenantId } = options;
   const { row, frozen } = await openRequest(installation, tenantId, runId);
   const { root, commit: base } = frozen.plan.repository;
@@ -55,7 +71,7 @@ export async function withStanding<T>(
     const result = recorded.broughtTo ?? (there.state === "done" ? at : null);
     if (at === result) await mendBroughtBack(options, runId, frozen, repository, recorded);
     const { commit: head } = await readHead(repository);
-    return await work({
+    return {
       row,
       frozen,
       repository,
@@ -64,9 +80,13 @@ export async function withStanding<T>(
       recovery: back.ended ?? there.ended ?? "none",
       movedBack: back.state === "done",
       place: head === result ? "at result" : head === base ? "at base" : "elsewhere",
-    });
-  } finally {
+      release: () => {
+        lock.release();
+      },
+    };
+  } catch (error) {
     lock.release();
+    throw error;
   }
 }
 

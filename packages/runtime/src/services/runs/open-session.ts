@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import {
+  digestOf,
   type Envelope,
   GENESIS_HASH,
   type JsonObject,
@@ -100,6 +101,10 @@ export async function openRunSession(
   requireRunsFolder(installation.folder);
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
+  if (row !== null && digestOf(parts.plan) !== row.planDigest) {
+    const text = `The files of run ${runId} are not those that its plan names.`;
+    throw new SovereignError("ERR_RUN_DIVERGED", text, { runId });
+  }
   // What only ends a run has no policy, and allows nothing.
   if (row !== null && policy.policyDigest !== GENESIS_HASH) {
     await refuseOtherPolicy(store, tenantId, runId, policy.policyDigest);

@@ -4,18 +4,17 @@ import { type RunInput, reportOf } from "./run-result.ts";
 import type { Services } from "../services.ts";
 import { type Pipeline, parsePipeline } from "../../pipeline/index.ts";
 import { approveRun } from "./approvals.ts";
+import { describeRun } from "./run-details.ts";
 import type { Installation } from "../../installation/index.ts";
 import type { Opened } from "../opened.ts";
-import { isBatch, isExecution } from "../../runs/index.ts";
-import { resumeRequest } from "../exec/run-request.ts";
-import { resumePipeline, submitPipeline } from "./run-pipeline.ts";
-import { endBatch } from "../batch/end-batch.ts";
+import { resumeAny } from "./kinds.ts";
+import { submitPipeline } from "./pipeline-kind.ts";
 import type { Environment } from "../environment.ts";
 
 export function runServices(
   environment: Environment,
   opened: Opened,
-): Pick<Services, "run" | "resume" | "approve" | "listRuns"> {
+): Pick<Services, "run" | "resume" | "approve" | "listRuns" | "showRun"> {
   const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
   const submit = (
     installation: Installation,
@@ -35,17 +34,15 @@ export function runServices(
       }),
     resume: (runId, input) =>
       opened(async (installation) => {
-        const options = submit(installation, input);
-        const row = await installation.store.findRun(input.tenantId, runId);
-        if (row !== null && isExecution(row)) {
-          return reportOf(await resumeRequest({ ...options, waitMs: 0 }, runId));
-        }
-        if (row !== null && isBatch(row)) return reportOf(await endBatch(options, row));
-        return reportOf(await resumePipeline(options, runId));
+        const options = { ...submit(installation, input), waitMs: 0 };
+        return reportOf(await resumeAny(options, runId));
       }),
     approve: (tenantId, runId, role) =>
       opened((installation) => approveRun(installation, tenantId, runId, role)),
-    listRuns: (tenantId) => opened((installation) => installation.store.listRuns(tenantId, 50)),
+    listRuns: (tenantId, wanted) =>
+      opened((installation) => installation.store.listRuns(tenantId, wanted)),
+    showRun: (tenantId, runId) =>
+      opened((installation) => describeRun(installation, tenantId, runId)),
   };
 }
 

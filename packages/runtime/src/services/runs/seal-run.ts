@@ -13,8 +13,7 @@ import {
   exportBundle,
   type RunRow,
   type RunSession,
-  isExecution,
-  kindOf,
+  hasDocuments,
 } from "../../runs/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import { type Installation, requireEndKeys } from "../../installation/index.ts";
@@ -72,9 +71,9 @@ export async function publishRun(
     installationId: installation.id,
     tenantId,
     runId,
-    readArtifact: isExecution(row) ? (artifact) => store.get(artifact) : null,
+    readArtifact: hasDocuments(row) ? (artifact) => store.get(artifact) : null,
   });
-  if (kindOf(row) === "pipeline") {
+  if (row.kind === "pipeline") {
     const summary = await summaryOf({ installation, tenantId }, row);
     writeWhole(join(folder, "execution_summary.json"), JSON.stringify(summary, null, 2));
   }
@@ -88,7 +87,7 @@ export function isPublished(installation: Installation, runId: string): boolean 
   return existsSync(publishedAt(installation, runId).bundle);
 }
 
-function publishedAt(installation: Installation, runId: string): Published {
+export function publishedAt(installation: Installation, runId: string): Published {
   const folder = installation.folder.run(runId);
   const bundle = join(folder, "compliance_bundle.json");
   return { bundle, trustRoot: join(folder, "trust-root.json") };

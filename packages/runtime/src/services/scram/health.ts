@@ -1,6 +1,6 @@
-import type { ScramState } from "@sovereign/core";
+import { isSovereignError, type ScramState } from "@sovereign/core";
 import type { LeaseHealth } from "../../installation/index.ts";
-import type { SelfProofHealth } from "./scram-reports.ts";
+import type { RunnerHealth, SelfProofHealth } from "./scram-reports.ts";
 
 /** One line about processes that live under no sentinel that answers. */
 export function describeUnanswered(living: number): string {
@@ -18,8 +18,42 @@ export interface SwitchStatus {
   readonly selfProof?: SelfProofHealth | null;
 }
 
+/** What a monitor asks. A state that cannot be had is reported as one in which nothing runs. */
+export async function healthOf(
+  status: () => Promise<SwitchStatus>,
+  refused: string | null,
+): Promise<RunnerHealth> {
+  try {
+    const found = await status();
+    const { state, lease = null, selfProof = null } = found;
+    const armed = state === "ARMED";
+    const reason = haltedBy(found) ?? refused;
+    return {
+      runner_status: armed && reason === null ? "HEALTHY" : "HALTED",
+      scram_state: state,
+      scram_armed: armed,
+      scram_active: state === "ACTIVATING" || state === "EXECUTING",
+      scram_complete: state === "COMPLETE",
+      reason,
+      lease,
+      self_proof: selfProof,
+    };
+  } catch (error) {
+    return {
+      runner_status: "UNAVAILABLE",
+      scram_state: "UNKNOWN",
+      scram_armed: false,
+      scram_active: false,
+      scram_complete: false,
+      reason: isSovereignError(error) ? error.message : "the switch's state cannot be had",
+      lease: null,
+      self_proof: null,
+    };
+  }
+}
+
 /** Why work may not run, or should not; null where nothing is known against it. */
-export function haltedBy({ stops, lease, living = 0 }: SwitchStatus): string | null {
+function haltedBy({ stops, lease, living = 0 }: SwitchStatus): string | null {
   const last = stops.at(-1);
   if (last !== undefined) return last.reason;
   if (living > 0) return `sentinel: ${describeUnanswered(living)}`;

@@ -1,0 +1,96 @@
+import type { Command } from "commander";
+import { wholeNumber } from "../arguments.ts";
+import type { CommandContext } from "../context.ts";
+import { table } from "../output.ts";
+import type { RunDetails } from "../../services/index.ts";
+
+interface ListFlags {
+  readonly limit: number;
+  readonly status?: string;
+  readonly kind?: string;
+}
+
+/** `runs`: look at runs of every kind. */
+export function runsCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  const runs = program.command("runs").description("look at runs of every kind");
+  const tenant = (): string => program.opts<{ tenant: string }>().tenant;
+  addRunList(runs, context, tenant);
+  runs
+    .command("show <run>")
+    .description("one run: its steps, where its files lie, what to type next")
+    .action(async (runId: string) => {
+      const found = await services.showRun(tenant(), runId);
+      if (output.json) output.printJson(asJson(found));
+      else output.print(describe(found));
+    });
+}
+
+/** The list stands under `run`, too. */
+export function addRunList(
+  parent: Command,
+  { services, output }: CommandContext,
+  tenant: () => string,
+): void {
+  parent
+    .command("list")
+    .description("runs of every kind, the newest first")
+    .option("--limit <count>", "at most so many, from 1 to 1000", wholeNumber(1, 1000), 50)
+    .option("--status <status>", "only those: running, pending, completed or failed")
+    .option("--kind <kind>", "only those: pipeline, exec_request, exec_rollback or batch")
+    .action(async (flags: ListFlags) => {
+      const rows = await services.listRuns(tenant(), {
+        limit: flags.limit,
+        status: flags.status ?? null,
+        kind: flags.kind ?? null,
+      });
+      if (output.json) {
+        for (const { runId, kind, name, status, mode, createdAt, reason } of rows) {
+          const dated = { mode, created_at: createdAt, reason };
+          output.printJson({ run: runId, kind, name, status, ...dated });
+        }
+        return;
+      }
+      const lines = rows.map((row) => [row.runId, row.kind, row.status, row.name, row.createdAt]);
+      output.print(table([["RUN", "KIND", "STATUS", "NAME", "CREATED"], ...lines]));
+    });
+}
+
+function asJson(found: RunDetails): Parameters<CommandContext["output"]["printJson"]>[0] {
+  const { runId, kind, name, status, reason, mode, folder, bundle, next } = found;
+  return {
+    run: runId,
+    kind,
+    name,
+    status,
+    reason,
+    mode,
+    created_at: found.createdAt,
+    updated_at: found.updatedAt,
+    folder,
+    bundle,
+    trust_root: found.trustRoot,
+    steps: found.steps.map((step) => ({ ...step })),
+    next,
+  };
+}
+
+function describe(found: RunDetails): string {
+  const { runId, kind, name, status, reason, mode, steps, bundle, trustRoot, next } = found;
+  const lines = [
+    ["run:", runId],
+    ["kind:", kind],
+    ["name:", name],
+    ["status:", reason === null ? status : `${status}: ${reason}`],
+    ["mode:", mode],
+    ["created:", found.createdAt],
+    ["updated:", found.updatedAt],
+    ["folder:", found.folder],
+    ...(bundle === null ? [] : [["bundle:", bundle]]),
+    ...(trustRoot === null ? [] : [["trust root:", trustRoot]]),
+    ...(next === null ? [] : [["next:", next]]),
+  ];
+  const done = steps.map(({ step, status, attempt }) => [step, status, String(attempt)]);
+  const below = done.length === 0 ? "" : `\n${table([["STEP", "STATUS", "ATTEMPT"], ...done])}`;
+  return `${table(lines)}${below}`;
+}

@@ -1,0 +1,275 @@
+import {
+  type ExecutionResult,
+  GATE_DOCUMENTS,
+  type JsonObject,
+  type Mode,
+  SovereignError,
+} from "@sovereign/core";
+import {
+  ExecutorRun,
+  type Head,
+  inspectRepository,
+  keepCommit,
+  readHead,
+  releaseKept,
+  requireRunnable,
+  statusDigest,
+  type UserRepository,
+  type Workspace,
+  writeEvidence,
+} from "../../executor/index.ts";
+import { timestampOf } from "../../system/index.ts";
+import type { RunRow } from "../../runs/index.ts";
+import {
+  type ExecContext,
+  executionEffects,
+  freezeExec,
+  type FrozenExec,
+  openFrozenExec,
+  openSession,
+  openWorkspace,
+} from "./exec-context.ts";
+import { attestGates } from "./judge-run.ts";
+import { intentOf, writeIntent } from "./questions.ts";
+import { type RecordedEnd, readRecorded } from "./recorded-end.ts";
+import { holdRepository } from "./repository-state.ts";
+import { resumeLeftRollback } from "./rollback-kind.ts";
+import {
+  COMPLETED,
+  type Ending,
+  type Final,
+  type Held,
+  KindWork,
+  type KnownRun,
+  type RunKind,
+  type RunOptions,
+  resumeRun,
+} from "../runs/lifecycle.ts";
+import type { RunResult } from "../runs/run-result.ts";
+import { isPublished, removeScratch } from "../runs/seal-run.ts";
+
+/** A request to be executed on a repository. */
+export interface ExecutionInput {
+  readonly request: string;
+  readonly policy: string;
+  /** A folder in the user's work tree. */
+  readonly repository: string;
+  readonly mode: Mode;
+}
+
+/** The repository, which nobody else's run may move meanwhile. */
+interface HeldRepository extends Held {
+  readonly repository: UserRepository;
+}
+
+type Known = KnownRun<FrozenExec, HeldRepository>;
+
+export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
+  hold: (options, runId, { repository }) => hold(options, runId, repository),
+  holdAgain: (options, runId, { plan }) => hold(options, runId, plan.repository.root),
+  freeze: async (_options, input, folder, { repository }) => {
+    const frozen = await freezeExec(folder, input, repository, await readHead(repository));
+    requireRunnable(frozen.planned);
+    return frozen;
+  },
+  open: ({ installation }, row) => openFrozenExec(installation.folder.run(row.runId), row),
+  work: openWork,
+  // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
+  cleanUp: async ({ installation }, runId, { plan }) => {
+    await removeScratch(installation.folder.run(runId));
+    await releaseKept(await inspectRepository(plan.repository.root), runId);
+  },
+};
+
+async function hold(options: RunOptions, runId: string, folder: string): Promise<HeldRepository> {
+  const repository = await inspectRepository(folder);
+  const lock = await holdRepository(options, repository, runId);
+  return {
+    repository,
+    release: () => {
+      lock.release();
+    },
+  };
+}
+
+/**
+ * Go on with an execution; of one that has ended, with its rollback that a kill left.
+ * @throws ERR_RUN_SEALED where nothing is left to be done
+ */
+export async function resumeExecution(options: RunOptions, row: RunRow): Promise<RunResult> {
+  if (row.sealed === null || !isPublished(options.installation, row.runId)) {
+    return resumeRun(EXECUTION, options, row);
+  }
+  const rolledBack = await resumeLeftRollback(options, row);
+  if (rolledBack !== null) return rolledBack;
+  throw new SovereignError("ERR_RUN_SEALED", `Run ${row.runId} has ended: ${row.status}.`);
+}
+
+async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork> {
+  const { installation } = options;
+  const { planned, policy, plan } = run.frozen;
+  const { repository } = run.hold;
+  const { ref, commit, tree } = plan.repository;
+  const base: Head = { ref, commit, tree };
+  const folder = installation.folder.run(run.runId);
+  const workspace = await openWorkspace(folder, repository, base, policy);
+  const context = await openSession(options, {
+    runId: run.runId,
+    mode: run.mode,
+    row: run.row,
+    name: plan.exec_request_id,
+    policy,
+    plan: plan as JsonObject,
+    config: { requires_review: planned.request.requires_review, mode: run.mode },
+    effects: (artifacts, sandbox) =>
+      executionEffects(installation, {
+        workspace,
+        repository,
+        base,
+        planned,
+        folder,
+        artifacts,
+        sandbox,
+      }),
+  });
+  return new ExecutionWork(options, run, context, workspace, base);
+}
+
+class ExecutionWork extends KindWork {
+  readonly #options: RunOptions;
+  readonly #known: Known;
+  readonly #context: ExecContext;
+  readonly #workspace: Workspace;
+  readonly #base: Head;
+  readonly #run: ExecutorRun;
+  readonly #startedAt: string;
+  #recorded: RecordedEnd | null = null;
+
+  constructor(
+    options: RunOptions,
+    known: Known,
+    context: ExecContext,
+    workspace: Workspace,
+    base: Head,
+  ) {
+    super(context, `sovereign exec resume ${known.runId}`);
+    this.#options = options;
+    this.#known = known;
+    this.#context = context;
+    this.#workspace = workspace;
+    this.#base = base;
+    this.#startedAt = known.row?.createdAt ?? timestampOf(options.installation.clock);
+    this.#run = new ExecutorRun({
+      session: context.session,
+      planned: known.frozen.planned,
+      base,
+      tape: context.tape,
+      onProgress: options.onProgress,
+    });
+  }
+
+  announce(): void {
+    const { runId, row, frozen, hold } = this.#known;
+    if (row !== null) return;
+    const { tape } = this.#context;
+    const { plan, planned, policy } = frozen;
+    tape.add("run_start", null, { request: plan.exec_request_id, root: hold.repository.root });
+    tape.add("spec_frozen", null, { request: plan.request_digest, policy: policy.digest });
+    this.#options.onProgress({ event: "exec.started", run: runId, steps: planned.steps.length });
+  }
+
+  /** Nothing of recorded evidence may be written again, for the ledger names its digests. */
+  async recorded(): Promise<Ending | null> {
+    const { row, runId } = this.#known;
+    if (row === null) return null;
+    const { installation, tenantId } = this.#options;
+    this.#recorded = await readRecorded(installation, tenantId, runId);
+    if (this.#recorded === null) return null;
+    const { status, code, reason } = this.#recorded;
+    return { status: status === "success" ? "completed" : "failed", code, reason, outcome: null };
+  }
+
+  async carryOut(): Promise<Ending> {
+    const blocked = await this.#gateIntent();
+    if (blocked !== null) return blocked;
+    const { tape, folder, runId } = this.#context;
+    const { repository } = this.#known.hold;
+    const { commit, ref } = this.#base;
+    // Whatever the user's git cleans away meanwhile: the work rests on it.
+    await keepCommit(repository, runId, "base", commit);
+    tape.add("repo_locked", null, { root: repository.root });
+    tape.add("worktree_created", null, { base: commit });
+    const statusBefore = await statusDigest(this.#workspace.git, repository, commit, folder);
+    tape.add("rollback_point", null, { head: commit, ref, status: statusBefore });
+    await this.#run.run();
+    return COMPLETED;
+  }
+
+  /** Open blocking questions stop the request before anything of it runs. */
+  async #gateIntent(): Promise<Ending | null> {
+    const { tape } = this.#context;
+    const { frozen } = this.#known;
+    const intent = intentOf(this.#context, frozen);
+    await writeIntent(this.#context, frozen, intent);
+    const applied = tape.events().some((one) => one.event === "resume_applied");
+    if (intent.status === "RESUMED" && !applied) {
+      tape.add("resume_applied", null, { answers: GATE_DOCUMENTS.answers });
+    }
+    if (intent.status !== "BLOCKED") return null;
+    const open = intent.open_questions;
+    const reason = `${open.length} blocking questions are open: ${open.join(", ")}`;
+    tape.add("blocked", null, { questions: open });
+    return { status: "pending", reason, code: "ERR_REQUEST_BLOCKED", outcome: null };
+  }
+
+  /** Write and record the evidence, and have every gate judge it. */
+  async conclude(ending: Final): Promise<void> {
+    if (this.#recorded === null) this.#recorded = await this.#recordEvidence(ending);
+    if (!this.#recorded.attested) await attestGates(this.#options, this.#context);
+  }
+
+  isConcluded(): boolean {
+    return this.#recorded !== null;
+  }
+
+  async #recordEvidence({ status, code, reason, outcome }: Final): Promise<RecordedEnd> {
+    const { frozen } = this.#known;
+    const { session, artifacts, tape, runId } = this.#context;
+    const failed = outcome?.status === "DENIED" ? "denied" : "failed";
+    const end: Pick<ExecutionResult, "status" | "code" | "reason"> = {
+      status: status === "completed" ? "success" : failed,
+      code,
+      reason,
+    };
+    const intent = await writeIntent(this.#context, frozen, intentOf(this.#context, frozen));
+    const refs = await writeEvidence({
+      runId,
+      mode: session.plan.mode,
+      planned: frozen.planned,
+      policyDigest: frozen.policy.digest,
+      limits: this.#workspace.limits,
+      base: this.#base,
+      done: this.#run.done,
+      git: this.#workspace.git,
+      worktree: this.#workspace.root,
+      artifacts,
+      tape,
+      clock: this.#options.installation.clock,
+      startedAt: this.#startedAt,
+      before: [frozen.request, ...intent],
+      end,
+      found: await this.#lookAgain(),
+    });
+    await session.recordEvidence(refs);
+    return { ...end, attested: false };
+  }
+
+  /** What really stands in the user's repository, whatever the effects said. */
+  async #lookAgain(): Promise<{ head: string; status: string; statusBefore: string }> {
+    const { repository } = this.#known.hold;
+    const { commit: head } = await readHead(repository);
+    const { git } = this.#workspace;
+    const status = await statusDigest(git, repository, head, this.#context.folder);
+    return { head, status, statusBefore: this.#run.done.broughtBack?.status_before ?? status };
+  }
+}

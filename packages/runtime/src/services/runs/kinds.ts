@@ -1,0 +1,36 @@
+import { SovereignError } from "@sovereign/core";
+import type { RunRow } from "../../runs/index.ts";
+import { batchKind } from "../batch/batch-kind.ts";
+import { resumeExecution } from "../exec/execution-kind.ts";
+import { ROLLBACK } from "../exec/rollback-kind.ts";
+import { type RunOptions, resumeRun } from "./lifecycle.ts";
+import { PIPELINE } from "./pipeline-kind.ts";
+import { runNotFound } from "./run-folder.ts";
+import type { RunResult } from "./run-result.ts";
+
+/** Every kind of run, by the word that stands in its row and its first entry. */
+const KINDS: Readonly<Record<string, (options: RunOptions, row: RunRow) => Promise<RunResult>>> = {
+  pipeline: (options, row) => resumeRun(PIPELINE, options, row),
+  exec_request: resumeExecution,
+  exec_rollback: (options, row) => resumeRun(ROLLBACK, options, row),
+  batch: (options, row) => resumeRun(batchKind(), options, row),
+};
+
+/** What to type to go on with a run. */
+export function resumeCommand({ kind, runId }: RunRow): string {
+  return `sovereign ${kind.startsWith("exec_") ? "exec" : "run"} resume ${runId}`;
+}
+
+/**
+ * Go on with a run, of whatever kind.
+ * @throws ERR_RUN_NOT_FOUND, ERR_RUN_SEALED, ERR_RUN_DIVERGED
+ */
+export async function resumeAny(options: RunOptions, runId: string): Promise<RunResult> {
+  const { installation, tenantId } = options;
+  const row = await installation.store.findRun(tenantId, runId);
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
+  const resume = Object.hasOwn(KINDS, row.kind) ? KINDS[row.kind] : undefined;
+  if (resume !== undefined) return resume(options, row);
+  const text = `Run ${runId} is of the kind ${row.kind}, which this version does not know. A later version began it: go on with that one.`;
+  throw new SovereignError("ERR_RUN_DIVERGED", text, { runId });
+}

@@ -1,0 +1,190 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { type ArtifactRef, type JsonObject, type Mode, parseCanonicalJson } from "@sovereign/core";
+import { systemEntropy } from "../../system/index.ts";
+import {
+  ballotsOf,
+  createModelRegistry,
+  createPipelineEffects,
+  type FrozenPipeline,
+  findModules,
+  freezePipeline,
+  openFrozen,
+  PipelineRun,
+  SwitchedModels,
+} from "../../pipeline/index.ts";
+import { PolicyEngine, parsePolicy } from "../../policy/index.ts";
+import type { ArtifactStore } from "../../runs/index.ts";
+import {
+  COMPLETED,
+  type Ending,
+  type Held,
+  KindWork,
+  type KnownRun,
+  NOTHING_HELD,
+  type RunKind,
+  type RunOptions,
+  submitRun,
+} from "./lifecycle.ts";
+import {
+  demandsOf,
+  type OpenedSession,
+  openRunSession,
+  type SessionOptions,
+} from "./open-session.ts";
+import type { RunResult } from "./run-result.ts";
+
+export interface SubmitOptions extends SessionOptions {
+  readonly pipeline: string;
+  readonly mode: Mode;
+  readonly faults: readonly string[];
+}
+
+/** Submit a pipeline and run it to its end, or until it waits for people. */
+export function submitPipeline(options: SubmitOptions): Promise<RunResult> {
+  const { pipeline, mode, faults } = options;
+  return submitRun(PIPELINE, { ...options, waitMs: 0 }, { pipeline, mode, faults });
+}
+
+interface PipelineInput {
+  /** The pipeline's file. */
+  readonly pipeline: string;
+  readonly mode: Mode;
+  /** Roles whose agents are told to lie. */
+  readonly faults: readonly string[];
+}
+
+interface Frozen {
+  readonly pipeline: FrozenPipeline;
+  /** The folder of installed libraries that the programs see; null for none. */
+  readonly modules: string | null;
+}
+
+export const PIPELINE: RunKind<PipelineInput, Frozen, Held> = {
+  hold: () => Promise.resolve(NOTHING_HELD),
+  holdAgain: () => Promise.resolve(NOTHING_HELD),
+  freeze: async (_options, { pipeline, faults }, folder) => ({
+    pipeline: await freezePipeline(pipeline, folder, faults),
+    modules: noteModules(folder, pipeline),
+  }),
+  open: async ({ installation }, row) => {
+    const plan = parseCanonicalJson(row.plan) as JsonObject;
+    const faults = Array.isArray(plan["faults"]) ? plan["faults"].map(String) : [];
+    const folder = installation.folder.run(row.runId);
+    return { pipeline: await openFrozen(folder, faults), modules: notedModules(folder) };
+  },
+  work: async (options, run) => new PipelineWork(options, run, await openPipeline(options, run)),
+  cleanUp: () => Promise.resolve(),
+};
+
+type Known = KnownRun<Frozen, Held>;
+type Opened = OpenedSession & { readonly models: SwitchedModels };
+
+async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
+  const { installation } = options;
+  const { store, clock, folder } = installation;
+  const { runId, mode, row } = run;
+  const { pipeline: frozen, modules } = run.frozen;
+  const policy = parsePolicy(frozen.policyBytes, frozen.policyPath);
+  const registry = createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy });
+  const opened = await openRunSession(options, {
+    runId,
+    name: frozen.pipeline.name,
+    mode,
+    policy: new PolicyEngine(policy),
+    demands: demandsOf(policy),
+    plan: frozen.plan,
+    config: configOf(frozen, mode),
+    ballots: ballotsOf(frozen.pipeline),
+    row,
+    artifacts: "artifacts",
+    effects: (artifacts, sandbox) =>
+      createPipelineEffects({
+        sandbox,
+        artifacts,
+        programs: join(frozen.folder, "programs"),
+        modules,
+        scratch: join(folder.run(runId), "scratch"),
+        registry,
+        ledger: store,
+      }),
+  });
+  return { ...opened, models: new SwitchedModels(registry, store, options.tenantId) };
+}
+
+class PipelineWork extends KindWork {
+  readonly #options: RunOptions;
+  readonly #run: Known;
+  readonly #models: SwitchedModels;
+
+  constructor(options: RunOptions, run: Known, opened: Opened) {
+    super(opened, `sovereign run resume ${run.runId}`);
+    this.#options = options;
+    this.#run = run;
+    this.#models = opened.models;
+  }
+
+  announce(): void {
+    const { runId, row, frozen } = this.#run;
+    const { name, stages } = frozen.pipeline.pipeline;
+    const event = row === null ? "run.started" : "run.resumed";
+    this.#options.onProgress({ event, run: runId, name, stages: stages.length });
+  }
+
+  async carryOut(): Promise<Ending> {
+    const { pipeline: frozen, modules } = this.#run.frozen;
+    const { session, authority, artifacts } = this.opened;
+    const run = new PipelineRun({
+      frozen,
+      session,
+      models: this.#models,
+      authority,
+      artifacts,
+      clock: this.#options.installation.clock,
+      modulesDigest: modulesDigestOf(modules),
+      onProgress: this.#options.onProgress,
+    });
+    await run.run(await importDataset(frozen, artifacts));
+    return COMPLETED;
+  }
+}
+
+/** The libraries are found beside the pipeline; a resumed run uses those that it began with. */
+function noteModules(runFolder: string, pipeline: string): string | null {
+  const found = findModules(dirname(resolve(pipeline)));
+  writeFileSync(join(runFolder, MODULES), found ?? "", { mode: 0o600 });
+  return found;
+}
+
+function notedModules(runFolder: string): string | null {
+  return readFileSync(join(runFolder, MODULES), "utf8") || null;
+}
+
+const MODULES = "modules.txt";
+
+/** What the run is configured with; the plan holds the rest. */
+function configOf(frozen: FrozenPipeline, mode: Mode): JsonObject {
+  const { governance, version, seed } = frozen.pipeline;
+  return { governance: governance, version, seed, mode };
+}
+
+async function importDataset(
+  frozen: FrozenPipeline,
+  artifacts: ArtifactStore,
+): Promise<Record<string, ArtifactRef>> {
+  const { dataset } = frozen.pipeline;
+  const read = (path: string): Uint8Array => readFileSync(join(frozen.folder, "files", path));
+  const data = await artifacts.put("dataset/data", read(dataset.path), "text/csv");
+  if (dataset.descriptor === undefined) return { data };
+  const bytes = read(dataset.descriptor.path);
+  return { data, descriptor: await artifacts.put("dataset/descriptor", bytes, "application/json") };
+}
+
+/** The installed libraries by the package manager's own record of them, with their integrity. */
+function modulesDigestOf(modules: string | null): string | null {
+  if (modules === null) return null;
+  const record = join(modules, ".package-lock.json");
+  if (!existsSync(record)) return null;
+  return createHash("sha256").update(readFileSync(record)).digest("hex");
+}

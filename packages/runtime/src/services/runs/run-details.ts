@@ -1,0 +1,59 @@
+import { existsSync } from "node:fs";
+import type { Installation } from "../../installation/index.ts";
+import { runNotFound } from "./run-folder.ts";
+import { publishedAt } from "./seal-run.ts";
+import { resumeCommand } from "./kinds.ts";
+
+/** A run of any kind, as `runs show` tells it. */
+export interface RunDetails {
+  readonly runId: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly status: string;
+  readonly reason: string | null;
+  readonly mode: string;
+  readonly createdAt: string;
+  readonly updatedAt: string;
+  /** Where its documents and its evidence lie. */
+  readonly folder: string;
+  /** Null while it is not published. */
+  readonly bundle: string | null;
+  readonly trustRoot: string | null;
+  readonly steps: readonly {
+    readonly step: string;
+    readonly status: string;
+    readonly attempt: number;
+  }[];
+  /** The command that goes on with it; null where it has ended. */
+  readonly next: string | null;
+}
+
+/** @throws ERR_RUN_NOT_FOUND */
+export async function describeRun(
+  installation: Installation,
+  tenantId: string,
+  runId: string,
+): Promise<RunDetails> {
+  const { store } = installation;
+  const row = await store.findRun(tenantId, runId);
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
+  const steps = await store.listSteps(tenantId, runId);
+  const files = publishedAt(installation, runId);
+  const published = existsSync(files.bundle);
+  const { kind, name, status, reason, mode, createdAt, updatedAt, sealed } = row;
+  return {
+    runId,
+    kind,
+    name,
+    status,
+    reason,
+    mode,
+    createdAt,
+    updatedAt,
+    folder: installation.folder.run(runId),
+    bundle: published ? files.bundle : null,
+    trustRoot: published ? files.trustRoot : null,
+    steps: steps.map(({ stepId: step, status, attempt }) => ({ step, status, attempt })),
+    next: sealed !== null && published ? null : resumeCommand(row),
+  };
+}
