@@ -1,3 +1,4 @@
+import { createRequire } from "node:module";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -8,6 +9,7 @@ import {
   REPOSITORY_SECTION,
 } from "@sovereign/core";
 import { z } from "zod";
+import { helpTexts } from "../packages/runtime/src/cli/index.ts";
 import { batchFile } from "../packages/runtime/src/batch/index.ts";
 import { scramConfig } from "../packages/runtime/src/scram/index.ts";
 import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
@@ -15,7 +17,7 @@ import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
 
 /**
  * Writes what is generated into docs/: the error catalogue, the JSON Schemas, the layer diagram, the
- * table of files that other machines run.
+ * table of files that other machines run, and what the help says.
  * With --check it writes nothing, and fails when a file is not what it would write.
  */
 
@@ -41,9 +43,25 @@ for (const [name, format] of Object.entries(schemas)) {
 }
 write("docs/ARCHITECTURE.md", withDiagram(read("docs/ARCHITECTURE.md")));
 
+const { version } = createRequire(import.meta.url)("../packages/runtime/package.json") as {
+  version: string;
+};
+const help = helpTexts(version);
+write("packages/runtime/bin/help.json", `${JSON.stringify({ version, help }, null, 2)}\n`);
+write("docs/cli.md", commandsPage(help));
+
 if (stale.length > 0) {
   console.error(`Out of date: ${stale.join(", ")}. Type: npm run docs`);
   process.exitCode = 1;
+}
+
+function commandsPage(texts: Readonly<Record<string, string>>): string {
+  const sections = Object.entries(texts).map(([words, text]) => {
+    const name = words === "" ? "sovereign" : `sovereign ${words}`;
+    return [`## ${name}`, "", "```text", text.trimEnd(), "```", ""].join("\n");
+  });
+  const first = "Generated from the program: what `--help` says of each command.";
+  return ["# The command line", "", first, "", ...sections].join("\n");
 }
 
 function errorsPage(): string {

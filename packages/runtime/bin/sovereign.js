@@ -10,16 +10,38 @@ if (parts[0] < 22 || (parts[0] === 22 && parts[1] < 18)) {
   );
   process.exit(2);
 }
-require("./compile-cache.js");
 var fs = require("node:fs");
 var path = require("node:path");
-var root = path.join(__dirname, "..");
-// In the repository the sources run as they are; a published package has what was built of them.
-var built = path.join(root, "dist/main/cli.js");
-var source = path.join(root, "src/main/cli.ts");
-import(require("node:url").pathToFileURL(fs.existsSync(source) ? source : built).href).catch(
-  function (error) {
-    process.stderr.write("sovereign: cannot start: " + error.message + "\n");
-    process.exit(1);
-  },
-);
+if (!answerAtOnce(process.argv.slice(2))) start();
+
+// Help is a text that the build has written down: for it nothing of the product is loaded.
+function answerAtOnce(words) {
+  var asked = words[words.length - 1];
+  var isHelp = asked === "--help" || asked === "-h";
+  var isVersion = words.length === 1 && (asked === "--version" || asked === "-V");
+  var isWord = words[0] === "help";
+  if (!isHelp && !isVersion && !isWord) return false;
+  var known = JSON.parse(fs.readFileSync(path.join(__dirname, "help.json"), "utf8"));
+  var name = (isWord ? words.slice(1) : words.slice(0, -1)).join(" ");
+  if (!isVersion && !Object.prototype.hasOwnProperty.call(known.help, name)) return false;
+  // Whoever reads may stop early, as `head` does; a full disk is a failure.
+  process.stdout.on("error", function (error) {
+    process.exitCode = error.code === "EPIPE" ? 0 : 1;
+  });
+  process.stdout.write(isVersion ? known.version + "\n" : known.help[name]);
+  return true;
+}
+
+function start() {
+  require("./compile-cache.js");
+  var root = path.join(__dirname, "..");
+  // In the repository the sources run as they are; a published package has what was built of them.
+  var built = path.join(root, "dist/main/cli.js");
+  var source = path.join(root, "src/main/cli.ts");
+  import(require("node:url").pathToFileURL(fs.existsSync(source) ? source : built).href).catch(
+    function (error) {
+      process.stderr.write("sovereign: cannot start: " + error.message + "\n");
+      process.exit(1);
+    },
+  );
+}

@@ -1,1 +1,1 @@
-export { runCli } from "./program.ts";
+export { helpTexts, runCli } from "./program.ts";

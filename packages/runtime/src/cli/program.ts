@@ -48,9 +48,28 @@ export async function runCli(
 ): Promise<number> {
   const output = createOutput(argv.includes("--json"));
   const context: CommandContext = { services, output, signal, exit: 0 };
+  const program = buildProgram(context);
+  program.hook("preAction", (_, command) => {
+    const { tenant } = program.opts<{ tenant: string }>();
+    // Before any command: what is named becomes the name of a log and of files.
+    checkTenant(tenant);
+    if (!WORK.has(nameOf(command))) return;
+    const [runId] = GOES_ON.has(command.name()) ? command.args : [];
+    services.refuseWhileTripped(tenant, runId ?? null);
+  });
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return context.exit;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    return reportError(output, error);
+  }
+}
+
+function buildProgram(context: CommandContext): Command {
   const program = new Command("sovereign")
     .description("AI agents and pipelines do real work, under law that can be proved.")
-    .version(services.version)
+    .version(context.services.version)
     .option("--json", "print results as JSON, one document a line")
     .option("--verbose", "say which data folder and database are used")
     .option("--tenant <name>", "whose work this is", "default")
@@ -74,27 +93,33 @@ export async function runCli(
   ]) {
     add(program, context);
   }
+  addGlobalOptions(program);
   everywhere(program, (command) => {
     command.exitOverride().configureHelp({ showGlobalOptions: true });
     for (const argument of command.registeredArguments) {
       if (argument.name() === "run") argument.argParser(parseRunId);
     }
   });
-  program.hook("preAction", (_, command) => {
-    const { tenant } = program.opts<{ tenant: string }>();
-    // Before any command: what is named becomes the name of a log and of files.
-    checkTenant(tenant);
-    if (!WORK.has(nameOf(command))) return;
-    const [runId] = GOES_ON.has(command.name()) ? command.args : [];
-    services.refuseWhileTripped(tenant, runId ?? null);
+  return program;
+}
+
+/**
+ * What `--help` says of each command, by its words: kept in a file, so that help needs none of our
+ * modules. Commands that pass their words on to another program are left out.
+ */
+export function helpTexts(version: string): Readonly<Record<string, string>> {
+  const output = createOutput(false);
+  const signal = AbortSignal.abort();
+  const program = buildProgram({ services: { version } as Services, output, signal, exit: 0 });
+  const texts: Record<string, string> = {};
+  everywhere(program, (command) => {
+    let text = "";
+    command.configureOutput({ writeOut: (part) => (text += part), getOutHelpWidth: () => 80 });
+    command.outputHelp();
+    const words = command === program ? "" : nameOf(command);
+    if (text.includes("-h, --help")) texts[words] = text;
   });
-  try {
-    await program.parseAsync([...argv], { from: "user" });
-    return context.exit;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    return reportError(output, error);
-  }
+  return texts;
 }
 
 /** `exec run` of the command `sovereign exec run`. */
@@ -106,10 +131,14 @@ function nameOf(command: Command): string {
 
 function everywhere(command: Command, apply: (command: Command) => void): void {
   apply(command);
-  for (const child of command.commands) {
-    // These may stand anywhere on the line; the help names them once, as global.
-    child.addOption(new Option("--json").hideHelp());
-    child.addOption(new Option("--verbose").hideHelp());
-    everywhere(child, apply);
-  }
+  for (const child of command.commands) everywhere(child, apply);
+}
+
+/** These may stand anywhere on the line; the help names them once, as global. */
+function addGlobalOptions(program: Command): void {
+  everywhere(program, (command) => {
+    if (command === program) return;
+    command.addOption(new Option("--json").hideHelp());
+    command.addOption(new Option("--verbose").hideHelp());
+  });
 }
