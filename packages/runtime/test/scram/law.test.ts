@@ -76,3 +76,8 @@ describe("the known-answer test", () => {
     expect(passesSelfTest()).toBe(true);
   });
 });
+
+it("without a watchdog a stop is complete, and says that this is expected", () => {
+  const without = SCRAM_INVARIANTS.find(({ id }) => id === "INV-SCRAM-003");
+  expect(without?.broken).toMatch(/The stop is complete without one; this is expected unless/);
+});
