@@ -10,14 +10,10 @@ const reporters = ["default", new SlowestFiles()] as const;
 const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
 
 /**
- * What wants the machine for itself: payloads that take as much of it as they are let, processes of the
- * kill switch that are frozen, and runs that are killed at an instant that is counted.
+ * What wants the machine for itself: paths that take as much of it as they are let, many at a time, and
+ * processes of the kill switch that are frozen.
  */
-const ALONE = [
-  "packages/runtime/test/**/{scram,scram-faults,scram-wedge,self-proof,memory}.real.test.ts",
-  "packages/runtime/test/**/{sandbox,holdings,red-team}.real.test.ts",
-  "test/e2e/{exec-kill,exec-scram}.test.ts",
-];
+const ALONE = ["packages/runtime/test/**/{scram,scram-wedge,holdings}.real.test.ts"];
 
 /** A bound on what hangs, not on speed: a busy machine fails no test. */
 const PATIENT = { testTimeout: 120_000, hookTimeout: 120_000 } as const;

@@ -16,7 +16,10 @@ const LONGEST = [
   "silent-server.real.test.ts",
   "scram-http.real.test.ts",
   "iron-path-programs.real.test.ts",
+  "scram-faults.real.test.ts",
+  "exec-kill.test.ts",
   "exec-outside.test.ts",
+  "memory.real.test.ts",
   "scram-http.test.ts",
 ];
 
