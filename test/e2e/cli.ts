@@ -1,8 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ScramLink } from "../../packages/runtime/src/scram/index.ts";
 import { copyCluster } from "../../packages/runtime/test/support/prepared.ts";
 
 export interface CliEnd {
@@ -11,29 +15,52 @@ export interface CliEnd {
   readonly err: string;
 }
 
+interface Options {
+  /** Whether the first command finds a database cluster, or makes one as a user's does. */
+  readonly cluster?: "copied" | "made";
+  /**
+   * Whether each command that is run to its end has a process of its own, as a user's, or all have one,
+   * which saves half of the time of a short one.
+   */
+  readonly processes?: "each" | "one";
+}
+
 /** A throw-away installation, driven through the real command line. */
 export class Installation {
   readonly home = mkdtempSync(join(tmpdir(), "sov-e2e-"));
-  #cluster: "copied" | "made";
+  readonly #options: Options;
+  #cluster: boolean;
+  #host: CliHost | null = null;
 
-  /** @param cluster whether the first command finds a database cluster, or makes one as a user's does */
-  constructor(cluster: "copied" | "made" = "copied") {
-    this.#cluster = cluster;
+  constructor(options: Options = {}) {
+    this.#options = options;
+    this.#cluster = options.cluster === "made";
   }
 
   start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
-    if (this.#cluster === "copied" && !("DATABASE_URL" in env || "SOVEREIGN_HOME" in env)) {
-      this.#cluster = "made";
-      copyCluster(join(this.home, "postgres"));
-    }
+    this.#prepare(env);
     return spawn(process.execPath, [resolve("packages/runtime/bin/sovereign.js"), ...args], {
-      env: { PATH: process.env["PATH"], HOME: this.home, SOVEREIGN_HOME: this.home, ...env },
+      env: this.#environment(env),
       stdio: ["ignore", "pipe", "pipe"],
     });
   }
 
   run(args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> {
-    return endOf(this.start(args, env));
+    if (this.#options.processes !== "one") return endOf(this.start(args, env));
+    this.#prepare(env);
+    this.#host ??= new CliHost();
+    return this.#host.run(args, this.#environment(env));
+  }
+
+  #environment(env: Record<string, string>): Record<string, string> {
+    const PATH = process.env["PATH"] ?? "";
+    return { PATH, HOME: this.home, SOVEREIGN_HOME: this.home, ...env };
+  }
+
+  #prepare(env: Record<string, string>): void {
+    if (this.#cluster || "DATABASE_URL" in env || "SOVEREIGN_HOME" in env) return;
+    this.#cluster = true;
+    copyCluster(join(this.home, "postgres"));
   }
 
   /** Run with --json; the documents of standard output. */
@@ -45,8 +72,63 @@ export class Installation {
 
   /** Not `rmSync`: one name after the other takes seconds where a disk discards at once. */
   async dispose(): Promise<void> {
+    await this.#host?.end();
     // The sentinel and the server end a moment after the last command, and write until then.
     await rm(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  }
+}
+
+/** Until so many paths are on the list of an installation's sentinel, which is asked directly. */
+export async function untilPaths({ home }: Installation, paths: number): Promise<void> {
+  for (let waited = 0; waited < 60_000; waited += 20) {
+    if ((await pathsOf(join(home, "scram"))) === paths) return;
+    await sleep(20);
+  }
+  throw new Error(`there are not ${paths} paths`);
+}
+
+/** Null while no sentinel answers. */
+async function pathsOf(folder: string): Promise<number | null> {
+  const link = existsSync(folder) ? await ScramLink.find(folder) : null;
+  try {
+    const status = await link?.request({ t: "status" });
+    return status === undefined ? null : (status as { paths: number }).paths;
+  } catch {
+    return null;
+  } finally {
+    link?.close();
+  }
+}
+
+/** One process for many command lines, one after the other. */
+class CliHost {
+  readonly #child = spawn(
+    process.execPath,
+    [
+      "--disable-warning=ExperimentalWarning",
+      ...["--require", resolve("packages/runtime/bin/compile-cache.js")],
+      resolve("test/e2e/cli-host.ts"),
+    ],
+    { stdio: ["pipe", "pipe", "inherit"] },
+  );
+  readonly #answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  #last: Promise<unknown> = Promise.resolve();
+
+  run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<CliEnd> {
+    const answered = this.#last.then(async () => {
+      this.#child.stdin.write(`${JSON.stringify({ args, env })}\n`);
+      const { value, done } = await this.#answers.next();
+      if (done === true) throw new Error(`the command line ended: ${args.join(" ")}`);
+      return JSON.parse(value) as CliEnd;
+    });
+    this.#last = answered.catch(() => undefined);
+    return answered;
+  }
+
+  async end(): Promise<void> {
+    await this.#last;
+    this.#child.stdin.end();
+    if (this.#child.exitCode === null) await once(this.#child, "exit");
   }
 }
 

@@ -24,7 +24,7 @@ const ROLLBACK_MS = 1600;
 
 let installation: Installation;
 beforeAll(() => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
 });
 afterAll(async () => {
   await installation.dispose();

@@ -25,7 +25,7 @@ let installation: Installation;
 let repo: string;
 let count = 0;
 beforeAll(() => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
 });
 afterAll(async () => {
   await installation.dispose();

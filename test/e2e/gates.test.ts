@@ -25,7 +25,7 @@ const STEPS = [
 let installation: Installation;
 let policy: string;
 beforeAll(() => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
   policy = join(installation.home, "policy.json");
   writeFileSync(policy, JSON.stringify(POLICY));
 });

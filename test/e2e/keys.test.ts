@@ -14,7 +14,7 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Installation, type Json } from "./cli.ts";
 
-const installation = new Installation();
+const installation = new Installation({ processes: "one" });
 const keysFolder = join(installation.home, "keys");
 const BOTH = ["--operator-key", "alice", "--architect-key", "bob"];
 

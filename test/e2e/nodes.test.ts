@@ -4,7 +4,14 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { endOf, type Installation, type Json, runEnded, writeLongBatch } from "./cli.ts";
+import {
+  endOf,
+  type Installation,
+  type Json,
+  runEnded,
+  untilPaths,
+  writeLongBatch,
+} from "./cli.ts";
 import { ok, TwoMachines } from "./two-machines.ts";
 
 const PIPELINE = resolve("examples/iron-path/pipeline.yaml");
@@ -189,13 +196,4 @@ async function untilStops(one: Installation, stops: number): Promise<void> {
     await sleep(100);
   }
   throw new Error("it was not stopped");
-}
-
-async function untilPaths(one: Installation, paths: number): Promise<void> {
-  for (let waited = 0; waited < 60_000; waited += 100) {
-    const { documents } = await one.json(["scram", "status"]);
-    if ((documents.at(-1)?.["sentinel"] as Json | null)?.["paths"] === paths) return;
-    await sleep(100);
-  }
-  throw new Error("the batch did not start");
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { endOf, Installation, type Json, writeLongBatch } from "./cli.ts";
+import { endOf, Installation, type Json, untilPaths, writeLongBatch } from "./cli.ts";
 
 let installation: Installation;
 let operators: Installation;
@@ -72,7 +72,7 @@ describe("a server of the kill switch", () => {
   it("stops while the main process is wedged and the database is down, and has it recorded", async () => {
     const control = installation.start(["batch", "run", batch]);
     const ended = endOf(control);
-    await until(running);
+    await untilPaths(installation, 1);
     control.kill("SIGSTOP");
     const postmaster = join(installation.home, "postgres/data/postmaster.pid");
     process.kill(Number(readFileSync(postmaster, "utf8").split("\n")[0]), "SIGKILL");
@@ -116,7 +116,7 @@ describe("a server of the kill switch", () => {
   it("takes orders of two people, refuses with exit codes, and leaves what runs alone", async () => {
     const control = installation.start(["batch", "run", batch, "--json"]);
     const ended = endOf(control);
-    await until(running);
+    await untilPaths(installation, 1);
     const send = ["--url", server.url];
 
     // Ctrl-C at the server is no stop.

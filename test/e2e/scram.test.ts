@@ -2,9 +2,8 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { endOf, Installation, type Json, writeLongBatch } from "./cli.ts";
+import { endOf, Installation, type Json, untilPaths, writeLongBatch } from "./cli.ts";
 
 let installation: Installation;
 let folder: string;
@@ -30,20 +29,11 @@ async function one(args: readonly string[]): Promise<{ code: number | null; foun
   return { code, found: documents.at(-1) ?? {} };
 }
 
-async function untilRunning(): Promise<void> {
-  for (let waited = 0; waited < 30_000; waited += 100) {
-    const { found } = await one(["scram", "status"]);
-    if ((found["sentinel"] as Json | null)?.["paths"] === 1) return;
-    await sleep(100);
-  }
-  throw new Error("the batch did not start");
-}
-
 describe("two people at a terminal", () => {
   it("stop everything while the main process is wedged and the database is down", async () => {
     const control = installation.start(["batch", "run", batch]);
     const ended = endOf(control);
-    await untilRunning();
+    await untilPaths(installation, 1);
     control.kill("SIGSTOP");
     const postmaster = join(installation.home, "postgres/data/postmaster.pid");
     process.kill(Number(readFileSync(postmaster, "utf8").split("\n")[0]), "SIGKILL");
@@ -82,7 +72,7 @@ describe("two people at a terminal", () => {
 
   it("stop one run, and the other goes on", async () => {
     const first = endOf(installation.start(["batch", "run", batch, "--json"]));
-    await untilRunning();
+    await untilPaths(installation, 1);
     const runs = await installation.json(["run", "list"]);
     const run = String(runs.documents[0]?.["run"]);
     const { found } = await one(["scram", "activate", ...BOTH, "--scope", `run:${run}`]);
@@ -104,7 +94,7 @@ describe("two people at a terminal", () => {
     const order = join(folder, "order.json");
     expect((await one(["scram", "prepare", ...BOTH, "--out", order])).code).toBe(0);
     const running = endOf(installation.start(["batch", "run", batch]));
-    await untilRunning();
+    await untilPaths(installation, 1);
     const env = { PATH: process.env["PATH"], SOVEREIGN_HOME: installation.home };
     const script = resolve("packages/runtime/bin/scram");
     const end = spawnSync("/bin/sh", [script, "--order", order], { env, encoding: "utf8" });

@@ -25,7 +25,7 @@ let evidence: { bundle: string; trust: string };
 let bundle: ComplianceBundle;
 let run: string;
 beforeAll(async () => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
   repo = join(installation.home, "repo");
   mkdirSync(repo);
   git("init", "-q", "-b", "main");
