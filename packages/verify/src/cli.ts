@@ -53,8 +53,9 @@ Exit codes: 0 VALID, 4 any other verdict, 2 usage or input that is no evidence.
 export async function main(argv: readonly string[]): Promise<number> {
   let json = false;
   try {
-    const { values, positionals } = parseArgs({
+    const { values, positionals, tokens } = parseArgs({
       args: [...argv],
+      tokens: true,
       allowPositionals: true,
       options: {
         bundle: { type: "string" },
@@ -72,13 +73,48 @@ export async function main(argv: readonly string[]): Promise<number> {
       },
     });
     json = values.json;
+    refuseRepeated(tokens);
     if (values.help) return print(HELP);
     if (values.version) return print(`${VERIFIER.version}\n`);
-    if (positionals[0] === "audit") return await auditCommand(positionals[1], values);
-    if (positionals[0] === "release") return releaseCommand(positionals[1], values);
-    return bundleCommand(values.bundle ?? positionals[0], values);
+    const [word] = positionals;
+    const command = word === "audit" || word === "release" ? word : "bundle";
+    refuseForeign(command, tokens);
+    const files = command === "bundle" ? positionals : positionals.slice(1);
+    if (command === "bundle" && values.bundle !== undefined) files.unshift(values.bundle);
+    if (files.length > 1) throw usage(`expected one file, found also ${files[1] ?? ""}`);
+    if (command === "audit") return await auditCommand(files[0], values);
+    if (command === "release") return releaseCommand(files[0], values);
+    return bundleCommand(files[0], values);
   } catch (error) {
     return reportProblem(error, json);
+  }
+}
+
+/** Of two trust roots the last one would win without a word. */
+function refuseRepeated(tokens: readonly { kind: string; name?: string }[]): void {
+  const seen = new Set<string>();
+  for (const { kind, name } of tokens) {
+    if (kind !== "option" || name === undefined || name === "json") continue;
+    if (seen.has(name)) throw usage(`--${name} is given twice; expected it once`);
+    seen.add(name);
+  }
+}
+
+const OPTIONS = {
+  bundle: ["bundle", "trust", "repo", "level", "output", "json", "quiet"],
+  audit: ["checkpoint", "trust", "output", "json", "quiet"],
+  release: ["sources", "key", "json", "quiet"],
+};
+
+/** An option that the command does not look at would be taken for one that was checked. */
+function refuseForeign(
+  command: keyof typeof OPTIONS,
+  tokens: readonly { kind: string; name?: string }[],
+): void {
+  for (const { kind, name } of tokens) {
+    if (kind !== "option" || name === undefined || OPTIONS[command].includes(name)) continue;
+    const others = OPTIONS[command].map((one) => `--${one}`).join(", ");
+    throw usage(`--${name} is no option for a file of the kind ${command}; expected ${others}`);
   }
 }
 
@@ -122,7 +158,7 @@ function custodyIn(folder: string): NonNullable<VerifyOptions["custody"]> {
 
 function releaseCommand(
   file: string | undefined,
-  flags: { sources?: string | undefined; key?: string | undefined; json: boolean },
+  flags: { sources?: string | undefined; key?: string | undefined; json: boolean; quiet: boolean },
 ): number {
   if (file === undefined || flags.sources === undefined) {
     throw usage("expected a receipt and sources: sovereign-verify release FILE --sources DIR");
@@ -132,6 +168,7 @@ function releaseCommand(
   const sources = readReleaseSources(flags.sources);
   const report = verifyReleaseReceipt(readNamed(file), sources, key);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
+  else if (flags.quiet) print(`${report.verdict}\n`);
   else {
     const { release, commit, status, problems, verdict } = report;
     print(`release ${printable(release)} of ${commit ?? "no commit"}: ${report.sources} sources\n`);
@@ -157,6 +194,7 @@ async function auditCommand(file: string | undefined, flags: Flags): Promise<num
   const report = await auditOf(file, checkpoint, flags);
   if (flags.output !== undefined) save(flags.output, report);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
+  else if (flags.quiet) print(`${report.verdict}\n`);
   else {
     print(`${report.verdict}: ${report.entries} entries in ${report.streams} streams\n`);
     const failure = report.first_failure;

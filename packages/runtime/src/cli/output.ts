@@ -1,4 +1,5 @@
 import { errorCatalogue, isSovereignError, printableJson, printableLines } from "@sovereign/core";
+import type { CommanderError } from "commander";
 
 /** Where a command writes; colour only on a terminal. */
 export interface Output {
@@ -51,6 +52,18 @@ export function reportError(output: Output, error: unknown): number {
     output.note(error.stack ?? "");
   }
   return 1;
+}
+
+/** Tell what is wrong with a command line, where nobody has yet; answer the exit code. */
+export function reportUsage(output: Output, error: CommanderError): number {
+  if (error.exitCode === 0) return 0;
+  if (output.json) {
+    const helps = error.code === "commander.help";
+    const message = helps ? "expected a command; see --help" : error.message;
+    const text = message.replace(/^error: /, "");
+    output.printJson({ error: { code: "ERR_USAGE", message: text, details: {}, exit: 2 } });
+  }
+  return 2;
 }
 
 /** What is not as it should be, and keeps nothing from working. */

@@ -16,7 +16,8 @@ import { runsCommands } from "./commands/runs.ts";
 import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
 import type { CommandContext } from "./context.ts";
-import { createOutput, reportError } from "./output.ts";
+import { createOutput, reportError, reportUsage } from "./output.ts";
+import { refuseRepeated } from "./repeated.ts";
 import type { Services } from "../services/index.ts";
 
 const EXIT_CODES = `
@@ -61,7 +62,7 @@ export async function runCli(
     await program.parseAsync([...argv], { from: "user" });
     return context.exit;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof CommanderError) return reportUsage(output, error);
     return reportError(output, error);
   }
 }
@@ -96,6 +97,9 @@ function buildProgram(context: CommandContext): Command {
   addGlobalOptions(program);
   everywhere(program, (command) => {
     command.exitOverride().configureHelp({ showGlobalOptions: true });
+    refuseRepeated(command);
+    // With --json the one answer is the document on standard output.
+    if (context.output.json) command.configureOutput({ writeErr: () => undefined });
     for (const argument of command.registeredArguments) {
       if (argument.name() === "run") argument.argParser(parseRunId);
     }

@@ -1,8 +1,12 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { table } from "../output.ts";
+
 import type { RunDetails } from "../../services/index.ts";
+
+const STATUSES = ["running", "pending", "completed", "failed"];
+const KINDS = ["pipeline", "exec_request", "exec_rollback", "batch"];
 
 interface ListFlags {
   readonly limit: number;
@@ -36,8 +40,8 @@ export function addRunList(
     .command("list")
     .description("runs of every kind, the newest first")
     .option("--limit <count>", "at most so many, from 1 to 1000", wholeNumber(1, 1000), 50)
-    .option("--status <status>", "only those: running, pending, completed or failed")
-    .option("--kind <kind>", "only those: pipeline, exec_request, exec_rollback or batch")
+    .addOption(new Option("--status <status>", "only those").choices(STATUSES))
+    .addOption(new Option("--kind <kind>", "only those").choices(KINDS))
     .action(async (flags: ListFlags) => {
       const rows = await services.listRuns(tenant(), {
         limit: flags.limit,

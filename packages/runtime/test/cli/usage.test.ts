@@ -1,0 +1,86 @@
+import { describe, expect, it, vi } from "vitest";
+import { runCli } from "../../src/cli/index.ts";
+import type { Services } from "../../src/services/index.ts";
+
+/** No command of these lines may come as far as to use a service. */
+const services = {
+  version: "0",
+  refuseWhileTripped: () => undefined,
+} as unknown as Services;
+
+async function type(...words: string[]): Promise<{ exit: number; out: string; err: string }> {
+  const said = { out: "", err: "" };
+  const catching = (where: "out" | "err") => (text: string | Uint8Array) => {
+    said[where] += text.toString();
+    return true;
+  };
+  const spies = [
+    vi.spyOn(process.stdout, "write").mockImplementation(catching("out")),
+    vi.spyOn(process.stderr, "write").mockImplementation(catching("err")),
+  ];
+  try {
+    const exit = await runCli(words, services, AbortSignal.abort());
+    return { exit, ...said };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+describe("a command line", () => {
+  it.each([
+    ["--policy <file>", "exec run --policy a --policy b --request c"],
+    ["--policy <file>", "exec plan --policy=a --request c --policy=a"],
+    ["--tenant <name>", "--tenant a --tenant b runs list"],
+    ["--tenant <name>", "--tenant a runs list --tenant b"],
+    ["--out <file>", "bundle export run_aaaaaaaaaaaaaaaaaaaa --out a.zip --out b.zip"],
+    ["--reason <text>", "keys revoke k --reason a --reason b"],
+    ["--root", "keys add --root --root"],
+    ["--scope <scope>", "scram activate --scope all --scope all"],
+    ["--url <url>", "scram activate --url http://a --url http://b"],
+    ["--level <level>", "verify --level sovereign --level compatible x"],
+  ])("that gives %s twice is refused: %s", async (flags, line) => {
+    const { exit, out, err } = await type(...line.split(" "));
+    expect({ exit, out }).toEqual({ exit: 2, out: "" });
+    expect(err).toContain(flags.split(" ")[0]);
+    expect(err).toContain("twice");
+  });
+
+  it("may repeat what is a list by design, and --json", async () => {
+    const given: unknown[] = [];
+    const initKeys = (slots: unknown): Promise<never[]> => {
+      given.push(slots);
+      return Promise.resolve([]);
+    };
+    Object.assign(services, { initKeys });
+    const line = "--json keys init --role a --role b --operator c --operator d --json";
+    expect(await type(...line.split(" "))).toEqual({ exit: 0, out: "", err: "" });
+    expect(given[0]).toHaveLength(4);
+  });
+
+  it.each([
+    ["--json exec", /expected a command/],
+    ["--json bogus", /unknown command 'bogus'/],
+    ["exec run --json", /required option '--policy <file>'/],
+    ["--json runs list --limit 0", /whole number from 1 to 1000/],
+    ["--json runs list --status over", /running, pending, completed, failed/],
+    ["--json runs list --kind other", /pipeline, exec_request/],
+    ["--json keys add", /^expected --role/],
+    ["--json runs show run_x", /./],
+  ])("is answered by one document with %s", async (line, message) => {
+    const { exit, out, err } = await type(...line.split(" "));
+    expect({ exit, err }).toEqual({ exit: 2, err: "" });
+    expect(JSON.parse(out)).toMatchObject({
+      error: { code: "ERR_USAGE", exit: 2, message: expect.stringMatching(message) as string },
+    });
+  });
+
+  it.each([
+    ["verify a b", /one file, found also b/],
+    ["verify --sources s a", /--sources is no option for a file of the kind bundle/],
+    ["verify-audit a --repo r", /--repo is no option for a file of the kind audit/],
+  ])("of the verifier says what it does not look at: %s", async (line, message) => {
+    const { exit, out, err } = await type(...line.split(" "));
+    expect({ exit, out }).toEqual({ exit: 2, out: "" });
+    expect(err).toMatch(message);
+  });
+});
