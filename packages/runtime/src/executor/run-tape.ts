@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import {
   canonicalize,
@@ -9,7 +9,7 @@ import {
   type TapeEvent,
   utf8Encode,
 } from "@sovereign/core";
-import { type Clock, timestampOf } from "../system/index.ts";
+import { type Clock, timestampOf, replaceOwnFile, requireOwnFile } from "../system/index.ts";
 
 /**
  * What happened in a run, a line each, as it happens. For people and for the gates; the ledger is
@@ -27,10 +27,10 @@ export class RunTape {
     this.#runId = runId;
     this.#clock = clock;
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const events = existsSync(path) ? readTape(wholeLines(readFileSync(path))) : [];
+    const events = existsSync(path) ? readTape(wholeLines(requireOwnFile(path))) : [];
     this.#next = events.length;
     const text = events.map((one) => `${canonicalize(one)}\n`).join("");
-    writeFileSync(path, text, { mode: 0o600 });
+    replaceOwnFile(path, text, false);
   }
 
   add(event: TapeEvent["event"], stepId: string | null, details: JsonObject = {}): void {
@@ -47,11 +47,11 @@ export class RunTape {
   }
 
   events(): TapeEvent[] {
-    return readTape(readFileSync(this.#path));
+    return readTape(requireOwnFile(this.#path));
   }
 
   bytes(): Uint8Array {
-    return readFileSync(this.#path);
+    return requireOwnFile(this.#path);
   }
 }
 

@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -16,6 +15,7 @@ import {
   systemClock,
   systemEntropy,
   timestampOf,
+  placeOwnFile,
 } from "../system/index.ts";
 import { KnownKeys, type SentinelKeys } from "../scram/index.ts";
 
@@ -65,13 +65,13 @@ export function joinInstallation(root: string, exported: ExportedInstallation): 
   const path = join(root, INSTALLATION_FILE);
   try {
     const file = canonicalBytes({ installation_id, created_at, root_keys });
-    writeFileSync(path, file, { mode: 0o600, flag: "wx", flush: true });
+    if (placeOwnFile(path, file)) return;
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw folderError(path, cause);
-    const { installation_id: other } = readInstallationFile(root);
-    const text = `The data folder ${root} belongs to installation ${other} already. Join from an empty one: set SOVEREIGN_HOME.`;
-    throw new SovereignError("ERR_NODE_EXISTS", text, { installation: other }, cause);
+    throw folderError(path, cause);
   }
+  const { installation_id: other } = readInstallationFile(root);
+  const text = `The data folder ${root} belongs to installation ${other} already. Join from an empty one: set SOVEREIGN_HOME.`;
+  throw new SovereignError("ERR_NODE_EXISTS", text, { installation: other });
 }
 
 /**
@@ -101,10 +101,10 @@ export function installationIdOf(root: string): string {
   if (kindAt(path) === null) {
     const made = { ...identityOf(root), created_at: timestampOf(systemClock) };
     try {
-      writeFileSync(path, canonicalBytes(made), { mode: 0o600, flag: "wx", flush: true });
+      // Another process may be quicker; then its id is the one.
+      placeOwnFile(path, canonicalBytes(made));
     } catch (cause) {
-      // Another process may have been quicker; then its id is the one.
-      if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw folderError(path, cause);
+      throw folderError(path, cause);
     }
   }
   return readInstallationFile(root).installation_id;

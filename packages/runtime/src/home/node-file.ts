@@ -1,4 +1,3 @@
-import { linkSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -8,7 +7,13 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { readOwnFile, newId, systemEntropy } from "../system/index.ts";
+import {
+  readOwnFile,
+  newId,
+  systemEntropy,
+  replaceOwnFile,
+  placeOwnFile,
+} from "../system/index.ts";
 
 const BYTES_MAX = 4096;
 
@@ -49,25 +54,12 @@ export function readNodeFile(root: string): NodeFile | null {
 /** The id stands in the folder before it stands in the log: a crash in between makes no second. */
 export function makeNodeFile(root: string, shared: boolean): NodeFile {
   const made: NodeFile = { node_id: newId("nod_", systemEntropy), shared, joined: null };
-  const temporary = `${pathOf(root)}.${process.pid}`;
-  writeFileSync(temporary, canonicalBytes(made), { mode: 0o600, flush: true });
-  try {
-    linkSync(temporary, pathOf(root));
-    return made;
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== "EEXIST") throw cause;
-    // Another process was quicker; then its id is the one.
-    return readNodeFile(root) ?? made;
-  } finally {
-    rmSync(temporary, { force: true });
-  }
+  // Where another process was quicker, its id is the one.
+  return placeOwnFile(pathOf(root), canonicalBytes(made)) ? made : (readNodeFile(root) ?? made);
 }
 
 export function replaceNodeFile(root: string, node: NodeFile): void {
-  const path = pathOf(root);
-  const temporary = `${path}.${process.pid}`;
-  writeFileSync(temporary, canonicalBytes(node), { mode: 0o600, flush: true });
-  renameSync(temporary, path);
+  replaceOwnFile(pathOf(root), canonicalBytes(node));
 }
 
 function pathOf(root: string): string {

@@ -1,4 +1,4 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -9,7 +9,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import { readNamed } from "@sovereign/verify";
-import { systemClock, timestampOf } from "../system/index.ts";
+import { systemClock, timestampOf, replaceOwnFile } from "../system/index.ts";
 
 const refusalFile = z.strictObject({
   code: z.string().max(100),
@@ -38,9 +38,7 @@ export function noteRefusal(root: string, error: unknown): void {
     } else if (isSovereignError(error) && REFUSALS.has(error.code)) {
       const text = error.message.slice(0, 4000);
       const kept = { code: error.code, text, at: timestampOf(systemClock) };
-      const temporary = `${path}.${process.pid}`;
-      writeFileSync(temporary, canonicalBytes(kept), { mode: 0o600 });
-      renameSync(temporary, path);
+      replaceOwnFile(path, canonicalBytes(kept), false);
     }
   } catch {
     // Whoever opens the folder is told all the same.

@@ -1,8 +1,8 @@
-import { closeSync, fsyncSync, mkdirSync, renameSync, writeSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fields, parseFormat, parseStrictJson, SovereignError } from "@sovereign/core";
 import { z } from "zod";
-import { openOwnFile, readOwnFile, removeAt } from "../system/index.ts";
+import { readOwnFile, replaceOwnFile } from "../system/index.ts";
 
 const BYTES_MAX = 4096;
 
@@ -30,15 +30,6 @@ export class HeadFile {
   }
 
   write(signed: SignedHead): void {
-    const temporary = `${this.path}.${process.pid}`;
-    removeAt(temporary);
-    const file = openOwnFile(temporary, "create");
-    try {
-      writeSync(file, JSON.stringify(signed));
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, this.path);
+    replaceOwnFile(this.path, JSON.stringify(signed));
   }
 }

@@ -8,9 +8,10 @@ export {
   openOwnLog,
   type OwnFileUse,
   ownsFile,
+  placeOwnFile,
   putAside,
   readOwnFile,
   removeAt,
   replaceOwnFile,
+  requireOwnFile,
 } from "./own-file.ts";
-export { writeWhole } from "./write-whole.ts";

@@ -3,6 +3,7 @@ import {
   constants,
   fstatSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   openSync,
   readSync,
@@ -41,6 +42,8 @@ const FLAGS: Readonly<Record<OwnFileUse, number>> = {
 /** What the system says when something is there that is no plain file. */
 const NO_PLAIN_FILE = new Set(["ELOOP", "ENXIO", "ENODEV", "EISDIR"]);
 const ASIDE_MAX = 1000;
+/** Where a file has no limit of its own: what we wrote ourselves is smaller. */
+const WHOLE_BYTES_MAX = 64 * 1024 * 1024;
 
 let temporaries = 0;
 
@@ -147,6 +150,34 @@ export function replaceOwnFile(path: string, content: string | Uint8Array, durab
   if (kindAt(path) === "folder") putAside(path);
   renameSync(temporary, path);
   if (durable) syncFolder(dirname(path));
+}
+
+/**
+ * Give a new file its name, whole and on the disk.
+ * @returns false where something has the name already: of several at once one alone gets true
+ */
+export function placeOwnFile(path: string, content: string | Uint8Array): boolean {
+  const temporary = `${path}.new-${process.pid}-${temporaries++}`;
+  replaceOwnFile(temporary, content);
+  try {
+    linkSync(temporary, path);
+    syncFolder(dirname(path));
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  } finally {
+    removeAt(temporary);
+  }
+}
+
+/** {@link readOwnFile} of what has to be there. @throws ERR_DATA_FOLDER when it is not */
+export function requireOwnFile(path: string, bytesMax = WHOLE_BYTES_MAX): Buffer {
+  const bytes = readOwnFile(path, bytesMax);
+  if (bytes !== null) return bytes;
+  throw new SovereignError("ERR_DATA_FOLDER", `${path} is not there. Put it back from a copy.`, {
+    path,
+  });
 }
 
 function writeWhole(file: number, bytes: Uint8Array): void {

@@ -21,10 +21,12 @@ import {
   kindAt,
   openOwnFile,
   ownsFile,
+  placeOwnFile,
   putAside,
   readOwnFile,
   removeAt,
   replaceOwnFile,
+  requireOwnFile,
 } from "../../src/system/index.ts";
 
 let folder: string;
@@ -132,6 +134,19 @@ describe("a file of ours", () => {
     expect([...readFileSync(path)]).toEqual([1, 2, 3]);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readdirSync(folder)).toEqual(["file"]);
+  });
+
+  it("gets its name once, whole, and never in the place of another", () => {
+    expect(placeOwnFile(path, "first")).toBe(true);
+    expect(placeOwnFile(path, "second")).toBe(false);
+    expect(requireOwnFile(path).toString("utf8")).toBe("first");
+    expect(readdirSync(folder)).toEqual(["file"]);
+    rmSync(path);
+    symlinkSync(join(folder, "nowhere"), path);
+    expect(placeOwnFile(path, "third")).toBe(false);
+    expect(existsSync(join(folder, "nowhere"))).toBe(false);
+    rmSync(path);
+    expect(() => requireOwnFile(path)).toThrow(/is not there/);
   });
 
   it("makes way for another, and keeps what it holds", () => {

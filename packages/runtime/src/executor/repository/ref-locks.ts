@@ -1,10 +1,11 @@
-import { existsSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalBytes, parseFormat, parseStrictJson, SovereignError } from "@sovereign/core";
 import { z } from "zod";
 import { isAlive, type ProcessIdentity } from "../../process/index.ts";
 import type { UserRepository } from "../git/index.ts";
+import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 const POLL_MS = 50;
 const PATIENCE_MS = 10_000;
@@ -30,7 +31,7 @@ export function noteRefLocks(
     return identity === null ? [] : [{ path, identity }];
   });
   const note = { holder: holder === null ? null : { ...holder }, locks };
-  writeFileSync(notePath(folder), canonicalBytes(note), { mode: 0o600, flush: true });
+  replaceOwnFile(notePath(folder), canonicalBytes(note));
 }
 
 /**
@@ -41,7 +42,7 @@ export function noteRefLocks(
  */
 export async function breakRefLocks(folder: string): Promise<void> {
   if (!existsSync(notePath(folder))) return;
-  const value = parseStrictJson(readFileSync(notePath(folder)));
+  const value = parseStrictJson(requireOwnFile(notePath(folder)));
   const { holder, locks } = parseFormat(noteFormat, value, notePath(folder));
   const left = (): string[] =>
     locks.filter(({ path, identity }) => identityOf(path) === identity).map(({ path }) => path);

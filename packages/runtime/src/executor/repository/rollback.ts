@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { type EveryFile, lookAtFiles, proveEveryFile } from "./work-tree-digest.ts";
 import {
@@ -15,6 +15,7 @@ import { copyIndex } from "./index-copy.ts";
 import { contentAt } from "./tree-content.ts";
 import type { Kept } from "./tree-moves.ts";
 import { keptBy, type SwitchStep, switchTree } from "./tree-switch.ts";
+import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 export interface RollbackOptions {
   readonly repository: UserRepository;
@@ -70,9 +71,9 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
   const filesBefore = join(folder, "files.before");
   if (!moved) {
     const looked = await lookAtFiles(git, repository.root, to);
-    writeFileSync(filesBefore, looked, { mode: 0o600, flush: true });
+    replaceOwnFile(filesBefore, looked);
     const status = await statusDigest(git, repository, head, folder);
-    writeFileSync(before, status, { mode: 0o600, flush: true });
+    replaceOwnFile(before, status);
     await switchTree({
       repository,
       git,
@@ -85,7 +86,7 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
       ...(options.onStep === undefined ? {} : { onStep: options.onStep }),
     });
   }
-  const status_before = readFileSync(before, "utf8");
+  const status_before = requireOwnFile(before).toString("utf8");
   const found = await readHead(repository);
   const restored = changes.map(({ path, status }) => ({
     path,
@@ -94,7 +95,7 @@ export async function rollBack(options: RollbackOptions): Promise<RolledBack> {
   }));
   const matching = restored.filter((one) => one.wanted === one.sha256);
   const checksums_match = matching.length === restored.length;
-  const looked = existsSync(filesBefore) ? readFileSync(filesBefore, "utf8") : "";
+  const looked = existsSync(filesBefore) ? requireOwnFile(filesBefore).toString("utf8") : "";
   const every_file = await proveEveryFile(
     git,
     repository.root,

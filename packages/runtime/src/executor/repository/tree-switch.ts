@@ -1,10 +1,7 @@
 import {
-  closeSync,
   existsSync,
-  fsyncSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -37,6 +34,7 @@ import { breakRefLocks, findRefLocks, heldRefs, noteRefLocks } from "./ref-locks
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import { contentAt, fileOnly, sameContent } from "./tree-content.ts";
 import { type Kept, removeLeftovers, TreeMoves } from "./tree-moves.ts";
+import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 export interface SwitchOptions {
   readonly repository: UserRepository;
@@ -195,7 +193,7 @@ export function isSwitchOpen(folder: string): boolean {
 function readJournal(folder: string): Journal | null {
   const path = join(folder, "journal.json");
   if (!existsSync(path)) return null;
-  return parseFormat(journalFormat, parseStrictJson(readFileSync(path)), path);
+  return parseFormat(journalFormat, parseStrictJson(requireOwnFile(path)), path);
 }
 
 async function requireHead({ repository, from }: SwitchOptions): Promise<void> {
@@ -335,16 +333,9 @@ function missingFolders(root: string, paths: readonly string[]): string[] {
 }
 
 function writeJournal(folder: string, journal: Journal): void {
-  const path = join(folder, "journal.json");
-  const fd = openSync(`${path}.partial`, "w", 0o600);
-  try {
-    const { kept = [], ...rest } = journal;
-    writeFileSync(fd, canonicalBytes(kept.length === 0 ? rest : { ...rest, kept }));
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(`${path}.partial`, path);
+  const { kept = [], ...rest } = journal;
+  const content = canonicalBytes(kept.length === 0 ? rest : { ...rest, kept });
+  replaceOwnFile(join(folder, "journal.json"), content);
 }
 
 function movesOf(repository: UserRepository, folder: string, { paths }: Journal): TreeMoves {

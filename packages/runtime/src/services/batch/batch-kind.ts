@@ -1,4 +1,3 @@
-import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   canonicalBytes,
@@ -37,6 +36,7 @@ import {
   type OpenedSession,
   openRunSession,
 } from "../runs/open-session.ts";
+import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 export interface BatchInput {
   readonly batchId: string;
@@ -95,9 +95,7 @@ export function batchKind(
     },
     holdAgain: () => Promise.resolve(NOTHING_HELD),
     freeze: (_options, { batchId, batch, policy, role, input }, folder) => {
-      writeFileSync(join(folder, POLICY_FILE), canonicalBytes(freezePolicy(policy)), {
-        mode: 0o600,
-      });
+      replaceOwnFile(join(folder, POLICY_FILE), canonicalBytes(freezePolicy(policy)));
       const { actions, metadata } = batch;
       const plan = {
         kind: "batch",
@@ -127,7 +125,7 @@ export function batchKind(
 /** @throws ERR_RUN_DIVERGED where the file is not the policy that the plan names */
 function openPolicy(folder: string, digest: string): CompiledPolicy {
   const path = join(folder, POLICY_FILE);
-  const policy = openFrozenPolicy(readFileSync(path), path);
+  const policy = openFrozenPolicy(requireOwnFile(path), path);
   if (policy.digest === digest) return policy;
   const text = `${path} is not the policy with which the batch began.`;
   throw new SovereignError("ERR_RUN_DIVERGED", text, { expected: digest, found: policy.digest });

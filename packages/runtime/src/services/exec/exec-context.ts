@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import {
   type ArtifactRef,
@@ -37,6 +37,7 @@ import {
   type SessionParts,
 } from "../runs/open-session.ts";
 import type { RunOptions } from "../runs/lifecycle.ts";
+import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 /** The plan of an execution, as it stands in the run's row. */
 const execPlan = z.strictObject({
@@ -75,7 +76,7 @@ export async function freezeExec(
   const policy = parsePolicy(policyBytes, files.policy);
   const policy_file = `01_intent/policy${extname(files.policy)}`;
   mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
-  writeFileSync(join(folder, policy_file), policyBytes, { mode: 0o600 });
+  replaceOwnFile(join(folder, policy_file), policyBytes);
   const store = new ArtifactStore(folder);
   const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
   const { ref, commit, tree } = base;
@@ -106,14 +107,14 @@ export async function openFrozenExec(folder: string, row: RunRow): Promise<Froze
   }
   const plan = parseFormat(execPlan, value, "plan");
   const path = join(folder, GATE_DOCUMENTS.request);
-  const planned = parseExecRequest(readFileSync(path), basename(path));
+  const planned = parseExecRequest(requireOwnFile(path), basename(path));
   const policyPath = join(folder, plan.policy_file);
-  const policy = parsePolicy(readFileSync(policyPath), policyPath, { isFrozen: true });
+  const policy = parsePolicy(requireOwnFile(policyPath), policyPath, { isFrozen: true });
   if (planned.digest !== plan.request_digest || digestOf(value) !== row.planDigest) {
     const text = `The files of run ${row.runId} are not those that its plan names.`;
     throw new SovereignError("ERR_RUN_DIVERGED", text, { runId: row.runId });
   }
-  const bytes = readFileSync(path);
+  const bytes = requireOwnFile(path);
   const store = new ArtifactStore(folder);
   const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
   return { planned, policy, plan, request };

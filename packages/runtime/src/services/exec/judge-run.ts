@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -12,7 +12,7 @@ import {
   readGateInputs,
   type ArtifactRef,
 } from "@sovereign/core";
-import { timestampOf } from "../../system/index.ts";
+import { timestampOf, requireOwnFile } from "../../system/index.ts";
 import { ArtifactStore } from "../../runs/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import type { ExecContext } from "./exec-context.ts";
@@ -70,7 +70,7 @@ function addUnrecorded(contents: Map<string, Uint8Array>, folder: string): void 
     const path = join(folder, name);
     if (contents.has(name) || statSync(path, { throwIfNoEntry: false })?.isFile() !== true)
       continue;
-    contents.set(name, readFileSync(path));
+    contents.set(name, requireOwnFile(path));
   }
 }
 

@@ -1,4 +1,3 @@
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   answerGaps,
@@ -15,9 +14,12 @@ import {
   SCHEMA_VERSION,
   SovereignError,
 } from "@sovereign/core";
-import { type Clock, timestampOf } from "../../system/index.ts";
+import { type Clock, timestampOf, readOwnFile } from "../../system/index.ts";
 import { ArtifactStore } from "../../runs/index.ts";
 import type { ExecContext, FrozenExec } from "./exec-context.ts";
+
+/** What a person wrote; a request is not larger. */
+const BYTES_MAX = 16 * 1024 * 1024;
 
 /** Whether a request may run: its blocking questions are answered, or it has none. */
 export function intentOf({ folder, runId }: ExecContext, { planned }: FrozenExec): IntentStatus {
@@ -53,8 +55,9 @@ function openQuestions(pack: QuestionPack, answers: AnswerPack | null): string[]
 
 export function readAnswers(folder: string): AnswerPack | null {
   const path = join(folder, GATE_DOCUMENTS.answers);
-  if (!existsSync(path)) return null;
-  return parseFormat(formats.answerPack, parseStrictJson(readFileSync(path)), path);
+  const bytes = readOwnFile(path, BYTES_MAX);
+  if (bytes === null) return null;
+  return parseFormat(formats.answerPack, parseStrictJson(bytes), path);
 }
 
 /** A pack to be filled in: every question with what it wants. */

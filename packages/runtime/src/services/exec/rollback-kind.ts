@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import {
   fields,
@@ -10,7 +10,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import { gitId, inspectRepository, isSwitchOpen, releaseKept } from "../../executor/index.ts";
-import { writeWhole } from "../../system/index.ts";
+import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 import { checkTenant, type RunRow } from "../../runs/index.ts";
 import { readAttested } from "./recorded-end.ts";
 import { type ExecContext, openSession, rollbackEffects } from "./exec-context.ts";
@@ -82,7 +82,7 @@ export const ROLLBACK: RunKind<RollbackInput, RollbackPlan, Hold> = {
     const folder = rollbackFolder(installation, ofRun);
     rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    writeWhole(join(folder, MARK), basename(path));
+    replaceOwnFile(join(folder, MARK), basename(path));
     const { ref, commit: base } = standing.frozen.plan.repository;
     const head = standing.head;
     return Promise.resolve({ kind: "exec_rollback", of_run: ofRun, ref, base, head });
@@ -171,7 +171,7 @@ async function findLeft(options: RunOptions, ofRun: string): Promise<RunRow | nu
   const folder = rollbackFolder(installation, ofRun);
   const mark = join(folder, MARK);
   if (!existsSync(mark)) return null;
-  const runId = readFileSync(mark, "utf8");
+  const runId = requireOwnFile(mark).toString("utf8");
   const row = await installation.store.findRun(tenantId, runId);
   const ended = row === null || (row.sealed !== null && isPublished(installation, runId));
   if (!ended) return row;
@@ -244,7 +244,7 @@ class RollbackWork extends KindWork {
     const name = GATE_DOCUMENTS.rollbackProof;
     const path = artifacts.pathOf({ name });
     if (!existsSync(path)) return;
-    const kept = await artifacts.put(name, readFileSync(path), "application/json");
+    const kept = await artifacts.put(name, requireOwnFile(path), "application/json");
     await session.recordEvidence([kept]);
   }
 }

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { type ArtifactRef, type JsonObject, type Mode, parseCanonicalJson } from "@sovereign/core";
-import { systemEntropy } from "../../system/index.ts";
+import { systemEntropy, replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 import {
   ballotsOf,
   createModelRegistry,
@@ -15,7 +15,7 @@ import {
   SwitchedModels,
 } from "../../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../../policy/index.ts";
-import type { ArtifactStore } from "../../runs/index.ts";
+import { type ArtifactStore, ARTIFACT_BYTES_MAX } from "../../runs/index.ts";
 import {
   COMPLETED,
   type Ending,
@@ -153,12 +153,12 @@ class PipelineWork extends KindWork {
 /** The libraries are found beside the pipeline; a resumed run uses those that it began with. */
 function noteModules(runFolder: string, pipeline: string): string | null {
   const found = findModules(dirname(resolve(pipeline)));
-  writeFileSync(join(runFolder, MODULES), found ?? "", { mode: 0o600 });
+  replaceOwnFile(join(runFolder, MODULES), found ?? "");
   return found;
 }
 
 function notedModules(runFolder: string): string | null {
-  return readFileSync(join(runFolder, MODULES), "utf8") || null;
+  return requireOwnFile(join(runFolder, MODULES)).toString("utf8") || null;
 }
 
 const MODULES = "modules.txt";
@@ -174,7 +174,8 @@ async function importDataset(
   artifacts: ArtifactStore,
 ): Promise<Record<string, ArtifactRef>> {
   const { dataset } = frozen.pipeline;
-  const read = (path: string): Uint8Array => readFileSync(join(frozen.folder, "files", path));
+  const read = (path: string): Uint8Array =>
+    requireOwnFile(join(frozen.folder, "files", path), ARTIFACT_BYTES_MAX);
   const data = await artifacts.put("dataset/data", read(dataset.path), "text/csv");
   if (dataset.descriptor === undefined) return { data };
   const bytes = read(dataset.descriptor.path);

@@ -17,7 +17,7 @@ import {
 } from "../../runs/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import { type Installation, requireEndKeys } from "../../installation/index.ts";
-import { writeWhole } from "../../system/index.ts";
+import { replaceOwnFile } from "../../system/index.ts";
 import { isSwitchOpen, removeHostile } from "../../executor/index.ts";
 import { authorityOf } from "./open-session.ts";
 import type { RunResult } from "./run-result.ts";
@@ -75,11 +75,11 @@ export async function publishRun(
   });
   if (row.kind === "pipeline") {
     const summary = await summaryOf({ installation, tenantId }, row);
-    writeWhole(join(folder, "execution_summary.json"), JSON.stringify(summary, null, 2));
+    replaceOwnFile(join(folder, "execution_summary.json"), JSON.stringify(summary, null, 2));
   }
-  writeWhole(published.trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
+  replaceOwnFile(published.trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
   // The last of all: where it is, nothing of the run is left to be done.
-  writeWhole(published.bundle, bytes);
+  replaceOwnFile(published.bundle, bytes);
   return published;
 }
 
