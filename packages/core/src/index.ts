@@ -172,6 +172,7 @@ export {
   isCiDenial,
   isCiFile,
   isGitControl,
+  foldCharacter,
   foldName,
   type GateInputs,
   HOST_RUN_SECTIONS,

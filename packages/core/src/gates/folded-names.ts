@@ -25,6 +25,16 @@ function foldOdd(name: string): string {
 
 const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}]/gu;
 
+/**
+ * What one character folds to, apart from its neighbours: no character where it cannot be seen,
+ * several where it is drawn as several. For whoever holds names against patterns, whose wildcards
+ * stand for characters as they were written.
+ */
+export function foldCharacter(character: string): string[] {
+  const seen = character.replaceAll(UNSEEN, "").normalize("NFKD");
+  return Array.from(seen.toUpperCase().toLowerCase().normalize("NFKD").replaceAll(UNSEEN, ""));
+}
+
 /** Each name of a path, folded. */
 export function foldNames(path: string): string[] {
   return path.split("/").map(foldName);

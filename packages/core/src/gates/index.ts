@@ -1,6 +1,6 @@
 export { evaluateGates, GATES } from "./evaluate.ts";
 export { answerGaps } from "./intent-gates.ts";
-export { isShortName, foldName } from "./folded-names.ts";
+export { foldCharacter, foldName, isShortName } from "./folded-names.ts";
 export {
   HOST_RUN_SECTIONS,
   type HostRunRow,

@@ -6,22 +6,35 @@
  * Linear in pattern times text, without backtracking: a hostile pattern cannot make it hang.
  */
 export function matchesGlob(pattern: string, text: string): boolean {
-  const parts = tokens(pattern);
-  // reached[i]: the first i parts match what was read so far.
-  let reached = closure(parts, new Set([0]));
+  const parts = patternParts(pattern);
+  let reached = beginning(parts);
   for (const character of text) {
-    const next = new Set<number>();
-    for (const at of reached) step(parts, at, character, next);
-    reached = closure(parts, next);
+    reached = readOn(parts, reached, character);
     if (reached.size === 0) return false;
   }
   return reached.has(parts.length);
 }
 
+/** Numbers of parts, from the first on, that match what was read so far. */
+export type Reached = ReadonlySet<number>;
+
+/** What is reached before anything is read. */
+export function beginning(parts: readonly string[]): Reached {
+  return closure(parts, new Set([0]));
+}
+
+/** What is reached when one more character was read. */
+export function readOn(parts: readonly string[], reached: Reached, character: string): Reached {
+  const next = new Set<number>();
+  for (const at of reached) step(parts, at, character, next);
+  return closure(parts, next);
+}
+
 /** Folders, none too, and then the folders' characters, which only a `/` leads out of. */
 const [FOLDERS, IN_FOLDERS] = ["**/", "**/…"];
 
-function tokens(pattern: string): string[] {
+/** A pattern's wildcards, and its other characters one by one. */
+export function patternParts(pattern: string): string[] {
   const parts: string[] = [];
   const characters = Array.from(pattern);
   for (let at = 0; at < characters.length; at++) {
@@ -49,7 +62,7 @@ function step(parts: readonly string[], at: number, character: string, next: Set
 }
 
 /** A star may also stand for nothing; so may folders, or the first of them begins. */
-function closure(parts: readonly string[], reached: Set<number>): Set<number> {
+function closure(parts: readonly string[], reached: Set<number>): Reached {
   for (const at of reached) {
     const part = parts[at];
     if (part === "*" || part === "**") reached.add(at + 1);

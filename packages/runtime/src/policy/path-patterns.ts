@@ -1,4 +1,5 @@
 import { foldName, isSovereignError, quoted } from "@sovereign/core";
+import { foldedWork, matchesFolded } from "./folded-glob.ts";
 import { matchesGlob } from "./glob.ts";
 import { resolvePath } from "./paths.ts";
 
@@ -11,12 +12,26 @@ import { resolvePath } from "./paths.ts";
  * @param path resolved
  */
 export function deniesPath(pattern: string, path: string): boolean {
-  return attempts(pattern, path).some(([glob, text]) => matchesGlob(glob, text));
+  return (
+    attempts(pattern, path).some(([glob, text]) => matchesGlob(glob, text)) ||
+    oddSpellings(pattern, path).some((glob) => matchesFolded(glob, path))
+  );
 }
 
 /** What {@link deniesPath} costs at most: characters of patterns times characters of text. */
 export function denialWork(pattern: string, path: string): number {
-  return attempts(pattern, path).reduce((sum, [glob, text]) => sum + glob.length * text.length, 0);
+  const plain = attempts(pattern, path).map(([glob, text]) => glob.length * text.length);
+  const odd = oddSpellings(pattern, path).map((glob) => foldedWork(glob, path));
+  return [...plain, ...odd].reduce((sum, one) => sum + one, 0);
+}
+
+/** Letters, digits and what else folds to itself, so that a path folds as its characters do. */
+const EVEN = /^[\x20-\x39\x3b-\x7e]*$/;
+
+/** The patterns that are held against each spelling of a path, where more than letters are folded. */
+function oddSpellings(pattern: string, path: string): string[] {
+  if (EVEN.test(pattern) && EVEN.test(path)) return [];
+  return withBelow(plainPattern(pattern), path).map(([glob]) => glob);
 }
 
 type Attempt = readonly [glob: string, text: string];

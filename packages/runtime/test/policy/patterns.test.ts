@@ -1,6 +1,8 @@
 import { type Action, type ActionContext, utf8Encode } from "@sovereign/core";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseHost } from "../../src/policy/hosts.ts";
+import { deniesPath } from "../../src/policy/path-patterns.ts";
 import { matchesGlob, PolicyEngine, parsePolicy } from "../../src/policy/index.ts";
 
 const context: ActionContext = {
@@ -48,6 +50,17 @@ describe("paths that are denied", () => {
     ["a//b/./c", "a/b/c"],
     ["Secrets/**", "secrets/key"],
     ["caf\u0065\u0301", "caf\u00e9"],
+    ["**/*.pem", "deep/my:key.PEM"],
+    ["**/*.pem", "deep/key.PEM:stream"],
+    ["secrets/*.pem", "secrets/\u2100.PEM"],
+    ["secrets/*.pem", "secrets/a\uff0fb.PEM"],
+    ["KEY?", "key\u2026"],
+    ["STRA?E", "stra\u00dfe"],
+    ["STRA??E", "stra\u00dfe"],
+    ["x.Pem?", "X.pem\u00bd"],
+    ["\u2764\ufe0f/**", "\u2764/key"],
+    ["notes-\u2764\ufe0f.md", "notes-\u2764.MD"],
+    ["\u039f\u0394\u039f\u03a3*", "\u03bf\u03b4\u03bf\u03c3\u03b1"],
   ])("%s denies %s", (pattern, path) => {
     // Some of these names are denied as what tools run, too: it is the pattern that is asked for.
     expect(denying(pattern).explain(write(path), context).matched).toContain(`deny:${pattern}`);
@@ -59,8 +72,27 @@ describe("paths that are denied", () => {
     ["docs/*", "docs/a/b"],
     ["/a", "b/a"],
     ["*.md", "docs/a.md"],
+    ["*.pem", "caf\u00e9/key.pem"],
+    ["caf?/key", "caf\u00e9/sub/key"],
+    ["my:key.pem", "my:other.pem"],
+    ["stra?e", "stra\u00df\u00dfe"],
   ])("%s does not deny %s", (pattern, path) => {
     expect(denying(pattern).decide(write(path), context).effect).toBe("allow");
+  });
+
+  it("are denied in any spelling, wherever wildcards stand for what was folded", () => {
+    const character = fc.constantFrom(
+      ...Array.from("aKs.:-\u00df\u00e9\ufb01\u2100\uff0f\u2026\u00bd\u03c3\u2764"),
+    );
+    const written = fc.array(character, { minLength: 1, maxLength: 6 });
+    const wild = fc.array(fc.constantFrom("", "", "?", "*"), { minLength: 6, maxLength: 6 });
+    fc.assert(
+      fc.property(written, wild, (characters, marks) => {
+        const pattern = characters.map((one, at) => marks[at] || one.toUpperCase()).join("");
+        return deniesPath(`x/${pattern}q`, `x/${characters.join("")}Q`);
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   it.each([
