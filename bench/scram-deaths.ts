@@ -61,15 +61,13 @@ interface Death {
  * @param kills how many in all
  */
 export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
-  const busy = new Hogs(hogs);
   const rows: BenchRow[] = [];
   for (const victims of VICTIMS) {
     const found: Death[] = [];
     const trials = Math.ceil(kills / VICTIMS.length);
-    while (found.length < trials) found.push(await die(victims));
+    while (found.length < trials) found.push(await die(victims, hogs));
     rows.push(rowOf(victims.join(" and "), hogs, found));
   }
-  busy.end();
   return rows;
 }
 
@@ -78,14 +76,12 @@ export async function deaths(kills: number, hogs: number): Promise<BenchRow[]> {
  * the signal to the death of the last process of a path, as an independent sweep sees it.
  */
 export async function wedges(trials: number, hogs: number): Promise<BenchRow[]> {
-  const busy = new Hogs(hogs);
   const rows: BenchRow[] = [];
   for (const victims of WEDGED) {
     const found: Death[] = [];
-    while (found.length < trials) found.push(await die(victims, "SIGSTOP"));
+    while (found.length < trials) found.push(await die(victims, hogs, "SIGSTOP"));
     rows.push(rowOf(victims.join(" and "), hogs, found, "SIGSTOP"));
   }
-  busy.end();
   return rows;
 }
 
@@ -112,7 +108,12 @@ function rowOf(
   };
 }
 
-async function die(victims: readonly Role[], signal: NodeJS.Signals = "SIGKILL"): Promise<Death> {
+/** @param hogs busy processes, beside the starts of paths and the death: the rest is not measured */
+async function die(
+  victims: readonly Role[],
+  hogs: number,
+  signal: NodeJS.Signals = "SIGKILL",
+): Promise<Death> {
   const control = spawn(process.execPath, [CONTROL], { stdio: ["pipe", "pipe", "ignore"] });
   const closed = once(control, "close");
   const [line] = (await once(createInterface(control.stdout), "line")) as [string];
@@ -120,6 +121,7 @@ async function die(victims: readonly Role[], signal: NodeJS.Signals = "SIGKILL")
   // Its program and that one's folder, then the name of the installation.
   const name = read(told.engine, "cmdline").split("\0").at(-4) ?? "";
   const held = { ...told, marker: `${MARKER_VARIABLE}=${name}/`, control: control.pid ?? 0 };
+  const busy = new Hogs(hogs);
   await sleep(randomInt(1500));
   const before = pathsOf(held).length;
   const lived = left(held).survivors > 0;
@@ -130,6 +132,7 @@ async function die(victims: readonly Role[], signal: NodeJS.Signals = "SIGKILL")
     while (pathsOf(held).length > 0 && performance.now() - start < WAIT_MS) await sleep(2);
   }
   const tookMs = harmless ? null : performance.now() - start;
+  busy.end();
   // What is still being started would show itself now.
   await sleep(100);
   const { survivors, launches } = harmless ? { survivors: 0, launches: 0 } : left(held);

@@ -12,6 +12,7 @@ const SHARE = 0.1;
 const TICK_MS_MOST = 3 * TICK_MS;
 /** How often locks are counted: to list them holds up whoever locks, on the whole machine. */
 const LOCKS_MS = 100;
+const NO_LOCKS: ReadonlyMap<number, number> = new Map();
 const MEBIBYTE = 1024 * 1024;
 /** What every path owns of the kernel's memory: its namespaces, mounts and first processes. */
 const PATH_BYTES = MEBIBYTE;
@@ -82,7 +83,8 @@ export class HoldingsWatch {
     const now = performance.now();
     if (now - this.#locksCounted < LOCKS_MS) return;
     this.#locksCounted = now;
-    const locks = await this.#locksByPid();
+    // A list that cannot be had now is asked for again: it ends nobody.
+    const locks = await this.#locksByPid().catch(() => NO_LOCKS);
     // A machine has some dozens: then there is no need to look whose they are.
     const total = [...locks.values()].reduce((sum, one) => sum + one, 0);
     for (const path of this.#living()) {

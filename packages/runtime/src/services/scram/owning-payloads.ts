@@ -17,12 +17,9 @@ const each = (count: number, work: string): string => `pipe my $r, my $w;
 
 export const OWNING = {
   files: `for my $d ("/tmp", "/dev/shm") { my $i = 0; $i++ while open my $f, ">", "$d/f$i" } ${READY}`,
-  // Every other page has other rights, and so is a mapping of its own.
-  mappings: each(
-    8,
-    `my $n = 20000; my $at = ${call(9, 222)}, 0, $n * 8192, 0, 0x4022, -1, 0);
-     for (1..$n - 1) { last if ${call(10, 226)}, $at + $_ * 8192, 4096, 1) }`,
-  ),
+  // Every other page has other rights, and so is a mapping of its own; each child has all of them too.
+  mappings: `my $n = 20000; my $at = ${call(9, 222)}, 0, $n * 8192, 0, 0x4022, -1, 0);
+    for (1..$n - 1) { last if ${call(10, 226)}, $at + $_ * 8192, 4096, 1) } ${each(7, "")}`,
   epolls: each(
     1,
     `my @t = map { ${call(290, 19)}, 0, 0) } 1..500; my $ev = pack("LQ", 1, 0);
