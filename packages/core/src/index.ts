@@ -181,6 +181,8 @@ export {
   isGateInput,
   isShortName,
   judgeTree,
+  type LinkRules,
+  placesIn,
   type RefusedChange,
   REPOSITORY_SECTION,
   type TreeEntry,

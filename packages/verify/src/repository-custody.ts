@@ -16,6 +16,7 @@ import { z } from "zod";
 import {
   diffTrees,
   type GitRepository,
+  LinkReader,
   type ObjectStore,
   parseGitCommit,
   placesOf,
@@ -23,7 +24,7 @@ import {
   verifyPatch,
 } from "./git/index.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
-import { dialectOf, verifyTree } from "./tree-custody.ts";
+import { type CustodyRules, dialectOf, verifyTree } from "./tree-custody.ts";
 
 const { gitId, digest } = fields;
 const commitOutput = z.looseObject({
@@ -159,8 +160,9 @@ function verifyBroughtBack(
   const { back, completed, step } = run;
   const links = linksOf(back, completed);
   const there: CustodyLink[] = [];
+  const trees = { objects: repository.objects, reader: new LinkReader(repository.objects) };
   for (const link of links) {
-    const checked = step.check(link.step, () => verifyLink(repository, bundle, link));
+    const checked = step.check(link.step, () => verifyLink(trees, bundle, link));
     if (checked !== null) there.push(link);
   }
   const places = placesOf(
@@ -213,7 +215,12 @@ function linksOf(back: Done, completed: ReadonlyMap<string, Done>): CustodyLink[
   });
 }
 
-function verifyLink({ objects }: GitRepository, bundle: ComplianceBundle, link: CustodyLink): true {
+function verifyLink(
+  trees: { readonly objects: ObjectStore; readonly reader: LinkReader },
+  bundle: ComplianceBundle,
+  link: CustodyLink,
+): true {
+  const { objects } = trees;
   const found = parseGitCommit(objects.read(link.commit, "commit"));
   expectEqual(found.tree, link.tree, `The tree of the commit ${link.commit}`);
   expectEqual(found.parents.join(" "), link.parent, `The parents of the commit ${link.commit}`);
@@ -223,10 +230,11 @@ function verifyLink({ objects }: GitRepository, bundle: ComplianceBundle, link: 
   expectEqual(sha256Hex(patch), link.patch, `The digest of the patch of ${link.step}`);
   const expected = { commit: link.commit, before: parent.tree, after: link.tree };
   const changes = verifyPatch(objects, patch, expected);
-  verifyChecksums(objects, bundle, link.step, changes);
+  const { links } = verifyChecksums(objects, bundle, link.step, changes);
   const dialect = dialectOf(bundle.entries);
   if (dialect !== null) {
-    verifyTree(objects, link.tree, [...changes.keys()], link.params, dialect);
+    const rules = { dialect, links };
+    verifyTree(trees, link.tree, [...changes.keys()], link.params, rules);
   }
   return true;
 }
@@ -237,11 +245,12 @@ function verifyChecksums(
   bundle: ComplianceBundle,
   step: string,
   changes: ReadonlyMap<string, TreeChange>,
-): void {
+): Pick<CustodyRules, "links"> {
   const name = GATE_DOCUMENTS.checksums;
   const value = parseStrictJson(contentOf(bundle, name));
   const { steps } = parseFormat(formats.checksums, value, name, "ERR_VERIFY_INVALID");
-  const files = steps.find((one) => one.step_id === step)?.files ?? [];
+  const said = steps.find((one) => one.step_id === step);
+  const files = said?.files ?? [];
   expectEqual(files.length, changes.size, `How many files ${name} has of ${step}`);
   for (const { path, before, after } of files) {
     const change = changes.get(Buffer.from(path, "utf8").toString("latin1"));
@@ -249,6 +258,7 @@ function verifyChecksums(
     expectEqual(digestOfBlob(objects, change.before), before, `SHA-256 of ${path} before ${step}`);
     expectEqual(digestOfBlob(objects, change.after), after, `SHA-256 of ${path} after ${step}`);
   }
+  return { links: said?.links };
 }
 
 function digestOfBlob(objects: ObjectStore, entry: TreeChange["before"]): string | null {

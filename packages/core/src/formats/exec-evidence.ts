@@ -55,12 +55,25 @@ const fileChange = z.strictObject({
 });
 export type FileChecksum = z.infer<typeof fileChange>;
 
+/** A symbolic link as git has it: where it stands and where it leads, as written. */
+const treeLink = z.strictObject({ path: z.string().max(4096), target: z.string().max(4096) });
+
 /** `audit/checksums.json`: every file that a step changed, and every file of the evidence. */
 export const checksums = z.strictObject({
   schema_version: schemaVersion,
   run_id: runId,
   base_commit: gitId,
-  steps: z.array(z.strictObject({ step_id: stepId, files: z.array(fileChange) })),
+  steps: z.array(
+    z.strictObject({
+      step_id: stepId,
+      files: z.array(fileChange),
+      /**
+       * Of the tree after the step, the links that it changed or that lead to what it changed, by
+       * path. Absent where the evidence is older than the field.
+       */
+      links: z.array(treeLink).max(20_000).exactOptional(),
+    }),
+  ),
   evidence: z.array(artifactRef.pick({ name: true, sha256: true, bytes: true })),
 });
 export type Checksums = z.infer<typeof checksums>;

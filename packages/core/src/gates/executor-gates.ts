@@ -5,7 +5,8 @@ import { type Dialect, isKnownOperation, POLICY_DIALECT } from "../formats/index
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
 import { wasCiFile, wasGitControl } from "./first-table.ts";
-import { judgeTree, type TreeEntry } from "./tree-judgement.ts";
+import { judgeTree } from "./tree-judgement.ts";
+import type { TreeEntry } from "./tree-links.ts";
 
 const NO_RESULT = "no request was executed";
 
@@ -185,8 +186,8 @@ function everyFileChecks({
 /**
  * A step's commit names the files it changes that tools on other machines run, and so policy
  * decided on them: its decision names the leave. What git itself obeys no step changes, and none
- * leaves a repository. Of the tree only what the run changed is known here; the chain of custody
- * in a repository judges all of it.
+ * leaves a repository. Of the tree what the run changed is known here, and the links that lead to
+ * it; the chain of custody in a repository judges all of it, and these links, too.
  */
 function steeringChecks(
   checksums: Checksums | null,
@@ -195,14 +196,20 @@ function steeringChecks(
   const dialect = dialectOf(actions);
   if (dialect === 1) return firstDialectChecks(checksums, actions);
   const tree = new Map<string, TreeEntry>();
-  return (checksums?.steps ?? []).flatMap(({ step_id: step, files }) => {
+  return (checksums?.steps ?? []).flatMap(({ step_id: step, files, links }) => {
     for (const { path, after } of files) {
       if (after === null) tree.delete(path);
       else tree.set(path, { kind: "file", target: null });
     }
+    for (const { path, target } of links ?? []) tree.set(path, { kind: "link", target });
     const allowed = allowedByCommit(step, actions);
     const changed = files.map((one) => one.path);
-    const { refused, hostRun } = judgeTree(tree, changed, dialect);
+    const { refused, hostRun } = judgeTree(
+      tree,
+      changed,
+      dialect,
+      links === undefined ? "first" : "all",
+    );
     const wrong = [
       ...refused.map(({ path, why }) => `${step} changed ${quoted(path)}: ${why}`),
       ...hostRun

@@ -10,10 +10,11 @@ export {
 export { CI_FILES_RULE, isCiDenial, isCiFile, isGitControl } from "./steering-files.ts";
 export {
   judgeTree,
+  placesIn,
   type RefusedChange,
-  type TreeEntry,
   type TreeJudgement,
 } from "./tree-judgement.ts";
+export type { LinkRules, TreeEntry } from "./tree-links.ts";
 export type { Gate } from "./finding.ts";
 export { judgeRelease } from "./release.ts";
 export {

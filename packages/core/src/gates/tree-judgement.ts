@@ -1,13 +1,15 @@
 import { type Dialect, POLICY_DIALECT } from "../formats/index.ts";
-import { foldName, foldNames } from "./folded-names.ts";
+import { firstPlaces } from "./first-links.ts";
+import { foldName } from "./folded-names.ts";
 import { hostRunTool, isGitControl, repositoryTool } from "./steering-files.ts";
-
-/** What a tree has at a path; folders follow from what is below them. */
-export interface TreeEntry {
-  readonly kind: "file" | "link" | "gitlink";
-  /** Where a link leads, as written; null for everything else, and where it is not known. */
-  readonly target: string | null;
-}
+import {
+  fold,
+  foldersOf,
+  type LinkRules,
+  type Places,
+  type TreeEntry,
+  TreeLinks,
+} from "./tree-links.ts";
 
 /** A change that no step may make, whatever policy says. */
 export interface RefusedChange {
@@ -20,6 +22,11 @@ export interface TreeJudgement {
   readonly refused: readonly RefusedChange[];
   /** The changed paths that such a tool runs or obeys: by their names, or by links to them. */
   readonly hostRun: readonly string[];
+  /**
+   * The links that the judgement rests on, sorted: those that lead to what was changed, and those
+   * that were changed. A tree of them and the changed paths alone is judged alike.
+   */
+  readonly links: readonly string[];
 }
 
 /**
@@ -32,33 +39,57 @@ export interface TreeJudgement {
  * @param tree every path of the tree after the change; untrusted
  * @param changed the paths that were added, changed or removed; untrusted
  * @param dialect whose table of host-run files counts
+ * @param rules how links are followed
  */
 export function judgeTree(
   tree: ReadonlyMap<string, TreeEntry>,
   changed: readonly string[],
   dialect: Dialect = POLICY_DIALECT,
+  rules: LinkRules = "all",
 ): TreeJudgement {
-  const links = linksOf(tree);
-  const places = changed.map((path) => ({ path, all: placesOf(path, links) }));
+  const placesOf = placesIn(tree, rules);
+  const places = changed.map((path) => ({ path, ...placesOf(path) }));
   const folders = repositoriesIn(
     tree,
     places.flatMap((one) => one.all ?? []),
   );
   const gitlinks = [...tree].filter(([, { kind }]) => kind === "gitlink").map(([at]) => fold(at));
   const submodules = new Set(gitlinks);
+  const isLinkAt = (path: string): boolean => tree.get(path)?.kind === "link";
   const refused: RefusedChange[] = [];
   const hostRun: string[] = [];
   for (const { path, all } of places) {
-    const isLink = tree.get(path)?.kind === "link";
+    const isLink = isLinkAt(path);
     const why =
       all === null
-        ? "links lead to it by more ways than are looked at"
-        : (all.map((place) => refusal(place, isLink, folders, submodules)).find(isText) ?? null);
-    if (why !== null) refused.push({ path, why });
+        ? TOO_MANY
+        : all.map((place) => refusal(place, isLink, folders, submodules)).find(isText);
+    if (why !== undefined) refused.push({ path, why });
     else if (all?.some((place) => hostRunTool(place, isLink, dialect) !== null)) hostRun.push(path);
   }
-  return { refused, hostRun };
+  const links = new Set(places.flatMap((one) => one.links));
+  for (const path of changed.filter(isLinkAt)) links.add(path);
+  return { refused, hostRun, links: [...links].sort() };
 }
+
+/**
+ * The names under which paths of a tree can be reached.
+ *
+ * @param tree its links are enough; untrusted
+ */
+export function placesIn(
+  tree: ReadonlyMap<string, TreeEntry>,
+  rules: LinkRules,
+): (path: string) => Places {
+  if (rules === "first") {
+    const first = firstPlaces(tree);
+    return (path) => ({ all: first(path), links: [] });
+  }
+  const links = new TreeLinks(tree);
+  return (path) => links.placesOf(path);
+}
+
+const TOO_MANY = "links lead to it by more ways than are looked at";
 
 function isText(text: string | null): text is string {
   return text !== null;
@@ -81,20 +112,6 @@ function refusal(
     return "it is a submodule's: this repository holds nothing of it but a commit's id";
   }
   return null;
-}
-
-/** A path as one key: its names folded. The root's is empty. */
-function fold(path: string): string {
-  return foldNames(path).join("/");
-}
-
-/** The folders that a path lies in, the root first. */
-function foldersOf(path: string): string[] {
-  const folders = [""];
-  for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) {
-    folders.push(path.slice(0, at));
-  }
-  return folders;
 }
 
 /**
@@ -137,54 +154,4 @@ function isRepository(names: ReadonlySet<string>): boolean {
   const beside = ["objects", "refs", "commondir"];
   const has = (name: string): boolean => names.has(name) || names.has(`file ${name}`);
   return names.has("file head") && beside.some(has);
-}
-
-/** A link of the tree, both ends folded. */
-interface Link {
-  readonly from: string;
-  readonly to: string;
-}
-
-function linksOf(tree: ReadonlyMap<string, TreeEntry>): Link[] {
-  return [...tree].flatMap(([path, { kind, target }]) => {
-    const to = kind === "link" && target !== null ? resolveLink(path, target) : null;
-    return to === null ? [] : { from: path, to };
-  });
-}
-
-/** Where a link leads in the tree, folded; null where it leaves it. By names alone. */
-function resolveLink(path: string, target: string): string | null {
-  if (target.startsWith("/")) return null;
-  const names = path.split("/").slice(0, -1);
-  for (const name of target.split("/")) {
-    if (name === "" || name === ".") continue;
-    if (name !== "..") names.push(name);
-    else if (names.pop() === undefined) return null;
-  }
-  return fold(names.join("/"));
-}
-
-const WAYS_MAX = 200;
-const LINKS_ON_A_WAY_MAX = 4;
-
-/**
- * Every name under which a path can be reached: its own, and those by way of links.
- * @returns null where there are too many to be looked at
- */
-function placesOf(path: string, links: readonly Link[]): string[] | null {
-  const places = new Set([path]);
-  let last = [path];
-  for (let depth = 0; depth < LINKS_ON_A_WAY_MAX && last.length > 0; depth++) {
-    const next = last.map(fold).flatMap((key) => links.flatMap((link) => throughLink(key, link)));
-    last = next.filter((place) => !places.has(place));
-    for (const place of last) places.add(place);
-    if (places.size > WAYS_MAX) return null;
-  }
-  return [...places];
-}
-
-function throughLink(key: string, { from, to }: Link): string[] {
-  if (key === to) return [from];
-  const rest = to === "" ? key : key.startsWith(`${to}/`) ? key.slice(to.length + 1) : null;
-  return rest === null ? [] : [`${from}/${rest}`];
 }

@@ -17,6 +17,7 @@ import {
   everyFile,
   good,
   id,
+  linked,
   none,
   nothingRan,
   PATCH,
@@ -97,6 +98,28 @@ describe("the gates", () => {
       "the same, before there was a table",
     ],
     ["EX-A", "fail", both(changed(WORKFLOW), of(1)), "a workflow, then, too"],
+    [
+      "EX-A",
+      "fail",
+      both(changed("settings/env"), linked([".envrc", "l"], ["l", "settings/env"])),
+      "a file that a link of a shell's name leads to",
+    ],
+    [
+      "EX-A",
+      "pass",
+      both(
+        changed("settings/env", ["settings/env"], ["ci:**"]),
+        linked([".envrc", "settings/env"]),
+      ),
+      "the same, with leave",
+    ],
+    ["EX-A", "pass", both(changed("settings/env"), linked()), "the same without a link"],
+    [
+      "EX-A",
+      "fail",
+      both(changed("tools"), linked(["tools", "x"], [".claude", "tools"])),
+      "a link that such a link leads through",
+    ],
     ["EX-A", "fail", changed(".hg/hgrc", [".hg/hgrc"], ["ci:**"]), "another repository left"],
     [
       "EX-B",

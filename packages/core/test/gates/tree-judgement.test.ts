@@ -134,6 +134,81 @@ describe("a file that tools run", () => {
     );
   });
 
+  it("is found through as many links as the kernel follows, and as before by earlier rules", () => {
+    const chain = Array.from({ length: 39 }, (_, at) => [`l${at}`, link(`l${at + 1}`)] as const);
+    const tree = treeOf([".envrc", link("l0")], ...chain, "l39");
+    expect(judgeTree(tree, ["l39"])).toMatchObject({ hostRun: ["l39"] });
+    expect(judgeTree(tree, ["l39"]).links).toHaveLength(40);
+    expect(judgeTree(tree, ["l39"], 3, "first")).toEqual({ refused: [], hostRun: [], links: [] });
+  });
+
+  it.each([
+    ["that climbs out of where another leads", ["sub/.envrc", "../up/../env"], ["up", "a/b"]],
+    ["that names that place without the other", ["sub/.envrc", "../env"], ["other", "a"]],
+    ["in other letters", ["sub/.envrc", "../UP/../env"], ["Up", "a/b"]],
+  ])("is one to which a link leads %s", (_name, first, second) => {
+    const links = [first, second].map(([from = "", to = ""]) => [from, link(to)] as const);
+    const tree = treeOf(...links, "a/b/x", "a/env", "env");
+    const changed = first[1] === "../env" ? "env" : "a/env";
+    expect(judgeTree(tree, [changed]).hostRun).toEqual([changed]);
+  });
+
+  it("is a link that another leads through", () => {
+    const tree = treeOf(
+      [".envrc", link("current/env")],
+      ["current", link("versions/2")],
+      ["deep/.claude", link("../a/../current/assistant")],
+      "versions/2/env",
+      "a/x",
+    );
+    expect(judgeTree(tree, ["current"]).hostRun).toEqual(["current"]);
+    expect(judgeTree(tree, ["versions/2/assistant/hooks"]).hostRun).toHaveLength(1);
+    expect(judgeTree(tree, ["versions/2/other", "versions/1/env"]).hostRun).toEqual([]);
+  });
+
+  it("is none to which links lead by way of what is not in the tree", () => {
+    const tree = treeOf(
+      [".envrc", link("../x/env")],
+      ["a/.envrc", link("/x/env")],
+      ["b/.envrc", link("b")],
+      ["c/.envrc", link("../out/env")],
+      ["out", link("../..")],
+      "env",
+      "x/env",
+    );
+    expect(judgeTree(tree, ["env", "x/env"]).hostRun).toEqual([]);
+  });
+
+  it("is judged alike by the links that the judgement names", () => {
+    const names = fc.constantFrom("a", "b", "A", "..", ".envrc", ".claude", ".");
+    const target = fc.array(names, { minLength: 1, maxLength: 4 }).map((all) => all.join("/"));
+    const path = fc
+      .array(fc.constantFrom("a", "b", "A", ".envrc", ".claude"), { minLength: 1, maxLength: 3 })
+      .map((all) => all.join("/"));
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(path, target), { maxLength: 8 }),
+        fc.array(path, { minLength: 1, maxLength: 3 }),
+        (links, changed) => {
+          const tree = treeOf(...links.map(([from, to]) => [from, link(to)] as const));
+          for (const one of changed) if (!tree.has(one)) tree.set(one, file);
+          const whole = judgeTree(tree, changed);
+          const part = new Map(
+            [...changed, ...whole.links].map((one) => [one, tree.get(one) ?? file]),
+          );
+          if (whole.refused.length === 0) expect(judgeTree(part, changed)).toEqual(whole);
+        },
+      ),
+    );
+  });
+
+  it("is judged in bounded work where each of many links is long", () => {
+    const way = "a/../".repeat(800);
+    const links = Array.from({ length: 1500 }, (_, at) => [`l${at}`, link(`${way}x`)] as const);
+    const { refused } = judgeTree(treeOf("x", "a/x", ...links), ["x"]);
+    expect(refused[0]?.why).toContain("more ways");
+  });
+
   it("is judged in bounded work where links lead in circles", () => {
     const circles = Array.from({ length: 60 }, (_, at) => [`l${at}`, link(".")] as const);
     const { refused } = judgeTree(treeOf("x", ...circles), ["x"]);

@@ -5,6 +5,7 @@ import {
   canonicalBytes,
   type ExecutionResult,
   GATE_DOCUMENTS,
+  judgeTree,
   type JsonValue,
   type Mode,
   type RepositoryRollbackProof,
@@ -17,7 +18,7 @@ import type { ArtifactStore } from "../runs/index.ts";
 import { patchName } from "./commit-effects.ts";
 import type { BringBackOutput } from "./effect-output.ts";
 import type { StepsDone } from "./executor-run.ts";
-import { type Change, type Git, type Head, readChanges } from "./git/index.ts";
+import { type Change, type Git, type Head, readChanges, readTreeNames } from "./git/index.ts";
 import type { PlannedRequest } from "./request.ts";
 import type { RolledBack } from "./repository/rollback.ts";
 import type { RunTape } from "./run-tape.ts";
@@ -154,7 +155,16 @@ async function checksumsOf(
   let before = base.tree;
   for (const step of done.steps) {
     const changes = await readChanges(git, before, step.tree);
-    steps.push({ step_id: step.step_id, files: await fileChecksums(git, changes) });
+    const names = await readTreeNames(git, step.tree);
+    const { links } = judgeTree(
+      names,
+      changes.map((one) => one.path),
+    );
+    steps.push({
+      step_id: step.step_id,
+      files: await fileChecksums(git, changes),
+      links: links.map((path) => ({ path, target: names.get(path)?.target ?? "" })),
+    });
     before = step.tree;
   }
   return {

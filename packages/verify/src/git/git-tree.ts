@@ -94,7 +94,7 @@ function readTreeOrNone(objects: ObjectStore, id: string | null): Tree {
 }
 
 const NONE: Tree = new Map();
-const FOLDER = "40000";
+export const FOLDER = "40000";
 
 function folderId(entry: TreeEntry | null): string | null {
   return entry?.mode === FOLDER ? entry.id : null;
@@ -104,7 +104,8 @@ function fileOf(entry: TreeEntry | null): TreeEntry | null {
   return entry?.mode === FOLDER ? null : entry;
 }
 
-function readTree(objects: ObjectStore, id: string): Map<string, TreeEntry> {
+/** The entries of one folder, by name. @throws as {@link diffTrees} */
+export function readTree(objects: ObjectStore, id: string): Map<string, TreeEntry> {
   const bytes = objects.read(id, "tree");
   const idBytes = ID_BYTES[objects.format];
   const entries = new Map<string, TreeEntry>();

@@ -4,3 +4,4 @@ export { placesOf } from "./history.ts";
 export { diffTrees, listFolders, type TreeChange } from "./git-tree.ts";
 export type { ObjectStore } from "./object-store.ts";
 export { verifyPatch } from "./patch-apply.ts";
+export { LinkReader } from "./tree-links.ts";

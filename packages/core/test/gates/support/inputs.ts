@@ -306,4 +306,13 @@ export const changed =
     );
   };
 
+/** The evidence names these links of the step's tree. */
+export const linked =
+  (...links: readonly (readonly [string, string])[]): Edit =>
+  (inputs) => {
+    const { steps, ...rest } = inputs.checksums!;
+    const named = links.map(([path, target]) => ({ path, target }));
+    inputs.checksums = { ...rest, steps: steps.map((one) => ({ ...one, links: named })) };
+  };
+
 export const none: Edit = () => undefined;

@@ -46,6 +46,9 @@ export function applyChanges(names: TreeNames, changes: readonly Made[]): TreeNa
   return names;
 }
 
+/** The kernel follows no longer one. */
+const TARGET_BYTES_MAX = 4096;
+
 /** `<id> blob <bytes>\n<bytes>\n` for each. */
 async function readTargets(git: Git, ids: readonly string[]): Promise<Map<string, string>> {
   const targets = new Map<string, string>();
@@ -56,7 +59,8 @@ async function readTargets(git: Git, ids: readonly string[]): Promise<Map<string
     const end = said.indexOf(0x0a, at);
     const [id = "", , size = ""] = said.subarray(at, end).toString("latin1").split(" ");
     const to = end + 1 + Number(size);
-    targets.set(id, said.subarray(end + 1, to).toString("utf8"));
+    const bytes = said.subarray(end + 1, to);
+    if (bytes.length <= TARGET_BYTES_MAX) targets.set(id, bytes.toString("utf8"));
     at = to + 1;
   }
   return targets;
