@@ -1,6 +1,7 @@
 export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
 export { type BundleRequest, exportBundle, logOrigin } from "./bundle.ts";
 export type { RunFilter, RunRow, RunStore, StepRow } from "./ports.ts";
+export { readSteps, requireAdmitted } from "./run-history.ts";
 export { hasDocuments } from "./run-kind.ts";
 export { RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export {

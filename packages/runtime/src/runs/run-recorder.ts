@@ -1,6 +1,7 @@
 import { canonicalBytes, type JsonObject, type JsonValue } from "@sovereign/core";
 import { type Clock, timestampOf } from "../system/index.ts";
 import type { LedgerRecord, Recorder, RecordVerdict } from "../kernel/index.ts";
+import type { StepRow } from "./ports.ts";
 import type { RunWrite, StepStatus, StepWrite, StreamWriter } from "../ledger/index.ts";
 
 export interface RunRecorderOptions {
@@ -77,21 +78,26 @@ const STEP_STATUS: Readonly<Record<string, StepStatus>> = {
   "execution.aborted": "refused",
 };
 
-function stepWriteOf(runId: string, record: LedgerRecord): StepWrite | null {
-  const status = STEP_STATUS[record.event];
+/** What an entry says of a step; null where it speaks of none. */
+export function stepOf(event: string, data: JsonObject): StepRow | null {
+  const status = STEP_STATUS[event];
   if (status === undefined) return null;
-  const place = placeOf(record.data);
+  const place = placeOf(data);
   if (place === null) return null;
-  const { artifacts, usage, output } = record.data;
-  const completed = record.event === "execution.completed";
+  const { artifacts, usage, output } = data;
+  const completed = event === "execution.completed";
   return {
-    runId,
     status,
     ...place,
     output: completed
       ? canonicalBytes({ artifacts, usage, output } as Record<string, JsonValue>)
       : null,
   };
+}
+
+function stepWriteOf(runId: string, { event, data }: LedgerRecord): StepWrite | null {
+  const step = stepOf(event, data);
+  return step === null ? null : { runId, ...step };
 }
 
 function placeOf(

@@ -26,6 +26,8 @@ import {
   type RunPlan,
   RunRecorder,
   type RunRow,
+  readSteps,
+  requireAdmitted,
   RunSession,
 } from "../../runs/index.ts";
 import { connectSandbox, type Sandbox, type SandboxDemands } from "../../sandbox/index.ts";
@@ -38,7 +40,6 @@ import {
 import { requireRunsFolder } from "../../home/index.ts";
 import { readApprovals } from "./approvals.ts";
 import { type Installation, requireRunKeys } from "../../installation/index.ts";
-import { refuseOtherPolicy } from "./same-policy.ts";
 
 /** Whoever runs something, of whatever kind. */
 export interface SessionOptions {
@@ -101,16 +102,18 @@ export async function openRunSession(
   requireRunsFolder(installation.folder);
   const scram = await installation.guard();
   const owner = { tenant_id: tenantId, run_id: runId };
-  if (row !== null && digestOf(parts.plan) !== row.planDigest) {
-    const text = `The files of run ${runId} are not those that its plan names.`;
-    throw new SovereignError("ERR_RUN_DIVERGED", text, { runId });
-  }
-  // What only ends a run has no policy, and allows nothing.
-  if (row !== null && policy.policyDigest !== GENESIS_HASH) {
-    await refuseOtherPolicy(store, tenantId, runId, policy.policyDigest);
+  if (row !== null) {
+    const wanted = {
+      planDigest: digestOf(parts.plan),
+      configDigest: digestOf(parts.config),
+      // What only ends a run has no policy, and allows nothing.
+      policyDigest: policy.policyDigest === GENESIS_HASH ? null : policy.policyDigest,
+    };
+    await requireAdmitted(store, row, wanted, keyLog.current());
   }
   const epoch = row === null ? null : await store.claimRun(tenantId, runId);
   const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
+  const steps = row === null ? [] : await readSteps(store, tenantId, runId, head);
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
   const { tools, close } = openTools(scram, owner);
@@ -153,7 +156,7 @@ export async function openRunSession(
     clock,
     signal,
     approvals: (pending) => gatherApprovals(options, authority, runId, pending),
-    steps: row === null ? [] : await store.listSteps(tenantId, runId),
+    steps,
   });
   return { session, authority, artifacts, scram, tools, stopWatching };
 }
