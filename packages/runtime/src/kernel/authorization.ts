@@ -2,6 +2,7 @@ import {
   type Action,
   type ActionContext,
   type Approval,
+  digestOf,
   type Envelope,
   type ErrorCode,
   type KeyPurpose,
@@ -120,12 +121,8 @@ function checkBinding(subject: Subject, envelope: Envelope): Verdict<UsedNonce> 
     [predicate.action_digest !== subject.actionDigest, "ERR_BINDING_ACTION", "another action"],
     [predicate.context_digest !== subject.contextDigest, "ERR_BINDING_CONTEXT", "another context"],
     [predicate.policy_digest !== decision.policy_digest, "ERR_BINDING_POLICY", "another policy"],
-    [
-      predicate.decision.effect !== decision.effect ||
-        predicate.decision.request_digest !== decision.request_digest,
-      "ERR_BINDING_POLICY",
-      "another decision",
-    ],
+    // All of it: who has to approve, and by which rules, was signed too.
+    [digestOf(predicate.decision) !== digestOf(decision), "ERR_BINDING_POLICY", "another decision"],
   ];
   const first = differs.find(([bad]) => bad);
   if (first !== undefined) return refuse(first[1], `the binding names ${first[2]}`);

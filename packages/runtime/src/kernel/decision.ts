@@ -33,7 +33,10 @@ export function askPolicy(
     const decision = deepFreeze(parseFormat(formats.policyDecision, answer, "policy decision"));
     const { tenant_id, role, mode } = context;
     const request = digestOf({ action: action, tenant_id, role, mode });
-    const problem = problemOf(decision, decider.policyDigest, request);
+    const problem =
+      context.policy_digest === decider.policyDigest
+        ? problemOf(decision, decider.policyDigest, request)
+        : "the context names another policy";
     if (problem === null) return { decision, problem };
     return { decision: noDecision(decider.policyDigest), problem };
   } catch (error) {

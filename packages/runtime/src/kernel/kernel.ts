@@ -98,7 +98,7 @@ export function createKernel(options: KernelOptions): Kernel {
     keys: { current: keys.current.bind(keys), refresh: keys.refresh.bind(keys) },
     records: new RunRecords(options.recorder),
     effects: new Map(Object.entries(options.effects)),
-    clock,
+    clock: { now: clock.now.bind(clock), monotonicMs: clock.monotonicMs.bind(clock) },
     allowCompatible,
     onStage: onStage ?? null,
   };

@@ -164,13 +164,41 @@ export function openFrozenPolicy(bytes: Uint8Array, path: string): CompiledPolic
   return finish({ ...rest, rules: rules as CedarPolicies, limits }, path);
 }
 
-function finish(policy: Omit<CompiledPolicy, "digest" | "warnings">, path: string): CompiledPolicy {
-  validateCedar(policy.rules, path);
-  const digest = digestOf({
+/**
+ * A copy that nobody else holds, of a policy that is what its digest says: a program that embeds us
+ * may hand in one that it changed, or change it later.
+ *
+ * @param policy untrusted
+ * @throws ERR_POLICY_INVALID
+ */
+export function ownPolicy(policy: CompiledPolicy): CompiledPolicy {
+  let digest: string;
+  let own: Omit<CompiledPolicy, "digest">;
+  try {
+    // Read once: a getter answers the copy alone, and a proxy is no policy.
+    ({ digest, ...own } = deepFreeze(structuredClone({ ...policy })));
+    const { mode, rules, patterns, limits } = own;
+    if (digestOfPolicy({ mode, rules, patterns, limits }) === digest) {
+      return deepFreeze({ ...own, digest });
+    }
+  } catch (cause) {
+    throw new SovereignError("ERR_POLICY_INVALID", "The policy cannot be read.", {}, cause);
+  }
+  const text = "The policy is not the one that its digest names: parse it anew.";
+  throw new SovereignError("ERR_POLICY_INVALID", text, { digest });
+}
+
+function digestOfPolicy(policy: Omit<CompiledPolicy, "digest" | "warnings">): string {
+  return digestOf({
     ...(policy as unknown as JsonObject),
     dialect: POLICY_DIALECT,
     schema: CEDAR_SCHEMA,
   });
+}
+
+function finish(policy: Omit<CompiledPolicy, "digest" | "warnings">, path: string): CompiledPolicy {
+  validateCedar(policy.rules, path);
+  const digest = digestOfPolicy(policy);
   prepareCedar(digest, policy.rules);
   return deepFreeze({ ...policy, digest, warnings: [] });
 }

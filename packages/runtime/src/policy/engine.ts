@@ -13,7 +13,7 @@ import {
   quoted,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
-import { type CompiledPolicy, isFileType, type Pattern } from "./compile.ts";
+import { type CompiledPolicy, isFileType, ownPolicy, type Pattern } from "./compile.ts";
 import { parseStepUp, strictestDemand } from "./demand.ts";
 import { matchesGlob } from "./glob.ts";
 import { matchesHost, parseHost } from "./hosts.ts";
@@ -39,15 +39,21 @@ export interface Explanation {
  * kept by the text of the request.
  */
 export class PolicyEngine {
-  readonly policy: CompiledPolicy;
+  readonly #policy: CompiledPolicy;
   readonly #cache = new Map<string, PolicyDecision>();
 
+  /** @throws ERR_POLICY_INVALID where the policy is not the one that its digest names */
   constructor(policy: CompiledPolicy) {
-    this.policy = policy;
+    this.#policy = ownPolicy(policy);
+  }
+
+  /** Whoever gets it cannot change it. */
+  get policy(): CompiledPolicy {
+    return this.#policy;
   }
 
   get policyDigest(): string {
-    return this.policy.digest;
+    return this.#policy.digest;
   }
 
   decide(action: Action, context: ActionContext): PolicyDecision {
@@ -70,7 +76,7 @@ export class PolicyEngine {
   explain(action: Action, context: ActionContext): Explanation {
     const decision = this.decide(action, context);
     const texts = decision.rules.flatMap((id) => {
-      const rule = this.policy.rules[id];
+      const rule = this.#policy.rules[id];
       return rule === undefined ? [] : [[id, cedarText(rule)] as const];
     });
     let matched: string[] = [];
@@ -99,7 +105,7 @@ export class PolicyEngine {
       const why = `${quoted(ci.refused)} is a file that tools or hosts run: allowlist.host_run_paths does not name it (nor allowlist.ci_paths)`;
       return this.#answer(digest, "deny", [CI_FILES_RULE], [why], null, false);
     }
-    const { allow, rules, errors } = askCedar(this.policy.digest, {
+    const { allow, rules, errors } = askCedar(this.#policy.digest, {
       role: context.role,
       resource: action.resource,
       type: action.type,
@@ -132,7 +138,7 @@ export class PolicyEngine {
    */
   #ciLeave(ciFiles: readonly string[]): CiLeave {
     const by = new Set<string>();
-    const leaves = this.policy.patterns.filter((one) => one.kind === "ci");
+    const leaves = this.#policy.patterns.filter((one) => one.kind === "ci");
     for (const path of ciFiles) {
       const leave = leaves.find((one) => matchesGlob(one.glob, path));
       if (leave === undefined) return { refused: path, by: [] };
@@ -146,7 +152,7 @@ export class PolicyEngine {
       rules.length > 0
         ? `forbidden by ${rules.join(", ")}`
         : `no rule allows ${action.type} on ${cutText(action.resource, 200)}`;
-    const observed = this.policy.mode === "observe";
+    const observed = this.#policy.mode === "observe";
     return this.#answer(digest, observed ? "allow" : "deny", rules, [why], null, observed);
   }
 
@@ -163,7 +169,7 @@ export class PolicyEngine {
       rules: rules.slice(0, RULES_MAX),
       reasons: reasons.slice(0, REASONS_MAX).map((reason) => cutText(reason, 500)),
       approvals,
-      policy_digest: this.policy.digest,
+      policy_digest: this.#policy.digest,
       request_digest: requestDigest,
       observed,
       dialect: POLICY_DIALECT,
@@ -174,7 +180,7 @@ export class PolicyEngine {
   #approvals(rules: readonly string[]): PolicyDecision["approvals"] {
     return strictestDemand(
       rules.flatMap((id) => {
-        const text = this.policy.rules[id]?.annotations?.["step_up"];
+        const text = this.#policy.rules[id]?.annotations?.["step_up"];
         return text === undefined ? [] : [parseStepUp(id, text)];
       }),
     );
@@ -183,11 +189,11 @@ export class PolicyEngine {
   /** @throws ERR_PATH_REFUSED, ERR_MATCH_LIMIT */
   #matched(action: Action, ciFiles: readonly string[]): string[] {
     const path = isFileType(action.type) ? resolvePath(action.resource) : null;
-    refuseTooMuchWork(this.policy.patterns, { action, path, ciFiles });
+    refuseTooMuchWork(this.#policy.patterns, { action, path, ciFiles });
     // A policy in Cedar has no patterns: its rules may speak of hosts in another form.
-    const isHost = action.type === "http.call" && this.policy.limits !== null;
+    const isHost = action.type === "http.call" && this.#policy.limits !== null;
     const host = isHost ? parseHost(action.resource) : null;
-    return this.policy.patterns
+    return this.#policy.patterns
       .filter((pattern) => matchesPattern(pattern, action, path, host))
       .map((pattern) => pattern.name);
   }

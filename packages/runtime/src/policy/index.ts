@@ -1,4 +1,4 @@
-export { type CompiledPolicy, freezePolicy, openFrozenPolicy } from "./compile.ts";
+export { type CompiledPolicy, freezePolicy, openFrozenPolicy, ownPolicy } from "./compile.ts";
 export { type SandboxPolicy, sandboxPolicy } from "./document.ts";
 export { type Explanation, PolicyEngine } from "./engine.ts";
 export { matchesGlob } from "./glob.ts";

@@ -9,13 +9,14 @@ export interface Clock {
   monotonicMs(): number;
 }
 
-export const systemClock: Clock = {
+/** Frozen: whoever embeds us holds it, and every window of time is judged by it. */
+export const systemClock: Clock = Object.freeze({
   now: () => new Date(),
   monotonicMs: () => {
     const [seconds, nanoseconds] = process.hrtime();
     return seconds * 1000 + nanoseconds / 1e6;
   },
-};
+});
 
 /** The wall clock as the formats write it: UTC with milliseconds. */
 export function timestampOf(clock: Clock): string {

@@ -6,7 +6,10 @@ export interface Entropy {
   bytes(count: number): Uint8Array;
 }
 
-export const systemEntropy: Entropy = { bytes: (count) => randomBytes(count) };
+/** Frozen: whoever embeds us holds it, and nonces come from it. */
+export const systemEntropy: Entropy = Object.freeze({
+  bytes: (count: number): Uint8Array => randomBytes(count),
+});
 
 /** 128 random bits as 32 hex digits: a nonce. */
 export function newNonce(entropy: Entropy): string {

@@ -1,5 +1,5 @@
 import { parseBatchContent } from "../../batch/index.ts";
-import type { CompiledPolicy } from "../../policy/index.ts";
+import { type CompiledPolicy, ownPolicy } from "../../policy/index.ts";
 import { submitRun } from "../runs/lifecycle.ts";
 import type { SessionOptions } from "../runs/open-session.ts";
 import { healthOf, type SwitchStatus } from "../scram/health.ts";
@@ -24,8 +24,10 @@ export interface RunnerOptions extends SessionOptions {
 export class SovereignRunner {
   readonly #options: RunnerOptions;
 
+  /** @throws ERR_POLICY_INVALID where the policy is not the one that its digest names */
   constructor(options: RunnerOptions) {
-    this.#options = options;
+    // Taken once, here: what the embedding program does with it later changes no batch.
+    this.#options = { ...options, policy: ownPolicy(options.policy) };
   }
 
   /**
