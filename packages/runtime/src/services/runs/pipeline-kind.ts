@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { type ArtifactRef, type JsonObject, type Mode, parseCanonicalJson } from "@sovereign/core";
-import { systemEntropy, replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+import { requireOwnFile, systemEntropy } from "../../system/index.ts";
 import {
   ballotsOf,
   createModelRegistry,
@@ -57,22 +57,31 @@ interface PipelineInput {
 
 interface Frozen {
   readonly pipeline: FrozenPipeline;
-  /** The folder of installed libraries that the programs see; null for none. */
+  readonly plan: JsonObject;
+  /** The folder of installed libraries that the programs see, beside the pipeline; null for none. */
   readonly modules: string | null;
 }
 
 export const PIPELINE: RunKind<PipelineInput, Frozen, Held> = {
   hold: () => Promise.resolve(NOTHING_HELD),
   holdAgain: () => Promise.resolve(NOTHING_HELD),
-  freeze: async (_options, { pipeline, faults }, folder) => ({
-    pipeline: await freezePipeline(pipeline, folder, faults),
-    modules: noteModules(folder, pipeline),
-  }),
+  freeze: async (_options, { pipeline, faults }, folder) => {
+    const modules = findModules(dirname(resolve(pipeline)));
+    const frozen = await freezePipeline(pipeline, folder, faults);
+    return { pipeline: frozen, modules, plan: { ...frozen.plan, modules } };
+  },
   open: async ({ installation }, row) => {
     const plan = parseCanonicalJson(row.plan) as JsonObject;
     const faults = Array.isArray(plan["faults"]) ? plan["faults"].map(String) : [];
     const folder = installation.folder.run(row.runId);
-    return { pipeline: await openFrozen(folder, faults), modules: notedModules(folder) };
+    const frozen = await openFrozen(folder, faults);
+    const { modules } = plan;
+    // The plan of before does not name the libraries.
+    if (modules === undefined) {
+      return { pipeline: frozen, modules: notedModules(folder), plan: frozen.plan };
+    }
+    const named = typeof modules === "string" ? modules : null;
+    return { pipeline: frozen, modules: named, plan: { ...frozen.plan, modules: named } };
   },
   work: async (options, run) => new PipelineWork(options, run, await openPipeline(options, run)),
   cleanUp: () => Promise.resolve(),
@@ -85,7 +94,7 @@ async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
   const { installation } = options;
   const { store, clock, folder } = installation;
   const { runId, mode, row } = run;
-  const { pipeline: frozen, modules } = run.frozen;
+  const { pipeline: frozen, modules, plan } = run.frozen;
   const policy = parsePolicy(frozen.policyBytes, frozen.policyPath);
   const registry = createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy });
   const opened = await openRunSession(options, {
@@ -94,7 +103,7 @@ async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
     mode,
     policy: new PolicyEngine(policy),
     demands: demandsOf(policy),
-    plan: frozen.plan,
+    plan,
     config: configOf(frozen, mode),
     ballots: ballotsOf(frozen.pipeline),
     row,
@@ -150,13 +159,7 @@ class PipelineWork extends KindWork {
   }
 }
 
-/** The libraries are found beside the pipeline; a resumed run uses those that it began with. */
-function noteModules(runFolder: string, pipeline: string): string | null {
-  const found = findModules(dirname(resolve(pipeline)));
-  replaceOwnFile(join(runFolder, MODULES), found ?? "");
-  return found;
-}
-
+/** Where an earlier version noted the folder of libraries that a run began with. */
 function notedModules(runFolder: string): string | null {
   return requireOwnFile(join(runFolder, MODULES)).toString("utf8") || null;
 }
