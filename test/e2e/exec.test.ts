@@ -146,6 +146,8 @@ describe("an execution", () => {
     const ended: CliEnd = await installation.run(args);
     expect(ended.code).toBe(3);
     expect(ended.err).toContain("policy violation");
+    // The reason is said once, whoever reads both.
+    expect(`${ended.out}${ended.err}`.split("no rule allows")).toHaveLength(2);
     const run = /run_[a-z0-9]{20}/.exec(ended.out)?.[0] ?? "";
     const tape = readFileSync(join(installation.home, "runs", run, "audit/run_tape.jsonl"), "utf8");
     expect(tape).toContain('"event":"operation_refused"');
@@ -246,6 +248,7 @@ describe("an execution", () => {
     });
     const { code, end } = await exec(request, POLICY);
     expect({ code, reason: end.code }).toEqual({ code: 3, reason: "ERR_REQUEST_BLOCKED" });
+    expect(end).toMatchObject({ reason: "1 blocking question is open. q_one: Which?" });
     expect((await gates(end.run)).verdicts).toMatchObject({ A1: "pass" });
     const out = join(installation.home, "answers.json");
     await installation.run(["answers", "create", end.run, "--out", out]);

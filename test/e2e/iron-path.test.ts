@@ -95,10 +95,20 @@ describe("the Iron Path", () => {
     expect(code).toBe(3);
     const approve = (role: string) => installation.run(["run", "approve", ended.run, "--as", role]);
     expect((await approve("auditor")).err).toContain("ERR_APPROVER_REFUSED");
-    expect(await approve("data_steward")).toMatchObject({ code: 0 });
+    const first = await approve("data_steward");
+    expect(first).toMatchObject({ code: 0 });
+    expect(first.out).toMatch(/1 of 2 needed\. Next: sovereign run approve run_\S+ --approver /);
     const still = await installation.json(["run", "resume", ended.run]);
     expect(runEnded(still.documents)).toMatchObject({ status: "pending" });
-    expect(await approve("safety_officer")).toMatchObject({ code: 0 });
+    expect(JSON.stringify(still.documents)).toContain("; 1 recorded");
+    expect((await approve("safety_officer")).out).toContain(
+      "2 of 2 needed. Next: sovereign run resume",
+    );
+    const nobody = await installation.run(["run", "resume", ended.run, "--approver", "nobody"]);
+    expect({ code: nobody.code, err: nobody.err.includes("ERR_APPROVER_REFUSED") }).toEqual({
+      code: 3,
+      err: true,
+    });
     const next = await installation.json(["run", "resume", ended.run, ...APPROVE]);
     expect(runEnded(next.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
     const again = await installation.run(["run", "resume", ended.run]);

@@ -76,22 +76,14 @@ export async function main(argv: readonly string[]): Promise<number> {
     refuseRepeated(tokens);
     if (values.help) return print(HELP);
     if (values.version) return print(`${VERIFIER.version}\n`);
-    const [word] = positionals;
-    const command = word === "audit" || word === "release" ? word : "bundle";
-    refuseForeign(command, tokens);
-    const files = command === "bundle" ? positionals : positionals.slice(1);
-    if (command === "bundle" && values.bundle !== undefined) files.unshift(values.bundle);
-    if (files.length > 1) throw usage(`expected one file, found also ${files[1] ?? ""}`);
-    if (command === "audit") return await auditCommand(files[0], values);
-    if (command === "release") return releaseCommand(files[0], values);
-    return bundleCommand(files[0], values);
+    return await commandOf(positionals, values, tokens);
   } catch (error) {
     return reportProblem(error, json);
   }
 }
 
 /** Of two trust roots the last one would win without a word. */
-function refuseRepeated(tokens: readonly { kind: string; name?: string }[]): void {
+function refuseRepeated(tokens: Tokens): void {
   const seen = new Set<string>();
   for (const { kind, name } of tokens) {
     if (kind !== "option" || name === undefined || name === "json") continue;
@@ -100,6 +92,24 @@ function refuseRepeated(tokens: readonly { kind: string; name?: string }[]): voi
   }
 }
 
+function commandOf(
+  words: readonly string[],
+  values: Flags & { bundle?: string | undefined },
+  tokens: Tokens,
+): number | Promise<number> {
+  const [word] = words;
+  const command = word === "audit" || word === "release" ? word : "bundle";
+  refuseForeign(command, tokens);
+  const files = command === "bundle" ? [...words] : words.slice(1);
+  if (command === "bundle" && values.bundle !== undefined) files.unshift(values.bundle);
+  if (files.length > 1) throw usage(`expected one file, found also ${files[1] ?? ""}`);
+  if (command === "audit") return auditCommand(files[0], values);
+  if (command === "release") return releaseCommand(files[0], values);
+  return bundleCommand(files[0], values);
+}
+
+type Tokens = readonly { kind: string; name?: string }[];
+
 const OPTIONS = {
   bundle: ["bundle", "trust", "repo", "level", "output", "json", "quiet"],
   audit: ["checkpoint", "trust", "output", "json", "quiet"],
@@ -107,10 +117,7 @@ const OPTIONS = {
 };
 
 /** An option that the command does not look at would be taken for one that was checked. */
-function refuseForeign(
-  command: keyof typeof OPTIONS,
-  tokens: readonly { kind: string; name?: string }[],
-): void {
+function refuseForeign(command: keyof typeof OPTIONS, tokens: Tokens): void {
   for (const { kind, name } of tokens) {
     if (kind !== "option" || name === undefined || OPTIONS[command].includes(name)) continue;
     const others = OPTIONS[command].map((one) => `--${one}`).join(", ");
@@ -123,6 +130,8 @@ interface Flags {
   repo?: string | undefined;
   level: string;
   checkpoint?: string | undefined;
+  sources?: string | undefined;
+  key?: string | undefined;
   output?: string | undefined;
   json: boolean;
   quiet: boolean;
@@ -156,10 +165,7 @@ function custodyIn(folder: string): NonNullable<VerifyOptions["custody"]> {
   };
 }
 
-function releaseCommand(
-  file: string | undefined,
-  flags: { sources?: string | undefined; key?: string | undefined; json: boolean; quiet: boolean },
-): number {
+function releaseCommand(file: string | undefined, flags: Flags): number {
   if (file === undefined || flags.sources === undefined) {
     throw usage("expected a receipt and sources: sovereign-verify release FILE --sources DIR");
   }

@@ -23,3 +23,8 @@ export function parseRunId(text: string): string {
   if (result.success) return result.data;
   throw new InvalidArgumentError(result.error.issues[0]?.message ?? "expected a run");
 }
+
+/** Names of roles or people, as often as the option is given. */
+export function many(value: string, before: string[]): string[] {
+  return [...before, parseName(value)];
+}

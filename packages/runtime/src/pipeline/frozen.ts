@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { cp, lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import { digestOf, type JsonObject, SovereignError } from "@sovereign/core";
+import { cutText, digestOf, type JsonObject, SovereignError } from "@sovereign/core";
+import { ARTIFACT_BYTES_MAX } from "../runs/index.ts";
 import { parsePipeline } from "./pipeline-format.ts";
 import type { Pipeline } from "./pipeline-schema.ts";
-import { withFaults } from "./program-task.ts";
+import { programTasks, withFaults } from "./program-task.ts";
 
 const FILES_MAX = 2000;
 const FOLDER = "01_intent";
@@ -44,7 +45,9 @@ export async function freezePipeline(
   for (const file of namedFiles(pipeline)) {
     await copyFile(join(source, file), join(temporary, "files", file));
   }
+  await mkdir(join(temporary, "programs"), { mode: 0o700 });
   await copyTree(join(source, pipeline.programs), join(temporary, "programs"));
+  await requirePrograms(pipeline, join(temporary, "programs"));
   await rename(temporary, join(runFolder, FOLDER));
   return openFrozen(runFolder, faults);
 }
@@ -85,6 +88,19 @@ export async function openFrozen(
   const policyPath = governance.policy;
   const policyBytes = await readNamed(join(folder, "files", policyPath), policyPath);
   return { pipeline, folder, policyBytes, policyPath, plan };
+}
+
+/** A misspelt name is told before the first stage has run, and not when its turn comes. */
+async function requirePrograms(pipeline: Pipeline, folder: string): Promise<void> {
+  const there = await listTree(folder);
+  for (const stage of pipeline.stages) {
+    for (const { stepId, program } of programTasks(pipeline, stage)) {
+      if (there.includes(program)) continue;
+      const found = cutText(there.join(", "), 500) || "no file";
+      const text = `${stepId}: expected the program ${program} in ${pipeline.programs}; found ${found}.`;
+      throw new SovereignError("ERR_PIPELINE_FILE", text, { path: program });
+    }
+  }
 }
 
 /** Relative path → SHA-256 of every file below a folder. */
@@ -138,11 +154,17 @@ async function readNamed(path: string, name: string): Promise<Uint8Array> {
     throw missing(name, cause);
   });
   if (!found.isFile()) throw notPlain(name);
+  if (found.size > ARTIFACT_BYTES_MAX) throw tooLarge(name, found.size);
   return readFile(path);
 }
 
 function missing(name: string, cause: unknown): SovereignError {
   return new SovereignError("ERR_PIPELINE_FILE", `${name}: no such file.`, { path: name }, cause);
+}
+
+function tooLarge(name: string, size: number): SovereignError {
+  const text = `${name}: expected at most ${ARTIFACT_BYTES_MAX} bytes, found ${size}.`;
+  return new SovereignError("ERR_PIPELINE_FILE", text, { path: name });
 }
 
 function notPlain(name: string): SovereignError {

@@ -1,7 +1,7 @@
 import {
   fields,
   isSovereignError,
-  parseCanonicalJson,
+  parseStrictJson,
   SovereignError,
   sha256Hex,
 } from "@sovereign/core";
@@ -105,7 +105,8 @@ function read<T extends z.ZodType>(
   if (bytes === undefined) throw wrong(task, `expected ${name}, found none`, code);
   let value: unknown;
   try {
-    value = parseCanonicalJson(bytes, { bytesMax });
+    // Any spelling of JSON will do: what is signed of it is written canonically.
+    value = parseStrictJson(bytes, { bytesMax });
   } catch (error) {
     if (isSovereignError(error)) throw wrong(task, `${name}: ${error.message}`, code);
     throw error;

@@ -53,7 +53,13 @@ export interface Services {
     tenantId: string,
     runId: string,
     role: string,
-  ): Promise<{ stepId: string; required: number }>;
+  ): Promise<{
+    stepId: string;
+    required: number;
+    given: readonly string[];
+    /** The command that goes on. */
+    next: string;
+  }>;
   listRuns(tenantId: string, wanted: RunFilter): Promise<RunRow[]>;
   showRun(tenantId: string, runId: string): Promise<RunDetails>;
   status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;

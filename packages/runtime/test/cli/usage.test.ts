@@ -84,3 +84,56 @@ describe("a command line", () => {
     expect(err).toMatch(message);
   });
 });
+
+const RUN = `run_${"a".repeat(20)}`;
+
+describe("a run that waits", () => {
+  const waits = (code: string) => ({
+    runId: RUN,
+    status: "pending",
+    reason: "it waits",
+    code,
+    bundle: null,
+    trustRoot: null,
+    verdict: null,
+  });
+
+  it.each([
+    ["ERR_APPROVAL_REQUIRED", `sovereign run approve ${RUN} --approver ROLE`],
+    ["ERR_REQUEST_BLOCKED", `sovereign answers create ${RUN}`],
+    ["ERR_EFFECT_KILLED", `sovereign exec resume ${RUN}`],
+  ])("with %s names the command that it waits for", async (code, next) => {
+    Object.assign(services, { resumeRequest: () => Promise.resolve(waits(code)) });
+    const { out } = await type("exec", "resume", RUN);
+    expect(out).toContain(`next: ${next}\n`);
+  });
+
+  it.each(["--approver", "--approve", "--as"])("takes consent by the word %s", async (word) => {
+    const given: unknown[] = [];
+    const approve = (...words: unknown[]) => {
+      given.push(words);
+      return Promise.resolve({ stepId: "s", required: 2, given: ["a"], next: "sovereign next" });
+    };
+    const resume = (_run: string, { approvers }: { approvers: string[] }) => {
+      given.push(approvers);
+      return Promise.resolve(waits("ERR_APPROVAL_REQUIRED"));
+    };
+    Object.assign(services, { approve, resume });
+    const { exit, out } = await type("run", "approve", RUN, word, "a");
+    expect({ exit, out }).toEqual({
+      exit: 0,
+      out: expect.stringMatching(/1 of 2 needed/) as string,
+    });
+    expect(out).toContain("sovereign next");
+    await type("run", "resume", RUN, word, "a", "--approver", "b");
+    expect(given[0]).toEqual(["default", RUN, "a"]);
+    expect(new Set(given[1] as string[])).toEqual(new Set(["a", "b"]));
+  });
+
+  it("takes the consent of one person at a time", async () => {
+    for (const words of [[], ["--as", "a", "--approver", "b"]]) {
+      const { exit, err } = await type("run", "approve", RUN, ...words);
+      expect({ exit, err }).toEqual({ exit: 2, err: expect.stringMatching(/once/) as string });
+    }
+  });
+});

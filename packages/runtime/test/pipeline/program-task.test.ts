@@ -148,6 +148,14 @@ describe("checkProgramOutput", () => {
     ]);
   });
 
+  it("takes the result in any spelling of JSON, as programs print it", () => {
+    const text = JSON.stringify(result, null, 2);
+    const spelt = new Map([...files(), ["result.json", utf8Encode(`${text}\n`)]]);
+    const checked = checkProgramOutput(task, request, spelt);
+    expect(checked.result).toEqual(result);
+    expect(checked.files.at(-1)?.sha256).toBe(sha256Hex(utf8Encode(`${text}\n`)));
+  });
+
   const spoils: [string, Map<string, Uint8Array>, RegExp][] = [
     ["another stage", files({ stage: "promotion" }), /of stage promotion/],
     ["another seed", files({ seed: 1 }), /seed 1/],
@@ -159,10 +167,11 @@ describe("checkProgramOutput", () => {
     ["a file too few", new Map([...files()].slice(1)), /expected the files/],
     ["no result", new Map([...files()].slice(0, 2)), /expected result\.json/],
     ["other bytes", new Map([...files(), ["model.json", metrics]]), /another digest of model/],
+    ["a result that is no JSON", new Map([...files(), ["result.json", model.slice(1)]]), /result/],
     [
-      "a result in another spelling",
-      new Map([...files(), ["result.json", utf8Encode("{ }")]]),
-      /canon/,
+      "a result with a name twice",
+      new Map([...files(), ["result.json", utf8Encode('{"seed":1,"seed":2}')]]),
+      /result\.json/,
     ],
     [
       "files that are not there",

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { base64Decode, canonicalBytes, GENESIS_HASH, hexDecode, utf8Decode } from "@sovereign/core";
@@ -100,6 +101,54 @@ governance:
     await expect(freeze()).rejects.toThrow(/data\.csv: expected SHA-256/);
     symlinkSync("/etc/passwd", join(folder, "programs", "link.ts"));
     await expect(freeze()).rejects.toThrow(/plain file/);
+  });
+});
+
+describe("freezing a pipeline with programs", () => {
+  const stage = (program: string): string =>
+    `  - { name: prep, type: data_preparation, role: r, program: ${program}, inputs: { data: dataset/data }, outputs: [a.json] }`;
+  const write = (program: string): void => {
+    const data = "a,b\n";
+    const sha256 = createHash("sha256").update(data).digest("hex");
+    const text = `name: p
+version: 1.0.0
+seed: 1
+dataset: { name: d, path: data.csv, sha256: "${sha256}", licence: CC0-1.0 }
+programs: programs
+stages:
+${stage(program)}
+governance:
+  enforcement_level: strict
+  policy_binding_required: true
+  role_signatures_required: true
+  policy: policy.yaml
+  approvals: { required: 1, roles: [a] }
+`;
+    mkdirSync(join(folder, "programs"), { recursive: true });
+    writeFileSync(join(folder, "programs", "prepare.ts"), "1;\n");
+    writeFileSync(join(folder, "data.csv"), data);
+    writeFileSync(join(folder, "policy.yaml"), "policy_id: p\nschema_version: 1.0.0\n");
+    writeFileSync(join(folder, "pipeline.yaml"), text);
+  };
+  const freeze = () => freezePipeline(join(folder, "pipeline.yaml"), join(folder, "run"), []);
+
+  it("tells a misspelt program before any stage has run", async () => {
+    write("prepair.ts");
+    const refused = freeze();
+    await expect(refused).rejects.toMatchObject({ code: "ERR_PIPELINE_FILE" });
+    await expect(refused).rejects.toThrow("program prepair.ts in programs; found prepare.ts");
+    write("prepare.ts");
+    expect((await freeze()).pipeline.stages).toHaveLength(1);
+  });
+
+  it("reads no file that is larger than any that a person hands in", async () => {
+    write("prepare.ts");
+    for (const name of ["data.csv", "policy.yaml", "pipeline.yaml", "programs/prepare.ts"]) {
+      truncateSync(join(folder, name), 8 * 1024 ** 3);
+      await expect(freeze()).rejects.toThrow(/at most \d+ bytes, found 8589934592/);
+      rmSync(join(folder, "run"), { recursive: true, force: true });
+      write("prepare.ts");
+    }
   });
 });
 

@@ -1,14 +1,14 @@
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
+import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../named-file.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type { RunReport, ExecInput } from "../../services/index.ts";
-import { many, report } from "./run.ts";
+import { report } from "./run.ts";
 
-interface ExecFlags {
-  approve: string[];
+interface ExecFlags extends ApproverFlags {
   wait: string;
 }
 interface FileFlags extends ExecFlags {
@@ -24,7 +24,7 @@ export function execCommands(program: Command, context: CommandContext): void {
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   const inputOf = (flags: ExecFlags): ExecInput => ({
     tenantId: tenant(),
-    approvers: flags.approve,
+    approvers: approversOf(flags),
     signal: context.signal,
     waitMs: secondsOf(flags.wait) * 1000,
     onProgress: showProgress(output),
@@ -134,21 +134,18 @@ function withFiles(command: Command): Command {
 }
 
 function withRun(command: Command): Command {
-  return command
-    .option(
-      "--approve <role>",
-      "consent with this role's key where it is asked; repeatable",
-      many,
-      [],
-    )
-    .option("--wait <seconds>", "wait for another run on the same repository", "0");
+  return withApprover(command).option(
+    "--wait <seconds>",
+    "wait for another run on the same repository",
+    "0",
+  );
 }
 
 /** Whoever reads standard error alone hears that it was policy. */
 function reportExec(output: Output, result: RunReport): number {
   const policy = ["ERR_POLICY_DENIED", "ERR_ACTION_UNKNOWN", "ERR_CI_FILE_REFUSED"];
   if (policy.includes(result.code ?? "")) {
-    output.note(`sovereign: policy violation: ${result.reason ?? ""}`);
+    output.note(`sovereign: policy violation (${result.code ?? ""})`);
   }
   return report(output, result, "exec resume");
 }

@@ -3,14 +3,12 @@ import type { Command } from "commander";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
 import { shiftTimestamp, systemClock, timestampOf } from "../../system/index.ts";
 import { table } from "../output.ts";
-import { parseName, wholeNumber } from "../arguments.ts";
+import { many, parseName, wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../named-file.ts";
 
 /** Ten years; longer than keys should live. */
 const VALID_DAYS_MAX = 3650;
-
-const many = (value: string, before: string[]): string[] => [...before, parseName(value)];
 
 export function keysCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;

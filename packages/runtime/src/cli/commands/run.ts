@@ -1,40 +1,30 @@
 import type { Command } from "commander";
-import { parseName } from "../arguments.ts";
+import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
+import { many } from "../arguments.ts";
 import { exitOf, type Output } from "../output.ts";
 import { addRunList } from "./runs.ts";
 import { showProgress } from "../progress.ts";
 import type { CommandContext } from "../context.ts";
 import type { RunInput, RunReport } from "../../services/index.ts";
 
-interface RunFlags {
-  approve: string[];
+interface RunFlags extends ApproverFlags {
   fault: string[];
   mode: string;
 }
-
-/** Names of roles, as often as the option is given. */
-export const many = (value: string, before: string[]): string[] => [...before, parseName(value)];
 
 export function runCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   const run = program.command("run").description("run a pipeline, or go on with a run");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
-  const inputOf = (flags: Pick<RunFlags, "approve">): RunInput => ({
+  const inputOf = (flags: ApproverFlags): RunInput => ({
     tenantId: tenant(),
-    approvers: flags.approve,
+    approvers: approversOf(flags),
     signal: context.signal,
     onProgress: showProgress(output),
   });
 
-  run
-    .command("start <file>", { isDefault: true })
+  withApprover(run.command("start <file>", { isDefault: true }))
     .description("run a pipeline file (the word `start` may be left out)")
-    .option(
-      "--approve <role>",
-      "consent with this role's key where policy asks; repeatable",
-      many,
-      [],
-    )
     .option(
       "--fault <role>",
       "tell this role's agent to lie, to see it found; repeatable",
@@ -54,15 +44,8 @@ export function runCommands(program: Command, context: CommandContext): void {
       context.exit = report(output, await services.run(file, input));
     });
 
-  run
-    .command("resume <run>")
+  withApprover(run.command("resume <run>"))
     .description("go on from the last completed stage")
-    .option(
-      "--approve <role>",
-      "consent with this role's key where policy asks; repeatable",
-      many,
-      [],
-    )
     .action(async (runId: string, flags: RunFlags) => {
       context.exit = report(output, await services.resume(runId, inputOf(flags)));
     });
@@ -76,17 +59,22 @@ function addApprove(
   { services, output }: CommandContext,
   tenant: () => string,
 ): void {
-  run
-    .command("approve <run>")
+  withApprover(run.command("approve <run>"))
     .description("consent to the action that a run waits for")
-    .requiredOption("--as <role>", "the approver whose key is here", parseName)
-    .action(async (runId: string, flags: { as: string }) => {
-      const { stepId, required } = await services.approve(tenant(), runId, flags.as);
-      if (output.json) output.printJson({ run: runId, step: stepId, approver: flags.as, required });
-      else
-        output.print(
-          `${flags.as} approved ${stepId} (${required} needed). Next: sovereign run resume ${runId}`,
-        );
+    .action(async (runId: string, flags: ApproverFlags) => {
+      const [approver, ...others] = approversOf(flags);
+      if (approver === undefined || others.length > 0) {
+        return run.error("expected --approver once, with a role whose key is here");
+      }
+      const consent = await services.approve(tenant(), runId, approver);
+      const { stepId, required, given, next } = consent;
+      if (output.json) {
+        output.printJson({ run: runId, step: stepId, approver, required, given, next });
+        return;
+      }
+      output.print(
+        `${approver} approved ${stepId}: ${given.length} of ${required} needed. Next: ${next}`,
+      );
     });
 }
 
@@ -101,7 +89,26 @@ export function report(output: Output, result: RunReport, next = "run resume"): 
     if (verdict !== null) output.print(`verdict: ${verdict}`);
     if (bundle !== null) output.print(`bundle: ${bundle}`);
     if (trustRoot !== null) output.print(`trust root: ${trustRoot}`);
-    if (status === "pending") output.print(`next: sovereign ${next} ${runId}`);
+    if (status === "pending") for (const line of nextOf(result, next)) output.print(line);
   }
   return status === "completed" ? 0 : exitOf(code);
+}
+
+/** What a person types for a run that waits. */
+function nextOf({ runId, code }: RunReport, resume: string): string[] {
+  const after = `next: sovereign ${resume} ${runId}`;
+  switch (code) {
+    case "ERR_APPROVAL_REQUIRED":
+      return [
+        `next: sovereign run approve ${runId} --approver ROLE`,
+        `then: sovereign ${resume} ${runId}`,
+      ];
+    case "ERR_REQUEST_BLOCKED":
+      return [
+        `next: sovereign answers create ${runId}`,
+        `then: sovereign answers apply ${runId} answer_pack.json`,
+      ];
+    default:
+      return [after];
+  }
 }

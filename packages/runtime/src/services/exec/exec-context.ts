@@ -101,7 +101,7 @@ export async function openFrozenExec(folder: string, row: RunRow): Promise<Froze
     const ofRun = value["of_run"];
     const text =
       typeof ofRun !== "string"
-        ? `Run ${row.runId} is no execution of a request: try sovereign run resume ${row.runId}`
+        ? `Run ${row.runId} is no execution of a request. What it is: sovereign runs show ${row.runId}`
         : `Run ${row.runId} is the rollback of ${ofRun}: try sovereign exec status ${ofRun}`;
     throw new SovereignError("ERR_REQUEST_INVALID", text);
   }

@@ -12,7 +12,7 @@ import {
   ReviewedPolicy,
   workLimits,
 } from "../../executor/index.ts";
-import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../../policy/index.ts";
+import { parsePolicy, PolicyEngine } from "../../policy/index.ts";
 import { locateDataFolder, openDataFolder } from "../../home/index.ts";
 import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { judgeRun } from "./judge-run.ts";
@@ -24,6 +24,7 @@ import { rollbackRequest } from "./rollback-kind.ts";
 import { runNotFound } from "../runs/run-folder.ts";
 import { EXECUTION } from "./execution-kind.ts";
 import { resumeAny } from "../runs/kinds.ts";
+import { askedRoles } from "../runs/asked-roles.ts";
 import { reportOf } from "../runs/run-result.ts";
 import type { Opened } from "../opened.ts";
 import { hasDocuments } from "../../runs/index.ts";
@@ -169,19 +170,11 @@ async function ensureKeys(installation: Installation, files: ExecFiles): Promise
   if (keyLog.head().count > 0) return;
   const { request } = parseExecRequest(readNamed(files.request), files.request);
   const policy = parsePolicy(readNamed(files.policy), files.policy);
-  const approvers = new Set(approvalRoles(policy));
+  const approvers = new Set(askedRoles(policy));
   if (request.requires_review) approvers.add(REVIEWER);
   await keyLog.ensure(keystore, [
     ...INSTALLATION_KEYS,
     { purpose: "role", role: request.role },
     ...[...approvers].map((role): KeySlot => ({ purpose: "approval", role })),
   ]);
-}
-
-/** The roles that a policy's rules ask for: `2 of release_manager,safety_officer`. */
-function approvalRoles(policy: CompiledPolicy): string[] {
-  return Object.values(policy.rules).flatMap((rule) => {
-    const asked = rule.annotations?.["step_up"];
-    return asked?.split(" of ")[1]?.split(",") ?? [];
-  });
 }

@@ -13,6 +13,7 @@ import {
   readHead,
   releaseKept,
   requireRunnable,
+  REVIEWER,
   statusDigest,
   type UserRepository,
   type Workspace,
@@ -30,10 +31,11 @@ import {
   openWorkspace,
 } from "./exec-context.ts";
 import { attestGates } from "./judge-run.ts";
-import { intentOf, writeIntent } from "./questions.ts";
+import { intentOf, openText, writeIntent } from "./questions.ts";
 import { type RecordedEnd, readRecorded } from "./recorded-end.ts";
 import { holdRepository } from "./repository-state.ts";
 import { resumeLeftRollback } from "./rollback-kind.ts";
+import { askedRoles } from "../runs/asked-roles.ts";
 import {
   COMPLETED,
   type Ending,
@@ -73,6 +75,10 @@ export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
     return frozen;
   },
   open: ({ installation }, row) => openFrozenExec(installation.folder.run(row.runId), row),
+  asks: ({ planned, policy }) => [
+    ...askedRoles(policy),
+    ...(planned.request.requires_review ? [REVIEWER] : []),
+  ],
   work: openWork,
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   cleanUp: async ({ installation }, runId, { plan }) => {
@@ -217,7 +223,7 @@ class ExecutionWork extends KindWork {
     }
     if (intent.status !== "BLOCKED") return null;
     const open = intent.open_questions;
-    const reason = `${open.length} blocking questions are open: ${open.join(", ")}`;
+    const reason = openText(frozen.planned.request.question_pack, open);
     tape.add("blocked", null, { questions: open });
     return { status: "pending", reason, code: "ERR_REQUEST_BLOCKED", outcome: null };
   }

@@ -4,6 +4,7 @@ import {
   type AnswerPack,
   type ArtifactRef,
   canonicalBytes,
+  cutText,
   formats,
   GATE_DOCUMENTS,
   type IntentStatus,
@@ -51,6 +52,19 @@ function openQuestions(pack: QuestionPack, answers: AnswerPack | null): string[]
   return answerGaps(pack, answers)
     .filter(({ question }) => question.blocking_level === "blocking")
     .map(({ question }) => question.question_id);
+}
+
+const SHOWN_CHARS_MAX = 1500;
+
+/** What is asked, for the person who has to answer it. */
+export function openText(pack: QuestionPack | undefined, open: readonly string[]): string {
+  const asked = open.map((id) => {
+    const found = pack?.questions.find((one) => one.question_id === id);
+    return found === undefined ? id : `${id}: ${cutText(found.question, 300)}`;
+  });
+  const count =
+    open.length === 1 ? "1 blocking question is" : `${open.length} blocking questions are`;
+  return cutText(`${count} open. ${asked.join(" | ")}`, SHOWN_CHARS_MAX);
 }
 
 export function readAnswers(folder: string): AnswerPack | null {

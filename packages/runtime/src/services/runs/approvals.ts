@@ -12,6 +12,8 @@ import { Authority } from "../../authority/index.ts";
 import { systemEntropy, timestampOf } from "../../system/index.ts";
 import { StreamWriter, readRun } from "../../ledger/index.ts";
 import { RunRecorder } from "../../runs/index.ts";
+import { resumeCommand } from "./resume-command.ts";
+import { runNotFound } from "./run-folder.ts";
 import type { Store } from "../../store/index.ts";
 import type { Installation } from "../../installation/index.ts";
 
@@ -44,6 +46,14 @@ export interface PendingAction {
   readonly reason: string;
 }
 
+/** Consent that is recorded, and what is lacking still. */
+export interface GivenApproval extends PendingAction {
+  /** Who has consented so far. Whether it is in time is judged when the run goes on. */
+  readonly given: readonly string[];
+  /** The command that goes on with the run, or has the next person consent. */
+  readonly next: string;
+}
+
 /**
  * Consent, as an approver whose key is here, to the action that a run waits for.
  *
@@ -54,12 +64,10 @@ export async function approveRun(
   tenantId: string,
   runId: string,
   approver: string,
-): Promise<PendingAction> {
+): Promise<GivenApproval> {
   const { store, keyLog, keystore, clock } = installation;
   const row = await store.findRun(tenantId, runId);
-  if (row === null) {
-    throw new SovereignError("ERR_RUN_NOT_FOUND", `Tenant ${tenantId} has no run ${runId}.`);
-  }
+  if (row === null) throw await runNotFound(installation, tenantId, runId);
   const pending = await findPending(store, tenantId, runId);
   if (row.status !== "pending" || pending === null) {
     throw new SovereignError("ERR_NOTHING_PENDING", `Run ${runId} waits for no approval.`);
@@ -92,9 +100,28 @@ export async function approveRun(
   };
   const record = { event: APPROVED, severity: "INFO", data, nonces: [], keyEpoch: null } as const;
   const verdict = await recorder.write({ ...record, envelopes: [envelope] }, null);
-  if (verdict.status === "committed") return pending;
+  if (verdict.status === "committed") {
+    const given = await approversOf(store, tenantId, runId, actionDigest);
+    const others = pending.roles.filter((role) => !given.includes(role));
+    const ask = `sovereign run approve ${runId} --approver ${others.join("|")}`;
+    return { ...pending, given, next: given.length < pending.required ? ask : resumeCommand(row) };
+  }
   const text = `The run went on at the same moment: the approval is not recorded (${verdict.detail}). Try again.`;
   throw new SovereignError("ERR_RUN_FENCED", text);
+}
+
+async function approversOf(
+  store: Store,
+  tenantId: string,
+  runId: string,
+  actionDigest: string,
+): Promise<string[]> {
+  const found = new Set<string>();
+  for await (const { entry } of readRun(store, tenantId, runId)) {
+    if (entry.event_type !== APPROVED || entry.data["action_digest"] !== actionDigest) continue;
+    found.add(textOf(entry.data["approver"]));
+  }
+  return [...found];
 }
 
 async function findPending(

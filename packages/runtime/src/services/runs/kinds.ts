@@ -16,11 +16,6 @@ const KINDS: Readonly<Record<string, (options: RunOptions, row: RunRow) => Promi
   batch: (options, row) => resumeRun(batchKind(), options, row),
 };
 
-/** What to type to go on with a run. */
-export function resumeCommand({ kind, runId }: RunRow): string {
-  return `sovereign ${kind.startsWith("exec_") ? "exec" : "run"} resume ${runId}`;
-}
-
 /**
  * Go on with a run, of whatever kind.
  * @throws ERR_RUN_NOT_FOUND, ERR_RUN_SEALED, ERR_RUN_DIVERGED

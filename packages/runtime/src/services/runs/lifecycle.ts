@@ -7,6 +7,7 @@ import { newId, systemEntropy } from "../../system/index.ts";
 import { authorityOf, type OpenedSession, type SessionOptions } from "./open-session.ts";
 import { requireArmed } from "./require-armed.ts";
 import { makeRunFolder } from "./run-folder.ts";
+import { refuseUnasked } from "./asked-roles.ts";
 import type { RunResult } from "./run-result.ts";
 import { publishSealed, sealRun } from "./seal-run.ts";
 
@@ -83,6 +84,8 @@ export interface RunKind<Input extends { readonly mode: Mode }, Frozen, Hold ext
   /** Open what an earlier process froze. @throws ERR_RUN_DIVERGED where it is not that */
   open(options: RunOptions, row: RunRow): Promise<Frozen>;
   work(options: RunOptions, run: KnownRun<Frozen, Hold>): Promise<RunWork>;
+  /** Whose consent it may ask for. Absent where that is not known before. */
+  asks?(frozen: Frozen): readonly string[];
   /** Take away what nobody needs once the evidence is published. Repeated after a kill. */
   cleanUp(options: RunOptions, runId: string, frozen: Frozen): Promise<void>;
 }
@@ -108,6 +111,7 @@ export async function submitRun<Input extends { readonly mode: Mode }, Frozen, H
     await requireRunKeys(installation, authorityOf(installation, null));
     const folder = await makeRunFolder(installation, tenantId, runId);
     const frozen = await kind.freeze(options, input, folder.path, hold);
+    refuseUnasked(options.approvers, kind.asks?.(frozen));
     const known = { runId, mode: input.mode, row: null, frozen, hold };
     const work = await kind.work(options, known);
     return await finish(kind, options, known, work, () =>
@@ -140,6 +144,7 @@ export async function resumeRun<Input extends { readonly mode: Mode }, Frozen, H
   }
   requireArmed(installation, { tenant_id: tenantId, run_id: runId });
   const frozen = await kind.open(options, row);
+  refuseUnasked(options.approvers, kind.asks?.(frozen));
   const hold = held ?? (await kind.holdAgain(options, runId, frozen));
   try {
     const known = { runId, mode, row, frozen, hold };

@@ -235,8 +235,12 @@ async function gatherApprovals(
   const { installation, tenantId, approvers, onProgress } = options;
   const wanted = pending.decision.approvals;
   if (wanted === null) return null;
-  onProgress({ event: "approval.needed", action: pending.actionDigest, reason: pending.reason });
   const envelopes = await readApprovals(installation.store, tenantId, runId, pending.actionDigest);
+  // The kernel has seen none of those that were recorded before.
+  const { required, roles } = wanted;
+  const recorded = `needs ${required} approvals of ${roles.join(", ")}; ${envelopes.length} recorded`;
+  const reason = envelopes.length === 0 ? pending.reason : recorded;
+  onProgress({ event: "approval.needed", action: pending.actionDigest, reason });
   for (const role of approvers.filter((one) => wanted.roles.includes(one))) {
     envelopes.push(
       await authority.issueApproval(role, pending.actionDigest, pending.contextDigest),

@@ -16,6 +16,7 @@ import {
 } from "../../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../../policy/index.ts";
 import { type ArtifactStore, ARTIFACT_BYTES_MAX } from "../../runs/index.ts";
+import { askedRoles } from "./asked-roles.ts";
 import {
   COMPLETED,
   type Ending,
@@ -84,6 +85,10 @@ export const PIPELINE: RunKind<PipelineInput, Frozen, Held> = {
     return { pipeline: frozen, modules: named, plan: { ...frozen.plan, modules: named } };
   },
   work: async (options, run) => new PipelineWork(options, run, await openPipeline(options, run)),
+  asks: ({ pipeline: frozen }) => [
+    ...frozen.pipeline.governance.approvals.roles,
+    ...askedRoles(parsePolicy(frozen.policyBytes, frozen.policyPath)),
+  ],
   cleanUp: () => Promise.resolve(),
 };
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import type { Installation } from "../../installation/index.ts";
 import { runNotFound } from "./run-folder.ts";
 import { publishedAt } from "./seal-run.ts";
-import { resumeCommand } from "./kinds.ts";
+import { resumeCommand } from "./resume-command.ts";
 
 /** A run of any kind, as `runs show` tells it. */
 export interface RunDetails {

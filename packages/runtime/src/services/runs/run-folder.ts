@@ -60,7 +60,7 @@ export async function runNotFound(
   const why = removed.includes(runId)
     ? " It was killed before its first entry: nothing of it ran, and its folder is removed."
     : "";
-  const text = `Tenant ${tenantId} has no run ${runId}.${why}`;
+  const text = `Tenant ${tenantId} has no run ${runId}.${why} Its runs: sovereign runs list`;
   return new SovereignError("ERR_RUN_NOT_FOUND", text);
 }
 

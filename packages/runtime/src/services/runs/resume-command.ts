@@ -1,0 +1,6 @@
+import type { RunRow } from "../../runs/index.ts";
+
+/** What to type to go on with a run. */
+export function resumeCommand({ kind, runId }: Pick<RunRow, "kind" | "runId">): string {
+  return `sovereign ${kind.startsWith("exec_") ? "exec" : "run"} resume ${runId}`;
+}
