@@ -83,15 +83,15 @@ export async function requireAdmitted(
  * The steps of a run, from its chain of entries. A row that says a step was completed is not
  * believed: nothing would show later that the step was never done.
  *
- * @param head where the run's next entry will be chained to
- * @throws ERR_RUN_DIVERGED where the chain is broken, does not end at the head, or is sealed
+ * @returns the steps, and the head to which the run's next entry is chained: where another process
+ *   has written meanwhile, the commit refuses that entry
+ * @throws ERR_RUN_DIVERGED where the chain is broken or sealed, or an outcome has no authorisation
  */
 export async function readSteps(
   ledger: Pick<Ledger, "readStream">,
   tenantId: string,
   runId: string,
-  head: StreamHead,
-): Promise<StepRow[]> {
+): Promise<{ readonly steps: StepRow[]; readonly head: StreamHead }> {
   const steps = new Map<string, StepRow>();
   let previous = GENESIS_HASH;
   let count = 0;
@@ -102,14 +102,25 @@ export async function readSteps(
     }
     if (entry.event_type === "run.sealed") throw diverged(runId, "the ledger says that it ended");
     const step = stepOf(entry.event_type, entry.data);
-    if (step !== null) steps.set(step.stepId, step);
+    if (step !== null) {
+      if (isOutcome(step) && !isOpen(steps.get(step.stepId), step)) {
+        throw diverged(runId, `entry ${count} is an outcome without its authorisation`);
+      }
+      steps.set(step.stepId, step);
+    }
     previous = hash;
     count += 1;
   }
-  if (head.count !== count || head.hash !== previous) {
-    throw diverged(runId, `its ledger has ${count} entries and not the ${head.count} of its head`);
-  }
-  return [...steps.values()];
+  return { steps: [...steps.values()], head: { count, hash: previous } };
+}
+
+function isOutcome({ status }: StepRow): boolean {
+  return status === "completed" || status === "failed" || status === "killed";
+}
+
+function isOpen(known: StepRow | undefined, { attempt, actionDigest }: StepRow): boolean {
+  if (known?.status !== "running") return false;
+  return known.attempt === attempt && known.actionDigest === actionDigest;
 }
 
 async function firstEntry(

@@ -112,8 +112,8 @@ export async function openRunSession(
     await requireAdmitted(store, row, wanted, keyLog.current());
   }
   const epoch = row === null ? null : await store.claimRun(tenantId, runId);
-  const head = row === null ? EMPTY_STREAM : await store.streamHead(tenantId, runId);
-  const steps = row === null ? [] : await readSteps(store, tenantId, runId, head);
+  const { steps, head } =
+    row === null ? { steps: [], head: EMPTY_STREAM } : await readSteps(store, tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
   const { tools, close } = openTools(scram, owner);
