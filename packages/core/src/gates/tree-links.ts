@@ -11,7 +11,7 @@ export interface TreeEntry {
 export interface Places {
   /** Its own first, then those by way of links; null where there are too many to be looked at. */
   readonly all: readonly string[] | null;
-  /** The links that lead there, and those that they lead through. */
+  /** The path itself if it is a link, the links that lead there, and what they lead through. */
   readonly links: readonly string[];
 }
 
@@ -37,18 +37,27 @@ interface Link {
 /** The links of one tree, resolved inside it. A link that leaves the tree leads nowhere in it. */
 export class TreeLinks {
   readonly #targets = new Map<string, { readonly path: string; readonly target: string }>();
+  readonly #links = new Map<string, Link>();
   readonly #to = new Map<string, Link[]>();
   readonly #through = new Map<string, Link[]>();
   #steps = 0;
 
   /** @param tree untrusted; entries that are no links are left aside */
   constructor(tree: ReadonlyMap<string, TreeEntry>) {
-    for (const [path, { kind, target }] of tree) {
-      if (kind === "link" && target !== null) this.#targets.set(fold(path), { path, target });
+    const links = [...tree].flatMap(([path, { kind, target }]) =>
+      kind === "link" && target !== null ? [{ path, target }] : [],
+    );
+    // INVARIANT: the order is by path, so that a tree of some of these links is judged alike. Of
+    // two whose names fold to one, the first counts on the way of another.
+    links.sort((a, b) => (a.path < b.path ? -1 : 1));
+    for (const link of links) {
+      const key = fold(link.path);
+      if (!this.#targets.has(key)) this.#targets.set(key, link);
     }
-    for (const [path, { kind, target }] of tree) {
-      if (kind !== "link" || target === null || this.#steps > STEPS_MAX) continue;
+    for (const { path, target } of links) {
+      if (this.#steps > STEPS_MAX) return;
       const link = this.#follow(path, target);
+      this.#links.set(path, link);
       for (const key of link.to) addTo(this.#to, key, link);
       for (const key of link.through) addTo(this.#through, key, link);
     }
@@ -77,7 +86,7 @@ export class TreeLinks {
       }
       last = next;
     }
-    const used = [...places.values()].flat();
+    const used = [this.#links.get(path) ?? [], ...places.values()].flat();
     const links = new Set(used.flatMap((link) => [link.path, ...link.links]));
     return { all: [...places.keys()], links: [...links].sort() };
   }
