@@ -95,6 +95,12 @@ describe("an execution that is killed", () => {
     }
     const status = await installation.json(["exec", "status", found.run]);
     expect(status.documents[0]).toMatchObject({ repository: root });
+    if (status.documents[0]?.["status"] === "running") {
+      expect(status.documents[0]["reason"]).toContain(`sovereign exec resume ${found.run}`);
+      const kept = status.documents[0]["kept"] as string[];
+      const refs = git("for-each-ref", "--format=%(refname)", `refs/sovereign/${found.run}/`);
+      expect(kept.filter((one) => one.startsWith("refs/")).join("\n")).toBe(refs);
+    }
     const place = status.documents[0]?.["place"];
     expect(["at base", "at result"]).toContain(place);
     expect(git("rev-list", "--count", `${base}..HEAD`)).toBe(place === "at base" ? "0" : "6");

@@ -8,6 +8,7 @@ export {
   inspectRepository,
   isWhole,
   keepCommit,
+  keptIn,
   type KeptName,
   readHead,
   readRef,
@@ -24,7 +25,7 @@ export {
   type RepositoryLock,
 } from "./repository/repository-lock.ts";
 export { statusDigest } from "./repository/rollback.ts";
-export { isSwitchOpen, recoverSwitch } from "./repository/tree-switch.ts";
+export { isSwitchOpen, keptBy, recoverSwitch } from "./repository/tree-switch.ts";
 export { parseExecRequest, type PlannedRequest, planSummary, requireRunnable } from "./request.ts";
 export { ReviewedPolicy, REVIEWER } from "./review.ts";
 export { createRollbackEffect } from "./rollback-effect.ts";

@@ -1,3 +1,4 @@
+import { quoted } from "@sovereign/core";
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
@@ -108,6 +109,7 @@ function addStatus(
         if (rollback !== null) {
           output.print(`a rollback that was killed: ${rollback.run} ${rollback.status}`);
         }
+        for (const one of found.kept) output.print(`kept: ${quoted(one)}`);
       }
     });
 }

@@ -141,14 +141,20 @@ export class Git {
  * machine's. Only read: nothing that is configured runs.
  *
  * @returns empty where it is not set
+ * @throws ERR_GIT_LIMIT where git does not end within `timeoutMs`
  */
-export async function readUserSetting(gitDir: string, name: string): Promise<string> {
+export async function readUserSetting(
+  gitDir: string,
+  name: string,
+  timeoutMs: number,
+): Promise<string> {
   const end = await startToolRun("git", "git", ["config", "--includes", "--get", name], {
     stdoutBytesMax: 4096,
-    timeoutMs: TIMEOUT_MS,
+    timeoutMs,
     env: { PATH, HOME: homedir(), LC_ALL: "C", GIT_DIR: gitDir },
     cwd: "/",
   });
+  if (end.ended === "timeout") throw failure("config", end.ended, -1, end.stderr);
   return end.status === 0 ? Buffer.from(end.stdout).toString("utf8").trim() : "";
 }
 

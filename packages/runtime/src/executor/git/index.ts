@@ -12,6 +12,7 @@ export {
   isWhole,
   keepCommit,
   keepObjects,
+  keptIn,
   type KeptName,
   releaseKept,
 } from "./kept-objects.ts";

@@ -190,6 +190,18 @@ function markOf(run: string): string {
   return `sovereign ${run}\n`;
 }
 
+/** What a run keeps in the user's repository: the names of its refs, and the marks of its packs. */
+export async function keptIn({ gitDir, objects }: UserRepository, run: string): Promise<string[]> {
+  const look = ["for-each-ref", "--format=%(refname)", `${REFS}/${run}/`];
+  const refs = (await new Git({ gitDir }).text(look)).split("\n").filter((ref) => ref !== "");
+  const packs = join(objects, "pack");
+  const marks = readdirSync(packs)
+    .filter((name) => name.endsWith(".keep"))
+    .map((name) => join(packs, name))
+    .filter((path) => isMark(path, run));
+  return [...refs, ...marks];
+}
+
 /** Packs stay, for the user's git may rely on what is in one by now; their marks go. */
 function releasePacks({ objects }: UserRepository, run: string): void {
   const packs = join(objects, "pack");

@@ -29,9 +29,13 @@ export interface Head {
  * Find and inspect the repository that a folder belongs to.
  *
  * @param folder a folder in the work tree
+ * @param timeoutMs for each look at its configuration, which may include what never answers
  * @throws ERR_REPOSITORY_REFUSED with what to do about it
  */
-export async function inspectRepository(folder: string): Promise<UserRepository> {
+export async function inspectRepository(
+  folder: string,
+  timeoutMs: number = LOOK_MS,
+): Promise<UserRepository> {
   const root = findRoot(folder);
   // Git's own lists of paths would be read as others than were written.
   if (/[\u0000-\u001f\u007f"]/.test(root))
@@ -46,7 +50,8 @@ export async function inspectRepository(folder: string): Promise<UserRepository>
   }
   const git = new Git({ gitDir });
   const asked = ["--is-bare-repository", "--show-object-format", "--git-common-dir"];
-  const said = await git.text(["rev-parse", ...asked]).catch((cause: unknown) => {
+  const said = await git.text(["rev-parse", ...asked], { timeoutMs }).catch((cause: unknown) => {
+    if (isSovereignError(cause, "ERR_GIT_LIMIT")) throw tooSlow(root, timeoutMs, cause);
     if (!isSovereignError(cause, "ERR_GIT_FAILED")) throw cause;
     throw refused(root, `git cannot read it: ${cause.message}`);
   });
@@ -62,19 +67,29 @@ export async function inspectRepository(folder: string): Promise<UserRepository>
     objects: realpathSync(join(commonDir, "objects")),
     objectFormat: format === "sha256" ? "sha256" : "sha1",
     index: join(realpathSync(gitDir), "index"),
-    lineEnds: await readLineEnds(gitDir),
+    lineEnds: await readLineEnds(gitDir, timeoutMs).catch((cause: unknown) => {
+      throw isSovereignError(cause, "ERR_GIT_LIMIT") ? tooSlow(root, timeoutMs, cause) : cause;
+    }),
   };
   refuseUnfinished(repository);
   await refuseOddIndex(repository);
   return repository;
 }
 
+/** Git reads some small files; a FIFO that one of them includes keeps it waiting for ever. */
+const LOOK_MS = 30_000;
+
+function tooSlow(root: string, timeoutMs: number, cause: SovereignError): SovereignError {
+  const text = `git did not read its configuration within ${timeoutMs} ms. See whether include.path in .git/config, or in yours, names a FIFO or a disk that does not answer`;
+  return refused(root, `${text}: ${cause.message}`);
+}
+
 const TRUE = ["true", "yes", "on", "1"];
 
 /** Values as git reads them; anything else that is set there is a line that git itself refuses. */
-async function readLineEnds(gitDir: string): Promise<string[]> {
-  const auto = (await readUserSetting(gitDir, "core.autocrlf")).toLowerCase();
-  const eol = (await readUserSetting(gitDir, "core.eol")).toLowerCase();
+async function readLineEnds(gitDir: string, timeoutMs: number): Promise<string[]> {
+  const auto = (await readUserSetting(gitDir, "core.autocrlf", timeoutMs)).toLowerCase();
+  const eol = (await readUserSetting(gitDir, "core.eol", timeoutMs)).toLowerCase();
   const autocrlf = auto === "input" ? "input" : String(TRUE.includes(auto));
   return [`core.autocrlf=${autocrlf}`, `core.eol=${["lf", "crlf"].includes(eol) ? eol : "native"}`];
 }

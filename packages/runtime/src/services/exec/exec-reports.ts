@@ -46,4 +46,6 @@ export interface ExecStatusReport {
   readonly recovery: string;
   readonly place: string;
   readonly rollback: { readonly run: string; readonly status: string } | null;
+  /** Refs and marks of packs in the repository, and files that another program wrote meanwhile. */
+  readonly kept: readonly string[];
 }

@@ -1,7 +1,8 @@
-import { releaseKept } from "../../executor/index.ts";
+import { join } from "node:path";
+import { keptBy, keptIn, releaseKept } from "../../executor/index.ts";
 import type { RunRow } from "../../runs/index.ts";
 import type { RunOptions } from "../runs/lifecycle.ts";
-import { type Standing, withStanding } from "./repository-state.ts";
+import { rollbackFolder, type Standing, switchFolder, withStanding } from "./repository-state.ts";
 import { publishSealed, removeScratch, isPublished } from "../runs/seal-run.ts";
 import { type SettledRollback, settleRollback } from "./rollback-kind.ts";
 
@@ -14,6 +15,8 @@ export interface ExecStatus extends Pick<Standing, "broughtTo" | "head" | "recov
   readonly base: string;
   /** A rollback that a kill had left, and what became of it now. */
   readonly rollback: SettledRollback | null;
+  /** Refs and marks of packs in the repository, and files that another program wrote meanwhile. */
+  readonly kept: readonly string[];
 }
 
 /**
@@ -22,14 +25,36 @@ export interface ExecStatus extends Pick<Standing, "broughtTo" | "head" | "recov
  */
 export function execStatus(options: RunOptions, runId: string): Promise<ExecStatus> {
   return withStanding(options, runId, async (standing) => {
-    const { row, frozen, broughtTo, head, recovery, place } = standing;
+    const { frozen, broughtTo, head, recovery, place, repository } = standing;
+    // Read before the switches were looked at: emptied folders say no more what was kept.
+    const files = keptFiles(options, runId);
     const rollback = await settleRollback(options, standing);
     await finishSealed(options, standing);
     const { root, commit: base } = frozen.plan.repository;
-    const { status, reason } = row;
-    const found = { runId, status, reason, repository: root, base };
-    return { ...found, broughtTo, head, recovery, place, rollback };
+    const { status, reason } = (await rowNow(options, runId)) ?? standing.row;
+    const why = status === "running" ? deadText(runId) : reason;
+    const found = { runId, status, reason: why, repository: root, base };
+    const kept = [...(await keptIn(repository, runId)), ...files];
+    return { ...found, broughtTo, head, recovery, place, rollback, kept };
   });
+}
+
+/** A run that ended while its repository was waited for is not dead. */
+function rowNow({ installation, tenantId }: RunOptions, runId: string): Promise<RunRow | null> {
+  return installation.store.findRun(tenantId, runId);
+}
+
+/** A living run holds its repository, which is held here. */
+function deadText(runId: string): string {
+  return `its process is dead. To go on with it, type: sovereign exec resume ${runId}`;
+}
+
+function keptFiles({ installation }: RunOptions, runId: string): string[] {
+  const folders = [
+    switchFolder(installation, runId),
+    join(rollbackFolder(installation, runId), "switch"),
+  ];
+  return folders.flatMap(keptBy).map((one) => one.kept);
 }
 
 /** What comes after the seal: the bundle, and nothing of the scratch. */

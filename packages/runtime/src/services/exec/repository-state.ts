@@ -126,7 +126,8 @@ export async function freeRepository(
   lock.release();
 }
 
-function switchFolder(installation: HasFolder, runId: string): string {
+/** Where the journal of a move of the branch is, and what it found in the way. */
+export function switchFolder(installation: HasFolder, runId: string): string {
   return join(installation.folder.run(runId), "work", "switch");
 }
 
