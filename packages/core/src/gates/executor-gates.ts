@@ -235,8 +235,8 @@ function allowedByCommit(step: string, actions: readonly LedgerAction[]): Readon
  */
 function dialectOf(actions: readonly LedgerAction[]): 1 | Dialect {
   const named = actions.map((one) => one.dialect);
-  if (named.length === 0 || named.includes(POLICY_DIALECT)) return POLICY_DIALECT;
-  return named.includes(2) ? 2 : 1;
+  if (named.length === 0) return POLICY_DIALECT;
+  return named.reduce((latest, one) => (one > latest ? one : latest));
 }
 
 /** In the words of then: a verifier holds what it finds against the receipt, to the byte. */

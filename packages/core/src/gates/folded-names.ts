@@ -15,7 +15,12 @@ const PLAIN = /^[\w+@-]*(?:\.[\w+@-]+)*$/;
 
 function foldOdd(name: string): string {
   const [own = ""] = name.replaceAll(UNSEEN, "").normalize("NFKC").split(":", 1);
-  return own
+  return foldWhole(own);
+}
+
+function foldWhole(name: string): string {
+  return name
+    .normalize("NFKC")
     .replaceAll(UNSEEN, "")
     .toUpperCase()
     .toLowerCase()
@@ -38,6 +43,11 @@ export function foldCharacter(character: string): string[] {
 /** Each name of a path, folded. */
 export function foldNames(path: string): string[] {
   return path.split("/").map(foldName);
+}
+
+/** Each name of a path, folded, with what a file system with streams takes for a stream's name. */
+export function foldWholeNames(path: string): string[] {
+  return path.split("/").map(foldWhole);
 }
 
 /**

@@ -1,6 +1,12 @@
 import type { Dialect, PolicyDecision } from "../formats/index.ts";
 import { foldNames } from "./folded-names.ts";
-import { HOST_RUN_NAMES, REPOSITORY_NAMES, SECOND_HOST_RUN_NAMES } from "./host-run/index.ts";
+import {
+  HOST_RUN_NAMES,
+  REPOSITORY_NAMES,
+  SECOND_HOST_RUN_NAMES,
+  THIRD_HOST_RUN_NAMES,
+} from "./host-run/index.ts";
+import type { NameTable } from "./host-run/names.ts";
 
 /**
  * The rule that stands in every policy: a file that tools on other machines run is changed with the
@@ -55,9 +61,14 @@ export function isCiFile(path: string): boolean {
  * @param dialect by whose table
  */
 export function hostRunTool(path: string, isLink: boolean, dialect: Dialect): string | null {
-  const names = dialect === 2 ? SECOND_HOST_RUN_NAMES : HOST_RUN_NAMES;
-  return names.find(path, isLink)?.tool ?? null;
+  return TABLES[dialect].find(path, isLink)?.tool ?? null;
 }
+
+const TABLES: Readonly<Record<Dialect, NameTable>> = {
+  2: SECOND_HOST_RUN_NAMES,
+  3: THIRD_HOST_RUN_NAMES,
+  4: HOST_RUN_NAMES,
+};
 
 /** Whose repository it would make or change; null for nobody's. Git's are judged by the tree. */
 export function repositoryTool(path: string, isLink: boolean): string | null {

@@ -40,7 +40,7 @@ function verdictOf(gate: string, edit: Edit): string {
 const WORKFLOW = ".github/workflows/ci.yml";
 /** Every decision of this dialect. */
 const of =
-  (dialect: 1 | 2 | 3): Edit =>
+  (dialect: 1 | 2 | 3 | 4): Edit =>
   (i) => {
     i.actions = i.actions.map((one) => ({ ...one, dialect }));
   };

@@ -1,5 +1,6 @@
 import { isCiFile, isGitControl } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
+import { hostRunTool } from "../../src/gates/steering-files.ts";
 
 /** Of each kind of tool, what it finds by its name. */
 const TOOLS = [
@@ -107,7 +108,26 @@ const LATER = [
   ],
 ];
 
+/** Of each row that came with the fourth dialect, and names with a colon in them. */
+const FOURTH = [
+  ...[".mux/init", ".superset/config.json", ".emdash.json", ".pi/extensions/x.ts", ".PI/x"],
+  ...["skills/deploy/SKILL.md", ".qoder/rules/x.md", "rulesync.jsonc", ".kateproject", ".lintr.R"],
+  ...[".tern-project", "docs/cSpell.json", ".cspell.config.yaml", "bin/activate-hermit"],
+  ...["devenv.nix", "shell.nix", ".env.leave"],
+  ...["my:own.code-workspace", "lib:x-gdb.py", "a:b.JENKINSFILE", "azure-pipelines:x.yml"],
+  ...["hooks/pre-a:b", ".vscode:x/a:b", "a:\u200bb.code\uff0dworkspace"],
+];
+
+/** Names that no table held before the fourth dialect. */
+const NEW = [".pi/extensions/x.ts", "devenv.nix", "my:own.code-workspace", "lib:x-gdb.py"];
+
 describe("a file that hosts run", () => {
+  it.each(NEW)("is %s from the fourth dialect on, and was none before", (path) => {
+    expect(
+      ([2, 3, 4] as const).map((dialect) => hostRunTool(path, false, dialect) !== null),
+    ).toEqual([false, false, true]);
+  });
+
   it.each([
     ".github",
     ".github/workflows/ci.yml",
@@ -149,6 +169,7 @@ describe("a file that hosts run", () => {
     ".tekton/pull.yaml",
     ...TOOLS,
     ...LATER,
+    ...FOURTH,
   ])("is %s", (path) => {
     expect(isCiFile(path)).toBe(true);
   });
@@ -171,6 +192,9 @@ describe("a file that hosts run", () => {
     "conftest.py",
     "model.pth",
     ".env.example",
+    "words/cspell.txt",
+    "a:code-workspace",
+    "a.code-workspace.d:x",
     "docs/agents.html",
   ])("is not %s", (path) => {
     expect(isCiFile(path)).toBe(false);

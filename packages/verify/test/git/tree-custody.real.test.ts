@@ -13,6 +13,7 @@ const FILES = [
   "pipelines/jobs.yml",
   ".hg/hgrc",
   "lib/hie.yaml",
+  "a:b.code-workspace",
 ];
 
 let repo: PlainRepository;
@@ -37,7 +38,7 @@ function verify(
   try {
     const params = ciFiles === undefined ? {} : { ci_files: [...ciFiles] };
     const trees = { objects, reader: new LinkReader(objects) };
-    verifyTree(trees, at, [path], params, { dialect: 3, links: [], ...rules });
+    verifyTree(trees, at, [path], params, { dialect: 4, links: [], ...rules });
   } finally {
     objects.close();
   }
@@ -74,8 +75,12 @@ describe("a step's tree, judged again in a repository,", () => {
     expect(dialectOf([entry({ dialect: 3 }), entry({ dialect: 2 }), entry({})])).toBe(3);
   });
 
-  it("by the second dialect is judged by the table of then", () => {
+  it("by an earlier dialect is judged by the table of then", () => {
     verify("lib/hie.yaml", undefined, { dialect: 2 });
+    verify("a:b.code-workspace", undefined, { dialect: 3 });
+    expect(() => {
+      verify("a:b.code-workspace");
+    }).toThrow("its commit does not name it");
     expect(() => {
       verify("lib/hie.yaml");
     }).toThrow("its commit does not name it");

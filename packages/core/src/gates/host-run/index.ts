@@ -1,5 +1,6 @@
 import { EDITOR_ROWS } from "./editors.ts";
 import { HOST_ROWS } from "./hosts.ts";
+import { FOURTH_EDITOR_ROWS, FOURTH_HOST_ROWS, FOURTH_TOOL_ROWS } from "./fourth.ts";
 import { LATER_EDITOR_ROWS, LATER_HOST_ROWS, LATER_TOOL_ROWS } from "./later.ts";
 import { nameTable } from "./names.ts";
 import { REPOSITORY_ROWS } from "./repositories.ts";
@@ -16,11 +17,14 @@ export interface HostRunSection {
 
 /** What tools on other machines find and run, or obey: changed with the policy's leave alone. */
 export const HOST_RUN_SECTIONS: readonly HostRunSection[] = [
-  { title: "Hosts and hooks", rows: [...HOST_ROWS, ...LATER_HOST_ROWS] },
-  { title: "Editors and agents", rows: [...EDITOR_ROWS, ...LATER_EDITOR_ROWS] },
+  { title: "Hosts and hooks", rows: [...HOST_ROWS, ...LATER_HOST_ROWS, ...FOURTH_HOST_ROWS] },
+  {
+    title: "Editors and agents",
+    rows: [...EDITOR_ROWS, ...LATER_EDITOR_ROWS, ...FOURTH_EDITOR_ROWS],
+  },
   {
     title: "Shells, package managers, interpreters",
-    rows: [...TOOL_ROWS, ...LATER_TOOL_ROWS],
+    rows: [...TOOL_ROWS, ...LATER_TOOL_ROWS, ...FOURTH_TOOL_ROWS],
   },
 ];
 
@@ -31,6 +35,10 @@ export const REPOSITORY_SECTION: HostRunSection = {
 };
 
 export const HOST_RUN_NAMES = nameTable(HOST_RUN_SECTIONS.flatMap((one) => one.rows));
+const SECOND_ROWS = [...HOST_ROWS, ...EDITOR_ROWS, ...TOOL_ROWS];
+const LATER_ROWS = [...LATER_HOST_ROWS, ...LATER_EDITOR_ROWS, ...LATER_TOOL_ROWS];
+/** As the third dialect of policies knew it. */
+export const THIRD_HOST_RUN_NAMES = nameTable([...SECOND_ROWS, ...LATER_ROWS], "cut");
 /** As the second dialect of policies knew it. */
-export const SECOND_HOST_RUN_NAMES = nameTable([...HOST_ROWS, ...EDITOR_ROWS, ...TOOL_ROWS]);
+export const SECOND_HOST_RUN_NAMES = nameTable(SECOND_ROWS, "cut");
 export const REPOSITORY_NAMES = nameTable(REPOSITORY_ROWS);

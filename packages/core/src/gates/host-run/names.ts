@@ -1,4 +1,4 @@
-import { foldName, foldNames } from "../folded-names.ts";
+import { foldName, foldNames, foldWholeNames } from "../folded-names.ts";
 import type { HostRunRow } from "./row.ts";
 
 /** Whether a path is one of some names, and which row says so. */
@@ -21,7 +21,11 @@ interface Form {
   readonly telling: boolean;
 }
 
-export function nameTable(rows: readonly HostRunRow[]): NameTable {
+/**
+ * @param ends which names a `*` is held against: of a name with a colon, which is one name where
+ *   the file system has no streams, what stands before it, and the whole. Earlier tables cut it.
+ */
+export function nameTable(rows: readonly HostRunRow[], ends: "cut" | "whole" = "whole"): NameTable {
   const exact = new Map<string, Form[]>();
   const wild: Form[] = [];
   for (const form of rows.flatMap((one) => one.names.map((name) => formOf(one, name)))) {
@@ -31,9 +35,10 @@ export function nameTable(rows: readonly HostRunRow[]): NameTable {
   }
   const find = (path: string, isLink = false): HostRunRow | null => {
     const names = foldNames(path);
+    const whole = ends === "whole" && path.includes(":") ? foldWholeNames(path) : names;
     for (const [at, name] of names.entries()) {
       const forms = [...(exact.get(name) ?? []), ...wild];
-      const found = forms.find((form) => stands(form, names, at, isLink));
+      const found = forms.find((form) => stands(form, { names, whole }, at, isLink));
       if (found !== undefined) return found.row;
     }
     return null;
@@ -57,13 +62,22 @@ function partOf(name: string): Part {
   return new RegExp(`^${literal.join(".*")}$`, "su");
 }
 
-function stands(form: Form, names: readonly string[], at: number, isLink: boolean): boolean {
+interface Folded {
+  readonly names: readonly string[];
+  readonly whole: readonly string[];
+}
+
+function stands(form: Form, { names, whole }: Folded, at: number, isLink: boolean): boolean {
   const { parts, folder, telling } = form;
   const there = Math.min(parts.length, names.length - at);
   for (let index = 0; index < there; index++) {
     const part = parts[index] as Part;
     const name = names[at + index] as string;
-    if (typeof part === "string" ? part !== name : !part.test(name)) return false;
+    const isNamed =
+      typeof part === "string"
+        ? part === name
+        : part.test(name) || part.test(whole[at + index] as string);
+    if (!isNamed) return false;
   }
   if (there < parts.length) return telling || isLink;
   return folder || at + parts.length === names.length;

@@ -74,7 +74,7 @@ function action(stepId: string, type: string, params: object, output: object): L
     params: params as LedgerAction["params"],
     effect: "allow",
     rules: [],
-    dialect: 3,
+    dialect: 4,
     approvals: 0,
     approvalsRequired: 0,
     output: output as JsonValue,
