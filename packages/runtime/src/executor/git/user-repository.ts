@@ -2,6 +2,7 @@ import { type Stats, existsSync, lstatSync, readFileSync, realpathSync, statSync
 import { dirname, join, resolve } from "node:path";
 import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { Git, readUserSetting } from "./git.ts";
+import { misledName } from "./own-places.ts";
 
 /** What we know of the user's repository, read without running anything that is configured in it. */
 export interface UserRepository {
@@ -71,6 +72,11 @@ export async function inspectRepository(
       throw isSovereignError(cause, "ERR_GIT_LIMIT") ? tooSlow(root, timeoutMs, cause) : cause;
     }),
   };
+  const misled = misledName([repository.gitDir, repository.commonDir]);
+  if (misled !== null) {
+    const text = `${quoted(misled)} leads elsewhere, and git would write there: put a file or folder of its own in its place`;
+    throw refused(root, text);
+  }
   refuseUnfinished(repository);
   await refuseOddIndex(repository);
   return repository;

@@ -11,7 +11,8 @@ import {
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fields, SovereignError } from "@sovereign/core";
+import { fields, isSovereignError, SovereignError } from "@sovereign/core";
+import { readOwnFile } from "../../system/index.ts";
 import type { UserRepository } from "../git/index.ts";
 
 const POLL_MS = 50;
@@ -69,7 +70,9 @@ export async function lockRepository(
 /** A link appears with its content or not at all, so nobody reads half an owner. */
 function tryLink(path: string, own: string): boolean {
   const temporary = `${path}.${process.pid}`;
-  writeFileSync(temporary, own, { mode: 0o600 });
+  // Whatever stands there is taken away, never written to: a link may lead to the user's own file.
+  rmSync(temporary, { recursive: true, force: true });
+  writeFileSync(temporary, own, { flag: "wx", mode: 0o600 });
   try {
     linkSync(temporary, path);
     return true;
@@ -89,7 +92,7 @@ function removeLeftovers(path: string): void {
   for (const name of readdirSync(dirname(path))) {
     const pid = /^sovereign\.lock\.(?:stale\.)?(\d+)$/.exec(name)?.[1];
     if (pid !== undefined && pid !== String(process.pid) && startTimeOf(pid) === null)
-      rmSync(join(dirname(path), name), { force: true });
+      rmSync(join(dirname(path), name), { recursive: true, force: true });
   }
 }
 
@@ -102,6 +105,7 @@ export function isLockStale(repository: UserRepository): boolean {
 /** Of several who find the same dead owner, a rename lets one take the file away. */
 function breakStale(path: string, dead: string): void {
   const aside = `${path}.stale.${process.pid}`;
+  rmSync(aside, { recursive: true, force: true });
   try {
     renameSync(path, aside);
   } catch (error) {
@@ -109,7 +113,7 @@ function breakStale(path: string, dead: string): void {
     return;
   }
   // Between reading and renaming, another may have taken the lock: then it is given back.
-  if (readFileSync(aside, "utf8") === dead) unlinkSync(aside);
+  if (read(aside) === dead) rmSync(aside, { recursive: true, force: true });
   else renameSync(aside, path);
 }
 
@@ -171,11 +175,14 @@ function startTimeOf(pid: string): string | null {
   }
 }
 
+const OWNER_BYTES_MAX = 4096;
+
+/** What the lock says; nothing where it is no plain file, so nobody's; null where there is none. */
 function read(path: string): string | null {
   try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return null;
+    return readOwnFile(path, OWNER_BYTES_MAX)?.toString("utf8") ?? null;
+  } catch (error) {
+    return isSovereignError(error, "ERR_DATA_FOLDER") ? "" : null;
   }
 }
 
