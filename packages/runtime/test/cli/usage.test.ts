@@ -136,4 +136,13 @@ describe("a run that waits", () => {
       expect({ exit, err }).toEqual({ exit: 2, err: expect.stringMatching(/once/) as string });
     }
   });
+
+  it("of a dead process is not told as one that goes on", async () => {
+    const found = { status: "running", reason: null, repository: "/r", place: "at base" };
+    const rest = { head: "a".repeat(40), recovery: "none", rollback: null, kept: [] };
+    Object.assign(services, { requestStatus: () => Promise.resolve({ ...found, ...rest }) });
+    const { out } = await type("exec", "status", RUN);
+    expect(out).toContain("running, but no process works on it");
+    expect(out).toContain(`next: sovereign exec resume ${RUN}\n`);
+  });
 });

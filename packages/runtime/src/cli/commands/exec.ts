@@ -103,13 +103,16 @@ function addStatus(
       if (output.json) output.printJson(found);
       else {
         const { status, reason, repository, place, head, recovery, rollback } = found;
-        output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
+        // While a process works on it, its repository is held, and there is no such answer.
+        const gone = status === "running" ? ", but no process works on it: it was cut short" : "";
+        output.print(`run: ${runId} ${status}${reason === null ? gone : `: ${reason}`}`);
         output.print(`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
         if (recovery !== "none") output.print(`recovery: ${recovery}`);
         if (rollback !== null) {
           output.print(`a rollback that was killed: ${rollback.run} ${rollback.status}`);
         }
         for (const one of found.kept) output.print(`kept: ${quoted(one)}`);
+        if (gone !== "") output.print(`next: sovereign exec resume ${runId}`);
       }
     });
 }

@@ -1,4 +1,4 @@
-import { formats, parseFormat, SovereignError } from "@sovereign/core";
+import { formats, type Mode, parseFormat, SovereignError } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
 import type { ExecFiles, ExecInput, ExecPlanReport } from "./exec-reports.ts";
@@ -25,6 +25,7 @@ import { runNotFound } from "../runs/run-folder.ts";
 import { EXECUTION } from "./execution-kind.ts";
 import { resumeAny } from "../runs/kinds.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
+import { requireRoles } from "../runs/required-roles.ts";
 import { reportOf } from "../runs/run-result.ts";
 import type { Opened } from "../opened.ts";
 import { hasDocuments } from "../../runs/index.ts";
@@ -55,7 +56,7 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
     planRequest: (files, tenantId) => planRequest(environment, files, tenantId),
     runRequest: (files, input) =>
       opened(async (installation) => {
-        await ensureKeys(installation, files);
+        await ensureKeys(installation, files, input.mode);
         const wanted = { ...files, mode: input.mode };
         return reportOf(await submitRun(EXECUTION, optionsOf(installation, input), wanted));
       }),
@@ -165,10 +166,13 @@ async function planRequest(
 }
 
 /** A new installation gets its keys at its first run; an existing one is never widened silently. */
-async function ensureKeys(installation: Installation, files: ExecFiles): Promise<void> {
+async function ensureKeys(installation: Installation, files: ExecFiles, mode: Mode): Promise<void> {
   const { keyLog, keystore } = installation;
-  if (keyLog.head().count > 0) return;
   const { request } = parseExecRequest(readNamed(files.request), files.request);
+  if (keyLog.head().count > 0) {
+    if (mode === "sovereign") requireRoles(keyLog.current(), [request.role]);
+    return;
+  }
   const policy = parsePolicy(readNamed(files.policy), files.policy);
   const approvers = new Set(askedRoles(policy));
   if (request.requires_review) approvers.add(REVIEWER);

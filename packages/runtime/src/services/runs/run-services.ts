@@ -1,3 +1,4 @@
+import type { Mode } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
 import { type RunInput, reportOf } from "./run-result.ts";
@@ -7,6 +8,7 @@ import { approveRun } from "./approvals.ts";
 import { describeRun } from "./run-details.ts";
 import type { Installation } from "../../installation/index.ts";
 import type { Opened } from "../opened.ts";
+import { requireRoles } from "./required-roles.ts";
 import { resumeAny } from "./kinds.ts";
 import { submitPipeline } from "./pipeline-kind.ts";
 import type { Environment } from "../environment.ts";
@@ -27,7 +29,7 @@ export function runServices(
     run: (file, input) =>
       opened(async (installation) => {
         const pipeline = parsePipeline(readNamed(file), file);
-        await ensureKeys(installation, pipeline);
+        await ensureKeys(installation, pipeline, input.mode);
         const options = { ...submit(installation, input), pipeline: file };
         const { mode, faults } = input;
         return reportOf(await submitPipeline({ ...options, mode, faults }));
@@ -46,7 +48,11 @@ export function runServices(
   };
 }
 
-async function ensureKeys(installation: Installation, pipeline: Pipeline): Promise<void> {
+async function ensureKeys(
+  installation: Installation,
+  pipeline: Pipeline,
+  mode: Mode,
+): Promise<void> {
   const { keyLog, keystore } = installation;
   const roles = new Set<string>();
   for (const stage of pipeline.stages) {
@@ -58,4 +64,5 @@ async function ensureKeys(installation: Installation, pipeline: Pipeline): Promi
     ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
     ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
   ]);
+  if (mode === "sovereign") requireRoles(keyLog.current(), [...roles]);
 }
