@@ -163,10 +163,13 @@ describe("an execution that ends between its seal and its bundle", () => {
     const mine = (): string | undefined => rig.runs().find((one) => !known.includes(one));
     await until(() => mine() !== undefined);
     run = mine() ?? "";
-    const inTheWay = join(rig.home, "runs", run, "trust-root.json.partial");
-    mkdirSync(inTheWay);
+    // A folder in its place is put aside, but not beside a thousand that were.
+    const place = join(rig.home, "runs", run, "trust-root.json");
+    const inTheWay = [place];
+    for (let at = 1; at <= 1000; at++) inTheWay.push(`${place}.aside-${at}`);
+    for (const one of inTheWay) mkdirSync(one);
     expect(await ended).not.toMatchObject({ code: 0 });
-    rmdirSync(inTheWay);
+    for (const one of inTheWay) rmdirSync(one);
     expect(rig.runFile(run, "compliance_bundle.json")).toBeNull();
     expect(existsSync(join(rig.home, "runs", run, "work"))).toBe(true);
     const status = await last("exec", "status", run);

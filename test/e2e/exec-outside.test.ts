@@ -57,18 +57,17 @@ const ASKING = {
 describe("a run that was killed before its first entry", () => {
   const lockOf = (root: string): string => join(root, ".git/sovereign.lock");
 
-  /** Its request is a pipe that nobody writes to: it has the repository, and nothing else yet. */
+  /** It has the repository, and nothing else yet. */
   async function killBefore(): Promise<string> {
     const root = rig.repository();
-    const path = `${root}.pipe`;
-    execFileSync("mkfifo", [path]);
-    const files = ["--policy", join(rig.folder, "policy.json"), "--request", path];
-    const control = rig.start(["exec", "run", ...files, "--repo", root]);
+    const known = rig.runs();
+    const control = rig.start(rig.runArguments(root));
     const ended = endOf(control);
-    await until(() => existsSync(lockOf(root)));
+    while (!existsSync(lockOf(root)) && control.exitCode === null) await sleep(1);
     control.kill("SIGKILL");
     await ended;
     expect(existsSync(lockOf(root))).toBe(true);
+    expect(rig.runs().filter((one) => !known.includes(one))).toEqual([]);
     return root;
   }
 

@@ -1,5 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -52,7 +59,7 @@ async function until(there: () => boolean): Promise<void> {
   }
 }
 
-/** Kill it while it writes its bundle into a pipe that nobody reads. */
+/** Kill it when the last file before its bundle is there. */
 async function killAtBundle(words: readonly string[]): Promise<{ run: string; folder: string }> {
   const known = runs();
   const control = installation.start([...words, "--json"]);
@@ -61,13 +68,15 @@ async function killAtBundle(words: readonly string[]): Promise<{ run: string; fo
   await until(() => mine() !== undefined);
   const run = mine() ?? "";
   const folder = join(installation.home, "runs", run);
-  const partial = join(folder, "compliance_bundle.json.partial");
-  execFileSync("mkfifo", [partial]);
-  // The last file before it.
+  // A folder in its place is put aside, but not beside a thousand that were: it ends there.
+  const place = join(folder, "compliance_bundle.json");
+  const inTheWay = [place];
+  for (let at = 1; at <= 1000; at++) inTheWay.push(`${place}.aside-${at}`);
+  for (const one of inTheWay) mkdirSync(one);
   await until(() => existsSync(join(folder, "trust-root.json")));
   control.kill("SIGKILL");
-  expect(await ended).toMatchObject({ code: null });
-  rmSync(partial);
+  expect(await ended).not.toMatchObject({ code: 0 });
+  for (const one of inTheWay) rmdirSync(one);
   expect(existsSync(join(folder, "compliance_bundle.json"))).toBe(false);
   return { run, folder };
 }

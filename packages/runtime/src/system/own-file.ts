@@ -147,8 +147,13 @@ export function replaceOwnFile(path: string, content: string | Uint8Array, durab
   } finally {
     closeSync(file);
   }
-  if (kindAt(path) === "folder") putAside(path);
-  renameSync(temporary, path);
+  try {
+    if (kindAt(path) === "folder") putAside(path);
+    renameSync(temporary, path);
+  } catch (error) {
+    removeAt(temporary);
+    throw error;
+  }
   if (durable) syncFolder(dirname(path));
 }
 

@@ -63,22 +63,44 @@ export interface FrozenExec {
   readonly request: ArtifactRef;
 }
 
+interface NamedBytes {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+/** A request and its policy as they were handed in. */
+export interface ReadRequest {
+  readonly planned: PlannedRequest;
+  readonly policy: CompiledPolicy;
+  readonly files: { readonly request: NamedBytes; readonly policy: NamedBytes };
+}
+
+/** Read both files once: what is judged is what is frozen. */
+export function readRequest(paths: {
+  readonly request: string;
+  readonly policy: string;
+}): ReadRequest {
+  const read = (path: string): NamedBytes => ({ path, bytes: readNamed(path) });
+  const files = { request: read(paths.request), policy: read(paths.policy) };
+  return {
+    planned: parseExecRequest(files.request.bytes, paths.request),
+    policy: parsePolicy(files.policy.bytes, paths.policy),
+    files,
+  };
+}
+
 /** Copy request and policy into the run's folder, so that later edits of them change nothing. */
 export async function freezeExec(
   folder: string,
-  files: { readonly request: string; readonly policy: string },
+  { planned, policy, files }: ReadRequest,
   repository: UserRepository,
   base: Head,
 ): Promise<FrozenExec> {
-  const bytes = readNamed(files.request);
-  const planned = parseExecRequest(bytes, files.request);
-  const policyBytes = readNamed(files.policy);
-  const policy = parsePolicy(policyBytes, files.policy);
-  const policy_file = `01_intent/policy${extname(files.policy)}`;
+  const policy_file = `01_intent/policy${extname(files.policy.path)}`;
   mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
-  replaceOwnFile(join(folder, policy_file), policyBytes);
+  replaceOwnFile(join(folder, policy_file), files.policy.bytes);
   const store = new ArtifactStore(folder);
-  const request = await store.put(GATE_DOCUMENTS.request, bytes, "application/json");
+  const request = await store.put(GATE_DOCUMENTS.request, files.request.bytes, "application/json");
   const { ref, commit, tree } = base;
   const plan: ExecPlan = {
     kind: "exec_request",

@@ -6,13 +6,12 @@ import type { Services } from "../services.ts";
 import {
   inspectRepository,
   isLockStale,
-  parseExecRequest,
   readHead,
   REVIEWER,
   ReviewedPolicy,
   workLimits,
 } from "../../executor/index.ts";
-import { parsePolicy, PolicyEngine } from "../../policy/index.ts";
+import { PolicyEngine } from "../../policy/index.ts";
 import { locateDataFolder, openDataFolder } from "../../home/index.ts";
 import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { judgeRun } from "./judge-run.ts";
@@ -22,6 +21,7 @@ import { freeRepository, openRequest } from "./repository-state.ts";
 import { execStatus } from "./exec-status.ts";
 import { rollbackRequest } from "./rollback-kind.ts";
 import { runNotFound } from "../runs/run-folder.ts";
+import { type ReadRequest, readRequest } from "./exec-context.ts";
 import { EXECUTION } from "./execution-kind.ts";
 import { resumeAny } from "../runs/kinds.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
@@ -56,8 +56,9 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
     planRequest: (files, tenantId) => planRequest(environment, files, tenantId),
     runRequest: (files, input) =>
       opened(async (installation) => {
-        await ensureKeys(installation, files, input.mode);
-        const wanted = { ...files, mode: input.mode };
+        const read = readRequest(files);
+        await ensureKeys(installation, read, input.mode);
+        const wanted = { read, repository: files.repository, mode: input.mode };
         return reportOf(await submitRun(EXECUTION, optionsOf(installation, input), wanted));
       }),
     resumeRequest: (runId, input) =>
@@ -119,8 +120,7 @@ async function planRequest(
   files: ExecFiles,
   tenantId: string,
 ): Promise<ExecPlanReport> {
-  const planned = parseExecRequest(readNamed(files.request), files.request);
-  const compiled = parsePolicy(readNamed(files.policy), files.policy);
+  const { planned, policy: compiled } = readRequest(files);
   const policy = new ReviewedPolicy(new PolicyEngine(compiled));
   const repository = await inspectRepository(files.repository);
   // What a killed run holds is let go by whoever comes next.
@@ -166,14 +166,16 @@ async function planRequest(
 }
 
 /** A new installation gets its keys at its first run; an existing one is never widened silently. */
-async function ensureKeys(installation: Installation, files: ExecFiles, mode: Mode): Promise<void> {
+async function ensureKeys(
+  installation: Installation,
+  { planned: { request }, policy }: ReadRequest,
+  mode: Mode,
+): Promise<void> {
   const { keyLog, keystore } = installation;
-  const { request } = parseExecRequest(readNamed(files.request), files.request);
   if (keyLog.head().count > 0) {
     if (mode === "sovereign") requireRoles(keyLog.current(), [request.role]);
     return;
   }
-  const policy = parsePolicy(readNamed(files.policy), files.policy);
   const approvers = new Set(askedRoles(policy));
   if (request.requires_review) approvers.add(REVIEWER);
   await keyLog.ensure(keystore, [

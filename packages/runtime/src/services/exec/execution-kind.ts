@@ -29,6 +29,7 @@ import {
   openFrozenExec,
   openSession,
   openWorkspace,
+  type ReadRequest,
 } from "./exec-context.ts";
 import { attestGates } from "./judge-run.ts";
 import { intentOf, openText, writeIntent } from "./questions.ts";
@@ -52,8 +53,7 @@ import { isPublished, removeScratch } from "../runs/seal-run.ts";
 
 /** A request to be executed on a repository. */
 export interface ExecutionInput {
-  readonly request: string;
-  readonly policy: string;
+  readonly read: ReadRequest;
   /** A folder in the user's work tree. */
   readonly repository: string;
   readonly mode: Mode;
@@ -70,7 +70,7 @@ export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
   hold: (options, runId, { repository }) => hold(options, runId, repository),
   holdAgain: (options, runId, { plan }) => hold(options, runId, plan.repository.root),
   freeze: async (_options, input, folder, { repository }) => {
-    const frozen = await freezeExec(folder, input, repository, await readHead(repository));
+    const frozen = await freezeExec(folder, input.read, repository, await readHead(repository));
     requireRunnable(frozen.planned);
     return frozen;
   },
