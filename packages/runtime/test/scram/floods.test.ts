@@ -101,6 +101,8 @@ describe("an order over the local socket", () => {
       Array.from({ length: MESSAGES / 20 }, (_, id) => frame({ id, t: "ping" })),
     );
     const one = await join_();
+    // A newcomer whom the event loop has not let in yet is another matter.
+    await vi.waitUntil(() => links.size === flooders.length + 1, { timeout: 10_000 });
     for (const flooder of flooders) flooder.write(ping);
     one.write(frame({ ...ORDER, id: 7 }));
     await vi.waitUntil(() => heard.some(({ t }) => t === "order"), { timeout: 10_000 });
