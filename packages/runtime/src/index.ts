@@ -29,7 +29,7 @@ export { type Clock, systemClock, systemEntropy } from "./system/index.ts";
 export { EMPTY_STREAM, StreamWriter } from "./ledger/index.ts";
 export { joinScram } from "./home/index.ts";
 export { openInstallation } from "./installation/index.ts";
-export { resumeAny as resumeRun, SovereignRunner, submitPipeline } from "./services/index.ts";
+export { resumeRun, SovereignRunner, submitPipeline } from "./services/index.ts";
 export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
 export { RunRecorder } from "./runs/index.ts";
 export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";

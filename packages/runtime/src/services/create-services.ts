@@ -18,7 +18,7 @@ import { stateServices } from "./state-services.ts";
 const VERSION = "0.1.0";
 
 /**
- * The command line's services over the real parts, configured from the environment.
+ * The services over the real parts, configured from the environment.
  * @param onOpen told where the data are, each time an installation is opened
  */
 export function createServices(

@@ -11,7 +11,7 @@ export {
   type SubmitOptions,
   submitPipeline,
 } from "./runs/pipeline-kind.ts";
-export { resumeAny } from "./runs/kinds.ts";
+export { resumeRun } from "./runs/kinds.ts";
 export type { RunOptions } from "./runs/lifecycle.ts";
 export type { RunDetails } from "./runs/run-details.ts";
 export type { RunInput, RunReport, RunResult } from "./runs/run-result.ts";

@@ -31,7 +31,7 @@ const ALIVE_MS = 250;
 
 type Opened = <T>(work: (installation: Installation) => Promise<T>) => Promise<T>;
 
-/** Machines of one installation, for the command line. */
+/** Machines of one installation. */
 export function nodeServices(
   home: string,
   opened: Opened,

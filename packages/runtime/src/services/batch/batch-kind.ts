@@ -118,7 +118,6 @@ export function batchKind(
     },
     work: async (options, run) =>
       new BatchWork(options, run, await openBatch(options, run), progress),
-    cleanUp: () => Promise.resolve(),
   };
 }
 

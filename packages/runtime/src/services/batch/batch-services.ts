@@ -10,7 +10,7 @@ import { refusalOf } from "../../home/index.ts";
 import type { Opened } from "../opened.ts";
 import { SovereignRunner } from "./batch-runner.ts";
 
-/** Batches for the command line. */
+/** Batches, and what a monitor asks. */
 export function batchServices(
   home: string,
   opened: Opened,

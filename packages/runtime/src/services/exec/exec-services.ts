@@ -23,7 +23,7 @@ import { rollbackRequest } from "./rollback-kind.ts";
 import { runNotFound } from "../runs/run-folder.ts";
 import { type ReadRequest, readRequest } from "./exec-context.ts";
 import { EXECUTION } from "./execution-kind.ts";
-import { resumeAny } from "../runs/kinds.ts";
+import { resumeRun } from "../runs/kinds.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
 import { requireRoles } from "../runs/required-roles.ts";
 import { reportOf } from "../runs/run-result.ts";
@@ -44,7 +44,7 @@ type ExecServices = Pick<
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** The command line's services for executions. */
+/** Executions of requests on a repository. */
 export function execServices(environment: Environment, opened: Opened): ExecServices {
   const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
   const optionsOf = (installation: Installation, input: ExecInput): RunOptions => ({
@@ -65,7 +65,7 @@ export function execServices(environment: Environment, opened: Opened): ExecServ
       opened(async (installation) => {
         const row = await installation.store.findRun(input.tenantId, runId);
         if (row !== null && !hasDocuments(row)) throw notExecuted(runId);
-        return reportOf(await resumeAny(optionsOf(installation, input), runId));
+        return reportOf(await resumeRun(optionsOf(installation, input), runId));
       }),
     requestStatus: (runId, input) =>
       opened((installation) => execStatus(optionsOf(installation, input), runId)),

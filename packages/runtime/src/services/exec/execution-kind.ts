@@ -46,7 +46,7 @@ import {
   type KnownRun,
   type RunKind,
   type RunOptions,
-  resumeRun,
+  continueRun,
 } from "../runs/lifecycle.ts";
 import type { RunResult } from "../runs/run-result.ts";
 import { isPublished, removeScratch } from "../runs/seal-run.ts";
@@ -104,7 +104,7 @@ async function hold(options: RunOptions, runId: string, folder: string): Promise
  */
 export async function resumeExecution(options: RunOptions, row: RunRow): Promise<RunResult> {
   if (row.sealed === null || !isPublished(options.installation, row.runId)) {
-    return resumeRun(EXECUTION, options, row);
+    return continueRun(EXECUTION, options, row);
   }
   const rolledBack = await resumeLeftRollback(options, row);
   if (rolledBack !== null) return rolledBack;

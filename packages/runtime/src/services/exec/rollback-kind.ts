@@ -31,7 +31,7 @@ import {
   type KnownRun,
   type RunKind,
   type RunOptions,
-  resumeRun,
+  continueRun,
   submitRun,
 } from "../runs/lifecycle.ts";
 import { isPublished } from "../runs/seal-run.ts";
@@ -137,7 +137,7 @@ function goOn(
   standing: HeldStanding,
   move = true,
 ): Promise<RunResult> {
-  return resumeRun(ROLLBACK, options, row, { standing, move, release: () => undefined });
+  return continueRun(ROLLBACK, options, row, { standing, move, release: () => undefined });
 }
 
 /** What became of a rollback that a kill had left open. */

@@ -3,24 +3,24 @@ import type { RunRow } from "../../runs/index.ts";
 import { batchKind } from "../batch/batch-kind.ts";
 import { resumeExecution } from "../exec/execution-kind.ts";
 import { ROLLBACK } from "../exec/rollback-kind.ts";
-import { type RunOptions, resumeRun } from "./lifecycle.ts";
+import { type RunOptions, continueRun } from "./lifecycle.ts";
 import { PIPELINE } from "./pipeline-kind.ts";
 import { runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
 
 /** Every kind of run, by the word that stands in its row and its first entry. */
 const KINDS: Readonly<Record<string, (options: RunOptions, row: RunRow) => Promise<RunResult>>> = {
-  pipeline: (options, row) => resumeRun(PIPELINE, options, row),
+  pipeline: (options, row) => continueRun(PIPELINE, options, row),
   exec_request: resumeExecution,
-  exec_rollback: (options, row) => resumeRun(ROLLBACK, options, row),
-  batch: (options, row) => resumeRun(batchKind(), options, row),
+  exec_rollback: (options, row) => continueRun(ROLLBACK, options, row),
+  batch: (options, row) => continueRun(batchKind(), options, row),
 };
 
 /**
  * Go on with a run, of whatever kind.
  * @throws ERR_RUN_NOT_FOUND, ERR_RUN_SEALED, ERR_RUN_DIVERGED
  */
-export async function resumeAny(options: RunOptions, runId: string): Promise<RunResult> {
+export async function resumeRun(options: RunOptions, runId: string): Promise<RunResult> {
   const { installation, tenantId } = options;
   const row = await installation.store.findRun(tenantId, runId);
   if (row === null) throw await runNotFound(installation, tenantId, runId);

@@ -59,7 +59,7 @@ export interface RunWork {
   isConcluded?(): boolean;
 }
 
-/** What most kinds have in common. */
+/** What the kinds have in common. */
 export abstract class KindWork implements RunWork {
   readonly opened: OpenedSession;
   readonly resume: string;
@@ -87,7 +87,7 @@ export interface RunKind<Input extends { readonly mode: Mode }, Frozen, Hold ext
   /** Whose consent it may ask for. Absent where that is not known before. */
   asks?(frozen: Frozen): readonly string[];
   /** Take away what nobody needs once the evidence is published. Repeated after a kill. */
-  cleanUp(options: RunOptions, runId: string, frozen: Frozen): Promise<void>;
+  cleanUp?(options: RunOptions, runId: string, frozen: Frozen): Promise<void>;
 }
 
 /** What is held while a process works on a run. */
@@ -129,7 +129,7 @@ export async function submitRun<Input extends { readonly mode: Mode }, Frozen, H
  * @param held what is held already, where somebody holds it
  * @throws ERR_RUN_SEALED, ERR_RUN_DIVERGED
  */
-export async function resumeRun<Input extends { readonly mode: Mode }, Frozen, Hold extends Held>(
+export async function continueRun<Input extends { readonly mode: Mode }, Frozen, Hold extends Held>(
   kind: RunKind<Input, Frozen, Hold>,
   options: RunOptions,
   row: RunRow,
@@ -139,7 +139,7 @@ export async function resumeRun<Input extends { readonly mode: Mode }, Frozen, H
   const { runId, mode } = row;
   if (row.sealed !== null) {
     const result = await publishSealed(options, row);
-    await kind.cleanUp(options, runId, await kind.open(options, row));
+    if (kind.cleanUp) await kind.cleanUp(options, runId, await kind.open(options, row));
     return result;
   }
   requireArmed(installation, { tenant_id: tenantId, run_id: runId });
@@ -174,7 +174,7 @@ async function finish<Input extends { readonly mode: Mode }, Frozen, Hold extend
   try {
     const ended = await withTools(tools, false, whole);
     stopWatching();
-    if (ended.status !== "pending") await kind.cleanUp(options, runId, frozen);
+    if (ended.status !== "pending") await kind.cleanUp?.(options, runId, frozen);
     return { runId, ...ended, artifacts: [...session.artifacts] };
   } finally {
     stopWatching();

@@ -89,7 +89,6 @@ export const PIPELINE: RunKind<PipelineInput, Frozen, Held> = {
     ...frozen.pipeline.governance.approvals.roles,
     ...askedRoles(parsePolicy(frozen.policyBytes, frozen.policyPath)),
   ],
-  cleanUp: () => Promise.resolve(),
 };
 
 type Known = KnownRun<Frozen, Held>;

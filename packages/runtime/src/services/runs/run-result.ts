@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { VerificationReport, ArtifactRef } from "@sovereign/core";
 import { verifyBundle } from "@sovereign/verify";
-
 import type { Progress } from "../../pipeline/index.ts";
 import type { ExecProgress } from "../../executor/index.ts";
 import type { Outcome } from "../../kernel/index.ts";
@@ -17,7 +16,7 @@ export function reportOf(result: RunResult): RunReport {
   return { runId, status, reason, code, bundle, trustRoot, verdict };
 }
 
-/** How a run ended, for the command line. */
+/** How a run ended, as whoever asked is told. */
 export interface RunReport {
   readonly runId: string;
   readonly status: "completed" | "failed" | "pending";

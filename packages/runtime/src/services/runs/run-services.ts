@@ -9,7 +9,7 @@ import { describeRun } from "./run-details.ts";
 import type { Installation } from "../../installation/index.ts";
 import type { Opened } from "../opened.ts";
 import { requireRoles } from "./required-roles.ts";
-import { resumeAny } from "./kinds.ts";
+import { resumeRun } from "./kinds.ts";
 import { submitPipeline } from "./pipeline-kind.ts";
 import type { Environment } from "../environment.ts";
 
@@ -37,7 +37,7 @@ export function runServices(
     resume: (runId, input) =>
       opened(async (installation) => {
         const options = { ...submit(installation, input), waitMs: 0 };
-        return reportOf(await resumeAny(options, runId));
+        return reportOf(await resumeRun(options, runId));
       }),
     approve: (tenantId, runId, role) =>
       opened((installation) => approveRun(installation, tenantId, runId, role)),

@@ -58,7 +58,7 @@ type ScramServices = Pick<
   | "scramServe"
 >;
 
-/** The kill switch for the command line. A stop needs no database; a reset does. */
+/** The kill switch. A stop needs no database; a reset does. */
 export function createScramServices(
   home: string,
   environment: Environment,
