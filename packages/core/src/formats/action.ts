@@ -29,9 +29,14 @@ export const actionContext = z.strictObject({
 export type ActionContext = z.infer<typeof actionContext>;
 
 /** The dialect of policies that is spoken now. */
-export const POLICY_DIALECT = 4;
+export const POLICY_DIALECT = 5;
 /** Those that decisions name: each has its table of host-run files. */
-export const dialect = z.union([z.literal(2), z.literal(3), z.literal(POLICY_DIALECT)]);
+export const dialect = z.union([
+  z.literal(2),
+  z.literal(3),
+  z.literal(4),
+  z.literal(POLICY_DIALECT),
+]);
 export type Dialect = z.infer<typeof dialect>;
 
 /** What the policy engine decided, and why: one line of the policy resolution trace. */

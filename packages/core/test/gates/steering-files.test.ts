@@ -118,10 +118,22 @@ const FOURTH = [
   ...["hooks/pre-a:b", ".vscode:x/a:b", "a:\u200bb.code\uff0dworkspace"],
 ];
 
+/** Of each row that came with the fifth. */
+const FIFTH = [".sovereign/policy.yaml", "packages/a/.Sovereign/x", ".sovereign"];
+
 /** Names that no table held before the fourth dialect. */
 const NEW = [".pi/extensions/x.ts", "devenv.nix", "my:own.code-workspace", "lib:x-gdb.py"];
 
 describe("a file that hosts run", () => {
+  it.each(FIFTH)(
+    "is %s from the fifth dialect on: our own policy is nobody's to change",
+    (path) => {
+      expect(
+        ([2, 3, 4, 5] as const).map((dialect) => hostRunTool(path, false, dialect) !== null),
+      ).toEqual([false, false, false, true]);
+    },
+  );
+
   it.each(NEW)("is %s from the fourth dialect on, and was none before", (path) => {
     expect(
       ([2, 3, 4] as const).map((dialect) => hostRunTool(path, false, dialect) !== null),
@@ -170,6 +182,7 @@ describe("a file that hosts run", () => {
     ...TOOLS,
     ...LATER,
     ...FOURTH,
+    ...FIFTH,
   ])("is %s", (path) => {
     expect(isCiFile(path)).toBe(true);
   });

@@ -5,6 +5,9 @@ export const policyCodes = {
   ERR_POLICY_TOO_LARGE: row.input("The policy file is larger than the limit."),
   ERR_POLICY_SYNTAX: row.input("The policy file is not JSON, plain YAML or Cedar."),
   ERR_POLICY_INVALID: row.input("The policy does not match its schema."),
+  ERR_POLICY_MISSING: row.input(
+    "No policy is named, and the repository has none that can be used.",
+  ),
   ERR_MATCH_LIMIT: row.denied("To match this against the policy would take too long."),
   ERR_PATH_REFUSED: row.denied("The path is not plainly below the work root."),
   ERR_HOST_REFUSED: row.denied(

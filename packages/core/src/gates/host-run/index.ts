@@ -1,5 +1,6 @@
 import { EDITOR_ROWS } from "./editors.ts";
 import { HOST_ROWS } from "./hosts.ts";
+import { FIFTH_TOOL_ROWS } from "./fifth.ts";
 import { FOURTH_EDITOR_ROWS, FOURTH_HOST_ROWS, FOURTH_TOOL_ROWS } from "./fourth.ts";
 import { LATER_EDITOR_ROWS, LATER_HOST_ROWS, LATER_TOOL_ROWS } from "./later.ts";
 import { nameTable } from "./names.ts";
@@ -24,7 +25,7 @@ export const HOST_RUN_SECTIONS: readonly HostRunSection[] = [
   },
   {
     title: "Shells, package managers, interpreters",
-    rows: [...TOOL_ROWS, ...LATER_TOOL_ROWS, ...FOURTH_TOOL_ROWS],
+    rows: [...TOOL_ROWS, ...LATER_TOOL_ROWS, ...FOURTH_TOOL_ROWS, ...FIFTH_TOOL_ROWS],
   },
 ];
 
@@ -37,6 +38,9 @@ export const REPOSITORY_SECTION: HostRunSection = {
 export const HOST_RUN_NAMES = nameTable(HOST_RUN_SECTIONS.flatMap((one) => one.rows));
 const SECOND_ROWS = [...HOST_ROWS, ...EDITOR_ROWS, ...TOOL_ROWS];
 const LATER_ROWS = [...LATER_HOST_ROWS, ...LATER_EDITOR_ROWS, ...LATER_TOOL_ROWS];
+const FOURTH_ROWS = [...FOURTH_HOST_ROWS, ...FOURTH_EDITOR_ROWS, ...FOURTH_TOOL_ROWS];
+/** As the fourth dialect of policies knew it. */
+export const FOURTH_HOST_RUN_NAMES = nameTable([...SECOND_ROWS, ...LATER_ROWS, ...FOURTH_ROWS]);
 /** As the third dialect of policies knew it. */
 export const THIRD_HOST_RUN_NAMES = nameTable([...SECOND_ROWS, ...LATER_ROWS], "cut");
 /** As the second dialect of policies knew it. */

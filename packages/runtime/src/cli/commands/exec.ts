@@ -13,7 +13,7 @@ interface ExecFlags extends ApproverFlags {
   wait: string;
 }
 interface FileFlags extends ExecFlags {
-  policy: string;
+  policy?: string;
   request: string;
   repo: string;
   mode: string;
@@ -133,7 +133,7 @@ function addCustody(exec: Command, context: CommandContext): void {
 
 function withFiles(command: Command): Command {
   return command
-    .requiredOption("--policy <file>", "what the request may do; without one nothing runs")
+    .option("--policy <file>", "what the request may do; default: .sovereign/policy.yaml")
     .requiredOption("--request <file>", "the request, JSON")
     .option("--repo <folder>", "a folder in the repository", ".");
 }

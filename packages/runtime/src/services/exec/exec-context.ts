@@ -37,6 +37,7 @@ import {
   type SessionParts,
 } from "../runs/open-session.ts";
 import type { RunOptions } from "../runs/lifecycle.ts";
+import { findPolicy } from "./find-policy.ts";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 /** The plan of an execution, as it stands in the run's row. */
@@ -75,16 +76,21 @@ export interface ReadRequest {
   readonly files: { readonly request: NamedBytes; readonly policy: NamedBytes };
 }
 
-/** Read both files once: what is judged is what is frozen. */
+/**
+ * Read both files once: what is judged is what is frozen.
+ * @throws ERR_POLICY_MISSING
+ */
 export function readRequest(paths: {
   readonly request: string;
-  readonly policy: string;
+  readonly policy: string | undefined;
+  readonly repository: string;
 }): ReadRequest {
   const read = (path: string): NamedBytes => ({ path, bytes: readNamed(path) });
-  const files = { request: read(paths.request), policy: read(paths.policy) };
+  const policyPath = findPolicy(paths.repository, paths.policy);
+  const files = { request: read(paths.request), policy: read(policyPath) };
   return {
     planned: parseExecRequest(files.request.bytes, paths.request),
-    policy: parsePolicy(files.policy.bytes, paths.policy),
+    policy: parsePolicy(files.policy.bytes, policyPath),
     files,
   };
 }

@@ -8,7 +8,8 @@ export interface ExecInput extends RunInput {
 /** The files of an execution: a request, a policy, and a folder of the repository. */
 export interface ExecFiles {
   readonly request: string;
-  readonly policy: string;
+  /** Undefined for the repository's own. */
+  readonly policy: string | undefined;
   readonly repository: string;
 }
 
