@@ -72,7 +72,6 @@ async function bench(installation: Opened, inFlight: number): Promise<BenchRow[]
         nonces: [],
         keyEpoch: null,
       },
-      null,
       {
         runId,
         tenantId: "bench",

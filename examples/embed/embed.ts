@@ -52,7 +52,6 @@ const recorder = new RunRecorder({
 // The run's row comes with its first entry; steps belong to it.
 await recorder.write(
   { event: "run.admitted", severity: "INFO", data: {}, envelopes: [], nonces: [], keyEpoch: null },
-  null,
   {
     runId,
     tenantId: "embed",

@@ -31,7 +31,7 @@ export { joinScram } from "./home/index.ts";
 export { openInstallation } from "./installation/index.ts";
 export { resumeRun, SovereignRunner, submitPipeline } from "./services/index.ts";
 export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
-export { RunRecorder } from "./runs/index.ts";
+export { RunRecorder, readSteps } from "./runs/index.ts";
 export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";
 export {
   type OrderOutcome,

@@ -79,7 +79,8 @@ export interface Kernel {
    * process died in between. Nothing is begun.
    *
    * @param request untrusted; the context is that of the attempt
-   * @returns the end, now recorded; null where the effect did not happen, or nobody can tell
+   * @returns the end, now recorded; null where the effect did not happen, or nobody can tell; a
+   *   recorded refusal where no earlier process had exactly this authorised, or its end is there
    */
   recall(request: Pick<ExecuteRequest, "action" | "context" | "signal">): Promise<Outcome | null>;
 }
@@ -185,6 +186,10 @@ class Execution {
   }
 
   async recall({ action, context, signal }: TakenRequest): Promise<Outcome | null> {
+    if (!this.#parts.records.wasLeftOpen(context, this.#actionDigest)) {
+      const reason = `attempt ${context.attempt} of ${context.step_id} waits for no end`;
+      return this.#refuse("BLOCKED", "ERR_STEP_UNAUTHORISED", reason);
+    }
     const effect = this.#parts.effects.get(action.type);
     if (effect === undefined) return null;
     const found = await recallEffect({ effect, action, context, signal });
@@ -312,6 +317,9 @@ class Execution {
       keyEpoch: null,
     });
     if (verdict instanceof SovereignError) return this.#unavailable(verdict.message, true);
+    if (verdict.status === "refused" && verdict.reason === "unauthorised") {
+      return this.#refuse("BLOCKED", "ERR_STEP_UNAUTHORISED", verdict.detail);
+    }
     if (verdict.status === "refused") return this.#unavailable(verdict.detail, true);
     return {
       status: "COMPLETED",
@@ -440,6 +448,7 @@ function indexOf(verdict: RecordVerdict | SovereignError): number | null {
 function refusalCode(reason: string): ErrorCode {
   if (reason === "nonce_used") return "ERR_NONCE_REPLAYED";
   if (reason === "key_epoch") return "ERR_BINDING_KEY_REVOKED";
+  if (reason === "repeated") return "ERR_STEP_REPEATED";
   return reason === "invalid" ? "ERR_RECORD_REFUSED" : "ERR_RUN_FENCED";
 }
 

@@ -50,7 +50,16 @@ export type RecordVerdict =
   | { readonly status: "committed"; readonly index: number }
   | {
       readonly status: "refused";
-      readonly reason: "nonce_used" | "key_epoch" | "fenced" | "stream_conflict" | "invalid";
+      readonly reason:
+        | "nonce_used"
+        | "key_epoch"
+        | "fenced"
+        | "stream_conflict"
+        | "invalid"
+        /** The place, a step and its attempt, was authorised before. */
+        | "repeated"
+        /** An end of what was not authorised, or has ended. */
+        | "unauthorised";
       readonly detail: string;
     };
 
@@ -60,6 +69,11 @@ export type RecordVerdict =
  */
 export interface Recorder {
   record(runId: string, record: LedgerRecord): Promise<RecordVerdict>;
+  /**
+   * True where an earlier process had exactly this action authorised at this place, and its end is
+   * not recorded: only that is recalled. Without this method `record` alone judges.
+   */
+  wasLeftOpen?(context: ActionContext, actionDigest: string): boolean;
 }
 
 /** What an effect is given: the action, where it happens, and the way to be stopped. */

@@ -1,4 +1,4 @@
-import { isSovereignError, type SovereignError } from "@sovereign/core";
+import { type ActionContext, isSovereignError, type SovereignError } from "@sovereign/core";
 import type { LedgerRecord, Recorder, RecordVerdict } from "./ports.ts";
 
 /** What could not be recorded when it happened, and whoever is writing it now. */
@@ -14,10 +14,17 @@ interface Waiting {
  */
 export class RunRecords {
   readonly #record: Recorder["record"];
+  readonly #wasLeftOpen: NonNullable<Recorder["wasLeftOpen"]>;
   readonly #waiting = new Map<string, Waiting>();
 
   constructor(recorder: Recorder) {
     this.#record = recorder.record.bind(recorder);
+    this.#wasLeftOpen = recorder.wasLeftOpen?.bind(recorder) ?? (() => true);
+  }
+
+  /** True where an attempt of an earlier process may be recalled. */
+  wasLeftOpen(context: ActionContext, actionDigest: string): boolean {
+    return this.#wasLeftOpen(context, actionDigest);
   }
 
   /**

@@ -16,6 +16,7 @@ import {
 } from "@sovereign/core";
 import type { LedgerReader, StreamHead } from "../ledger/index.ts";
 import type { RunRow, StepRow } from "./ports.ts";
+import { isPlaceRefusal, judgePlace } from "./run-places.ts";
 import { stepOf } from "./run-recorder.ts";
 
 type Ledger = Pick<LedgerReader, "readStream" | "readEnvelopes">;
@@ -85,7 +86,8 @@ export async function requireAdmitted(
  *
  * @returns the steps, and the head to which the run's next entry is chained: where another process
  *   has written meanwhile, the commit refuses that entry
- * @throws ERR_RUN_DIVERGED where the chain is broken or sealed, or an outcome has no authorisation
+ * @throws ERR_RUN_DIVERGED where the chain is broken or sealed, an outcome has no authorisation, or a
+ *   place was authorised twice
  */
 export async function readSteps(
   ledger: Pick<Ledger, "readStream">,
@@ -103,24 +105,15 @@ export async function readSteps(
     if (entry.event_type === "run.sealed") throw diverged(runId, "the ledger says that it ended");
     const step = stepOf(entry.event_type, entry.data);
     if (step !== null) {
-      if (isOutcome(step) && !isOpen(steps.get(step.stepId), step)) {
-        throw diverged(runId, `entry ${count} is an outcome without its authorisation`);
-      }
-      steps.set(step.stepId, step);
+      // Who is at work on it now is another process than the one that wrote this.
+      const verdict = judgePlace(steps.get(step.stepId), step, false);
+      if (isPlaceRefusal(verdict)) throw diverged(runId, `entry ${count}: ${verdict.detail}`);
+      if (verdict !== "stays") steps.set(step.stepId, verdict);
     }
     previous = hash;
     count += 1;
   }
   return { steps: [...steps.values()], head: { count, hash: previous } };
-}
-
-function isOutcome({ status }: StepRow): boolean {
-  return status === "completed" || status === "failed" || status === "killed";
-}
-
-function isOpen(known: StepRow | undefined, { attempt, actionDigest }: StepRow): boolean {
-  if (known?.status !== "running") return false;
-  return known.attempt === attempt && known.actionDigest === actionDigest;
 }
 
 async function firstEntry(

@@ -117,6 +117,7 @@ export class RunSession {
   constructor(options: RunSessionOptions) {
     this.#options = options;
     this.#steps = new Map(options.steps.map((step) => [step.stepId, step]));
+    options.recorder.takeOver(options.steps);
     this.configDigest = digestOf(options.plan.config);
     this.planDigest = digestOf(options.plan.plan);
   }
@@ -408,7 +409,7 @@ export class RunSession {
     run: RunWrite | null,
   ): Promise<void> {
     const record = { event, severity, data, envelopes, nonces: [], keyEpoch: null };
-    const verdict = await this.#options.recorder.write(record, null, run);
+    const verdict = await this.#options.recorder.write(record, run);
     if (verdict.status === "committed") return;
     throw new SovereignError(
       "ERR_RUN_FENCED",

@@ -13,6 +13,8 @@ import {
 } from "@sovereign/core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { INSTALLATION_KEYS, type KeySlot } from "../../src/authority/index.ts";
+import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
+import { RunRecorder } from "../../src/runs/index.ts";
 import { type Installation, openInstallation } from "../../src/installation/installation.ts";
 import {
   authorityOf,
@@ -106,9 +108,32 @@ function partsOf<T>(all: readonly T[], processes: number): T[][] {
   return Array.from({ length: processes }, (_, at) => all.slice(at * each, (at + 1) * each));
 }
 
+const ownStreams = (): string[] => [`own-${count}`, ...others.map((_, at) => `other-${at}`)];
+
+/** A run without a session: its first entry, and its row. */
+async function admit(runId: string): Promise<void> {
+  const { store, clock } = installation;
+  const writer = new StreamWriter(store, TENANT, runId, EMPTY_STREAM);
+  const recorder = new RunRecorder({ runId, tenantId: TENANT, writer, clock, epoch: null });
+  const nothing = { data: {}, envelopes: [], nonces: [], keyEpoch: null };
+  await recorder.write(
+    { event: "run.admitted", severity: "INFO", ...nothing },
+    {
+      runId,
+      tenantId: TENANT,
+      name: "once",
+      mode: "sovereign",
+      status: "running",
+      plan: Buffer.from("{}"),
+      planDigest: "0".repeat(64),
+      reason: null,
+      sealed: null,
+    },
+  );
+}
+
 /** The events of the tenant's log of one run, in the streams of all processes. */
-async function recorded(run: string): Promise<string[]> {
-  const streams = [`own-${count}`, ...others.map((_, at) => `other-${at}`)];
+async function recorded(run: string, streams = ownStreams()): Promise<string[]> {
   const found: string[] = [];
   for (const stream of streams) {
     for await (const { bytes } of installation.store.readStream(TENANT, stream)) {
@@ -151,6 +176,37 @@ describe.each([1, PROCESSES])(`${USES} uses at once, in %d process(es)`, (proces
     expect(events.filter((event) => event === "execution.completed")).toHaveLength(1);
     expect(events.filter((event) => event === "execution.authorized")).toHaveLength(1);
     expect(events.filter((event) => event === "execution.blocked")).toHaveLength(USES - 1);
+  });
+
+  it("of one place act once, each with a permission and approvals of its own", async () => {
+    const context = fresh();
+    const { run_id: inRun } = context;
+    await admit(inRun);
+    const requests = await Promise.all(
+      Array.from({ length: USES }, async () => ({
+        action: PROMOTE,
+        context,
+        authorization: await permission(context),
+        approvals: await approvals(context),
+      })),
+    );
+    const parts = partsOf(requests, processes);
+    const ends = await together(parts.map((part) => ({ kind: "execute", requests: part, inRun })));
+    const { COMPLETED, ...refused } = tally(ends);
+    expect(COMPLETED).toBe(1);
+    // Whoever lost the run to another process records nothing more in it.
+    const repeated = refused["BLOCKED ERR_STEP_REPEATED"] ?? 0;
+    expect(repeated + (refused["BLOCKED ERR_RUN_FENCED"] ?? 0)).toBe(USES - 1);
+    expect(repeated).toBe(USES / processes - 1);
+    expect(effects()).toBe(1);
+    const again = await together(
+      parts.map((part) => ({ kind: "execute", requests: part.slice(0, 1), inRun })),
+    );
+    expect(again.filter((end) => end === "COMPLETED")).toEqual([]);
+    expect(effects()).toBe(1);
+    const events = await recorded(inRun, [inRun]);
+    expect(events.filter((event) => event === "execution.completed")).toHaveLength(1);
+    expect(events.filter((event) => event === "execution.authorized")).toHaveLength(1);
   });
 
   it("of one idempotency key switch a model once, and all are told of that", async () => {

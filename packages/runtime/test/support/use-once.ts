@@ -14,6 +14,7 @@ import { type Clock, systemClock, systemEntropy, timestampOf } from "../../src/s
 import { StreamWriter } from "../../src/ledger/index.ts";
 import { type Installation, openInstallation } from "../../src/installation/installation.ts";
 import { createModelRegistry, type ModelRegistry } from "../../src/pipeline/index.ts";
+import { RunRecorder, readSteps } from "../../src/runs/index.ts";
 import { parsePolicy, PolicyEngine } from "../../src/policy/index.ts";
 
 // One process that uses what it is told to, as often as it is told to, all at once. Forked by a test.
@@ -22,6 +23,8 @@ import { parsePolicy, PolicyEngine } from "../../src/policy/index.ts";
 export type UseOrder =
   | {
       readonly kind: "execute";
+      /** In the one stream of this run, by its own recorder, instead of a stream for each process. */
+      readonly inRun?: string;
       readonly requests: readonly Omit<ExecuteRequest, "signal">[];
     }
   | { readonly kind: "promote"; readonly keys: readonly string[]; readonly content: string };
@@ -73,7 +76,10 @@ export class Uses {
 
   async all(order: UseOrder): Promise<UseAnswer> {
     if (order.kind === "execute") {
-      const execute = await this.#kernel();
+      const { inRun } = order;
+      const execute = await this.#kernel(
+        inRun === undefined ? this.#own() : openRun(this.#installation, inRun),
+      );
       return Promise.all(order.requests.map(async (one) => codeOf(await execute(one))));
     }
     const registry = registryOf(this.#home);
@@ -90,10 +96,17 @@ export class Uses {
     );
   }
 
-  async #kernel(): Promise<(request: ExecuteRequest) => Promise<Outcome>> {
-    const { keyLog, clock, store } = this.#installation;
+  async #own(): Promise<Recorder> {
+    const { clock, store } = this.#installation;
     const head = await store.streamHead(TENANT, this.#stream);
-    const recorder = new OwnStream(new StreamWriter(store, TENANT, this.#stream, head), clock);
+    return new OwnStream(new StreamWriter(store, TENANT, this.#stream, head), clock);
+  }
+
+  async #kernel(
+    recorded: Promise<Recorder>,
+  ): Promise<(request: ExecuteRequest) => Promise<Outcome>> {
+    const { keyLog, clock } = this.#installation;
+    const recorder = await recorded;
     const kernel = createKernel({
       scram: { preflight: () => ({ armed: true }) },
       policy,
@@ -110,6 +123,16 @@ export class Uses {
     });
     return (request) => kernel.execute(request);
   }
+}
+
+/** The run as a process opens it that goes on with it. All of them have the same fence. */
+export async function openRun(installation: Installation, runId: string): Promise<RunRecorder> {
+  const { clock, store } = installation;
+  const { steps, head } = await readSteps(store, TENANT, runId);
+  const writer = new StreamWriter(store, TENANT, runId, head);
+  const recorder = new RunRecorder({ runId, tenantId: TENANT, writer, clock, epoch: 1 });
+  recorder.takeOver(steps);
+  return recorder;
 }
 
 /** A stream of its own, and no fence: nothing but the permission itself is in the way. */

@@ -32,6 +32,8 @@ export const kernelCodes = {
   ERR_BINDING_POLICY: row.denied("The policy binding is for another policy or decision."),
   ERR_BINDING_EXPIRED: row.denied("The policy binding is outside its time."),
   ERR_NONCE_REPLAYED: row.denied("A signed permission was used before."),
+  ERR_STEP_REPEATED: row.denied("This attempt of the step was authorised before: it acts once."),
+  ERR_STEP_UNAUTHORISED: row.denied("No attempt waits for this end: it was not authorised."),
   ERR_MODE_REFUSED: row.denied("The configuration refuses this mode."),
   ERR_RECORD_REFUSED: row.denied("The ledger takes no such entry, so the effect did not run."),
   ERR_RUN_FENCED: row.transient("Another process has taken this run over."),

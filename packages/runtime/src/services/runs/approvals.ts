@@ -99,7 +99,7 @@ export async function approveRun(
     given_at: timestampOf(clock),
   };
   const record = { event: APPROVED, severity: "INFO", data, nonces: [], keyEpoch: null } as const;
-  const verdict = await recorder.write({ ...record, envelopes: [envelope] }, null);
+  const verdict = await recorder.write({ ...record, envelopes: [envelope] });
   if (verdict.status === "committed") {
     const given = await approversOf(store, tenantId, runId, actionDigest);
     const others = pending.roles.filter((role) => !given.includes(role));
