@@ -7,11 +7,15 @@ import { fuzzAudit, fuzzNote, fuzzTrust } from "../packages/verify/test/support/
 /**
  * `npm run fuzz [-- VARIANTS [SEED]]`: changes genuine bundles at random, knowing their structure,
  * and verifies each; the same with audit files, checkpoints and trust roots, a tenth as many of each.
- * It fails where one is accepted, throws, or takes longer than five seconds.
+ * It prints how far it is, and fails where one is accepted, throws, or takes longer than five
+ * seconds.
  */
 
 const VECTORS = join(import.meta.dirname, "..", "test", "vectors", "evidence");
-const [variants = "100000", seed = "1"] = process.argv.slice(2);
+/** How many variants are made between two lines of progress. */
+const PART = 500;
+const variants = numberOf(process.argv[2] ?? "100000", "VARIANTS");
+const seed = numberOf(process.argv[3] ?? "1", "SEED");
 const bases = [
   ["forged/pipeline-genuine.zip", "forged/trust-pipeline.json"],
   ["forged/execution-genuine.zip", "forged/trust-execution.json"],
@@ -22,23 +26,67 @@ const bases = [
   ["genuine/exec.json", "genuine/trust-last.json"],
   ["genuine/iron.json", "genuine/trust-last.json"],
 ] as const;
-const each = Math.ceil(Number(variants) / bases.length);
-const tenth = { variants: Math.ceil(Number(variants) / 10), seed: Number(seed) };
-let bad = 0;
+const each = Math.ceil(variants / bases.length);
+const tenth = Math.ceil(variants / 10);
+const whole = each * bases.length + 3 * tenth;
+let done = 0;
+const wrong = { accepted: 0, thrown: 0, slow: 0 };
+
+type Plan = Parameters<typeof fuzzBundle>[2];
+
 for (const [file, trust] of bases) {
-  tell(file, fuzzBundle(read(file), read(trust), { variants: each, seed: Number(seed) }));
+  const bundle = read(file);
+  const root = read(trust);
+  await fuzz(file, each, (plan) => fuzzBundle(bundle, root, plan));
 }
-const [[whole, root]] = bases;
-tell("audit file", await fuzzAudit(auditOf(read(whole)), read(root), tenth));
-tell("checkpoint", await fuzzNote(auditOf(read(whole)), read(root), tenth));
-tell("trust root", await fuzzTrust(read("genuine/exec-deny.json"), read(bases[2][1]), tenth));
-process.exitCode = bad > 0 ? 1 : 0;
+const [[pipeline, root]] = bases;
+await fuzz("audit file", tenth, (plan) => fuzzAudit(auditOf(read(pipeline)), read(root), plan));
+await fuzz("checkpoint", tenth, (plan) => fuzzNote(auditOf(read(pipeline)), read(root), plan));
+await fuzz("trust root", tenth, (plan) =>
+  fuzzTrust(read("genuine/exec-deny.json"), read(bases[2][1]), plan),
+);
+console.log(JSON.stringify({ variants: done, ...wrong, peak_mib: peakMib() }));
+process.exitCode = wrong.accepted + wrong.thrown + wrong.slow > 0 ? 1 : 0;
+
+/** Some variants of one input, in parts, each with a seed of its own that names it again. */
+async function fuzz(
+  name: string,
+  wanted: number,
+  judge: (plan: Plan) => Fuzzed | Promise<Fuzzed>,
+): Promise<void> {
+  const verdicts: Record<string, number> = {};
+  const bad: string[] = [];
+  let refused = 0;
+  for (let at = 0; at < wanted; at += PART) {
+    const part = Math.min(PART, wanted - at);
+    const found = await judge({ variants: part, seed: seed * 1_000_000 + at });
+    for (const [verdict, count] of Object.entries(found.verdicts)) {
+      verdicts[verdict] = (verdicts[verdict] ?? 0) + count;
+    }
+    refused += found.refused;
+    for (const kind of ["accepted", "thrown", "slow"] as const) {
+      wrong[kind] += found[kind].length;
+      bad.push(...found[kind].map((what) => `${kind}: ${what}`));
+    }
+    done += part;
+    const so = `accepted ${wrong.accepted}, thrown ${wrong.thrown}, slow ${wrong.slow}`;
+    console.error(`${done} of ${whole}: ${name}; ${so}; peak ${peakMib()} MiB`);
+  }
+  console.log(name, JSON.stringify({ variants: wanted, refused, verdicts }));
+  for (const what of bad) console.log(`  ${what}`);
+}
 
 function read(name: string): Uint8Array {
   return readFileSync(join(VECTORS, name));
 }
 
-function tell(name: string, found: Fuzzed): void {
-  console.log(name, JSON.stringify(found));
-  bad += found.accepted.length + found.thrown.length + found.slow.length;
+function peakMib(): number {
+  return Math.round(process.resourceUsage().maxRSS / 1024);
+}
+
+function numberOf(text: string, what: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  console.error(`${what}: expected a whole number from 1, found ${text}.`);
+  console.error("Usage: npm run fuzz [-- VARIANTS [SEED]]");
+  process.exit(2);
 }
