@@ -2,6 +2,8 @@ import { createRequire } from "node:module";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  ACTIONS,
+  type ActionDeclaration,
   errorCatalogue,
   formatSchemas,
   HOST_RUN_SECTIONS,
@@ -16,7 +18,7 @@ import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
 import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
 
 /**
- * Writes what is generated into docs/: the error catalogue, the JSON Schemas, the layer diagram, the
+ * Writes what is generated into docs/: the error catalogue, the actions, the JSON Schemas, the layer diagram, the
  * table of files that other machines run, and what the help says.
  * With --check it writes nothing, and fails when a file is not what it would write.
  */
@@ -30,9 +32,17 @@ const { LAYERS } = (await import(join(ROOT, ".dependency-cruiser.mjs"))) as {
 };
 
 write("docs/errors.md", errorsPage());
+write("docs/spec/actions.md", actionsPage());
 write("docs/spec/host-run-files.md", hostRunPage());
+const actionSchemas = Object.fromEntries(
+  Object.entries(ACTIONS).flatMap(([type, { params, output }]): [string, z.ZodType][] => [
+    [`action.${type}.params`, params],
+    [`action.${type}.output`, output],
+  ]),
+);
 const schemas = {
   ...formatSchemas,
+  ...actionSchemas,
   batch: batchFile,
   "scram-config": scramConfig,
   "sandbox-policy": sandboxPolicy,
@@ -83,6 +93,42 @@ function errorsPage(): string {
     ...rows,
     "",
   ].join("\n");
+}
+
+function actionsPage(): string {
+  return [
+    "# Actions",
+    "",
+    "Generated from the catalogue in `packages/core/src/actions/`. The kernel executes actions of these types. It",
+    "refuses any other type with `ERR_ACTION_UNKNOWN`.",
+    "",
+    "- **Asked for by** lists the words of a request's operation. Without a word, only the runtime asks for it.",
+    "- **Policy matches** says what the patterns of a policy are held against, and its word in a policy file.",
+    "- **After a crash** says what happens if nobody recorded how the action ended. `again`: it is done again.",
+    "  `recalled`: its effect first says whether it happened.",
+    "",
+    "| type | what it does | asked for by | policy matches | after a crash | schemas |",
+    "|---|---|---|---|---|---|",
+    ...Object.entries(ACTIONS).map(([type, one]) => actionRow(type, one)),
+    "",
+  ].join("\n");
+}
+
+function actionRow(type: string, one: ActionDeclaration): string {
+  const quote = (words: readonly string[]): string => words.map((word) => `\`${word}\``).join(", ");
+  const { matches, morePaths = [], words = [] } = one.policy;
+  const more = morePaths.length === 0 ? "" : ` and ${quote(morePaths)}`;
+  const named = words.length === 0 ? "" : `, as ${quote(words)}`;
+  const schema = (part: string): string => `[${part}](schemas/action.${type}.${part}.json)`;
+  const cells = [
+    `\`${type}\``,
+    one.text,
+    quote(one.request?.words ?? []),
+    `${matches}${more}${named}`,
+    one.repeats,
+    `${schema("params")} ${schema("output")}`,
+  ];
+  return `| ${cells.join(" | ")} |`;
 }
 
 function hostRunPage(): string {

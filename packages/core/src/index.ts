@@ -76,8 +76,6 @@ export {
   type ReleaseReceipt,
   type GateResult,
   type IntentStatus,
-  isKnownOperation,
-  operationType,
   type QuestionPack,
   type RepositoryRollbackProof,
   type SandboxProof,
@@ -87,6 +85,24 @@ export {
   type VerificationReport,
   type VerificationStep,
 } from "./formats/index.ts";
+export {
+  type ActionDeclaration,
+  type ActionOutput,
+  type ActionParams,
+  ACTIONS,
+  type ActionType,
+  isKnownOperation,
+  operationType,
+  type PlannedAction,
+  type PolicyFace,
+  policyFace,
+  policyWords,
+  type RecalledType,
+  type Repeats,
+  type RequestForm,
+  requestWord,
+  treeOutput,
+} from "./actions/index.ts";
 export {
   base64Decode,
   base64Encode,

@@ -1,35 +1,6 @@
 import { z } from "zod";
 import { jsonObject, name } from "./common.ts";
 
-/** The words of both seed vocabularies, and ours, for one operation each. */
-export const OPERATION_WORDS = {
-  write_file: "file.write",
-  file_write: "file.write",
-  update_file: "file.update",
-  file_update: "file.update",
-  patch_file: "file.patch",
-  file_patch: "file.patch",
-  delete_file: "file.delete",
-  file_delete: "file.delete",
-  mkdir: "file.mkdir",
-  lint: "command.run",
-  test: "command.run",
-  build: "command.run",
-  command: "command.run",
-  git_add: "git.add",
-  git_commit: "git.commit",
-  git_branch: "git.branch",
-} as const;
-
-const ours = [
-  "file.write",
-  "file.update",
-  "file.patch",
-  "file.delete",
-  "file.mkdir",
-  "command.run",
-];
-
 /** A word for an operation; what is none of ours is kept, for policy to refuse it by name. */
 const word = z.string().regex(/^[a-z][a-z0-9_]{0,40}(\.[a-z][a-z0-9_]{0,40})?$/);
 
@@ -142,19 +113,3 @@ export const execRequest = z
     "op_id is unique in its step",
   );
 export type ExecRequest = z.infer<typeof execRequest>;
-
-/**
- * The type of action that a word stands for. What stands for none is unknown by its name, also where
- * it is the type of an action that only the runtime itself may ask for.
- */
-export function operationType(action: string): string {
-  if (Object.hasOwn(OPERATION_WORDS, action)) {
-    return OPERATION_WORDS[action as keyof typeof OPERATION_WORDS];
-  }
-  return isKnownOperation(action) ? action : `unknown.${action.replaceAll(".", "_")}`;
-}
-
-/** True for a type that a request's step may hold. */
-export function isKnownOperation(type: string): boolean {
-  return ours.includes(type) || type === "git.add" || type === "git.commit";
-}

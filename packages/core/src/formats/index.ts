@@ -36,13 +36,7 @@ export type {
   StepResult,
   TapeEvent,
 } from "./exec-evidence.ts";
-export {
-  type AnswerPack,
-  type ExecRequest,
-  isKnownOperation,
-  operationType,
-  type QuestionPack,
-} from "./exec-request.ts";
+export type { AnswerPack, ExecRequest, QuestionPack } from "./exec-request.ts";
 export { parseFormat } from "./parse.ts";
 export {
   type Approval,

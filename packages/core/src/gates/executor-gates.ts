@@ -1,7 +1,8 @@
 import { quoted } from "../bytes/index.ts";
 import { digestOf } from "../digest/index.ts";
 import type { Checksums, RepositoryRollbackProof, TapeEvent } from "../formats/index.ts";
-import { type Dialect, isKnownOperation, POLICY_DIALECT } from "../formats/index.ts";
+import { isKnownOperation } from "../actions/index.ts";
+import { type Dialect, POLICY_DIALECT } from "../formats/index.ts";
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
 import { wasCiFile, wasGitControl } from "./first-table.ts";

@@ -1,4 +1,5 @@
-import { isKnownOperation, type JsonObject, type StepResult } from "../formats/index.ts";
+import { isKnownOperation } from "../actions/index.ts";
+import type { JsonObject, StepResult } from "../formats/index.ts";
 import { placeOf, whenSuccessful } from "./executor-gates.ts";
 import { type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";

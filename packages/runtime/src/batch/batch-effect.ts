@@ -1,18 +1,11 @@
 import { mkdirSync, realpathSync } from "node:fs";
-import { fields, parseFormat, sha256Hex } from "@sovereign/core";
-import { z } from "zod";
-import type { Effect, EffectResult } from "../kernel/index.ts";
+import { type ActionParams, sha256Hex, SovereignError } from "@sovereign/core";
+import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { type Mount, type Sandbox, type SandboxResult, usedOf } from "../sandbox/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const OUTPUT_BYTES_MAX = 16 * MEBIBYTE;
-
-const params = z.strictObject({
-  argv: z.array(z.string()),
-  cwd: z.literal(""),
-  timeout_seconds: fields.count,
-});
 
 export interface BatchEffectOptions {
   readonly sandbox: Sandbox;
@@ -25,8 +18,8 @@ export interface BatchEffectOptions {
 
 /** Run a batch's command in the sandbox; what it printed is kept whole, by digest. */
 export function createBatchEffect(options: BatchEffectOptions): Effect {
-  return async ({ action, context, signal }) => {
-    const wanted = parseFormat(params, action.params, "command action");
+  return defineEffect("command.run", async ({ action, context, signal, params: wanted }) => {
+    const seconds = secondsOf(wanted);
     mkdirSync(options.work, { recursive: true, mode: 0o700 });
     const node: Mount = { source: realpathSync(process.execPath), target: "/runtime/node" };
     const input: Mount[] =
@@ -39,8 +32,8 @@ export function createBatchEffect(options: BatchEffectOptions): Effect {
         writable: [{ source: options.work, target: "/workspace" }],
         env: { PATH: "/runtime:/usr/bin:/bin" },
         limits: {
-          wallMs: wanted.timeout_seconds * 1000,
-          cpuSeconds: wanted.timeout_seconds,
+          wallMs: seconds * 1000,
+          cpuSeconds: seconds,
           memoryBytes: 2048 * MEBIBYTE,
           processes: 256,
           outputBytes: OUTPUT_BYTES_MAX,
@@ -50,7 +43,14 @@ export function createBatchEffect(options: BatchEffectOptions): Effect {
       signal,
     );
     return resultOf(options.artifacts, context.step_id, end);
-  };
+  });
+}
+
+/** A batch's command runs in the batch's folder, on no tree, for as long as it says. */
+function secondsOf({ cwd, before, timeout_seconds }: ActionParams<"command.run">): number {
+  if (cwd === "" && before === undefined && timeout_seconds !== undefined) return timeout_seconds;
+  const text = "command.run action: expected timeout_seconds, an empty cwd and no tree";
+  throw new SovereignError("ERR_FORMAT_INVALID", text);
 }
 
 async function resultOf(

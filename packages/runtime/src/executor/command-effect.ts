@@ -1,8 +1,7 @@
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { type ErrorCode, fields, parseFormat } from "@sovereign/core";
-import { z } from "zod";
-import type { Effect, EffectResult } from "../kernel/index.ts";
+import { type ActionParams, type ErrorCode, SovereignError } from "@sovereign/core";
+import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import {
@@ -13,7 +12,7 @@ import {
   type SandboxResult,
   usedOf,
 } from "../sandbox/index.ts";
-import { gitId, treeOutput } from "./effect-output.ts";
+import { treeOutput } from "./effect-output.ts";
 import { diskProbe } from "./file-effects.ts";
 import type { Workspace } from "./workspace.ts";
 import { watchWrites } from "./disk-quota.ts";
@@ -26,14 +25,6 @@ export interface CommandEffectOptions {
   readonly modules: string | null;
 }
 
-const params = z.strictObject({
-  before: gitId,
-  argv: z.array(z.string()),
-  cwd: z.string(),
-  kind: z.string(),
-  timeout_seconds: fields.count.optional(),
-});
-
 const MEBIBYTE = 1024 * 1024;
 const LOG_CHARS = 500;
 /** What a command may leave besides what is judged: products that ignore rules hide. */
@@ -42,10 +33,10 @@ const UNJUDGED_BYTES = 256 * MEBIBYTE;
 /** Run a command on the run's tree, in the sandbox; then judge what it changed. */
 export function createCommandEffect(options: CommandEffectOptions): Effect {
   const { workspace, artifacts } = options;
-  return async (invocation) => {
-    const { action, context } = invocation;
-    const wanted = parseFormat(params, action.params, "command action");
-    await workspace.require(wanted.before);
+  return defineEffect("command.run", async (invocation) => {
+    const { action, context, params: wanted } = invocation;
+    const before = treeBefore(wanted);
+    await workspace.require(before);
     const request = requestOf(options, action.resource, wanted);
     workspace.coverGit();
     const end = await runWatched(options, request, invocation.signal).finally(() => {
@@ -53,18 +44,25 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
     });
     const failure = failureOf(end);
     if (failure !== null) return failure;
-    const harvest = await workspace.harvest(wanted.before, null, context);
+    const harvest = await workspace.harvest(before, null, context);
     const log = Buffer.concat([end.stdout, end.stderr]);
     const kept = await artifacts.put(`03_executor/logs/${context.step_id}.log`, log, "text/plain");
     const found = { exit_code: end.exitCode, ...usedOf(end) };
     return treeOutput(harvest, found, [kept], end.wallMs);
-  };
+  });
+}
+
+/** A command on a repository's tree names the tree. */
+function treeBefore({ before }: ActionParams<"command.run">): string {
+  if (before !== undefined) return before;
+  const text = "command.run action: at before: expected the tree that it starts from";
+  throw new SovereignError("ERR_FORMAT_INVALID", text);
 }
 
 function requestOf(
   { workspace, modules }: CommandEffectOptions,
   executable: string,
-  wanted: z.infer<typeof params>,
+  wanted: ActionParams<"command.run">,
 ): SandboxRequest {
   const { limits, root } = workspace;
   const node = { source: realpathSync(process.execPath), target: "/runtime/node" };

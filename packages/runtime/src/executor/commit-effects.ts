@@ -1,8 +1,12 @@
 import { join } from "node:path";
-import { fields, parseFormat, SovereignError } from "@sovereign/core";
-import { z } from "zod";
+import { SovereignError } from "@sovereign/core";
 import type { Clock } from "../system/index.ts";
-import type { Effect } from "../kernel/index.ts";
+import {
+  defineEffect,
+  type Effect,
+  type EffectResult,
+  type TypedInvocation,
+} from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import {
   bringBack,
@@ -10,7 +14,7 @@ import {
   type JudgedPatch,
   mendObjects,
 } from "./repository/bring-back.ts";
-import { completed, gitId } from "./effect-output.ts";
+import { completed } from "./effect-output.ts";
 import {
   commitTree,
   type Head,
@@ -34,32 +38,6 @@ export interface CommitEffectOptions {
   readonly clock: Clock;
 }
 
-const commitParams = z.strictObject({
-  tree: gitId,
-  parent: gitId,
-  message: z.string().max(20_000),
-  /** Seconds since 1970. */
-  at: z.int(),
-  /** The files that tools on other machines run, which policy decides on once more by these names. */
-  ci_files: z.array(z.string()).optional(),
-});
-
-const bringBackParams = z.strictObject({
-  request_digest: fields.digest,
-  review: z.boolean(),
-  base: gitId,
-  patches: z.array(
-    z.strictObject({
-      step_id: z.string(),
-      sha256: fields.digest,
-      bytes: fields.count,
-      commit: gitId,
-      tree: gitId,
-    }),
-  ),
-});
-export type BringBackParams = z.infer<typeof bringBackParams>;
-
 /** The artifact that a step's patch is. */
 export function patchName(stepId: string): string {
   return `patches/${stepId}.patch`;
@@ -68,23 +46,24 @@ export function patchName(stepId: string): string {
 /** Commit what a step's operations left, on our side, as a commit and as a patch. */
 export function createCommitEffect(options: CommitEffectOptions): Effect {
   const { workspace, artifacts, base } = options;
-  return async ({ action }) => {
-    const asked = parseFormat(commitParams, action.params, "commit");
-    const { tree, parent, message, at, ci_files } = asked;
+  return defineEffect("git.commit", async ({ action, params }) => {
+    const { tree, parent, message, at, ci_files } = params;
     await workspace.judgeWhole(base.tree, tree);
     await workspace.requireNamed(parent, tree, ci_files ?? []);
     const made = await commitTree(workspace.git, { tree, parent, message }, at);
     const name = patchName(action.resource);
     const patch = await artifacts.put(name, made.patch, "text/x-patch");
     return completed({ commit: made.commit, parent, tree, patch_sha256: patch.sha256 }, [patch]);
-  };
+  });
 }
 
 /** Bring the patches back to the user's branch. A repeat after a kill ends what was begun. */
 export function createBringBackEffect(options: CommitEffectOptions): Effect {
   const { repository, base, artifacts, folder, workspace } = options;
-  const effect: Effect = async ({ action, context }) => {
-    const { patches } = parseFormat(bringBackParams, action.params, "bring back");
+  const bring = async ({
+    params: { patches },
+    context,
+  }: TypedInvocation<"git.bring_back">): Promise<EffectResult> => {
     const judged = await Promise.all(
       patches.map(async ({ step_id, sha256, commit, tree }): Promise<JudgedPatch> => {
         const patch = await artifacts.get({ name: patchName(step_id), sha256 });
@@ -122,11 +101,9 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
     return completed(kept.length === 0 ? output : { ...output, kept });
   };
   // A move that was begun is ended, one way or the other. Where it was done, so is the effect.
-  const recall: Effect["recall"] = async (invocation) =>
-    (await recoverSwitch(join(folder, "switch"), repository)) === "done"
-      ? effect(invocation)
-      : null;
-  return Object.assign(effect, { recall });
+  return defineEffect("git.bring_back", bring, async (invocation) =>
+    (await recoverSwitch(join(folder, "switch"), repository)) === "done" ? bring(invocation) : null,
+  );
 }
 
 /**

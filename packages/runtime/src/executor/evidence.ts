@@ -1,4 +1,5 @@
 import {
+  type ActionOutput,
   cutText,
   type ArtifactRef,
   type Checksums,
@@ -16,7 +17,6 @@ import {
 import { type Clock, timestampOf } from "../system/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { patchName } from "./commit-effects.ts";
-import type { BringBackOutput } from "./effect-output.ts";
 import type { StepsDone } from "./executor-run.ts";
 import { type Change, type Git, type Head, readChanges, readTreeNames } from "./git/index.ts";
 import type { PlannedRequest } from "./request.ts";
@@ -87,7 +87,7 @@ function resultOf(options: EvidenceOptions): ExecutionResult {
   };
 }
 
-function proofOf(options: EvidenceOptions, back: BringBackOutput): SandboxProof {
+function proofOf(options: EvidenceOptions, back: ActionOutput<"git.bring_back">): SandboxProof {
   const { done, base, found } = options;
   const { steps } = done;
   const last = steps.at(-1);

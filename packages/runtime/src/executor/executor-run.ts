@@ -1,23 +1,20 @@
 import {
-  cutText,
   type Action,
+  type ActionOutput,
+  type ActionParams,
+  ACTIONS,
+  cutText,
   formats,
   type JsonObject,
   type JsonValue,
   parseFormat,
   type StepResult,
+  treeOutput,
 } from "@sovereign/core";
+import type { z } from "zod";
 import type { Completed } from "../kernel/index.ts";
 import { type RunSession, RunStopped } from "../runs/index.ts";
-import {
-  type BringBackOutput,
-  bringBackOutput,
-  type CommitOutput,
-  commitOutput,
-  type OperationOutput,
-  operationOutput,
-} from "./effect-output.ts";
-import { type BringBackParams, patchName } from "./commit-effects.ts";
+import { patchName } from "./commit-effects.ts";
 import { commitMessage, type Head } from "./git/index.ts";
 import {
   type PlannedOperation,
@@ -58,7 +55,7 @@ export interface StepsDone {
   readonly steps: StepResult[];
   readonly sandboxLevels: string[];
   readonly sandboxBackends: string[];
-  broughtBack: BringBackOutput | null;
+  broughtBack: ActionOutput<"git.bring_back"> | null;
 }
 
 /**
@@ -121,14 +118,17 @@ export class ExecutorRun {
     }
   }
 
-  async #operation(stepId: string, operation: PlannedOperation): Promise<OperationOutput> {
+  async #operation(
+    stepId: string,
+    operation: PlannedOperation,
+  ): Promise<z.infer<typeof treeOutput>> {
     const { tape } = this.#options;
     const { type, resource, params } = operation.action;
     const about = { op_id: operation.opId, type, resource };
     tape.add("operation_start", stepId, about);
     const action = { type, resource, params: { ...params, before: this.#tree } };
     const done = await this.#perform(`${stepId}.${operation.opId}`, stepId, about, action);
-    const output = parseFormat(operationOutput, done.output, `${stepId}.${operation.opId}`);
+    const output = parseFormat(treeOutput, done.output, `${stepId}.${operation.opId}`);
     const { sandbox_level: level, sandbox_backend: backend } = output;
     if (typeof level === "string") this.done.sandboxLevels.push(level);
     if (typeof backend === "string") this.done.sandboxBackends.push(backend);
@@ -137,7 +137,10 @@ export class ExecutorRun {
     return output;
   }
 
-  async #commit(step: PlannedStep, ciFiles: readonly string[]): Promise<CommitOutput> {
+  async #commit(
+    step: PlannedStep,
+    ciFiles: readonly string[],
+  ): Promise<ActionOutput<"git.commit">> {
     const { planned } = this.#options;
     const message = commitMessage({
       stepId: step.stepId,
@@ -152,7 +155,7 @@ export class ExecutorRun {
     const action = { type: "git.commit", resource: step.stepId, params };
     const about = { op_id: "commit", type: action.type, resource: step.stepId };
     const done = await this.#perform(`${step.stepId}.commit`, step.stepId, about, action);
-    const output = parseFormat(commitOutput, done.output, `${step.stepId}.commit`);
+    const output = parseFormat(ACTIONS["git.commit"].output, done.output, `${step.stepId}.commit`);
     this.#parent = output.commit;
     return output;
   }
@@ -166,7 +169,7 @@ export class ExecutorRun {
       commit: one.commit,
       tree: one.tree,
     }));
-    const params: BringBackParams = {
+    const params: ActionParams<"git.bring_back"> = {
       request_digest: planned.digest,
       review: planned.request.requires_review,
       base: base.commit,
@@ -177,7 +180,7 @@ export class ExecutorRun {
     const action = { type: "git.bring_back", resource, params: params as JsonObject };
     const about = { op_id: "bring_back", type: action.type, resource };
     const done = await this.#perform("bring_back", null, about, action);
-    const output = parseFormat(bringBackOutput, done.output, "bring back");
+    const output = parseFormat(ACTIONS["git.bring_back"].output, done.output, "bring back");
     this.done.broughtBack = output;
     tape.add("bring_back_end", null, {
       head: output.head,

@@ -9,17 +9,15 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import {
-  fields,
-  type JsonObject,
-  parseFormat,
+  type ActionParams,
+  type ActionType,
   quoted,
   SovereignError,
   sha256Hex,
 } from "@sovereign/core";
-import { z } from "zod";
-import type { Effect, Invocation } from "../kernel/index.ts";
+import { defineEffect, type Effect, type TypedInvocation } from "../kernel/index.ts";
 import { type PathProbe, resolveOnDisk } from "../policy/index.ts";
-import { gitId, treeOutput } from "./effect-output.ts";
+import { treeOutput } from "./effect-output.ts";
 import { patchFile } from "./patch-file.ts";
 import { removeContent } from "./repository/tree-content.ts";
 import type { Workspace } from "./workspace.ts";
@@ -27,57 +25,48 @@ import type { Workspace } from "./workspace.ts";
 /** The bytes of a request's contents, by their digest. */
 export type ContentSource = (sha256: string) => Uint8Array | null;
 
-const before = { before: gitId };
-const writeParams = z.strictObject({
-  ...before,
-  sha256: fields.digest,
-  bytes: fields.count,
-  executable: z.boolean(),
-});
-const patchParams = z.strictObject({ ...before, sha256: fields.digest, bytes: fields.count });
-const bareParams = z.strictObject(before);
+type FileType = Extract<ActionType, `file.${string}`>;
 
 /** What the file operations do: in the run's own tree, on paths that are plainly below its root. */
 export function createFileEffects(
   workspace: Workspace,
   contents: ContentSource,
 ): Readonly<Record<string, Effect>> {
-  const change =
-    (work: (path: string, params: JsonObject) => Promise<void> | void): Effect =>
-    async ({ action, context }: Invocation) => {
-      const { before: tree } = parseFormat(z.looseObject(before), action.params, "file action");
+  const change = <T extends FileType>(
+    type: T,
+    work: (path: string, params: ActionParams<T>) => Promise<void> | void,
+  ): Readonly<Record<string, Effect>> => ({
+    [type]: defineEffect(type, async ({ action, context, params }: TypedInvocation<T>) => {
+      const { before: tree } = params;
       await workspace.require(tree);
       const path = resolveOnDisk(workspace.root, action.resource, diskProbe);
       await workspace.requirePlain(tree, path);
-      await work(path, action.params);
+      await work(path, params);
       return treeOutput(await workspace.harvest(tree, [path], context));
-    };
-  const write = (path: string, params: JsonObject, mustExist: boolean): void => {
-    const { sha256, executable } = parseFormat(writeParams, params, "file action");
+    }),
+  });
+  const write = (path: string, params: ActionParams<"file.write">, mustExist: boolean): void => {
     requireFile(workspace.root, path, mustExist);
-    const bytes = contentOf(contents, sha256);
+    const bytes = contentOf(contents, params.sha256);
     requireSize(path, bytes, workspace.limits.fileBytesMax);
-    writePlain(join(workspace.root, path), bytes, executable);
+    writePlain(join(workspace.root, path), bytes, params.executable);
   };
   return {
-    "file.write": change((path, params) => {
+    ...change("file.write", (path, params) => {
       write(path, params, false);
     }),
-    "file.update": change((path, params) => {
+    ...change("file.update", (path, params) => {
       write(path, params, true);
     }),
-    "file.patch": change((path, params) => {
-      const { sha256 } = parseFormat(patchParams, params, "file action");
+    ...change("file.patch", (path, { sha256 }) => {
       requireFile(workspace.root, path, false);
       return patchFile(workspace, path, contentOf(contents, sha256));
     }),
-    "file.delete": change((path, params) => {
-      parseFormat(bareParams, params, "file action");
+    ...change("file.delete", (path) => {
       requireFile(workspace.root, path, true);
       removeContent(workspace.root, path);
     }),
-    "file.mkdir": change((path, params) => {
-      parseFormat(bareParams, params, "file action");
+    ...change("file.mkdir", (path) => {
       mkdirSync(join(workspace.root, path), { recursive: true });
     }),
   };

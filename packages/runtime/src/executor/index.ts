@@ -1,5 +1,4 @@
 export { patchName } from "./commit-effects.ts";
-export { commitOutput, gitId } from "./effect-output.ts";
 export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
 export { rollbackProofOf, writeEvidence } from "./evidence.ts";
 export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";

@@ -1,6 +1,5 @@
 import {
   type Action,
-  base64Decode,
   digestOf,
   type ExecRequest,
   formats,
@@ -10,11 +9,11 @@ import {
   operationType,
   parseFormat,
   parseStrictJson,
+  requestWord,
   SovereignError,
   sha256Hex,
   utf8Encode,
 } from "@sovereign/core";
-import { z } from "zod";
 
 const BYTES_MAX = 64 * 1024 * 1024;
 
@@ -84,32 +83,16 @@ type RequestOperation = RequestStep["operations"][number];
 
 /** Every step ends in one commit, whether the request says so or not. */
 function isCommitWord(action: string): boolean {
-  const type = operationType(action);
-  return type === "git.add" || type === "git.commit";
+  return requestWord(action)?.plan === null;
 }
 
 function noteOf(step: RequestStep): string {
   const said = step.operations
-    .filter((one) => operationType(one.action) === "git.commit")
+    .filter((one) => isCommitWord(one.action))
     .map((one) => one.params["message"])
     .filter((message) => typeof message === "string");
   return [step.commit_message, ...said].filter((text) => text !== "").join("\n");
 }
-
-const path = z.string().min(1).max(1024);
-const fileParams = z.strictObject({
-  path,
-  content: z.string(),
-  encoding: z.enum(["utf8", "base64"]).default("utf8"),
-  executable: z.boolean().default(false),
-});
-const patchParams = z.strictObject({ path, patch: z.string() });
-const pathParams = z.strictObject({ path });
-const commandParams = z.strictObject({
-  argv: z.array(z.string().max(8000)).min(1).max(1000),
-  cwd: z.string().max(1024).default(""),
-  timeout_seconds: z.int().min(1).max(86_400).optional(),
-});
 
 /** Of the actions of a step, this is the name of its commit. */
 const COMMIT = "commit";
@@ -119,55 +102,12 @@ function planOperation(operation: RequestOperation, where: string): PlannedOpera
     const found = `at op_id: "${COMMIT}" names the step's own commit, found ${operation.action}`;
     throw new SovereignError("ERR_REQUEST_INVALID", `${where}: ${found}`);
   }
-  const type = operationType(operation.action);
-  const base = { opId: operation.op_id, word: operation.action };
-  const read = <T extends z.ZodType>(format: T): z.infer<T> =>
-    parseFormat(format, operation.params, where, "ERR_REQUEST_INVALID");
-  switch (type) {
-    case "file.write":
-    case "file.update": {
-      const { path: resource, content, encoding, executable } = read(fileParams);
-      const bytes = decode(content, encoding, where);
-      const params = { ...pin(bytes), executable };
-      return { ...base, action: { type, resource, params }, content: bytes };
-    }
-    case "file.patch": {
-      const { path: resource, patch } = read(patchParams);
-      const bytes = utf8Encode(patch);
-      return { ...base, action: { type, resource, params: pin(bytes) }, content: bytes };
-    }
-    case "file.delete":
-    case "file.mkdir":
-      return {
-        ...base,
-        action: { type, resource: read(pathParams).path, params: {} },
-        content: null,
-      };
-    case "command.run": {
-      const { argv, cwd, timeout_seconds } = read(commandParams);
-      const [executable = "", ...args] = argv;
-      const params: JsonObject = { argv: args, cwd, kind: operation.action };
-      if (timeout_seconds !== undefined) params["timeout_seconds"] = timeout_seconds;
-      return { ...base, action: { type, resource: executable, params }, content: null };
-    }
-    default:
-      // No effect is registered for it: the kernel refuses it by name, and records that.
-      return { ...base, action: { type, resource: operation.op_id, params: {} }, content: null };
-  }
-}
-
-function decode(content: string, encoding: "utf8" | "base64", where: string): Uint8Array {
-  try {
-    return encoding === "utf8" ? utf8Encode(content) : base64Decode(content);
-  } catch (cause) {
-    const text = `${where}: at content: expected ${encoding}`;
-    throw new SovereignError("ERR_REQUEST_INVALID", text, {}, cause);
-  }
-}
-
-/** Contents go by digest: the action names exactly these bytes, and stays small. */
-function pin(bytes: Uint8Array): { sha256: string; bytes: number } {
-  return { sha256: sha256Hex(bytes), bytes: bytes.length };
+  const { op_id: opId, action: word } = operation;
+  const type = operationType(word);
+  // Nobody defined it, and no effect is there for it: the kernel refuses it by name, on record.
+  const planned = requestWord(word)?.plan?.(operation.params, word, where);
+  const { resource, params, content } = planned ?? { resource: opId, params: {}, content: null };
+  return { opId, word, action: { type, resource, params }, content };
 }
 
 /**

@@ -1,16 +1,9 @@
 import { join } from "node:path";
-import {
-  canonicalBytes,
-  fields,
-  GATE_DOCUMENTS,
-  parseFormat,
-  SovereignError,
-} from "@sovereign/core";
-import { z } from "zod";
+import { canonicalBytes, GATE_DOCUMENTS, SovereignError } from "@sovereign/core";
 import type { Clock } from "../system/index.ts";
-import type { Effect } from "../kernel/index.ts";
+import { defineEffect, type Effect } from "../kernel/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
-import { completed, gitId } from "./effect-output.ts";
+import { completed } from "./effect-output.ts";
 import { rollbackProofOf } from "./evidence.ts";
 import { keepCommit, type UserRepository } from "./git/index.ts";
 import { rollBack } from "./repository/rollback.ts";
@@ -23,18 +16,11 @@ export interface RollbackEffectOptions {
   readonly clock: Clock;
 }
 
-const params = z.strictObject({
-  of_run: fields.runId,
-  ref: z.string().nullable(),
-  base: gitId,
-  head: gitId,
-});
-
 /** Bring the user's branch back to where a run began, and prove it. */
 export function createRollbackEffect(options: RollbackEffectOptions): Effect {
   const { repository, artifacts, folder, clock } = options;
-  return async ({ action, context }) => {
-    const { of_run, ref, base, head } = parseFormat(params, action.params, "rollback");
+  return defineEffect("git.rollback", async ({ params, context }) => {
+    const { of_run, ref, base, head } = params;
     // Once the branch is back, nothing else may name where it was.
     await keepCommit(repository, of_run, "rolled-back", head);
     const moved = (await recoverSwitch(join(folder, "switch"), repository)) === "done";
@@ -59,5 +45,5 @@ export function createRollbackEffect(options: RollbackEffectOptions): Effect {
     const found = foreign.map((one) => ({ ...one }));
     const more = found.length === 0 ? {} : { kept: found };
     return completed({ base, head, tree, files_changed: files_changed_count, ...more }, [kept]);
-  };
+  });
 }

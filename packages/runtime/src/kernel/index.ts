@@ -1,4 +1,5 @@
 export type { Authorization } from "./authorization.ts";
+export { defineEffect, type TypedInvocation } from "./define-effect.ts";
 export { createKernel, type Kernel, type KernelOptions, type Stage } from "./kernel.ts";
 export type {
   Blocked,

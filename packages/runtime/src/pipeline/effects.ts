@@ -1,6 +1,11 @@
-import { type ArtifactRef, type JsonValue, parseFormat } from "@sovereign/core";
-import { z } from "zod";
-import type { Effect, EffectRegistry, EffectResult } from "../kernel/index.ts";
+import type { ArtifactRef, JsonValue } from "@sovereign/core";
+import {
+  defineEffect,
+  type Effect,
+  type EffectRegistry,
+  type EffectResult,
+  type TypedInvocation,
+} from "../kernel/index.ts";
 import type { LedgerReader } from "../ledger/index.ts";
 import { createProgramEffect, type ProgramEffectOptions } from "./program-effect.ts";
 import type { ModelRegistry, VersionRecord } from "./registry/index.ts";
@@ -10,25 +15,12 @@ export interface PipelineEffectsOptions extends ProgramEffectOptions {
   readonly ledger: LedgerReader;
 }
 
-/** What the switch replaces, by version and digest; null for a new model. */
-const replaces = z.strictObject({ version: z.int(), sha256: z.string() }).nullable().optional();
-const promoteParams = z.strictObject({
-  replaces,
-  artifact: z.string(),
-  sha256: z.string(),
-  bytes: z.int(),
-  consensus: z.string(),
-});
-const rollbackParams = z.strictObject({ replaces, sha256: z.string() });
-const exportParams = z.strictObject({ artifact: z.string(), formats: z.array(z.string()) });
-
 /** What a pipeline's actions do. The kernel alone calls these. */
 export function createPipelineEffects(options: PipelineEffectsOptions): EffectRegistry {
-  const program = createProgramEffect(options);
   return {
-    "data.prepare": program,
-    "model.train": program,
-    "agent.judge": program,
+    "data.prepare": createProgramEffect("data.prepare", options),
+    "model.train": createProgramEffect("model.train", options),
+    "agent.judge": createProgramEffect("agent.judge", options),
     "model.promote": promote(options),
     "model.rollback": rollBack(options),
     "evidence.export": exportAudit(options),
@@ -40,29 +32,30 @@ function promote({ registry, artifacts }: PipelineEffectsOptions): Effect {
     const { model, version, before, digest } = record;
     return completed({ model, version, before, digest });
   };
-  const effect: Effect = async ({ action, context, idempotencyKey }) => {
-    const params = parseFormat(promoteParams, action.params, "promotion");
-    const bytes = await artifacts.get({ name: params.artifact, sha256: params.sha256 });
-    const record = await registry.promote({
-      model: action.resource,
-      digest: params.sha256,
-      bytes,
-      ...(await expectedOf(registry, action.resource, params.replaces)),
-      runId: context.run_id,
-      idempotencyKey,
-    });
-    return done(record);
-  };
-  const recall: Effect["recall"] = async ({ action, idempotencyKey }) => {
-    const record = await registry.find(action.resource, idempotencyKey);
-    return record === null ? null : done(record);
-  };
-  return Object.assign(effect, { recall });
+  return defineEffect(
+    "model.promote",
+    async ({ action, context, idempotencyKey, params }) => {
+      const bytes = await artifacts.get({ name: params.artifact, sha256: params.sha256 });
+      const record = await registry.promote({
+        model: action.resource,
+        digest: params.sha256,
+        bytes,
+        ...(await expectedOf(registry, action.resource, params.replaces)),
+        runId: context.run_id,
+        idempotencyKey,
+      });
+      return done(record);
+    },
+    async ({ action, idempotencyKey }) => {
+      const record = await registry.find(action.resource, idempotencyKey);
+      return record === null ? null : done(record);
+    },
+  );
 }
 
 function rollBack({ registry }: PipelineEffectsOptions): Effect {
-  const effect: Effect = async ({ action, context, idempotencyKey }) => {
-    const params = parseFormat(rollbackParams, action.params, "rollback");
+  const work = async (invocation: TypedInvocation<"model.rollback">): Promise<EffectResult> => {
+    const { action, context, idempotencyKey, params } = invocation;
     const expected = await expectedOf(registry, action.resource, params.replaces);
     const proof = await registry.rollback({
       model: action.resource,
@@ -74,13 +67,12 @@ function rollBack({ registry }: PipelineEffectsOptions): Effect {
     });
     return completed(proof);
   };
-  const recall: Effect["recall"] = async (invocation) => {
+  return defineEffect("model.rollback", work, async (invocation) => {
     const { action, idempotencyKey } = invocation;
     const record = await registry.find(action.resource, idempotencyKey);
     // The switch is there: to ask for it again proves it, and switches nothing.
-    return record === null ? null : effect(invocation);
-  };
-  return Object.assign(effect, { recall });
+    return record === null ? null : work(invocation);
+  });
 }
 
 /** What must be current now: what the action names, or for actions of before what is. */
@@ -97,8 +89,8 @@ async function expectedOf(
 
 /** The run's own stream so far, a placed entry in canonical JSON a line. */
 function exportAudit({ artifacts, ledger }: PipelineEffectsOptions): Effect {
-  return async ({ action, context }) => {
-    const { artifact } = parseFormat(exportParams, action.params, "export");
+  return defineEffect("evidence.export", async ({ params, context }) => {
+    const { artifact } = params;
     const lines: string[] = [];
     for await (const { index, hash, bytes } of ledger.readStream(
       context.tenant_id,
@@ -111,7 +103,7 @@ function exportAudit({ artifacts, ledger }: PipelineEffectsOptions): Effect {
     const bytes = Buffer.from(lines.join(""), "utf8");
     const ref = await artifacts.put(artifact, bytes, "application/jsonl");
     return completed({ entries: lines.length }, [ref]);
-  };
+  });
 }
 
 function completed(output: JsonValue, artifacts: readonly ArtifactRef[] = []): EffectResult {

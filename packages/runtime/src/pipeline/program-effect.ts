@@ -2,16 +2,14 @@ import { existsSync, realpathSync } from "node:fs";
 import { cp, mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
+  type ActionParams,
   type ArtifactRef,
   canonicalBytes,
   digestOf,
-  fields,
-  parseFormat,
   SovereignError,
   quoted,
 } from "@sovereign/core";
-import { z } from "zod";
-import type { Effect, EffectResult, Invocation } from "../kernel/index.ts";
+import { defineEffect, type Effect, type EffectResult, type Invocation } from "../kernel/index.ts";
 import { type ArtifactStore, readHarvest } from "../runs/index.ts";
 import { type Mount, usedOf } from "../sandbox/index.ts";
 import { digestTree } from "./frozen.ts";
@@ -19,26 +17,8 @@ import type { ProgramEnd, ProgramSandbox } from "./ports.ts";
 import { checkProgramOutput } from "./program-output.ts";
 import type { ProgramRequest, ProgramTask } from "./program-task.ts";
 
-/** The parameters of an action that runs a program: all that its result depends on. */
-export const programParams = z.strictObject({
-  program: z.string(),
-  /** Digest of the tree of programs, by relative path. */
-  programs_digest: fields.digest,
-  seed: z.int(),
-  params: fields.jsonObject,
-  inputs: z.record(z.string(), z.strictObject({ artifact: z.string(), sha256: fields.digest })),
-  /** Output file → the artifact's name. */
-  outputs: z.record(z.string(), z.string()),
-  limits: z.strictObject({
-    wall_ms: z.int(),
-    cpu_seconds: z.int(),
-    memory_bytes: z.int(),
-    processes: z.int(),
-    output_bytes: z.int(),
-    file_bytes: z.int(),
-  }),
-});
-export type ProgramParams = z.infer<typeof programParams>;
+type ProgramType = "data.prepare" | "model.train" | "agent.judge";
+export type ProgramParams = ActionParams<ProgramType>;
 
 export interface ProgramEffectOptions {
   readonly sandbox: ProgramSandbox;
@@ -60,9 +40,9 @@ const SUMMARY_BYTES_MAX = 16 * 1024;
  * The effect that runs one program in the sandbox. Programs and inputs are copied and hashed
  * first, so that what runs is what was authorised; outputs are taken only where declared.
  */
-export function createProgramEffect(options: ProgramEffectOptions): Effect {
-  return async (invocation) => {
-    const params = parseFormat(programParams, invocation.action.params, "program action");
+export function createProgramEffect(type: ProgramType, options: ProgramEffectOptions): Effect {
+  return defineEffect(type, async (invocation) => {
+    const { params } = invocation;
     const stage = join(options.scratch, invocation.context.step_id);
     await rm(stage, { recursive: true, force: true });
     try {
@@ -74,7 +54,7 @@ export function createProgramEffect(options: ProgramEffectOptions): Effect {
     } finally {
       await rm(stage, { recursive: true, force: true });
     }
-  };
+  });
 }
 
 async function prepare(

@@ -5,6 +5,7 @@ import {
   type JsonObject,
   parseFormat,
   parseStrictJson,
+  policyFace,
   POLICY_DIALECT,
   SovereignError,
 } from "@sovereign/core";
@@ -38,16 +39,14 @@ export interface CompiledPolicy {
   readonly warnings: readonly string[];
 }
 
-/** The actions whose resource is a path: they are allowed where a path pattern matches. */
-const FILE_TYPES: ReadonlySet<string> = new Set(Object.values(FILE_OPERATIONS));
-
 /** True for the types that are decided by pattern, and so cannot stand in `operations`. */
 export function isPatterned(type: string): boolean {
-  return FILE_TYPES.has(type) || type === "command.run" || type === "http.call";
+  return policyFace(type).matches !== "resource";
 }
 
+/** True for the types whose resource is a path: they are allowed where a path pattern matches. */
 export function isFileType(type: string): boolean {
-  return FILE_TYPES.has(type);
+  return policyFace(type).matches === "path";
 }
 
 /** Compile a sandbox policy to Cedar. */

@@ -1,4 +1,4 @@
-import { fields } from "@sovereign/core";
+import { fields, policyWords } from "@sovereign/core";
 import { z } from "zod";
 
 const LIST_MAX = 500;
@@ -15,19 +15,14 @@ const command = z.strictObject({
   allowed_args: z.array(glob).max(LIST_MAX).default([]),
 });
 
-/** The operations of the seed's allowlist, in our names. */
-export const FILE_OPERATIONS: Readonly<Record<string, string>> = {
-  read_file: "file.read",
-  write_file: "file.write",
-  update_file: "file.update",
-  patch_file: "file.patch",
-  delete_file: "file.delete",
-  mkdir: "file.mkdir",
-};
-/** A commit on our side is worth nothing without its way to the user's branch, and back. */
+/** The seed's words for operations on files; each stands for one type of action. */
+export const FILE_OPERATIONS: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries(policyWords("path")).flatMap(([word, types]) => types.map((type) => [word, type])),
+);
+/** Its words for what git does. Whatever a step changes is added, so `git_add` allows nothing more. */
 export const GIT_OPERATIONS: Readonly<Record<string, readonly string[]>> = {
-  git_add: ["git.add"],
-  git_commit: ["git.commit", "git.bring_back", "git.rollback"],
+  git_add: [],
+  ...policyWords("resource"),
 };
 
 const keysOf = (names: Readonly<Record<string, unknown>>): [string, ...string[]] =>

@@ -10,6 +10,7 @@ import {
   isSovereignError,
   POLICY_DIALECT,
   type PolicyDecision,
+  policyFace,
   quoted,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
@@ -20,6 +21,7 @@ import { matchesHost, parseHost } from "./hosts.ts";
 import { refuseTooMuchWork } from "./match-work.ts";
 import { deniesPath } from "./path-patterns.ts";
 import { resolvePath } from "./paths.ts";
+import { resourcesOf } from "./resources.ts";
 
 const CACHE_MAX = 10_000;
 /** What a decision names of what decided: it stands in a ledger entry beside its action. */
@@ -81,7 +83,8 @@ export class PolicyEngine {
     });
     let matched: string[] = [];
     try {
-      matched = this.#matched(action, ciFilesOf(action));
+      const places = this.#placesOf(action, ciFilesOf(action));
+      matched = [...new Set(places.flatMap((one) => one.matched))];
     } catch (error) {
       if (!isSovereignError(error)) throw error;
     }
@@ -89,11 +92,11 @@ export class PolicyEngine {
   }
 
   #decide(action: Action, context: ActionContext, digest: string): PolicyDecision {
-    let matched: string[];
+    let places: Place[];
     let ci: CiLeave;
     try {
       const ciFiles = ciFilesOf(action);
-      matched = this.#matched(action, ciFiles);
+      places = this.#placesOf(action, ciFiles);
       ci = this.#ciLeave(ciFiles);
     } catch (error) {
       if (!isSovereignError(error)) throw error;
@@ -105,14 +108,7 @@ export class PolicyEngine {
       const why = `${quoted(ci.refused)} is a file that tools or hosts run: allowlist.host_run_paths does not name it (nor allowlist.ci_paths)`;
       return this.#answer(digest, "deny", [CI_FILES_RULE], [why], null, false);
     }
-    const { allow, rules, errors } = askCedar(this.#policy.digest, {
-      role: context.role,
-      resource: action.resource,
-      type: action.type,
-      tenant: context.tenant_id,
-      mode: context.mode,
-      matched,
-    });
+    const { allow, rules, errors } = this.#ask(places, action.type, context);
     // Nobody knows what policy says where a rule cannot be evaluated: no mode lets that through.
     if (errors.length > 0) {
       const why = ["a rule could not be evaluated", ...errors];
@@ -133,9 +129,24 @@ export class PolicyEngine {
     return this.#answer(digest, effect, [...ci.by, ...rules], [], approvals, false);
   }
 
-  /**
-   * What the policy says to each file that others run and that an action changes.
-   */
+  /** What Cedar says of all places together: each must be allowed, and the first denial is told. */
+  #ask(
+    places: readonly Place[],
+    type: string,
+    context: ActionContext,
+  ): ReturnType<typeof askCedar> {
+    const { role, tenant_id: tenant, mode } = context;
+    const rules = new Set<string>();
+    for (const { resource, matched } of places) {
+      const asked = { role, resource, type, tenant, mode, matched };
+      const answer = askCedar(this.#policy.digest, asked);
+      if (!answer.allow || answer.errors.length > 0) return answer;
+      for (const rule of answer.rules) rules.add(rule);
+    }
+    return { allow: true, rules: [...rules], errors: [] };
+  }
+
+  /** What the policy says to each file that others run and that an action changes. */
   #ciLeave(ciFiles: readonly string[]): CiLeave {
     const by = new Set<string>();
     const leaves = this.#policy.patterns.filter((one) => one.kind === "ci");
@@ -187,16 +198,29 @@ export class PolicyEngine {
   }
 
   /** @throws ERR_PATH_REFUSED, ERR_MATCH_LIMIT */
-  #matched(action: Action, ciFiles: readonly string[]): string[] {
-    const path = isFileType(action.type) ? resolvePath(action.resource) : null;
-    refuseTooMuchWork(this.#policy.patterns, { action, path, ciFiles });
+  #placesOf(action: Action, ciFiles: readonly string[]): Place[] {
+    const texts = resourcesOf(action).map((resource) => ({
+      resource,
+      path: isFileType(action.type) ? resolvePath(resource) : null,
+    }));
+    const paths = texts.flatMap(({ path }) => (path === null ? [] : [path]));
+    refuseTooMuchWork(this.#policy.patterns, { action, paths, ciFiles });
     // A policy in Cedar has no patterns: its rules may speak of hosts in another form.
-    const isHost = action.type === "http.call" && this.#policy.limits !== null;
+    const isHost = policyFace(action.type).matches === "host" && this.#policy.limits !== null;
     const host = isHost ? parseHost(action.resource) : null;
-    return this.#policy.patterns
-      .filter((pattern) => matchesPattern(pattern, action, path, host))
-      .map((pattern) => pattern.name);
+    return texts.map(({ resource, path }) => ({
+      resource,
+      matched: this.#policy.patterns
+        .filter((pattern) => matchesPattern(pattern, action, path, host))
+        .map((pattern) => pattern.name),
+    }));
   }
+}
+
+/** One thing that an action acts on, and the patterns that match it. */
+interface Place {
+  readonly resource: string;
+  readonly matched: readonly string[];
 }
 
 /** The first file without leave, or the patterns that give leave to each. */
@@ -211,11 +235,12 @@ interface CiLeave {
  * @throws ERR_PATH_REFUSED
  */
 function ciFilesOf(action: Action): string[] {
-  if (isFileType(action.type)) {
-    const path = resolvePath(action.resource);
-    return action.type !== "file.read" && isCiFile(path) ? [path] : [];
+  const { matches, readsOnly, hostRunFiles } = policyFace(action.type);
+  if (matches === "path") {
+    const paths = resourcesOf(action).map(resolvePath);
+    return readsOnly === true ? [] : paths.filter(isCiFile);
   }
-  const named = action.type === "git.commit" ? (action.params["ci_files"] ?? []) : [];
+  const named = hostRunFiles === undefined ? [] : (action.params[hostRunFiles] ?? []);
   return Array.isArray(named)
     ? named.map((path) => (typeof path === "string" ? resolvePath(path) : ""))
     : [""];
@@ -247,7 +272,7 @@ function matchesPattern(
     case "resource":
       return action.type === pattern.args[0] && matchesGlob(pattern.glob, action.resource);
     case "command":
-      return action.type === "command.run" && matchesCommand(pattern, action);
+      return policyFace(action.type).matches === "command" && matchesCommand(pattern, action);
   }
 }
 

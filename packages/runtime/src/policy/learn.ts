@@ -1,5 +1,13 @@
-import { type Action, cutText, isCiFile, type PolicyDecision } from "@sovereign/core";
+import {
+  type Action,
+  cutText,
+  isCiFile,
+  isSovereignError,
+  type PolicyDecision,
+  policyFace,
+} from "@sovereign/core";
 import { isFileType } from "./compile.ts";
+import { resourcesOf } from "./resources.ts";
 import { FILE_OPERATIONS, GIT_OPERATIONS, sandboxPolicy, type SandboxPolicy } from "./document.ts";
 
 /** An action that was denied, or would have been, with the decision that said so. */
@@ -42,10 +50,10 @@ export function proposePolicy(
     })
     .map(({ action }) => action);
   const files = actions.filter((action) => isFileType(action.type));
-  const hosts = actions.filter((action) => action.type === "http.call");
+  const hosts = actions.filter((action) => policyFace(action.type).matches === "host");
   const gits = actions.filter((action) => gitName(action.type) !== null);
   const others = actions.filter(
-    (action) => action.type !== "command.run" && ![...files, ...hosts, ...gits].includes(action),
+    (action) => !isCommand(action) && ![...files, ...hosts, ...gits].includes(action),
   );
   const policy = sandboxPolicy.parse({
     policy_id: policyId,
@@ -59,7 +67,7 @@ export function proposePolicy(
       file_operations: Object.entries(FILE_OPERATIONS)
         .filter(([, type]) => files.some((action) => action.type === type))
         .map(([name]) => name),
-      paths: unique(files.map(({ resource }) => resource)),
+      paths: unique(files.flatMap(resourcesOf)),
       commands: commandsOf(actions),
     },
     hosts: unique(hosts.map(({ resource }) => resource)),
@@ -73,10 +81,12 @@ function unproposable(action: Action, decision: PolicyDecision): string | null {
   if (decision.rules.some((rule) => rule.startsWith("deny:"))) {
     return `${decision.rules.join(", ")} forbids it; change that rule by hand if you mean to`;
   }
-  if (isFileType(action.type) && isCiFile(action.resource)) {
+  const resources = namedBy(action);
+  if (resources === null) return "its paths cannot be read; look at what asked for it";
+  if (isFileType(action.type) && resources.some(isCiFile)) {
     return "hosts or tools run this file; name it in allowlist.host_run_paths by hand if you mean to";
   }
-  const words = [action.resource, ...(action.type === "command.run" ? argumentsOf(action) : [])];
+  const words = [...resources, ...(isCommand(action) ? argumentsOf(action) : [])];
   if (words.some((word) => /[*?]/.test(word))) {
     return "it has a * or ?, which a pattern cannot name alone; write the pattern by hand";
   }
@@ -90,7 +100,7 @@ function unproposable(action: Action, decision: PolicyDecision): string | null {
 function commandsOf(actions: readonly Action[]): object[] {
   const lines = new Map<string, { executable: string; allowed_args: string[] }>();
   for (const action of actions) {
-    if (action.type !== "command.run") continue;
+    if (!isCommand(action)) continue;
     const allowed_args = unique(argumentsOf(action));
     const line = { executable: action.resource, allowed_args };
     lines.set(JSON.stringify(line), line);
@@ -110,6 +120,20 @@ function approvalsOf(types: ReadonlySet<string>, asked: readonly AskedApproval[]
 function gitName(type: string): string | null {
   const found = Object.entries(GIT_OPERATIONS).find(([, types]) => types.includes(type));
   return found?.[0] ?? null;
+}
+
+/** All that it acts on; null where policy refused it because that cannot be read. */
+function namedBy(action: Action): string[] | null {
+  try {
+    return resourcesOf(action);
+  } catch (error) {
+    if (isSovereignError(error)) return null;
+    throw error;
+  }
+}
+
+function isCommand({ type }: Action): boolean {
+  return policyFace(type).matches === "command";
 }
 
 function argumentsOf(action: Action): string[] {

@@ -1,4 +1,4 @@
-import { type Action, SovereignError } from "@sovereign/core";
+import { type Action, policyFace, SovereignError } from "@sovereign/core";
 import type { Pattern } from "./compile.ts";
 import { denialWork } from "./path-patterns.ts";
 
@@ -10,8 +10,8 @@ const WORK_MAX = 5_000_000;
 /** What the patterns of a policy are held against. */
 export interface MatchedTexts {
   readonly action: Action;
-  /** Of an operation on a file. */
-  readonly path: string | null;
+  /** Of an operation on files. */
+  readonly paths: readonly string[];
   /** What a commit changes of files that others run. */
   readonly ciFiles: readonly string[];
 }
@@ -26,14 +26,15 @@ export interface MatchedTexts {
  */
 export function refuseTooMuchWork(patterns: readonly Pattern[], texts: MatchedTexts): void {
   const { action } = texts;
-  const words = action.type === "command.run" ? wordsOf(action.params["argv"]) : [];
+  const words = policyFace(action.type).matches === "command" ? wordsOf(action.params["argv"]) : [];
   const longest = Math.max(0, ...words.map((word) => word.length));
   if (longest > ARGUMENT_CHARS_MAX) {
     throw beyond(`an argument of ${longest} characters, more than ${ARGUMENT_CHARS_MAX}`);
   }
   const argv = words.reduce((sum, word) => sum + word.length + 1, 0);
   const ciFiles = texts.ciFiles.reduce((sum, path) => sum + path.length + 1, 0);
-  const lengths = { path: texts.path?.length ?? 0, argv, ciFiles };
+  const path = texts.paths.reduce((sum, one) => sum + one.length, 0);
+  const lengths = { path, argv, ciFiles };
   let work = 0;
   for (const pattern of patterns) {
     work += workOf(pattern, texts, lengths);
@@ -47,7 +48,7 @@ interface Lengths {
   readonly ciFiles: number;
 }
 
-function workOf(pattern: Pattern, { action, path }: MatchedTexts, lengths: Lengths): number {
+function workOf(pattern: Pattern, { action, paths }: MatchedTexts, lengths: Lengths): number {
   const { kind, glob, args } = pattern;
   switch (kind) {
     case "path":
@@ -55,13 +56,13 @@ function workOf(pattern: Pattern, { action, path }: MatchedTexts, lengths: Lengt
     case "ci":
       return glob.length * (lengths.path * 2 + lengths.ciFiles);
     case "deny":
-      return path === null ? 0 : denialWork(glob, path);
+      return paths.reduce((sum, path) => sum + denialWork(glob, path), 0);
     case "host":
-      return action.type === "http.call" ? glob.length * action.resource.length : 0;
+      return policyFace(action.type).matches === "host" ? glob.length * action.resource.length : 0;
     case "resource":
       return action.type === args[0] ? glob.length * action.resource.length : 0;
     case "command": {
-      if (action.type !== "command.run" || glob !== action.resource) return 0;
+      if (policyFace(action.type).matches !== "command" || glob !== action.resource) return 0;
       return args.reduce((sum, arg) => sum + arg.length + 1, 0) * lengths.argv;
     }
   }

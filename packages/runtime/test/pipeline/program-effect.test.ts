@@ -25,7 +25,7 @@ async function run(
   end: Partial<SandboxResult> = {},
   programsDigest?: string,
 ): Promise<EffectResult> {
-  const effect = createProgramEffect({
+  const effect = createProgramEffect("data.prepare", {
     sandbox: {
       run: (request: SandboxRequest) => {
         const output = request.writable[0]?.source ?? "";

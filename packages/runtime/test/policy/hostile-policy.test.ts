@@ -147,7 +147,7 @@ describe("what would take long to match", () => {
       const decision = engine.decide(one, context);
       expect(decision).toMatchObject({ effect: "deny", observed: false });
       expect(() => {
-        refuseTooMuchWork(engine.policy.patterns, { action: one, path: null, ciFiles: [] });
+        refuseTooMuchWork(engine.policy.patterns, { action: one, paths: [], ciFiles: [] });
       }).toThrow(expect.objectContaining({ code: "ERR_MATCH_LIMIT" }));
     }
     const patterns = Array.from({ length: 380 }, () => "**");

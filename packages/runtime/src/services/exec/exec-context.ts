@@ -3,6 +3,7 @@ import { basename, extname, join } from "node:path";
 import {
   type ArtifactRef,
   digestOf,
+  fields,
   GATE_DOCUMENTS,
   type JsonObject,
   parseCanonicalJson,
@@ -14,7 +15,6 @@ import { z } from "zod";
 import {
   createExecutorEffects,
   createRollbackEffect,
-  gitId,
   type Head,
   parseExecRequest,
   type PlannedRequest,
@@ -49,8 +49,8 @@ const execPlan = z.strictObject({
   repository: z.strictObject({
     root: z.string(),
     ref: z.string().nullable(),
-    commit: gitId,
-    tree: gitId,
+    commit: fields.gitId,
+    tree: fields.gitId,
   }),
   steps: z.array(z.record(z.string(), z.unknown())),
 });

@@ -1,9 +1,7 @@
 import { join } from "node:path";
-import { type EntryData, parseFormat } from "@sovereign/core";
+import { ACTIONS, type EntryData, fields, parseFormat } from "@sovereign/core";
 import { z } from "zod";
 import {
-  commitOutput,
-  gitId,
   isWhole,
   type JudgedPatch,
   mendObjects,
@@ -37,11 +35,15 @@ export async function readCommits(
     if (entry.event_type !== "execution.completed") continue;
     const { step_id, output } = entry.data as EntryData<"execution.completed">;
     if (step_id === "bring_back") {
-      broughtTo = parseFormat(z.looseObject({ head: gitId }), output, "bring back").head;
+      broughtTo = parseFormat(z.looseObject({ head: fields.gitId }), output, "bring back").head;
     }
     const stepId = /^(.+)\.commit$/.exec(step_id)?.[1];
     if (stepId === undefined) continue;
-    const { commit, tree, patch_sha256: sha256 } = parseFormat(commitOutput, output, step_id);
+    const {
+      commit,
+      tree,
+      patch_sha256: sha256,
+    } = parseFormat(ACTIONS["git.commit"].output, output, step_id);
     steps.set(stepId, { stepId, commit, tree, sha256 });
   }
   return { steps: [...steps.values()], broughtTo };

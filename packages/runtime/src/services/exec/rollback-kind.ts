@@ -9,7 +9,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { gitId, inspectRepository, isSwitchOpen, releaseKept } from "../../executor/index.ts";
+import { inspectRepository, isSwitchOpen, releaseKept } from "../../executor/index.ts";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 import { checkTenant, type RunRow } from "../../runs/index.ts";
 import { readAttested } from "./recorded-end.ts";
@@ -42,8 +42,8 @@ const rollbackPlan = z.strictObject({
   kind: z.literal("exec_rollback"),
   of_run: fields.runId,
   ref: z.string().nullable(),
-  base: gitId,
-  head: gitId,
+  base: fields.gitId,
+  head: fields.gitId,
 });
 type RollbackPlan = z.infer<typeof rollbackPlan>;
 

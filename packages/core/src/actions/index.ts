@@ -1,0 +1,20 @@
+export {
+  ACTIONS,
+  type ActionOutput,
+  type ActionParams,
+  type ActionType,
+  isKnownOperation,
+  operationType,
+  policyFace,
+  policyWords,
+  type RecalledType,
+  requestWord,
+} from "./catalogue.ts";
+export type {
+  ActionDeclaration,
+  PlannedAction,
+  PolicyFace,
+  Repeats,
+  RequestForm,
+} from "./declaration.ts";
+export { treeOutput } from "./file-actions.ts";
