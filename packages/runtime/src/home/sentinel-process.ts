@@ -12,11 +12,15 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Sources start in half the time where what was compiled of them before is kept. */
 const COMPILED = fileURLToPath(new URL("../../bin/compile-cache.js", import.meta.url));
 
+/** These must answer while others keep the processors busy, so they wait for no thread of their own. */
+const ALONE = { sentinel: ["--single-threaded-gc"], engine: ["--single-threaded-gc"], cli: [] };
+
 /** Node and one of our programs, as source or built, whichever we are ourselves. */
 export function programCommand(name: "sentinel" | "engine" | "cli"): [string, ...string[]] {
   const source = fileURLToPath(new URL(`../main/${name}.ts`, import.meta.url));
   const built = fileURLToPath(new URL(`../main/${name}.js`, import.meta.url));
-  const node = [process.execPath, "--disable-warning=ExperimentalWarning"] as const;
+  const flags = ["--disable-warning=ExperimentalWarning", ...ALONE[name]];
+  const node: [string, ...string[]] = [process.execPath, ...flags];
   return existsSync(source) ? [...node, "--require", COMPILED, source] : [...node, built];
 }
 

@@ -1,5 +1,5 @@
 /** The sentinel's program: `node sentinel.ts HOME`. Started by us alone, one for a data folder. */
-import { writeFileSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Signer, SovereignError } from "@sovereign/core";
@@ -74,7 +74,8 @@ process.exit(0);
 function preferUs(): void {
   const first = constants.priority.PRIORITY_HIGHEST;
   try {
-    setPriority(first);
+    // Each thread has a priority of its own, and what we read aside is read by others than the first.
+    for (const thread of readdirSync("/proc/self/task")) setPriority(Number(thread), first);
     if (leadsSession()) writeFileSync("/proc/self/autogroup", String(first));
   } catch {
     // An ordinary user's sentinel has the ordinary priority; not every kernel groups by session.

@@ -70,17 +70,22 @@ export class ControlGroups {
    * @param ahead whether we, who must see them dead, come before them all the same
    */
   prefer(dying: boolean, ahead: boolean = hasHighestPriority()): void {
-    const folders = this.#processor === null ? this.folders : [this.#processor];
-    const weights = !dying ? LIVING : ahead ? DYING : DYING_BESIDE_EQUALS;
-    for (const [file, weight] of Object.entries(weights)) {
-      for (const folder of folders) {
-        try {
-          setIfThere(join(folder, file), weight);
-        } catch {
-          // They die all the same, only later where others keep the processors busy.
-        }
+    for (const [file, weight] of this.preference(dying, ahead)) {
+      try {
+        setIfThere(file, weight);
+      } catch {
+        // They die all the same, only later where others keep the processors busy.
       }
     }
+  }
+
+  /** What {@link prefer} writes: files of the kernel, and what into each. */
+  preference(dying: boolean, ahead: boolean = hasHighestPriority()): [string, string][] {
+    const folders = this.#processor === null ? this.folders : [this.#processor];
+    const weights = !dying ? LIVING : ahead ? DYING : DYING_BESIDE_EQUALS;
+    return Object.entries(weights).flatMap(([file, weight]) =>
+      folders.map((folder): [string, string] => [join(folder, file), weight]),
+    );
   }
 
   /** Set limits on all that is in the group together. */

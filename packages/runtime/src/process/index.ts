@@ -4,7 +4,9 @@ export { type FolderLock, lockFolder } from "./folder-lock.ts";
 export { thaw } from "./freezer.ts";
 export { openForWriting } from "./open-files.ts";
 export {
+  CROWDED,
   firstChildOf,
+  glimpseProcesses,
   identify,
   isAlive,
   isFiltered,
@@ -12,6 +14,7 @@ export {
   killProcess,
   leadsSession,
   pidNamespaceOf,
+  processorsAreCrowded,
   type ProcessFacts,
   type ProcessIdentity,
   sightOf,

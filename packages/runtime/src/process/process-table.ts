@@ -1,4 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
 
 /**
  * One process, told apart from a later one with the same pid by its start time (clock ticks since
@@ -63,6 +66,15 @@ export function sightOf(pid: number): { state: string; ranMs: number } | null {
   return { state, ranMs: Number(readText(`/proc/${pid}/schedstat`).split(" ")[0]) / 1e6 };
 }
 
+/** From so many runnable processes a processor on, one that waits may wait for long. */
+export const CROWDED = 2;
+
+/** Whether far more processes want to run now than there are processors (proc_loadavg(5)). */
+export function processorsAreCrowded(): boolean {
+  const runnable = Number(/^(?:\S+ ){3}(\d+)\//.exec(readText("/proc/loadavg"))?.[1] ?? 0);
+  return runnable > CROWDED * availableParallelism();
+}
+
 /** The inode of a process's pid namespace, null when it cannot be told. */
 export function pidNamespaceOf(pid: number): string | null {
   try {
@@ -117,6 +129,37 @@ export function sweepProcesses(wanted: (process: ProcessFacts) => boolean): Proc
   return found;
 }
 
+/** What a look aside may ask about a process: the same, without waiting for the kernel in our way. */
+export interface ProcessGlimpse extends ProcessIdentity {
+  readonly parent: number;
+  cgroups(): Promise<string>;
+  environment(): Promise<string>;
+}
+
+/**
+ * Look at every living process of this machine but ourselves, one after the other and beside whatever
+ * else we do. What the kernel says of a process it says under that one's locks; whoever holds one of
+ * them may itself be waiting for a processor, and a caller that must answer others must not wait too.
+ *
+ * @param folder where the kernel lists processes
+ */
+export async function glimpseProcesses(
+  look: (process: ProcessGlimpse) => Promise<void>,
+  folder = "/proc",
+): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const read = (file: string): Promise<string> =>
+      readFile(join(folder, name, file), "utf8").catch(() => "");
+    const stat = parseStat(await read("stat"));
+    if (stat === null || stat.state === "Z" || stat.state === "X") continue;
+    const { started, parent } = stat;
+    const cgroups = (): Promise<string> => read("cgroup");
+    await look({ pid, started, parent, cgroups, environment: () => read("environ") });
+  }
+}
+
 /** True when we are the first process of our session, and it is not somebody else's who started us. */
 export function leadsSession(): boolean {
   return statOf(process.pid)?.session === process.pid;
@@ -130,20 +173,20 @@ interface Stat {
 }
 
 function statOf(pid: number): Stat | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command stands in parentheses and may hold anything; the fields are counted after it.
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    const [state = "", parent, , session] = fields;
-    return {
-      state,
-      parent: Number(parent),
-      session: Number(session),
-      started: fields[19] ?? "",
-    };
-  } catch {
-    return null;
-  }
+  return parseStat(readText(`/proc/${pid}/stat`));
+}
+
+function parseStat(stat: string): Stat | null {
+  if (stat === "") return null;
+  // The command stands in parentheses and may hold anything; the fields are counted after it.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const [state = "", parent, , session] = fields;
+  return {
+    state,
+    parent: Number(parent),
+    session: Number(session),
+    started: fields[19] ?? "",
+  };
 }
 
 function hasProc(): boolean {

@@ -11,7 +11,7 @@ import {
 } from "@sovereign/core";
 import type { Clock } from "../system/index.ts";
 import type { ScramGate } from "../kernel/index.ts";
-import { identify } from "../process/index.ts";
+import { identify, processorsAreCrowded, stateOf } from "../process/index.ts";
 import { Frames, readFrame } from "./frames.ts";
 import { ScramLatch } from "./latch.ts";
 import {
@@ -29,6 +29,8 @@ const RESTART_EVERY = 200;
 /** After this many unanswered pings the sentinel counts as dead: nothing runs without it. */
 const PING_MS = 250;
 const SILENT_PINGS = 6;
+/** One that waits for a processor is given longer: whoever watches it ends it sooner than this. */
+const STARVED_PINGS = 16;
 
 export interface LinkOptions {
   /** The kill switch's folder. */
@@ -70,6 +72,7 @@ export class ScramLink implements ScramGate {
   #next = 0;
   #pings = 0;
   #id = "";
+  #pid: number | null = null;
   #name = "";
   /** Called when a stop was carried out and is in the journal. Set by who takes that elsewhere. */
   onRecorded: () => void = () => undefined;
@@ -226,8 +229,9 @@ export class ScramLink implements ScramGate {
       const welcome = (await this.request({
         t: "hello",
         process: { pid: process.pid, started: own?.started ?? "" },
-      })) as { link_id: string; name: string; lease: boolean };
+      })) as { link_id: string; name: string; pid: number; lease: boolean };
       this.#id = welcome.link_id;
+      this.#pid = welcome.pid;
       this.#name = welcome.name;
       this.#leased = welcome.lease;
       return true;
@@ -270,7 +274,7 @@ export class ScramLink implements ScramGate {
 
   /** Unanswered pings are counted, not time: a control that was busy itself proves nothing. */
   #ping(): void {
-    if (this.#pings >= SILENT_PINGS) {
+    if (this.#pings >= SILENT_PINGS && (this.#pings >= STARVED_PINGS || !this.#starved())) {
       this.#frames.socket.destroy();
       return;
     }
@@ -281,6 +285,11 @@ export class ScramLink implements ScramGate {
       },
       () => undefined,
     );
+  }
+
+  #starved(): boolean {
+    const state = this.#pid === null ? null : stateOf(this.#pid);
+    return state === "R" || (state === "D" && processorsAreCrowded());
   }
 
   #onClosed(): void {

@@ -1,4 +1,4 @@
-import { sightOf } from "../process/index.ts";
+import { processorsAreCrowded, sightOf } from "../process/index.ts";
 
 /** How often one who is watched says that it is alive, and how often the watcher wakes up. */
 export const BEAT_MS = 50;
@@ -19,7 +19,9 @@ const RAN_MIN_MS = 0.1;
  * Counted are the watcher's own wake-ups, not time: a watcher that was not scheduled itself blames
  * nobody. A process that is stopped or asleep in one call is wedged after 5 of them, one in
  * uninterruptible sleep (a slow disk) after 10, one that waits for a processor after 40, and one that
- * runs and is silent after 5 to 40, by how much it ran. The dead-man counts in the same way.
+ * runs and is silent after 5 to 40, by how much it ran. Where more processes want to run than the
+ * processors have room for, uninterruptible sleep is a wait for a processor, too: whoever holds the
+ * kernel's lock has none. The dead-man counts in the same way.
  */
 export class Silence {
   readonly #pid: number;
@@ -52,7 +54,7 @@ export class Silence {
 }
 
 function pointsOf(state: string, ranMs: number): number {
-  if (state === "D") return SLOW_DISK;
+  if (state === "D") return processorsAreCrowded() ? STARVED : SLOW_DISK;
   if (state !== "R" && state !== "S") return STUCK;
   if (ranMs >= RAN_MIN_MS) return STARVED + (RUNNING * Math.min(ranMs, RAN_MAX_MS)) / RAN_MAX_MS;
   return state === "R" ? STARVED : STUCK;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   ControlGroups,
+  glimpseProcesses,
   groupBelow,
   identify,
   isAlive,
@@ -216,33 +217,65 @@ export function findPath(name: string, pathId: string): ProcessIdentity[] {
   return sweepProcesses((one) => pathOf(one, name) === pathId);
 }
 
+/** A process and its start time, of one that was seen to be none of ours. */
+export type Strangers = Set<string>;
+
 /**
  * The paths of which processes live and that are not on the list: by control group, by marker, or
- * as children of the engine.
+ * as children of the engine. It is looked for aside, so that it holds up nobody.
+ *
+ * @param strangers those that are none of ours; what is ours inherits that, so they stay so. The set
+ *   is renewed at each look
+ * @param folder where the kernel lists processes
  */
-export function findUnregistered(
+export async function findUnregistered(
   name: string,
-  registered: ReadonlySet<string>,
+  registered: () => ReadonlySet<string>,
   engine: ProcessIdentity | null,
-): Set<string> {
+  strangers: Strangers,
+  folder?: string,
+): Promise<Set<string>> {
   const found = new Set<string>();
-  sweepProcesses((one) => {
-    const path = pathOf(one, name);
-    const listed = path === ENGINE_GROUP || path?.startsWith(TOOLS_PREFIX) === true;
-    if (path !== null && !listed && !registered.has(path)) found.add(path);
-    const orphan = path === null || path === ENGINE_GROUP;
-    if (orphan && engine !== null && one.parent === engine.pid) found.add(`pid ${one.pid}`);
-    return false;
-  });
+  const seen: Strangers = new Set();
+  const before = registered();
+  await glimpseProcesses(async (one) => {
+    const key = `${one.pid} ${one.started}`;
+    const child = engine !== null && one.parent === engine.pid;
+    if (strangers.has(key) && !child) {
+      seen.add(key);
+      return;
+    }
+    const path = groupBelow(await one.cgroups(), name) ?? markedPath(await one.environment(), name);
+    const unlisted = unlistedAs(path, child ? one.pid : null);
+    if (unlisted !== null) found.add(unlisted);
+    else if (path === null) seen.add(key);
+  }, folder);
+  strangers.clear();
+  for (const key of seen) strangers.add(key);
+  // What came upon the list meanwhile, or was taken off it, was on it.
+  for (const id of [...before, ...registered()]) found.delete(id);
   return found;
+}
+
+/**
+ * What a process is called that should be on the list of paths; null for one that need not be.
+ * @param child its pid, of one that the engine started
+ */
+function unlistedAs(path: string | null, child: number | null): string | null {
+  if (path === null || path === ENGINE_GROUP) return child === null ? null : `pid ${child}`;
+  return path.startsWith(TOOLS_PREFIX) ? null : path;
 }
 
 /** Which path of this installation a process belongs to, as far as it can be told from outside. */
 function pathOf(one: ProcessFacts, name: string): string | null {
   const group = groupBelow(one.cgroups(), name);
   if (group !== null) return group;
+  return markedPath(one.environment(), name);
+}
+
+function markedPath(environment: string, name: string): string | null {
   const marker = new RegExp(`(?:^|\\0)${MARKER_VARIABLE}=${name}/([A-Za-z0-9_.-]+)`);
-  return marker.exec(one.environment())?.[1] ?? null;
+  return marker.exec(environment)?.[1] ?? null;
 }
 
 function countIn(groups: readonly ControlGroups[]): number | null {

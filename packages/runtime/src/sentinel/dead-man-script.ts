@@ -1,5 +1,8 @@
 /**
- * The dead-man, for bash: `KILL_FILE PID START_TIME FOLDER`, the last three of the sentinel.
+ * The dead-man, for bash: `KILL_FILE PID START_TIME FOLDER CROWD (FILE WEIGHT)…`. The three after the
+ * first are of the sentinel. More runnable processes than `CROWD` leave a process waiting for a
+ * processor. Into each `FILE` its `WEIGHT` is written before paths are killed, so that they have the
+ * time on a processor that it takes to die.
  *
  * It reads lines: `b` (alive; it echoes that), `e PID START_TIME` (the engine), `p PATH PID START_TIME…`
  * (a path's first processes), `x PATH` (that path ended), `g 1` and `g 0` (a stop begins, is over).
@@ -9,7 +12,8 @@
  * 50 ms, so that one who was not scheduled himself blames nobody; 2000 points are a wedge:
  *
  * - stopped, or asleep in one call: 400 a wake-up (250 ms);
- * - in uninterruptible sleep, as in an fsync: 200 (500 ms);
+ * - in uninterruptible sleep, as in an fsync: 200 (500 ms); 50 in a crowd, where whoever holds the
+ *   kernel's lock waits for a processor;
  * - waiting for a processor: 50 (2 s);
  * - running and silent: 50, and up to 350 more by how much it ran (250 ms where it has a processor).
  *
@@ -19,8 +23,13 @@
  * same holds for one that was silent for two of its wake-ups when it died.
  */
 export const DEAD_MAN_SCRIPT = `trap '' PIPE HUP INT TERM
-kill_file=$1 sentinel=$2 born=$3 folder=$4
+kill_file=$1 sentinel=$2 born=$3 folder=$4 crowd=$5
+shift 5
+weights=("$@")
 cd "$folder" || exit 1
+# Where the kernel shares the processors between sessions, ours comes as early as its first process.
+read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ nice _ </proc/$$/stat
+[ "$nice" -ge 0 ] || echo "$nice" >/proc/$$/autogroup
 exec {pause}<> <(:)
 declare -A firsts
 engine= stopping=0 points=0 before=
@@ -39,11 +48,14 @@ kill_known() {
   done
 }
 kill_all() {
-  local id
+  local id at
   left=0
   [ -z "$kill_file" ] || echo 1 >"$kill_file"
   kill_known $engine
   for id in "\${!firsts[@]}"; do kill_known \${firsts[$id]}; done
+  for ((at = 0; at < \${#weights[@]}; at += 2)); do
+    [ ! -e "\${weights[at]}" ] || echo "\${weights[at + 1]}" >"\${weights[at]}"
+  done
 } 2>/dev/null
 # Whether the kernel says that somebody lives in the group; false where there is none.
 populated() {
@@ -101,7 +113,8 @@ count() {
   before=\${run:-0}
   ((ran <= 50000)) || ran=50000
   case $state in
-    D) add=200 ;;
+    D) add=200 run=; { read -r _ _ _ run _ </proc/loadavg; } 2>/dev/null
+      [ "\${run%%/*}" -gt "$crowd" ] 2>/dev/null && add=50 ;;
     R) add=50; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
     S) add=400; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
     *) add=400 ;;

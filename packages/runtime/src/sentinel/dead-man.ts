@@ -1,6 +1,8 @@
 import type { ChildProcess } from "node:child_process";
+import { availableParallelism } from "node:os";
 import {
   type ControlGroups,
+  CROWDED,
   identify,
   type ProcessIdentity,
   startTrustedService,
@@ -93,7 +95,9 @@ export class DeadMan {
   #start(): ChildProcess {
     const { root, folder } = this.#options;
     const own = identify(process.pid);
-    const words = [root.killFile() ?? "", String(process.pid), own?.started ?? "", folder];
+    const crowd = CROWDED * availableParallelism();
+    const us = [root.killFile() ?? "", String(process.pid), own?.started ?? "", folder];
+    const words = [...us, String(crowd), ...root.preference(true).flat()];
     const child = startTrustedService(
       "dead-man",
       "/bin/bash",

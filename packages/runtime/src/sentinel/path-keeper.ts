@@ -62,6 +62,9 @@ export class PathKeeper {
   /** Paths that a stop is killing: who asks for their death waits for it. */
   readonly #dying = new Map<string, Promise<void>>();
   readonly #strangers = new Map<string, number>();
+  readonly #notOurs = new Set<string>();
+  #looking = false;
+  #closed = false;
   #deadMan: DeadMan | null = null;
   #engine: EngineProcess | null = null;
   /** What a dead engine left is being killed; no other starts before it is gone. */
@@ -237,11 +240,22 @@ export class PathKeeper {
     return findOurs({ name: this.#options.name, paths: [], everything: true });
   }
 
-  /** Look for processes of ours that no path on the list accounts for. */
-  discover(): string[] {
+  /**
+   * Look for processes of ours that no path on the list accounts for, beside whatever else we do: the
+   * kernel may keep a reader waiting for a process that itself waits for a processor.
+   */
+  async discover(): Promise<string[]> {
+    if (this.#looking) return [];
+    this.#looking = true;
     const now = this.#options.clock.monotonicMs();
     const engine = this.#engine?.identity ?? null;
-    const found = findUnregistered(this.#options.name, this.#registry.ids, engine);
+    const registered = (): ReadonlySet<string> => this.#registry.ids;
+    const { name } = this.#options;
+    const look = findUnregistered(name, registered, engine, this.#notOurs);
+    const found = await look.finally(() => {
+      this.#looking = this.#closed;
+    });
+    if (this.#closed) return [];
     for (const id of this.#strangers.keys()) if (!found.has(id)) this.#strangers.delete(id);
     for (const id of found) if (!this.#strangers.has(id)) this.#strangers.set(id, now);
     return this.unregistered();
@@ -254,16 +268,22 @@ export class PathKeeper {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     await this.killAll();
     this.#endBeats();
     this.#deadMan?.dismiss();
     this.#options.root.removeAll();
   }
 
-  #kill(what: Pick<KillTargets, "paths" | "everything" | "engine">): ReturnType<typeof killPaths> {
+  async #kill(what: Pick<KillTargets, "paths" | "everything" | "engine">): Promise<KillReport> {
     const { name, root, clock, maxTerminationMs } = this.#options;
     const deadline = clock.monotonicMs() + maxTerminationMs;
-    return killPaths({ name, root, ...what }, () => clock.monotonicMs(), deadline);
+    this.#stopping(1);
+    try {
+      return await killPaths({ name, root, ...what }, () => clock.monotonicMs(), deadline);
+    } finally {
+      this.#stopping(-1);
+    }
   }
 
   #onEngine(engine: EngineProcess, message: EngineMessage): void {

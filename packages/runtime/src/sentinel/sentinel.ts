@@ -201,9 +201,7 @@ export class Sentinel {
         if (!passesSelfTest()) void this.fault("the known-answer test of orders failed");
         if (!this.#ownFolder.gone) this.#memory.lookAtJournal();
       }),
-      every(EVERY_MS.discovery, () => {
-        this.#discover();
-      }),
+      every(EVERY_MS.discovery, () => void this.#discover()),
       every(EVERY_MS.idleCheck, () => {
         if (this.#running === 0 && !this.#ownFolder.gone) this.#memory.lookAtLatch();
         this.#leaveWhenIdle();
@@ -300,8 +298,8 @@ export class Sentinel {
   }
 
   /** Processes of ours that no path on the list accounts for are an incident. */
-  #discover(): void {
-    const found = this.#paths.discover();
+  async #discover(): Promise<void> {
+    const found = await this.#paths.discover();
     if (found.length === 0 || this.#stops.everythingStopped) return;
     this.#log("discovery.found", { unregistered: found.slice(0, 20) });
     if (!this.#options.config.strict_discovery) return;
@@ -325,6 +323,7 @@ export class Sentinel {
         return Promise.resolve({
           link_id: link.id,
           name: this.#name,
+          pid: process.pid,
           lease: this.#lease.lease.live,
         });
       case "ping":
