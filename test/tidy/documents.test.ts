@@ -77,6 +77,28 @@ function unknownCommands(text: string): string[] {
   });
 }
 
+const LINE_CHARS_MAX = 120;
+
+/** Lines that are too long to read. What stands in fences and tables cannot be wrapped. */
+function longLines(text: string): number[] {
+  let fenced = false;
+  return text.split("\n").flatMap((line, index) => {
+    if (line.startsWith("```")) fenced = !fenced;
+    const isProse = !fenced && !line.startsWith("|");
+    return isProse && line.length > LINE_CHARS_MAX ? [index + 1] : [];
+  });
+}
+
+/** Whoever opens a page of the specification sees an example before the rules. */
+const beginsWithExample = (text: string): boolean => /^## (.+)$/m.exec(text)?.[1] === "Example";
+const isGenerated = (text: string): boolean => text.includes("\nGenerated from ");
+const specification = documents.filter(
+  (path) => /^docs\/spec\/(?!README)/.test(path) && !isGenerated(read(path)),
+);
+
+const RECORD_LINES_MAX = 40;
+const records = documents.filter((path) => /^docs\/decisions\/\d/.test(path));
+
 /** What stands in fences. */
 const fencesOf = (text: string): string =>
   [...text.matchAll(/^```[\s\S]*?^```/gm)].map(([block]) => block).join("\n");
@@ -93,7 +115,23 @@ describe("the documents", () => {
     expect(unknownCommands(read(path))).toEqual([]);
   });
 
+  it.each(documents)("%s has no line of more than 120 characters", (path) => {
+    expect(longLines(read(path))).toEqual([]);
+  });
+
+  it.each(specification)("%s begins with an example", (path) => {
+    expect(beginsWithExample(read(path))).toBe(true);
+  });
+
+  it.each(records)("%s is short, and listed", (path) => {
+    expect(read(path).trimEnd().split("\n").length).toBeLessThanOrEqual(RECORD_LINES_MAX);
+    expect(read("docs/decisions/README.md")).toContain(`(${path.replace(/.*\//, "")})`);
+  });
+
   it("would be found out", () => {
+    const long = "x".repeat(LINE_CHARS_MAX + 1);
+    expect(longLines(`${long}\n| ${long}\n\`\`\`\n${long}\n\`\`\`\n- ${long}`)).toEqual([1, 6]);
+    expect(beginsWithExample("# A\n\n## Rules\n\n## Example")).toBe(false);
     expect(brokenLinks("docs/x.md", "[a](nowhere.md) [b](#gone)\n# Here")).toEqual([
       "nowhere.md",
       "#gone",
