@@ -13,12 +13,13 @@ import {
 import { z } from "zod";
 import { helpTexts } from "../packages/runtime/src/cli/index.ts";
 import { batchFile } from "../packages/runtime/src/batch/index.ts";
+import { SETTINGS } from "../packages/runtime/src/home/index.ts";
 import { scramConfig } from "../packages/runtime/src/scram/index.ts";
 import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
 import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
 
 /**
- * Writes what is generated into docs/: the error catalogue, the actions, the JSON Schemas, the layer diagram, the
+ * Writes what is generated into docs/: the error catalogue, the settings, the actions, the JSON Schemas, the layer diagram, the
  * table of files that other machines run, and what the help says.
  * With --check it writes nothing, and fails when a file is not what it would write.
  */
@@ -32,6 +33,7 @@ const { LAYERS } = (await import(join(ROOT, ".dependency-cruiser.mjs"))) as {
 };
 
 write("docs/errors.md", errorsPage());
+write("docs/settings.md", settingsPage());
 write("docs/spec/actions.md", actionsPage());
 write("docs/spec/host-run-files.md", hostRunPage());
 const actionSchemas = Object.fromEntries(
@@ -91,6 +93,32 @@ function errorsPage(): string {
     "| code | kind | HTTP | exit | what it says |",
     "|---|---|---|---|---|",
     ...rows,
+    "",
+  ].join("\n");
+}
+
+function settingsPage(): string {
+  const code = (text: string | null): string => (text === null ? "" : `\`${text}\``);
+  return [
+    "# Settings",
+    "",
+    "Generated from `packages/runtime/src/home/settings.ts`. An environment variable comes before `config.yaml` in the",
+    "data folder, and that comes before the default. An empty variable is not set. An unknown name in `config.yaml` is",
+    "refused. Where `config.yaml` cannot be read, no work begins; the kill switch stops as it does by default.",
+    "",
+    "```yaml",
+    "# config.yaml",
+    "scram:",
+    "  linger_seconds: 5",
+    "```",
+    "",
+    "| name | variable | in `config.yaml` | default | meaning |",
+    "|---|---|---|---|---|",
+    ...SETTINGS.map((one) => {
+      const { name, environment, inFile, description } = one;
+      const fallback = one.default === null ? "none" : `\`${String(one.default)}\``;
+      return `| ${code(name)} | ${code(environment)} | ${inFile ? "yes" : ""} | ${fallback} | ${description} |`;
+    }),
     "",
   ].join("\n");
 }

@@ -1,10 +1,13 @@
 import { errorCatalogue, isSovereignError, printableJson, printableLines } from "@sovereign/core";
 import type { CommanderError } from "commander";
+import type { Services } from "../services/index.ts";
 
 /** Where a command writes; colour only on a terminal. */
 export interface Output {
   readonly json: boolean;
   readonly colour: boolean;
+  /** Also the stack of what nobody expected. */
+  readonly debug: boolean;
   /** Results, to standard output. */
   print(text: string): void;
   /** A result as JSON, one line. */
@@ -13,10 +16,14 @@ export interface Output {
   note(text: string): void;
 }
 
-export function createOutput(json: boolean): Output {
+export function createOutput(
+  json: boolean,
+  { debug, noColor }: Services["display"] = { debug: false, noColor: true },
+): Output {
   return {
     json,
-    colour: process.stderr.isTTY && process.env["NO_COLOR"] === undefined,
+    colour: process.stderr.isTTY && !noColor,
+    debug,
     print: (text) => process.stdout.write(`${shown(text)}\n`),
     printJson: (value) => process.stdout.write(`${printableJson(JSON.stringify(value))}\n`),
     note: (text) => process.stderr.write(`${shown(text)}\n`),
@@ -48,7 +55,7 @@ export function reportError(output: Output, error: unknown): number {
   const message = error instanceof Error ? error.message : "unknown failure";
   if (output.json) output.printJson({ error: { code: "ERR_INTERNAL", message, exit: 1 } });
   else output.note(`sovereign: unexpected: ${message}`);
-  if (process.env["SOVEREIGN_DEBUG"] !== undefined && error instanceof Error) {
+  if (output.debug && error instanceof Error) {
     output.note(error.stack ?? "");
   }
   return 1;

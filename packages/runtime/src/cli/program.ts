@@ -47,7 +47,7 @@ export async function runCli(
   services: Services,
   signal: AbortSignal,
 ): Promise<number> {
-  const output = createOutput(argv.includes("--json"));
+  const output = createOutput(argv.includes("--json"), services.display);
   const context: CommandContext = { services, output, signal, exit: 0 };
   const program = buildProgram(context);
   program.hook("preAction", (_, command) => {

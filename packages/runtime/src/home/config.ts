@@ -1,13 +1,19 @@
 import { join } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { type JsonValue, SovereignError } from "@sovereign/core";
+import { z } from "zod";
 import { readOwnFile } from "../system/index.ts";
 import { readPlainYaml } from "../policy/index.ts";
 import { parseScramConfig, type ScramConfig } from "../scram/index.ts";
 
-/** The settings of an installation. */
+/** What `config.yaml` sets, and what holds for the rest. */
 export interface Config {
   readonly scram: ScramConfig;
+  readonly database: { readonly url: string | null };
+  /** What the file itself says, by its dotted name. */
+  readonly given: ReadonlyMap<string, JsonValue>;
 }
+
+const database = z.strictObject({ url: z.string().min(1).max(4096).nullable().default(null) });
 
 /**
  * The settings for whoever must be able to stop whatever stands in the place of the configuration:
@@ -34,12 +40,30 @@ export function loadConfig(home: string): Config {
   const bytes = readOwnFile(path, DOOR.bytesMax);
   const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
-  const unknown = Object.keys(sections).find((name) => name !== "scram");
+  const unknown = Object.keys(sections).find((name) => !["scram", "database"].includes(name));
   if (typeof sections !== "object" || Array.isArray(sections) || unknown !== undefined) {
     const found = unknown === undefined ? "something else" : `"${unknown}"`;
-    throw malformed(path, `expected sections, of which "scram" is known, found ${found}`);
+    throw malformed(path, `expected the sections "scram" and "database", found ${found}`);
   }
-  return { scram: parseScramConfig(sections["scram"]) };
+  const scram = parseScramConfig(sections["scram"]);
+  const result = database.safeParse(sections["database"] ?? {});
+  if (!result.success) {
+    const issue = result.error.issues[0];
+    const at = ["database", ...(issue?.path.map(String) ?? [])].join(".");
+    throw malformed(path, `at ${at}: ${issue?.message ?? "no match"}`);
+  }
+  return { scram, database: result.data, given: givenBy(sections) };
+}
+
+/** The sections were held against their formats: what stands in them is set. */
+function givenBy(sections: Readonly<Record<string, unknown>>): Map<string, JsonValue> {
+  return new Map(
+    Object.entries(sections).flatMap(([section, values]) =>
+      Object.entries((values ?? {}) as Record<string, JsonValue>).map(
+        ([name, value]): [string, JsonValue] => [`${section}.${name}`, value],
+      ),
+    ),
+  );
 }
 
 const DOOR = {

@@ -23,5 +23,12 @@ export {
   replaceNodeFile,
 } from "./node-file.ts";
 export { passphraseOf } from "./passphrase.ts";
+export {
+  type Environment,
+  type Setting,
+  type SettingDeclaration,
+  SETTINGS,
+  Settings,
+} from "./settings.ts";
 export { noteRefusal, refusalOf } from "./refusal-file.ts";
 export { connectScram, joinScram, programCommand } from "./sentinel-process.ts";

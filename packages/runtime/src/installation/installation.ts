@@ -21,6 +21,8 @@ import { joinNode, readNodes, type SovereignNode } from "./nodes/membership.ts";
 
 export interface InstallationOptions {
   readonly home: string;
+  /** What its `config.yaml` says, where that was read already. */
+  readonly config?: Config;
   readonly databaseUrl: string | null;
   readonly passphrase: Passphrase | null;
   /** What the sentinel is started with: `PATH`, and where the passphrase is. */
@@ -59,7 +61,7 @@ export interface Installation {
  */
 export async function openInstallation(options: InstallationOptions): Promise<Installation> {
   const folder = openDataFolder(options.home);
-  const config = loadConfig(folder.root);
+  const config = options.config ?? loadConfig(folder.root);
   const clock = systemClock;
   // The cheap refusals come first: a keystore that may not be used starts no database.
   const keystore = await Keystore.open({ folder: folder.keys, passphrase: options.passphrase });

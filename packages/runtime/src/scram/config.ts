@@ -16,36 +16,70 @@ const seconds = z.number().min(0.05).max(300);
  * written down, and only as they are.
  */
 export const scramConfig = z.strictObject({
-  /** IMMUTABLE: at most 500. */
-  max_termination_ms: z.int().min(1).default(TERMINATION_MS_MAX),
-  /** IMMUTABLE: true. */
-  require_dual_key: z.boolean().default(true),
-  /** IMMUTABLE: true. */
-  fail_closed_on_error: z.boolean().default(true),
-  /** How long the first of two signatures waits for the second. */
-  authorization_timeout_seconds: seconds.default(30),
-  /** The name of the signal file, in the kill switch's own folder and nowhere else. */
-  sentinel_path: z.string().min(1).max(200).default("signal"),
-  /** A hardware watchdog to hold, such as /dev/watchdog: a hung sentinel then reboots the machine. */
-  hardware_watchdog: z.string().max(200).nullable().default(null),
-  /** True: a process that the discovery sweep finds outside the list of paths trips the switch. */
-  strict_discovery: z.boolean().default(true),
-  /** How often the switch proves that it kills, in minutes that a sentinel runs; 0 for never. */
-  self_proof_minutes: z.number().min(0).max(1440).default(10),
-  /** How long an idle sentinel stays. */
-  linger_seconds: seconds.default(2),
-  /**
-   * With a database that several machines share: for how long work may go on after the other
-   * machines' orders were last read, in milliseconds. Null: this is the only machine.
-   */
-  lease_ms: z.int().min(LEASE_MS_MIN).max(LEASE_MS_MAX).nullable().default(2000),
-  /** The lowest sandbox level at which work runs: G3, G2, or (unsafe) G0. */
-  minimum_level: z.enum(["G3", "G2", "G0"]).default("G2"),
-  /**
-   * True: nothing runs where no memory controller counts what a path owns of the kernel's memory,
-   * because a hostile path may then take longer to die than a stop may.
-   */
-  require_memory_controller: z.boolean().default(false),
+  max_termination_ms: z
+    .int()
+    .min(1)
+    .default(TERMINATION_MS_MAX)
+    .describe("IMMUTABLE: at most 500. The time in which a stop kills everything."),
+  require_dual_key: z
+    .boolean()
+    .default(true)
+    .describe("IMMUTABLE: true. Two people's keys for each order and each reset."),
+  fail_closed_on_error: z
+    .boolean()
+    .default(true)
+    .describe("IMMUTABLE: true. What cannot be decided stops the work."),
+  authorization_timeout_seconds: seconds
+    .default(30)
+    .describe("How long the first of two signatures waits for the second."),
+  sentinel_path: z
+    .string()
+    .min(1)
+    .max(200)
+    .default("signal")
+    .describe("The name of the signal file, in the kill switch's own folder and nowhere else."),
+  hardware_watchdog: z
+    .string()
+    .max(200)
+    .nullable()
+    .default(null)
+    .describe(
+      "A hardware watchdog to hold, such as /dev/watchdog. A hung sentinel then reboots the machine.",
+    ),
+  strict_discovery: z
+    .boolean()
+    .default(true)
+    .describe(
+      "True: a process that the discovery sweep finds outside the list of paths trips the switch.",
+    ),
+  self_proof_minutes: z
+    .number()
+    .min(0)
+    .max(1440)
+    .default(10)
+    .describe(
+      "How often the switch proves that it kills, in minutes that a sentinel runs; 0 for never.",
+    ),
+  linger_seconds: seconds.default(2).describe("How long an idle sentinel stays."),
+  lease_ms: z
+    .int()
+    .min(LEASE_MS_MIN)
+    .max(LEASE_MS_MAX)
+    .nullable()
+    .default(2000)
+    .describe(
+      "With a database that several machines share: how long work may go on after the other machines' orders were last read, in milliseconds. Null: this is the only machine.",
+    ),
+  minimum_level: z
+    .enum(["G3", "G2", "G0"])
+    .default("G2")
+    .describe("The lowest sandbox level at which work runs: G3, G2, or (unsafe) G0."),
+  require_memory_controller: z
+    .boolean()
+    .default(false)
+    .describe(
+      "True: nothing runs where no memory controller counts what a path owns of the kernel's memory. A hostile path may then take longer to die than a stop may.",
+    ),
 });
 export type ScramConfig = z.infer<typeof scramConfig>;
 

@@ -1,13 +1,12 @@
 import { isSovereignError, SovereignError } from "@sovereign/core";
 import type { Services } from "./services.ts";
-import { locateDataFolder, passphraseOf } from "../home/index.ts";
+import { type Environment, passphraseOf, Settings } from "../home/index.ts";
 import { type Installation, openInstallation, repairInstallation } from "../installation/index.ts";
 import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec/exec-services.ts";
 import { refuseWhileTripped } from "./runs/require-armed.ts";
 import { batchServices } from "./batch/batch-services.ts";
 import { createScramServices } from "./scram/scram-services.ts";
-import { type Environment, databaseUrlOf } from "./environment.ts";
 import { runServices } from "./runs/run-services.ts";
 import { checkTenant } from "../runs/index.ts";
 import { keyServices } from "./key-services.ts";
@@ -25,9 +24,10 @@ export function createServices(
   environment: Environment,
   onOpen: (installation: Installation) => void = () => undefined,
 ): Services {
-  const home = locateDataFolder(environment);
+  const settings = new Settings(environment);
+  const { home } = settings;
   const opened = <T>(work: (installation: Installation) => Promise<T>): Promise<T> =>
-    withInstallation(home, environment, (installation) => {
+    withInstallation(settings, (installation) => {
       onOpen(installation);
       return work(installation);
     });
@@ -35,13 +35,15 @@ export function createServices(
   return {
     version: VERSION,
     home,
+    display: settings,
+    settings: () => settings.list(),
     refuseWhileTripped: (tenantId, runId) => {
       refuseWhileTripped(home, tenantId, runId);
     },
-    ...runServices(environment, opened),
+    ...runServices(settings, opened),
     ...keyServices(opened),
     ...policyServices(opened),
-    ...execServices(environment, opened),
+    ...execServices(settings, opened),
     ...evidenceServices(opened),
     ...scram,
     ...batchServices(home, opened, scram),
@@ -52,20 +54,21 @@ export function createServices(
         return Promise.resolve({ tenant_id: tenantId, ...store.tenantClaim(tenantId) });
       }),
     repairLedger: (acceptRollback) =>
-      repairInstallation(home, databaseUrlOf(environment), acceptRollback),
+      repairInstallation(home, settings.databaseUrl, acceptRollback),
     ...stateServices(home, environment, opened, scram),
   };
 }
 
 async function withInstallation<T>(
-  home: string,
-  environment: Environment,
+  settings: Settings,
   work: (installation: Installation) => Promise<T>,
 ): Promise<T> {
+  const { home, environment } = settings;
   try {
     const installation = await openInstallation({
       home,
-      databaseUrl: databaseUrlOf(environment),
+      config: settings.config,
+      databaseUrl: settings.databaseUrl,
       passphrase: passphraseOf(environment),
       environment,
     });

@@ -11,6 +11,7 @@ import type {
   ScramState,
   TrustRoot,
 } from "@sovereign/core";
+import type { Setting, Settings } from "../home/index.ts";
 import type { KeySlot } from "../authority/index.ts";
 import type { CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
 import type { RunFilter, RunRow } from "../runs/index.ts";
@@ -42,6 +43,10 @@ import type {
 export interface Services {
   readonly version: string;
   readonly home: string;
+  /** How a door shows what happens. */
+  readonly display: Pick<Settings, "debug" | "noColor">;
+  /** Every setting, with its value and where that comes from. */
+  settings(): readonly Setting[];
   /** Throws where a stop covers this work, before anything is started for it. */
   refuseWhileTripped(tenantId: string, runId: string | null): void;
   run(

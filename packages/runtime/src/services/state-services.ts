@@ -1,11 +1,10 @@
 import { isSovereignError } from "@sovereign/core";
 import type { Services } from "./services.ts";
-import { openSwitchFolder, loadConfig, dataWarnings } from "../home/index.ts";
+import { dataWarnings, type Environment, openSwitchFolder, Settings } from "../home/index.ts";
 import { probeSandbox, measuredCapacity } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 import { measureCapacity } from "./scram/measure-capacity.ts";
 import type { Opened } from "./opened.ts";
-import type { Environment } from "./environment.ts";
 
 export function stateServices(
   home: string,
@@ -23,7 +22,7 @@ export function stateServices(
         scram: (await services.scramStatus()).state,
       })),
     probeSandbox: async (measure, tell) => {
-      const { minimum_level } = loadConfig(home).scram;
+      const { minimum_level } = Settings.of(home, environment).config.scram;
       const report = { ...(await probeSandbox()), minimum_level };
       if (report.level === null) return { ...report, capacity: null, unmeasured: null };
       const { scram } = openSwitchFolder(home);

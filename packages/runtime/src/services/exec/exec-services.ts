@@ -12,7 +12,7 @@ import {
   workLimits,
 } from "../../executor/index.ts";
 import { PolicyEngine } from "../../policy/index.ts";
-import { locateDataFolder, openDataFolder } from "../../home/index.ts";
+import { openDataFolder, type Settings } from "../../home/index.ts";
 import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { judgeRun } from "./judge-run.ts";
 import { answerTemplate, applyAnswers } from "./questions.ts";
@@ -42,18 +42,16 @@ type ExecServices = Pick<
   | "applyAnswers"
 >;
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 /** Executions of requests on a repository. */
-export function execServices(environment: Environment, opened: Opened): ExecServices {
-  const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+export function execServices(settings: Settings, opened: Opened): ExecServices {
+  const { allowCompatible } = settings;
   const optionsOf = (installation: Installation, input: ExecInput): RunOptions => ({
     ...input,
     installation,
     allowCompatible,
   });
   return {
-    planRequest: (files, tenantId) => planRequest(environment, files, tenantId),
+    planRequest: (files, tenantId) => planRequest(settings.home, files, tenantId),
     runRequest: (files, input) =>
       opened(async (installation) => {
         const read = readRequest(files);
@@ -116,7 +114,7 @@ function notJudged(runId: string): SovereignError {
 
 /** What a request would do, and what policy says to each of it. Nothing is run or recorded. */
 async function planRequest(
-  environment: Environment,
+  home: string,
   files: ExecFiles,
   tenantId: string,
 ): Promise<ExecPlanReport> {
@@ -125,7 +123,7 @@ async function planRequest(
   const repository = await inspectRepository(files.repository);
   // What a killed run holds is let go by whoever comes next.
   if (isLockStale(repository)) {
-    await freeRepository({ folder: openDataFolder(locateDataFolder(environment)) }, repository);
+    await freeRepository({ folder: openDataFolder(home) }, repository);
   }
   const base = await readHead(repository);
   const context = {

@@ -11,13 +11,13 @@ import type { Opened } from "../opened.ts";
 import { requireRoles } from "./required-roles.ts";
 import { resumeRun } from "./kinds.ts";
 import { submitPipeline } from "./pipeline-kind.ts";
-import type { Environment } from "../environment.ts";
+import type { Settings } from "../../home/index.ts";
 
 export function runServices(
-  environment: Environment,
+  settings: Settings,
   opened: Opened,
 ): Pick<Services, "run" | "resume" | "approve" | "listRuns" | "showRun"> {
-  const allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+  const { allowCompatible } = settings;
   const submit = (
     installation: Installation,
     input: RunInput,

@@ -25,7 +25,7 @@ import {
   systemClock,
 } from "../../system/index.ts";
 import { lockFolder } from "../../process/index.ts";
-import { type DataFolder, openSwitchFolder } from "../../home/index.ts";
+import { type DataFolder, openSwitchFolder, Settings } from "../../home/index.ts";
 import {
   eventIdOf,
   Journal,
@@ -135,11 +135,10 @@ async function readLedger(
   const stream = ownStream(folder.root);
   if (stream === null) return { lines: [], trouble: null };
   try {
-    const url = environment["DATABASE_URL"];
     const store = await Store.open({
       folder: folder.postgres,
       headsFolder: folder.ledger,
-      databaseUrl: url === undefined || url === "" ? null : url,
+      databaseUrl: Settings.of(folder.root, environment).switchDatabaseUrl,
     });
     try {
       const lines: JournalLine[] = [];

@@ -15,7 +15,7 @@ import { readNamed } from "@sovereign/verify";
 import type { Passphrase } from "../../authority/index.ts";
 import type { ScramOutcome, ScramReport, SelfProofHealth } from "./scram-reports.ts";
 import type { Services } from "../services.ts";
-import { openSwitchFolder, loadConfig, connectScram } from "../../home/index.ts";
+import { connectScram, openSwitchFolder, Settings } from "../../home/index.ts";
 import {
   countLiving,
   giveOrder,
@@ -103,7 +103,7 @@ export function createScramServices(
     scramServe: (input) =>
       serveScram(home, environment, () => opened(() => Promise.resolve()), input),
     scramSpread: async () => {
-      if ((environment["DATABASE_URL"] ?? "") === "") return null;
+      if (Settings.of(home, environment).switchDatabaseUrl === null) return null;
       // Whoever opens an installation takes its journal into the ledger.
       const replicated = await opened(({ store }) => store.replicated());
       return replicated ? "replicated" : "primary";
@@ -138,7 +138,7 @@ async function readStatus(home: string, folder: string): Promise<ScramReport> {
 /** The signal file's name; a configuration that cannot be read is told elsewhere. */
 function signalOf(home: string): string | undefined {
   try {
-    return loadConfig(home).scram.sentinel_path;
+    return Settings.of(home, {}).config.scram.sentinel_path;
   } catch {
     return undefined;
   }

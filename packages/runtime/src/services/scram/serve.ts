@@ -10,13 +10,18 @@ import {
   type TlsMaterial,
 } from "../../scram-http/index.ts";
 import { systemClock } from "../../system/index.ts";
-import { openSwitchFolder, refusalOf, isShared, connectScram } from "../../home/index.ts";
+import {
+  connectScram,
+  type Environment,
+  isShared,
+  openSwitchFolder,
+  refusalOf,
+  Settings,
+} from "../../home/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../../scram/index.ts";
 import { AnchorDuty, leaseOfSentinel } from "../../installation/index.ts";
 import { SovereignRunner } from "../batch/batch-runner.ts";
 import { keepWatching } from "./watch-process.ts";
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /** When a journal that the database did not take is tried again. */
 const ANCHOR_AGAIN = { firstMs: 1000, maxMs: 60_000 };
@@ -106,9 +111,9 @@ async function watchOthers(
   environment: Environment,
   { signal, onEvent }: ScramServeInput,
 ): Promise<void> {
-  if ((environment["DATABASE_URL"] ?? "") !== "") {
-    const found = { ...environment, SOVEREIGN_HOME: home };
-    await keepWatching({ environment: found, signal, onEvent });
+  const settings = Settings.of(home, environment);
+  if (settings.switchDatabaseUrl !== null) {
+    await keepWatching({ environment: settings.environment, signal, onEvent });
   } else if (isShared(home)) {
     const why =
       "this data folder belongs to a shared database, and DATABASE_URL is not set. End the server and type: DATABASE_URL=… sovereign scram serve. Or beside it: DATABASE_URL=… sovereign nodes watch";

@@ -1,0 +1,174 @@
+import type { JsonValue } from "@sovereign/core";
+import { scramConfig } from "../scram/index.ts";
+import { type Config, loadConfig } from "./config.ts";
+import { locateDataFolder } from "./data-folder.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** One setting: what it is, and where it may be set. The table in the docs is made from these. */
+export interface SettingDeclaration {
+  /** As `config.yaml` has it, section first, where it may stand there. */
+  readonly name: string;
+  readonly description: string;
+  /** The environment variable, which comes before `config.yaml`; null for none. */
+  readonly environment: string | null;
+  /** True where `config.yaml` may set it. */
+  readonly inFile: boolean;
+  /** What holds where nobody sets it. */
+  readonly default: JsonValue;
+}
+
+/** A setting as it holds now. */
+export interface Setting extends SettingDeclaration {
+  /** A password in it is not shown. */
+  readonly value: JsonValue;
+  readonly source: "environment" | "config.yaml" | "default";
+}
+
+const environmentOnly = (
+  name: string,
+  environment: string,
+  fallback: JsonValue,
+  description: string,
+): SettingDeclaration => ({ name, environment, inFile: false, default: fallback, description });
+
+/** Every setting. The kill switch's are those of its own format. */
+export const SETTINGS: readonly SettingDeclaration[] = [
+  environmentOnly(
+    "home",
+    "SOVEREIGN_HOME",
+    "$XDG_DATA_HOME/sovereign, else ~/.local/share/sovereign",
+    "The data folder. It must not lie in a git work tree.",
+  ),
+  {
+    name: "database.url",
+    environment: "DATABASE_URL",
+    inFile: true,
+    default: null,
+    description:
+      "The PostgreSQL to use. Without it PostgreSQL 18 is embedded and started on demand.",
+  },
+  environmentOnly(
+    "passphrase_file",
+    "SOVEREIGN_PASSPHRASE_FILE",
+    null,
+    "A file whose passphrase encrypts the keys. An empty name is refused.",
+  ),
+  environmentOnly(
+    "allow_compatible",
+    "SOVEREIGN_ALLOW_COMPATIBLE",
+    false,
+    'Set to 1 it permits --mode compatible, whose evidence never proves "sovereign".',
+  ),
+  environmentOnly(
+    "debug",
+    "SOVEREIGN_DEBUG",
+    false,
+    "If it is set, an unexpected error prints its stack.",
+  ),
+  environmentOnly("no_color", "NO_COLOR", false, "If it is set, nothing is printed in colour."),
+  ...Object.entries(scramConfig.shape).map(
+    ([name, format]): SettingDeclaration => ({
+      name: `scram.${name}`,
+      environment: null,
+      inFile: true,
+      default: format.parse(undefined),
+      description: format.description ?? "",
+    }),
+  ),
+];
+
+/**
+ * The settings of a process, from its environment and from the data folder's `config.yaml`. The
+ * file is read when it is first asked for, and once: a stop needs none of it.
+ */
+export class Settings {
+  /** What children are started with. */
+  readonly environment: Environment;
+  readonly home: string;
+  readonly allowCompatible: boolean;
+  readonly debug: boolean;
+  readonly noColor: boolean;
+  #config: Config | null = null;
+
+  /** @throws ERR_DATA_FOLDER where there is no home folder to hold it */
+  constructor(environment: Environment) {
+    this.environment = environment;
+    this.home = locateDataFolder(environment);
+    this.allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
+    this.debug = (environment["SOVEREIGN_DEBUG"] ?? "") !== "";
+    this.noColor = (environment["NO_COLOR"] ?? "") !== "";
+  }
+
+  /** @throws ERR_SCRAM_CONFIG, ERR_DATA_FOLDER where `config.yaml` is not as it must be */
+  get config(): Config {
+    this.#config ??= loadConfig(this.home);
+    return this.#config;
+  }
+
+  /** The environment's, else that of `config.yaml`; null for the embedded one. */
+  get databaseUrl(): string | null {
+    return this.environment["DATABASE_URL"] || this.config.database.url;
+  }
+
+  /**
+   * The same for what must work whatever stands in the place of `config.yaml`: then only the
+   * environment counts.
+   */
+  get switchDatabaseUrl(): string | null {
+    try {
+      return this.databaseUrl;
+    } catch {
+      return null;
+    }
+  }
+
+  /** Those of one data folder, whatever folder the environment names. */
+  static of(home: string, environment: Environment): Settings {
+    return new Settings({ ...environment, SOVEREIGN_HOME: home });
+  }
+
+  /** Every setting with its value and where that comes from. */
+  list(): Setting[] {
+    return SETTINGS.map((one) => ({ ...one, ...this.#found(one) }));
+  }
+
+  #found({ name, environment, inFile, default: fallback }: SettingDeclaration): {
+    value: JsonValue;
+    source: Setting["source"];
+  } {
+    const set = environment === null ? "" : (this.environment[environment] ?? "");
+    if (set !== "") return { value: this.#shown(name, set), source: "environment" };
+    const found = inFile ? this.config.given.get(name) : undefined;
+    if (found !== undefined) return { value: this.#shown(name, found), source: "config.yaml" };
+    return { value: name === "home" ? this.home : fallback, source: "default" };
+  }
+
+  #shown(name: string, value: JsonValue): JsonValue {
+    switch (name) {
+      case "home":
+        return this.home;
+      case "database.url":
+        return withoutPassword(String(value));
+      case "allow_compatible":
+        return this.allowCompatible;
+      case "debug":
+        return this.debug;
+      case "no_color":
+        return this.noColor;
+      default:
+        return value;
+    }
+  }
+}
+
+/** A server's address for people: a password may stand before the host, or among the options. */
+function withoutPassword(text: string): string {
+  if (!URL.canParse(text)) return "(not shown: it is no URL)";
+  const url = new URL(text);
+  if (url.password !== "") url.password = "***";
+  for (const name of [...url.searchParams.keys()]) {
+    if (/pass|secret|key/i.test(name)) url.searchParams.set(name, "***");
+  }
+  return url.href;
+}
