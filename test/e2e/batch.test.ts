@@ -7,6 +7,7 @@ import { verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SovereignRunner } from "../../packages/runtime/src/services/index.ts";
 import { endOf, Installation, type Json } from "./cli.ts";
+import { killAt } from "./kill-at-entry.ts";
 
 let installation: Installation;
 let folder: string;
@@ -150,6 +151,47 @@ describe("a batch", () => {
       },
     ]);
     expect((await installation.json(["run", "resume", id])).code).toBe(2);
+  });
+
+  describe("that was killed once an action had failed", () => {
+    const actions = [
+      { id: "first", argv: ["echo", "done"] },
+      { id: "second", argv: ["false"] },
+      { id: "third", argv: ["echo", "last"] },
+    ];
+    const kill = async (name: string): Promise<string> => {
+      const path = write(name, actions);
+      await endOf(installation.start(["batch", "run", path], killAt("execution.failed")));
+      const { documents } = await installation.json(["runs", "list", "--limit", "1"]);
+      expect(documents).toMatchObject([{ name, status: "running" }]);
+      return String(documents[0]?.["run"]);
+    };
+    const stepsOf = async (id: string): Promise<unknown> =>
+      (await installation.json(["runs", "show", id])).documents[0]?.["steps"];
+
+    it("is sealed as failed, and the action is not tried again", async () => {
+      const id = await kill("failed-once");
+      const resumed = await installation.json(["run", "resume", id]);
+      expect(resumed.code).toBe(1);
+      const failed = { status: "failed", code: "ERR_PROGRAM_FAILED", verdict: "VALID" };
+      expect(resumed.documents.at(-1)).toMatchObject(failed);
+      expect(await stepsOf(id)).toMatchObject([
+        { step: "first", status: "completed", attempt: 1 },
+        { step: "second", status: "failed", attempt: 1 },
+      ]);
+      const late = await installation.json(["run", "resume", id, "--retry-failed"]);
+      expect(late).toMatchObject({ code: 2, documents: [{ error: { code: "ERR_RUN_SEALED" } }] });
+    });
+
+    it("tries it again where that is asked for, as another attempt", async () => {
+      const id = await kill("failed-twice");
+      const resumed = await installation.json(["run", "resume", id, "--retry-failed"]);
+      expect(resumed.documents.at(-1)).toMatchObject({ status: "failed", verdict: "VALID" });
+      expect(await stepsOf(id)).toMatchObject([
+        { step: "first", status: "completed", attempt: 1 },
+        { step: "second", status: "failed", attempt: 2 },
+      ]);
+    });
   });
 
   it("RUNNER-01: says what was done, killed and never begun when the switch trips", async () => {

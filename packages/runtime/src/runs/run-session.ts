@@ -29,6 +29,7 @@ import type { Clock } from "../system/index.ts";
 import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
 import type { RunWrite } from "../ledger/index.ts";
 import type { RunStore, StepRow } from "./ports.ts";
+import { readFailedAttempt } from "./failed-attempt.ts";
 import type { RunRecorder } from "./run-recorder.ts";
 
 /** What a run is, fixed before anything of it happens. */
@@ -61,6 +62,8 @@ export interface RunSessionOptions {
   readonly signal: AbortSignal;
   /** The steps that an earlier process recorded, when a run is resumed. */
   readonly steps: readonly StepRow[];
+  /** True where somebody asked to try again what has failed. */
+  readonly retryFailed?: boolean;
 }
 
 /** One thing to be done in a run. */
@@ -69,6 +72,8 @@ export interface Step {
   readonly stepId: string;
   readonly role: string;
   readonly action: Action;
+  /** True where it is not tried again even after a stop or an interrupt ended it. */
+  readonly once?: boolean;
 }
 
 /** Why a run stopped: the outcome that was not COMPLETED. */
@@ -169,7 +174,8 @@ export class RunSession {
   }
 
   /**
-   * Do one step, or recall it when an earlier process completed it.
+   * Do one step, or recall it when an earlier process completed it. A step whose failure is
+   * recorded is not repeated: it has failed, unless somebody asked to try again.
    *
    * @throws RunStopped when the step did not complete
    * @throws ERR_RUN_DIVERGED when a completed step is asked for with another action
@@ -178,6 +184,7 @@ export class RunSession {
     const actionDigest = digestOf(step.action);
     const known = this.#steps.get(step.stepId);
     if (known?.status === "completed") return this.#recall(known, actionDigest);
+    await this.#requireUnfailed(step, known, actionDigest);
     const happened = await this.#recallUnrecorded(step, known, actionDigest);
     if (happened !== null) return happened;
     const attempt = nextAttempt(known);
@@ -186,6 +193,22 @@ export class RunSession {
     if (outcome.status !== "COMPLETED") throw new RunStopped(step.stepId, outcome);
     this.#artifacts.push(...outcome.artifacts);
     return outcome;
+  }
+
+  /** @throws RunStopped where an earlier process recorded that the step failed, and died then */
+  async #requireUnfailed(
+    step: Step,
+    known: StepRow | undefined,
+    actionDigest: string,
+  ): Promise<void> {
+    const { store, plan, retryFailed = false } = this.#options;
+    if (retryFailed || (known?.status !== "failed" && known?.status !== "killed")) return;
+    const end = await readFailedAttempt(store, plan.tenantId, plan.runId, known);
+    if (end === null || isPassing(end.code)) return;
+    const interrupted = end.waited || INTERRUPTED.has(end.code);
+    if (end.status === "KILLED" && interrupted && step.once !== true) return;
+    const { status, code, reason, entryIndex } = end;
+    throw new RunStopped(step.stepId, { status, code, reason, entryIndex, actionDigest });
   }
 
   /**
@@ -423,6 +446,13 @@ export class RunSession {
 function kindOf({ kind }: JsonObject): { kind?: string } {
   return fields.name.safeParse(kind).success ? { kind: kind as string } : {};
 }
+
+/** Somebody stopped the step, or all work: nothing was wrong with it. */
+const INTERRUPTED: ReadonlySet<ErrorCode> = new Set([
+  "ERR_EFFECT_KILLED",
+  "ERR_SCRAM_TRIPPED",
+  "ERR_SCRAM_UNREADABLE",
+]);
 
 /** The authority refuses these; the kernel then refuses them too, and records why. */
 const UNISSUED: ReadonlySet<ErrorCode> = new Set(["ERR_BINDING_REFUSED"]);

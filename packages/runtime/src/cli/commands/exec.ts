@@ -76,8 +76,15 @@ export function execCommands(program: Command, context: CommandContext): void {
 
   withRun(exec.command("resume <run>"))
     .description("go on after a kill, for approvals or for answers")
-    .action(async (runId: string, flags: ExecFlags) => {
-      context.exit = reportExec(output, await services.resumeRequest(runId, inputOf(flags)));
+    .option(
+      "--retry-failed",
+      "try again what is recorded as failed, where the run has not ended",
+      false,
+    )
+    .action(async (runId: string, flags: ExecFlags & { retryFailed: boolean }) => {
+      const { retryFailed } = flags;
+      const input = { ...inputOf(flags), retryFailed };
+      context.exit = reportExec(output, await services.resumeRequest(runId, input));
     });
 
   withRun(exec.command("rollback <run>"))

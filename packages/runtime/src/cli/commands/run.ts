@@ -7,6 +7,10 @@ import { showProgress } from "../progress.ts";
 import type { CommandContext } from "../context.ts";
 import type { RunInput, RunReport } from "../../services/index.ts";
 
+interface ResumeFlags extends ApproverFlags {
+  retryFailed: boolean;
+}
+
 interface RunFlags extends ApproverFlags {
   fault: string[];
   mode: string;
@@ -46,8 +50,15 @@ export function runCommands(program: Command, context: CommandContext): void {
 
   withApprover(run.command("resume <run>"))
     .description("go on from the last completed stage")
-    .action(async (runId: string, flags: RunFlags) => {
-      context.exit = report(output, await services.resume(runId, inputOf(flags)));
+    .option(
+      "--retry-failed",
+      "try again what is recorded as failed, where the run has not ended",
+      false,
+    )
+    .action(async (runId: string, flags: ResumeFlags) => {
+      const { retryFailed } = flags;
+      const input = { ...inputOf(flags), retryFailed };
+      context.exit = report(output, await services.resume(runId, input));
     });
 
   addApprove(run, context, tenant);

@@ -192,7 +192,7 @@ class BatchWork extends KindWork {
       const [executable = ""] = action.argv;
       const step = { type: "command.run", resource: executable, params: paramsOf(action) };
       try {
-        await session.perform({ stepId: id, role: batch.role, action: step });
+        await session.perform({ stepId: id, role: batch.role, action: step, once: true });
         actions[at] = { id, state: "completed", code: null };
       } catch (error) {
         if (!(error instanceof RunStopped) || error.outcome.status === "UNAVAILABLE") throw error;

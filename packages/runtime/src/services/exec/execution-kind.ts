@@ -47,6 +47,7 @@ import {
   type RunKind,
   type RunOptions,
   continueRun,
+  refuseRetry,
 } from "../runs/lifecycle.ts";
 import type { RunResult } from "../runs/run-result.ts";
 import { isPublished, removeScratch } from "../runs/seal-run.ts";
@@ -106,6 +107,7 @@ export async function resumeExecution(options: RunOptions, row: RunRow): Promise
   if (row.sealed === null || !isPublished(options.installation, row.runId)) {
     return continueRun(EXECUTION, options, row);
   }
+  refuseRetry(options, row);
   const rolledBack = await resumeLeftRollback(options, row);
   if (rolledBack !== null) return rolledBack;
   throw new SovereignError("ERR_RUN_SEALED", `Run ${row.runId} has ended: ${row.status}.`);

@@ -138,6 +138,7 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
   const { installation, tenantId } = options;
   const { runId, mode } = row;
   if (row.sealed !== null) {
+    refuseRetry(options, row);
     const result = await publishSealed(options, row);
     if (kind.cleanUp) await kind.cleanUp(options, runId, await kind.open(options, row));
     return result;
@@ -155,6 +156,13 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
   } finally {
     if (held === null) hold.release();
   }
+}
+
+/** @throws ERR_RUN_SEALED where somebody asks to try again what has ended for ever */
+export function refuseRetry({ retryFailed }: RunOptions, { runId, status }: RunRow): void {
+  if (retryFailed !== true) return;
+  const text = `Run ${runId} has ended: ${status}. Nothing of it can be tried again. Start a new run.`;
+  throw new SovereignError("ERR_RUN_SEALED", text, { runId });
 }
 
 /** From the entry with which work on it begins to the published evidence, or until it waits. */

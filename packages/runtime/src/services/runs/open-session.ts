@@ -48,6 +48,8 @@ export interface SessionOptions {
   /** Roles whose keys the caller holds here and consents with. */
   readonly approvers: readonly string[];
   readonly allowCompatible: boolean;
+  /** True to try again what an earlier process recorded as failed. */
+  readonly retryFailed?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress | ExecProgress) => void;
 }
@@ -157,6 +159,7 @@ export async function openRunSession(
     signal,
     approvals: (pending) => gatherApprovals(options, authority, runId, pending),
     steps,
+    retryFailed: options.retryFailed === true,
   });
   return { session, authority, artifacts, scram, tools, stopWatching };
 }

@@ -30,6 +30,8 @@ export interface RunReport {
 export interface RunInput {
   readonly tenantId: string;
   readonly approvers: readonly string[];
+  /** True to try again what an earlier process recorded as failed. */
+  readonly retryFailed?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress | ExecProgress) => void;
 }

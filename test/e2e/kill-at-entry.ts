@@ -1,0 +1,31 @@
+import { pathToFileURL } from "node:url";
+import type { CommitItem, CommitVerdict } from "../../packages/runtime/src/ledger/index.ts";
+import { Store } from "../../packages/runtime/src/store/store.ts";
+
+// Loaded into the command line before everything else: the process is killed at one instant of a run.
+
+const ENTRY = "SOVEREIGN_TEST_KILL_AT";
+
+/**
+ * The environment of a command that is killed once an entry is durable.
+ * @param entry the event, and which one of its kind from 1: `execution.failed`, `run.admitted#1`
+ */
+export function killAt(entry: string): Record<string, string> {
+  const preload = pathToFileURL(import.meta.filename).href;
+  return { [ENTRY]: entry, NODE_OPTIONS: `--import=${preload}` };
+}
+
+const [event, number = "1"] = (process.env[ENTRY] ?? "").split("#");
+if (event !== undefined && event !== "") {
+  let left = Number(number);
+  const commit = Object.getOwnPropertyDescriptor(Store.prototype, "commit")?.value as (
+    item: CommitItem,
+  ) => Promise<CommitVerdict>;
+  Store.prototype.commit = async function (item) {
+    const verdict = await commit.call(this, item);
+    const named = `"event_type":"${event}"`;
+    if (item.entries.some(({ bytes }) => Buffer.from(bytes).includes(named))) left -= 1;
+    if (left === 0) process.kill(process.pid, "SIGKILL");
+    return verdict;
+  };
+}
