@@ -29,7 +29,7 @@ import type { Clock } from "../system/index.ts";
 import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
 import type { RunWrite } from "../ledger/index.ts";
 import type { RunStore, StepRow } from "./ports.ts";
-import { readFailedAttempt } from "./failed-attempt.ts";
+import { type FailedAttempt, readFailedAttempt } from "./failed-attempt.ts";
 import type { RunRecorder } from "./run-recorder.ts";
 
 /** What a run is, fixed before anything of it happens. */
@@ -205,8 +205,7 @@ export class RunSession {
     if (retryFailed || (known?.status !== "failed" && known?.status !== "killed")) return;
     const end = await readFailedAttempt(store, plan.tenantId, plan.runId, known);
     if (end === null || isPassing(end.code)) return;
-    const interrupted = end.waited || INTERRUPTED.has(end.code);
-    if (end.status === "KILLED" && interrupted && step.once !== true) return;
+    if (step.once !== true && isInterrupted(end)) return;
     const { status, code, reason, entryIndex } = end;
     throw new RunStopped(step.stepId, { status, code, reason, entryIndex, actionDigest });
   }
@@ -453,6 +452,10 @@ const INTERRUPTED: ReadonlySet<ErrorCode> = new Set([
   "ERR_SCRAM_TRIPPED",
   "ERR_SCRAM_UNREADABLE",
 ]);
+
+function isInterrupted({ status, code, waited }: FailedAttempt): boolean {
+  return status === "KILLED" && (waited || INTERRUPTED.has(code));
+}
 
 /** The authority refuses these; the kernel then refuses them too, and records why. */
 const UNISSUED: ReadonlySet<ErrorCode> = new Set(["ERR_BINDING_REFUSED"]);

@@ -74,6 +74,25 @@ export function execCommands(program: Command, context: CommandContext): void {
       context.exit = reportExec(output, await services.runRequest(filesOf(flags), input));
     });
 
+  addResume(exec, context, inputOf);
+
+  withRun(exec.command("rollback <run>"))
+    .description("bring the repository back to where the run began, and prove it")
+    .action(async (runId: string, flags: ExecFlags) => {
+      context.exit = reportExec(output, await services.rollbackRequest(runId, inputOf(flags)));
+    });
+
+  addStatus(exec, context, inputOf);
+  addCustody(exec, context);
+  addAnswers(program, context, tenant);
+}
+
+function addResume(
+  exec: Command,
+  context: CommandContext,
+  inputOf: (flags: ExecFlags) => ExecInput,
+): void {
+  const { services, output } = context;
   withRun(exec.command("resume <run>"))
     .description("go on after a kill, for approvals or for answers")
     .option(
@@ -86,16 +105,6 @@ export function execCommands(program: Command, context: CommandContext): void {
       const input = { ...inputOf(flags), retryFailed };
       context.exit = reportExec(output, await services.resumeRequest(runId, input));
     });
-
-  withRun(exec.command("rollback <run>"))
-    .description("bring the repository back to where the run began, and prove it")
-    .action(async (runId: string, flags: ExecFlags) => {
-      context.exit = reportExec(output, await services.rollbackRequest(runId, inputOf(flags)));
-    });
-
-  addStatus(exec, context, inputOf);
-  addCustody(exec, context);
-  addAnswers(program, context, tenant);
 }
 
 function addStatus(
