@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -187,18 +186,5 @@ describe("what a repository says of itself", () => {
     );
     expect(await plain.text(["diff-index", "--cached", "--name-only", "HEAD"])).toBe("");
     expect(await plain.text(["ls-files", "-t"])).not.toMatch(/^S /m);
-  });
-});
-
-describe("a repository whose configuration includes a FIFO", () => {
-  it("is refused after a limit, with what to look at", async () => {
-    execFileSync("mkfifo", [join(repo.folder, "fifo")]);
-    writeFileSync(
-      join(repo.root, ".git/config"),
-      `${readFileSync(join(repo.root, ".git/config"), "utf8")}[include]\npath = ${join(repo.folder, "fifo")}\n`,
-    );
-    const looked = inspectRepository(repo.root, 500);
-    await expect(looked).rejects.toMatchObject({ code: "ERR_REPOSITORY_REFUSED" });
-    await expect(looked).rejects.toThrow("include.path");
   });
 });

@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { type ErrorCode, SovereignError } from "@sovereign/core";
 import { startToolRun } from "../../process/index.ts";
+import { oddGitFile } from "./odd-files.ts";
 
 /**
  * Where one git command works. Never found by git itself: a repository that lies in a work tree
@@ -132,7 +133,9 @@ export class Git {
     if (end.ended === "exited" && [0, ...(answers ?? [])].includes(status)) {
       return { status, stdout: end.stdout };
     }
-    throw failure(args[0] ?? "", end.ended, status, end.stderr);
+    // What it waited for may have been put there after it was looked for.
+    const odd = end.ended === "timeout" ? oddGitFile(this.place.gitDir) : null;
+    throw failure(args[0] ?? "", end.ended, status, odd ?? end.stderr);
   }
 }
 

@@ -17,6 +17,13 @@ export {
   releaseKept,
 } from "./kept-objects.ts";
 export { judgePatchSizes } from "./patch-size.ts";
+export {
+  copyPlainFile,
+  FILE_BYTES_MAX,
+  INDEX_BYTES_MAX,
+  readPlainBytes,
+  readPlainText,
+} from "./plain-files.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
 export { withRefLocked } from "./ref-lock.ts";
 export {

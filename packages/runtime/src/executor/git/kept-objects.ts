@@ -8,7 +8,6 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -17,6 +16,7 @@ import {
 import { join } from "node:path";
 import { isSovereignError } from "@sovereign/core";
 import { Git } from "./git.ts";
+import { readPlainText } from "./plain-files.ts";
 import { damaged, type UserRepository } from "./user-repository.ts";
 
 /** Our refs in the user's repository: what one names, git's own cleaning keeps. */
@@ -218,11 +218,7 @@ function releasePacks({ objects }: UserRepository, run: string): void {
 }
 
 function isMark(path: string, run: string): boolean {
-  try {
-    return readFileSync(path, "utf8") === markOf(run);
-  } catch {
-    return false;
-  }
+  return readPlainText(path) === markOf(run);
 }
 
 function removeEmpty(folder: string): void {

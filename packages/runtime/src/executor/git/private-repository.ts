@@ -1,8 +1,11 @@
-import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { quoted, SovereignError } from "@sovereign/core";
 import { Git } from "./git.ts";
+import { copyPlainFile } from "./plain-files.ts";
 import type { UserRepository } from "./user-repository.ts";
+
+const SHALLOW_BYTES_MAX = 64 * 1024 * 1024;
 
 /**
  * A bare repository of our own that borrows the user's objects. Its configuration is ours, so a
@@ -35,7 +38,7 @@ export async function createPrivateRepository(
   );
   // Without it, history that a shallow clone does not have would be looked for.
   const shallow = join(user.commonDir, "shallow");
-  if (existsSync(shallow)) copyFileSync(shallow, join(folder, "shallow"));
+  if (existsSync(shallow)) copyPlainFile(shallow, join(folder, "shallow"), SHALLOW_BYTES_MAX);
   await git.bytes(["update-ref", "--no-deref", "HEAD", head]);
   return git;
 }

@@ -1,8 +1,10 @@
-import { type Stats, existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { type Stats, existsSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { Git, readUserSetting } from "./git.ts";
+import { oddGitFile } from "./odd-files.ts";
 import { misledName } from "./own-places.ts";
+import { readPlainText } from "./plain-files.ts";
 
 /** What we know of the user's repository, read without running anything that is configured in it. */
 export interface UserRepository {
@@ -44,6 +46,13 @@ export async function inspectRepository(
   const dotGit = join(root, ".git");
   const gitDir = statSync(dotGit).isDirectory() ? dotGit : readGitFile(dotGit);
   requireOwner(gitDir);
+  const odd = oddGitFile(gitDir);
+  if (odd !== null) {
+    throw refused(
+      root,
+      `${printable(odd)}, and git would wait for it: put a plain file in its place`,
+    );
+  }
   refuseReftable(root, gitDir);
   // Git tells paths by lines, and borrows objects by a file of lines.
   if (/[\r\n"]/.test(root + gitDir)) {
@@ -103,7 +112,7 @@ async function readLineEnds(gitDir: string, timeoutMs: number): Promise<string[]
 /** Refs that are no files, which we could not hold while a branch is moved. */
 function refuseReftable(root: string, gitDir: string): void {
   const common = join(gitDir, "commondir");
-  const shared = existsSync(common) ? resolve(gitDir, readFileSync(common, "utf8").trim()) : gitDir;
+  const shared = resolve(gitDir, readPlainText(common)?.trim() ?? "");
   if (![gitDir, shared].some((folder) => existsSync(join(folder, "reftable")))) return;
   throw refused(
     root,
@@ -165,8 +174,7 @@ function findRoot(folder: string): string {
 
 /** A linked work tree and a submodule have a file that names their folder. */
 function readGitFile(path: string): string {
-  const found = lstatSync(path);
-  const text = found.isFile() && found.size < 8192 ? readFileSync(path, "utf8") : "";
+  const text = readPlainText(path, 8192) ?? "";
   const match = /^gitdir: (.+?)\n?$/.exec(text);
   const folder = match?.[1] === undefined ? null : resolve(dirname(path), match[1]);
   if (folder !== null && existsSync(folder)) return folder;
@@ -207,6 +215,11 @@ async function refuseOddIndex({ root, gitDir, index }: UserRepository): Promise<
   if ((await git.text(["rev-parse", "--shared-index-path"])) !== "") {
     throw refused(root, "its index is split: try git update-index --no-split-index");
   }
+}
+
+/** One line, whatever a name has in it. */
+function printable(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e]+/g, "?").slice(0, 600);
 }
 
 function refused(where: string, why: string): SovereignError {

@@ -1,5 +1,5 @@
-import { copyFileSync, existsSync, lstatSync, rmSync, utimesSync } from "node:fs";
-import type { UserRepository } from "../git/index.ts";
+import { existsSync, lstatSync, rmSync, utimesSync } from "node:fs";
+import { copyPlainFile, INDEX_BYTES_MAX, type UserRepository } from "../git/index.ts";
 
 /** Copy the user's index to look at it there; where there is none, the copy is none either. */
 export function copyIndex({ index }: UserRepository, to: string): void {
@@ -13,7 +13,7 @@ export function copyIndex({ index }: UserRepository, to: string): void {
  */
 export function copyKeepingTime(from: string, to: string): void {
   const { mtimeMs } = lstatSync(from);
-  copyFileSync(from, to);
+  copyPlainFile(from, to, INDEX_BYTES_MAX);
   const seconds = Math.floor(mtimeMs) / 1000;
   utimesSync(to, seconds, seconds);
 }

@@ -1,7 +1,7 @@
-import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
-import type { UserRepository } from "../git/index.ts";
+import { readPlainText, type UserRepository } from "../git/index.ts";
 
 const POLL_MS = 50;
 const PATIENCE_MS = 5000;
@@ -50,13 +50,7 @@ function tryLock(index: string, lock: IndexLock): boolean {
 
 /** Only our own: the same name may be another's lock by now. */
 export function unlockIndex({ path, mark }: IndexLock): void {
-  let found: string;
-  try {
-    found = readFileSync(path, "utf8");
-  } catch {
-    return;
-  }
-  if (found === mark) rmSync(path, { force: true });
+  if (readPlainText(path) === mark) rmSync(path, { force: true });
 }
 
 /** Remove what a killed holder left: its lock, and files that it had not put into their place. */

@@ -3,7 +3,6 @@ import {
   lstatSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   readlinkSync,
   renameSync,
   rmSync,
@@ -14,6 +13,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { sha256Hex, SovereignError, utf8Encode } from "@sovereign/core";
 import { openForWriting } from "../../process/index.ts";
+import { FILE_BYTES_MAX, readPlainBytes } from "../git/index.ts";
 import {
   ABSENT,
   atPath,
@@ -327,7 +327,9 @@ function copyTo(source: string, to: string): void {
     return;
   }
   const mode = (found.mode & 0o100) === 0 ? 0o666 : 0o777;
-  writeFileSync(to, readFileSync(source), { flag: "wx", mode });
+  const bytes = readPlainBytes(source, FILE_BYTES_MAX);
+  if (bytes === null) throw edited(source);
+  writeFileSync(to, bytes, { flag: "wx", mode });
 }
 
 /** On another file system than the repository's own folder. */

@@ -21,9 +21,13 @@ import { z } from "zod";
 import { type ProcessIdentity, withLook } from "../../process/index.ts";
 import {
   type Change,
+  FILE_BYTES_MAX,
   Git,
   type Head,
+  INDEX_BYTES_MAX,
   readHead,
+  readPlainBytes,
+  readPlainText,
   readRef,
   type UserRepository,
   withRefLocked,
@@ -35,6 +39,9 @@ import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import { contentAt, fileOnly, sameContent } from "./tree-content.ts";
 import { type Kept, removeLeftovers, TreeMoves } from "./tree-moves.ts";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+
+/** One file is hashed, by attributes that lie in the user's folders. */
+const LOOK_MS = 30_000;
 
 export interface SwitchOptions {
   readonly repository: UserRepository;
@@ -243,11 +250,15 @@ async function editedPaths(options: SwitchOptions): Promise<Set<string>> {
     if (status === "added" || sameContent(now, committed)) continue;
     edited.add(path);
     if (now.kind !== committed.kind || now.kind === "link") continue;
+    const input = readPlainBytes(join(root, path), FILE_BYTES_MAX);
+    if (input === null) continue;
     const user = git.at({ workTree: root, settings: repository.lineEnds });
-    const blob = await user.text(["hash-object", "--stdin-paths"], { input: `${path}\n` });
+    // Git is given the bytes: what the path is by the time that it would look is nobody's concern.
+    const call = { input, timeoutMs: LOOK_MS };
+    const blob = await user.text(["hash-object", "--stdin", `--path=${path}`], call);
     if (blob !== beforeBlob) continue;
     edited.delete(path);
-    writeFileSync(join(before, path), readFileSync(join(root, path)));
+    writeFileSync(join(before, path), input);
   }
   return edited;
 }
@@ -394,7 +405,7 @@ async function moveBranch(
 
 /** False where somebody had HEAD name another branch, which takes no lock of the index. */
 function namesBranch({ gitDir }: UserRepository, ref: string): boolean {
-  const text = readFileSync(join(gitDir, "HEAD"), "utf8").trim();
+  const text = readPlainText(join(gitDir, "HEAD"))?.trim() ?? "ref: none";
   return !text.startsWith("ref:") || text === `ref: ${ref}`;
 }
 
@@ -412,7 +423,8 @@ function undo(repository: UserRepository, folder: string, journal: Journal): rea
   const saved = join(folder, "index.before");
   const next = join(folder, "index.next");
   // An index that is neither is the user's by now.
-  if (existsSync(next) && readFileSync(next).equals(readFileSync(repository.index))) {
+  const found = readPlainBytes(repository.index, INDEX_BYTES_MAX);
+  if (existsSync(next) && found !== null && readFileSync(next).equals(found)) {
     installIndex(repository, saved);
   }
   const kept = keptOf(journal, moves);
