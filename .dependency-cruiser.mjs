@@ -9,7 +9,7 @@ export const LAYERS = [
   ["policy", "authority", "process"],
   ["ledger"],
   ["kernel"],
-  ["scram"],
+  ["scram", "agents"],
   ["runs", "home", "sandbox", "sentinel", "scram-http"],
   ["store"],
   ["pipeline", "executor", "batch"],

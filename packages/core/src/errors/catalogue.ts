@@ -3,6 +3,7 @@ import { coreCodes } from "./codes/core.ts";
 import { executorCodes } from "./codes/executor.ts";
 import { httpCodes } from "./codes/http.ts";
 import { kernelCodes } from "./codes/kernel.ts";
+import { modelsCodes } from "./codes/models.ts";
 import { nodesCodes } from "./codes/nodes.ts";
 import { policyCodes } from "./codes/policy.ts";
 import { runsCodes } from "./codes/runs.ts";
@@ -25,6 +26,7 @@ export const errorCatalogue = {
   ...runsCodes,
   ...executorCodes,
   ...httpCodes,
+  ...modelsCodes,
 } as const;
 
 export type ErrorCode = keyof typeof errorCatalogue;

@@ -12,6 +12,14 @@ import {
   name,
   timestamp,
 } from "./common.ts";
+import {
+  egressClosed,
+  egressConnected,
+  egressRefused,
+  llmCalled,
+  llmDenied,
+  llmReserved,
+} from "./model-call.ts";
 
 /** The most bytes that one action, or one recorded output, has in canonical form. */
 export const ACTION_BYTES_MAX = 24 * 1024;
@@ -152,6 +160,12 @@ export const entryData = {
     key_epoch: count,
     envelopes: z.strictObject({ run_proof: digest }),
   }),
+  "llm.reserved": llmReserved,
+  "llm.called": llmCalled,
+  "llm.denied": llmDenied,
+  "egress.connected": egressConnected,
+  "egress.closed": egressClosed,
+  "egress.refused": egressRefused,
   "key.introduced": keyEvent,
   "key.rotated": keyEvent,
   "key.revoked": keyEvent,

@@ -37,6 +37,14 @@ export type {
   TapeEvent,
 } from "./exec-evidence.ts";
 export type { AnswerPack, ExecRequest, QuestionPack } from "./exec-request.ts";
+export type {
+  ModelBudget,
+  ModelCallEnd,
+  ModelTotals,
+  ModelUsage,
+  ModelWire,
+} from "./model-call.ts";
+export { modelBounds } from "./model-call.ts";
 export { parseFormat } from "./parse.ts";
 export {
   type Approval,

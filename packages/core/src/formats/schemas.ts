@@ -40,6 +40,7 @@ import {
   scramReason,
   scramScope,
 } from "./scram.ts";
+import { modelBudget, modelCallEnd, modelUsage, modelWire } from "./model-call.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -57,6 +58,10 @@ export const fields = {
   keyPurpose,
   keyRecord,
   mode,
+  modelBudget,
+  modelCallEnd,
+  modelUsage,
+  modelWire,
   name,
   nodeId,
   nonce,

@@ -8,6 +8,8 @@ export interface JsonLimits {
   readonly bytesMax?: number;
   /** The deepest nesting, default 64. */
   readonly depthMax?: number;
+  /** True to take half a surrogate pair in a string, as pieces of a text have. */
+  readonly loneSurrogates?: boolean;
 }
 
 const BYTES_MAX = 16 * 1024 * 1024;
@@ -23,7 +25,8 @@ const SPACE = /[ \t\n\r]*/y;
  *   anything else: not UTF-8, a lone surrogate, a number that is not finite, bytes after the end
  */
 export function parseStrictJson(bytes: Uint8Array, limits: JsonLimits = {}): JsonValue {
-  return new Parser(decode(bytes, limits), limits.depthMax ?? JSON_DEPTH_MAX).parse();
+  const { depthMax = JSON_DEPTH_MAX, loneSurrogates = false } = limits;
+  return new Parser(decode(bytes, limits), depthMax, loneSurrogates).parse();
 }
 
 /**
@@ -99,11 +102,13 @@ function depthOf(text: string): number {
 class Parser {
   readonly #text: string;
   readonly #depthMax: number;
+  readonly #loneSurrogates: boolean;
   #at = 0;
 
-  constructor(text: string, depthMax: number) {
+  constructor(text: string, depthMax: number, loneSurrogates: boolean) {
     this.#text = text;
     this.#depthMax = depthMax;
+    this.#loneSurrogates = loneSurrogates;
   }
 
   parse(): JsonValue {
@@ -192,7 +197,7 @@ class Parser {
     } catch {
       throw this.#malformed("a well-formed escape");
     }
-    if (typeof text !== "string" || !text.isWellFormed())
+    if (typeof text !== "string" || !(this.#loneSurrogates || text.isWellFormed()))
       throw this.#malformed("no lone surrogate");
     return text;
   }

@@ -6,6 +6,6 @@ export {
   type KeyLogStore,
   type NewKeyEvent,
 } from "./key-log.ts";
-export type { Passphrase } from "./key-secret.ts";
+export { type Passphrase, SecretBox } from "./key-secret.ts";
 export { Keystore, type KeystoreOptions, refuseWorkTree, type StrayFile } from "./keystore.ts";
 export { type KeySlot, notInForce } from "./slot.ts";

@@ -49,6 +49,9 @@ type Sealed = Extract<KeyFile["secret"], { protection: "scrypt-aes-256-gcm" }>;
 /** A passphrase is bytes: two that differ in any bit never open the same key. */
 export type Passphrase = string | Uint8Array;
 
+const UNSEALED =
+  "Nothing can be sealed without a passphrase. Set SOVEREIGN_PASSPHRASE_FILE to a file that holds one.";
+
 /** Seals new seeds and opens sealed ones, under one passphrase or none. */
 export class SecretBox {
   readonly #passphrase: Uint8Array | null;
@@ -60,12 +63,22 @@ export class SecretBox {
 
   async seal(seed: Buffer, record: KeyRecord): Promise<KeyFile["secret"]> {
     if (this.#passphrase === null) return { protection: "none", seed: base64Encode(seed) };
+    return this.sealBytes(seed, canonicalBytes(record));
+  }
+
+  /**
+   * Seal any secret.
+   * @param context what it belongs to: it opens with nothing else
+   * @throws ERR_KEY_PASSPHRASE where there is no passphrase
+   */
+  async sealBytes(secret: Uint8Array, context: Uint8Array): Promise<Sealed> {
+    if (this.#passphrase === null) throw new SovereignError("ERR_KEY_PASSPHRASE", UNSEALED);
     const salt = randomBytes(16);
     const iv = randomBytes(12);
     const key = await this.#derive(this.#passphrase, salt);
     const cipher = createCipheriv("aes-256-gcm", key, iv);
-    cipher.setAAD(canonicalBytes(record));
-    const sealed = Buffer.concat([cipher.update(seed), cipher.final()]);
+    cipher.setAAD(context);
+    const sealed = Buffer.concat([cipher.update(secret), cipher.final()]);
     return {
       protection: "scrypt-aes-256-gcm",
       salt: base64Encode(salt),
@@ -78,7 +91,9 @@ export class SecretBox {
   /** @throws ERR_KEY_PASSPHRASE, ERR_KEY_FILE_MALFORMED */
   async signer({ secret, record }: KeyFile): Promise<Signer> {
     const seed =
-      secret.protection === "none" ? seedOf(secret.seed) : await this.#open(secret, record);
+      secret.protection === "none"
+        ? seedOf(secret.seed)
+        : await this.openBytes(secret, canonicalBytes(record), `Key ${record.key_id}`);
     if (seed?.length === 32) {
       const key = privateKeyOf(seed);
       seed.fill(0);
@@ -88,23 +103,27 @@ export class SecretBox {
     throw new SovereignError("ERR_KEY_FILE_MALFORMED", text);
   }
 
-  async #open(secret: Sealed, record: KeyRecord): Promise<Buffer> {
+  /**
+   * Open what {@link sealBytes} sealed.
+   * @param what whose secret it is, for the message
+   * @throws ERR_KEY_PASSPHRASE
+   */
+  async openBytes(secret: Sealed, context: Uint8Array, what: string): Promise<Buffer> {
     if (this.#passphrase === null) {
       throw new SovereignError(
         "ERR_KEY_PASSPHRASE",
-        `Key ${record.key_id} is encrypted. Set SOVEREIGN_PASSPHRASE_FILE to a file that holds its passphrase.`,
+        `${what} is encrypted. Set SOVEREIGN_PASSPHRASE_FILE to a file that holds its passphrase.`,
       );
     }
     for (const passphrase of readings(this.#passphrase)) {
       try {
         const key = await this.#derive(passphrase, Buffer.from(base64Decode(secret.salt)));
-        return decrypt(key, secret, record);
+        return decrypt(key, secret, context);
       } catch {
         // The next reading, or the refusal below.
       }
     }
-    const text = `The passphrase does not open ${record.key_id}.`;
-    throw new SovereignError("ERR_KEY_PASSPHRASE", text);
+    throw new SovereignError("ERR_KEY_PASSPHRASE", `${what}: the passphrase does not open it.`);
   }
 
   async #derive(passphrase: Uint8Array, salt: Buffer): Promise<Buffer> {
@@ -133,9 +152,9 @@ function readings(passphrase: Uint8Array): Uint8Array[] {
   return [passphrase, Buffer.from(Buffer.from(passphrase).toString("utf8"))];
 }
 
-function decrypt(key: Buffer, secret: Sealed, record: KeyRecord): Buffer {
+function decrypt(key: Buffer, secret: Sealed, context: Uint8Array): Buffer {
   const decipher = createDecipheriv("aes-256-gcm", key, base64Decode(secret.iv));
-  decipher.setAAD(canonicalBytes(record));
+  decipher.setAAD(context);
   decipher.setAuthTag(base64Decode(secret.tag));
   return Buffer.concat([decipher.update(base64Decode(secret.sealed)), decipher.final()]);
 }

@@ -12,11 +12,19 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Sources start in half the time where what was compiled of them before is kept. */
 const COMPILED = fileURLToPath(new URL("../../bin/compile-cache.js", import.meta.url));
 
+type ProgramName = "sentinel" | "engine" | "cli" | "model-proxy" | "egress-proxy";
+
 /** These must answer while others keep the processors busy, so they wait for no thread of their own. */
-const ALONE = { sentinel: ["--single-threaded-gc"], engine: ["--single-threaded-gc"], cli: [] };
+const ALONE = {
+  sentinel: ["--single-threaded-gc"],
+  engine: ["--single-threaded-gc"],
+  cli: [],
+  "model-proxy": [],
+  "egress-proxy": [],
+} as const;
 
 /** Node and one of our programs, as source or built, whichever we are ourselves. */
-export function programCommand(name: "sentinel" | "engine" | "cli"): [string, ...string[]] {
+export function programCommand(name: ProgramName): [string, ...string[]] {
   const source = fileURLToPath(new URL(`../main/${name}.ts`, import.meta.url));
   const built = fileURLToPath(new URL(`../main/${name}.js`, import.meta.url));
   const flags = ["--disable-warning=ExperimentalWarning", ...ALONE[name]];

@@ -1,7 +1,17 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 
-/** The kill switch's own processes, and the work beside which it is tried. Nothing else gets this door. */
-export type TrustedService = "sentinel" | "engine" | "dead-man" | "watch" | "load";
+/**
+ * The kill switch's own processes, the work beside which it is tried, and the proxies through which
+ * alone a sandbox reaches a model or a host. Nothing else gets this door.
+ */
+export type TrustedService =
+  | "sentinel"
+  | "engine"
+  | "dead-man"
+  | "watch"
+  | "load"
+  | "model-proxy"
+  | "egress-proxy";
 
 export interface ServiceOptions {
   readonly env: Readonly<Record<string, string>>;

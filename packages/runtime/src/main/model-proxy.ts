@@ -1,0 +1,22 @@
+/**
+ * The model proxy's program: `node model-proxy.ts HOME SOCKET`, started by a control with a connection
+ * to it as descriptor 3. It alone opens the vendors' keys.
+ */
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { runModelProxy, VendorStore } from "../agents/index.ts";
+import { openSwitchFolder, passphraseOf } from "../home/index.ts";
+import { ScramLatch } from "../scram/index.ts";
+
+const [, , home = "", socket = ""] = process.argv;
+process.umask(0o077);
+const folder = openSwitchFolder(home);
+const control = new Socket({ fd: 3, readable: true, writable: true });
+await runModelProxy({
+  control,
+  socket,
+  gate: new ScramLatch(folder.scram),
+  openVendor: (name) =>
+    new VendorStore(join(folder.root, "models"), passphraseOf(process.env)).open(name),
+});
+process.exit(0);
