@@ -116,7 +116,12 @@ function settingsPage(): string {
     "|---|---|---|---|---|",
     ...SETTINGS.map((one) => {
       const { name, environment, inFile, description } = one;
-      const fallback = one.default === null ? "none" : `\`${String(one.default)}\``;
+      const fallback =
+        typeof one.default === "string"
+          ? `\`${one.default}\``
+          : one.default === null
+            ? "none"
+            : `\`${JSON.stringify(one.default)}\``;
       return `| ${code(name)} | ${code(environment)} | ${inFile ? "yes" : ""} | ${fallback} | ${description} |`;
     }),
     "",

@@ -45,14 +45,19 @@ export function loadConfig(home: string): Config {
     const found = unknown === undefined ? "something else" : `"${unknown}"`;
     throw malformed(path, `expected the sections "scram" and "database", found ${found}`);
   }
-  const scram = parseScramConfig(sections["scram"]);
-  const result = database.safeParse(sections["database"] ?? {});
-  if (!result.success) {
-    const issue = result.error.issues[0];
-    const at = ["database", ...(issue?.path.map(String) ?? [])].join(".");
-    throw malformed(path, `at ${at}: ${issue?.message ?? "no match"}`);
-  }
-  return { scram, database: result.data, given: givenBy(sections) };
+  return {
+    scram: parseScramConfig(sections["scram"]),
+    database: parseDatabase(sections["database"], path),
+    given: givenBy(sections),
+  };
+}
+
+function parseDatabase(value: unknown, path: string): Config["database"] {
+  const result = database.safeParse(value ?? {});
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const at = ["database", ...(issue?.path.map(String) ?? [])].join(".");
+  throw malformed(path, `at ${at}: ${issue?.message ?? "no match"}`);
 }
 
 /** The sections were held against their formats: what stands in them is set. */

@@ -149,7 +149,7 @@ export class Settings {
       case "home":
         return this.home;
       case "database.url":
-        return withoutPassword(String(value));
+        return withoutPassword(typeof value === "string" ? value : "");
       case "allow_compatible":
         return this.allowCompatible;
       case "debug":
