@@ -26,6 +26,29 @@ interface Form {
  *   the file system has no streams, what stands before it, and the whole. Earlier tables cut it.
  */
 export function nameTable(rows: readonly HostRunRow[], ends: "cut" | "whole" = "whole"): NameTable {
+  let forms: Forms | null = null;
+  const find = (path: string, isLink = false): HostRunRow | null => {
+    // Made when it is first asked: most processes ask none, and there are hundreds of names.
+    forms ??= formsOf(rows);
+    const { exact, wild } = forms;
+    const names = foldNames(path);
+    const whole = ends === "whole" && path.includes(":") ? foldWholeNames(path) : names;
+    for (const [at, name] of names.entries()) {
+      const named = [...(exact.get(name) ?? []), ...wild];
+      const found = named.find((form) => stands(form, { names, whole }, at, isLink));
+      if (found !== undefined) return found.row;
+    }
+    return null;
+  };
+  return { find };
+}
+
+interface Forms {
+  readonly exact: ReadonlyMap<string, readonly Form[]>;
+  readonly wild: readonly Form[];
+}
+
+function formsOf(rows: readonly HostRunRow[]): Forms {
   const exact = new Map<string, Form[]>();
   const wild: Form[] = [];
   for (const form of rows.flatMap((one) => one.names.map((name) => formOf(one, name)))) {
@@ -33,17 +56,7 @@ export function nameTable(rows: readonly HostRunRow[], ends: "cut" | "whole" = "
     if (typeof first !== "string") wild.push(form);
     else exact.set(first, [...(exact.get(first) ?? []), form]);
   }
-  const find = (path: string, isLink = false): HostRunRow | null => {
-    const names = foldNames(path);
-    const whole = ends === "whole" && path.includes(":") ? foldWholeNames(path) : names;
-    for (const [at, name] of names.entries()) {
-      const forms = [...(exact.get(name) ?? []), ...wild];
-      const found = forms.find((form) => stands(form, { names, whole }, at, isLink));
-      if (found !== undefined) return found.row;
-    }
-    return null;
-  };
-  return { find };
+  return { exact, wild };
 }
 
 function formOf(row: HostRunRow, name: string): Form {

@@ -13,7 +13,7 @@ import {
 } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import type { Passphrase } from "../../authority/index.ts";
-import type { ScramOutcome, ScramReport, SelfProofHealth } from "./scram-reports.ts";
+import type { ScramOutcome, ScramRemote, ScramReport, SelfProofHealth } from "./scram-reports.ts";
 import type { Services } from "../services.ts";
 import { connectScram, openSwitchFolder, Settings } from "../../home/index.ts";
 import {
@@ -36,8 +36,7 @@ import {
 } from "../../installation/index.ts";
 import { repairScram } from "./repair-journal.ts";
 import { issueScramOrder, issueScramReset, signScramOrder } from "./issue-order.ts";
-import { RemoteScram } from "./remote-switch.ts";
-import { serveScram } from "./serve.ts";
+import type { RemoteScram } from "./remote-switch.ts";
 import { stopByCall } from "./stop-by-call.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -78,7 +77,7 @@ export function createScramServices(
       );
     },
     scramActivate: async (input) => {
-      const remote = input.remote === null ? null : new RemoteScram(home, input.remote);
+      const remote = await remoteOf(home, input.remote);
       const signers = (): Promise<Signer[]> =>
         Promise.all([sign(input.operatorKey, "operator"), sign(input.architectKey, "architect")]);
       if (input.order !== null) {
@@ -96,12 +95,16 @@ export function createScramServices(
         [await sign(input.operatorKey, "operator"), await sign(input.architectKey, "architect")],
         input.validMs,
       ),
-    scramAuthorize: async (input) =>
-      input.remote === null
+    scramAuthorize: async (input) => {
+      const remote = await remoteOf(home, input.remote);
+      return remote === null
         ? authorize(home, environment, sign, input)
-        : new RemoteScram(home, input.remote).authorize(input, await sign(input.key, input.as)),
-    scramServe: (input) =>
-      serveScram(home, environment, () => opened(() => Promise.resolve()), input),
+        : remote.authorize(input, await sign(input.key, input.as));
+    },
+    scramServe: async (input) => {
+      const { serveScram } = await import("./serve.ts");
+      await serveScram(home, environment, () => opened(() => Promise.resolve()), input);
+    },
     scramSpread: async () => {
       if (Settings.of(home, environment).switchDatabaseUrl === null) return null;
       // Whoever opens an installation takes its journal into the ledger.
@@ -150,6 +153,13 @@ function reportOf(status: JsonValue): ScramReport {
   } & JsonObject;
   const lease = leaseOfSentinel(sentinel);
   return { state, stops, readable, trouble: null, sentinel, lease, selfProof: self_proof };
+}
+
+/** Loaded where it is used: Node's HTTP takes long to load, and most commands call nobody. */
+async function remoteOf(home: string, remote: ScramRemote | null): Promise<RemoteScram | null> {
+  if (remote === null) return null;
+  const { RemoteScram } = await import("./remote-switch.ts");
+  return new RemoteScram(home, remote);
 }
 
 async function send(
