@@ -85,6 +85,8 @@ export {
   type QuestionPack,
   type RepositoryRollbackProof,
   type SandboxProof,
+  type ToolMount,
+  type Toolset,
   type StepResult,
   type TapeEvent,
   type Verdict,

@@ -9,6 +9,7 @@ import {
   schemaVersion,
   timestamp,
 } from "./common.ts";
+import { toolset } from "./toolset.ts";
 
 /** Git's id of an object: SHA-1 or SHA-256, in lower-case hex. */
 export const gitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, "expected a git object id");
@@ -136,6 +137,8 @@ export const sandboxProof = z.strictObject({
     })
     .nullable()
     .default(null),
+  /** Null where the policy asks for no tools, and in proofs from when none could be asked for. */
+  toolset: toolset.nullable().default(null),
   base_commit: gitId,
   worktree_head_sha: gitId,
   main_repo_head_before: gitId,

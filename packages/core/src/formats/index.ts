@@ -82,6 +82,7 @@ export type {
   ScramTrigger,
 } from "./scram.ts";
 export { fields, formatSchemas, formats } from "./schemas.ts";
+export type { ToolMount, Toolset } from "./toolset.ts";
 export type { TrustRoot } from "./trust-root.ts";
 export type {
   StepName,

@@ -41,6 +41,7 @@ import {
   scramScope,
 } from "./scram.ts";
 import { modelBudget, modelCallEnd, modelUsage, modelWire } from "./model-call.ts";
+import { toolset } from "./toolset.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
@@ -102,6 +103,7 @@ export const formats = {
   checksums,
   executionResult,
   sandboxProof,
+  toolset,
   repositoryRollbackProof,
   intentStatus,
 } as const;

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { type ActionParams, type ErrorCode, SovereignError } from "@sovereign/core";
+import { type ActionParams, type ErrorCode, SovereignError, type Toolset } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
@@ -14,6 +14,7 @@ import {
 } from "../sandbox/index.ts";
 import { treeOutput } from "./effect-output.ts";
 import { diskProbe } from "./file-effects.ts";
+import { type CommandTools, ToolMounts } from "./tool-mounts.ts";
 import type { Workspace } from "./workspace.ts";
 import { watchWrites } from "./disk-quota.ts";
 
@@ -23,6 +24,8 @@ export interface CommandEffectOptions {
   readonly artifacts: ArtifactStore;
   /** The user's installed libraries, seen read-only at `/node_modules`; null for none. */
   readonly modules: string | null;
+  /** What the policy asks for besides; null for nothing. */
+  readonly toolset: Toolset | null;
 }
 
 const MEBIBYTE = 1024 * 1024;
@@ -32,15 +35,20 @@ const UNJUDGED_BYTES = 256 * MEBIBYTE;
 
 /** Run a command on the run's tree, in the sandbox; then judge what it changed. */
 export function createCommandEffect(options: CommandEffectOptions): Effect {
-  const { workspace, artifacts } = options;
+  const { workspace, artifacts, toolset } = options;
+  const tools = toolset === null ? null : new ToolMounts(toolset, workspace.root, workspace.folder);
   return defineEffect("command.run", async (invocation) => {
     const { action, context, params: wanted } = invocation;
     const before = treeBefore(wanted);
     await workspace.require(before);
-    const request = requestOf(options, action.resource, wanted);
+    const prepared = (await tools?.prepare()) ?? null;
+    const request = requestOf(options, action.resource, wanted, prepared);
+    const uncover = tools?.cover();
     workspace.coverGit();
-    const end = await runWatched(options, request, invocation.signal).finally(() => {
+    const roots = [workspace.root, ...(tools === null ? [] : [tools.copies])] as const;
+    const end = await runWatched(options, roots, request, invocation.signal).finally(() => {
       workspace.uncoverGit();
+      uncover?.();
     });
     const failure = failureOf(end);
     if (failure !== null) return failure;
@@ -63,19 +71,28 @@ function requestOf(
   { workspace, modules }: CommandEffectOptions,
   executable: string,
   wanted: ActionParams<"command.run">,
+  tools: CommandTools | null,
 ): SandboxRequest {
   const { limits, root } = workspace;
   const node = { source: realpathSync(process.execPath), target: "/runtime/node" };
-  const libraries: Mount[] =
-    modules !== null && existsSync(modules) ? [{ source: modules, target: "/node_modules" }] : [];
+  // Who names no tools has what was always there: the libraries at the root.
+  const more = tools ?? { ...NO_TOOLS, readOnly: librariesAt(modules) };
+  const trees = more.writable.filter(({ source }) => source === root);
   const seconds = Math.min(wanted.timeout_seconds ?? Infinity, limits.timeoutMs / 1000);
   return {
     argv: [executable, ...wanted.argv],
     cwd: wanted.cwd === "" ? "/workspace" : `/workspace/${folderBelow(root, wanted.cwd)}`,
     // A payload can neither make a repository at the tree's root nor look for one there.
-    readOnly: [node, ...libraries, { source: workspace.noGit, target: "/workspace/.git" }],
-    writable: [{ source: root, target: "/workspace" }],
-    env: { PATH: "/runtime:/usr/bin:/bin" },
+    readOnly: [
+      node,
+      ...["/workspace", ...trees.map(({ target }) => target)].map((at) => ({
+        source: workspace.noGit,
+        target: `${at}/.git`,
+      })),
+      ...more.readOnly,
+    ],
+    writable: [{ source: root, target: "/workspace" }, ...more.writable],
+    env: { ...more.env, PATH: searchPath(tools) },
     limits: {
       wallMs: seconds * 1000,
       cpuSeconds: Math.max(1, Math.min(limits.cpuSeconds, Math.ceil(seconds))),
@@ -89,6 +106,18 @@ function requestOf(
   };
 }
 
+const NO_TOOLS: CommandTools = { readOnly: [], writable: [], path: [], env: {} };
+
+function librariesAt(modules: string | null): Mount[] {
+  if (modules === null || !existsSync(modules)) return [];
+  return [{ source: modules, target: "/node_modules" }];
+}
+
+function searchPath(tools: CommandTools | null): string {
+  if (tools === null) return "/runtime:/usr/bin:/bin";
+  return [...tools.path, "/runtime", "/usr/local/bin", "/usr/bin", "/bin"].join(":");
+}
+
 function folderBelow(root: string, cwd: string): string {
   const path = resolveOnDisk(root, cwd, diskProbe);
   mkdirSync(join(root, path), { recursive: true });
@@ -98,11 +127,12 @@ function folderBelow(root: string, cwd: string): string {
 /** Each file's size is limited by the kernel; how much is written altogether is watched. */
 function runWatched(
   { workspace, sandbox }: CommandEffectOptions,
+  roots: readonly [string, ...string[]],
   request: SandboxRequest,
   signal: AbortSignal,
 ): Promise<SandboxResult> {
-  const { root, limits } = workspace;
-  return watchWrites(root, limits.totalBytesMax + UNJUDGED_BYTES, (full) =>
+  const { limits } = workspace;
+  return watchWrites(roots, limits.totalBytesMax + UNJUDGED_BYTES, (full) =>
     sandbox.run(request, AbortSignal.any([signal, full])),
   );
 }

@@ -15,8 +15,8 @@ const BLOCK = 512;
 const SLICE = 500;
 
 /**
- * Do something while a folder is watched: more than `bytesMax` written into it ends it. Only what
- * lies in the folder counts, for others write to the same disk; that the disk itself runs out is
+ * Do something while folders are watched: more than `bytesMax` written into them ends it. Only what
+ * lies in them counts, for others write to the same disk; that the disk itself runs out is
  * another matter, and not the fault of who happens to run.
  *
  * @param work ends when its signal says so, and not before all that writes is dead
@@ -24,13 +24,13 @@ const SLICE = 500;
  * @throws ERR_DISK_LOW where the disk has no room left, whoever took it
  */
 export async function watchWrites<T>(
-  root: string,
+  roots: readonly [string, ...string[]],
   bytesMax: number,
   work: (full: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const started = performance.now();
-  const before = await bytesBelow(root);
-  const watch = new WriteWatch(root, bytesMax, before, performance.now() - started);
+  const before = await bytesIn(roots);
+  const watch = new WriteWatch(roots, bytesMax, before, performance.now() - started);
   await watch.requireRoom();
   const ended = new AbortController();
   const watching = watch.until(ended.signal);
@@ -49,6 +49,7 @@ class WriteWatch {
   found: SovereignError | null = null;
   readonly #stop = new AbortController();
   readonly #root: string;
+  readonly #roots: readonly string[];
   readonly #bytesMax: number;
   readonly #before: number;
   /** When the next look is due anyway: what is removed elsewhere hides what is written here. */
@@ -57,8 +58,14 @@ class WriteWatch {
   #room = Infinity;
 
   /** @param lookMs how long the look took that found `before` */
-  constructor(root: string, bytesMax: number, before: number, lookMs: number) {
-    this.#root = root;
+  constructor(
+    roots: readonly [string, ...string[]],
+    bytesMax: number,
+    before: number,
+    lookMs: number,
+  ) {
+    this.#root = roots[0];
+    this.#roots = roots;
     this.#bytesMax = bytesMax;
     this.#before = before;
     this.#due = dueAfter(lookMs);
@@ -82,7 +89,7 @@ class WriteWatch {
 
   async measure(): Promise<void> {
     const started = performance.now();
-    const written = (await bytesBelow(this.#root)) - this.#before;
+    const written = (await bytesIn(this.#roots)) - this.#before;
     this.#due = dueAfter(performance.now() - started);
     if (written <= this.#bytesMax) return;
     const text = `The command wrote ${written} bytes altogether; at most ${this.#bytesMax} are taken.`;
@@ -117,6 +124,12 @@ function low(root: string, room: number, floor: number): SovereignError {
     `The disk of ${root} has ${room} bytes left; no command runs with less than ${Math.round(floor)}. Make room, then resume the run.`,
     { room },
   );
+}
+
+async function bytesIn(roots: readonly string[]): Promise<number> {
+  let total = 0;
+  for (const root of roots) total += await bytesBelow(root);
+  return total;
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { Toolset } from "@sovereign/core";
 import type { EffectRegistry } from "../kernel/index.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import { createCommandEffect } from "./command-effect.ts";
@@ -13,6 +14,8 @@ export interface ExecutorEffectsOptions extends CommitEffectOptions {
   readonly contents: ContentSource;
   /** The user's installed libraries, or null. */
   readonly modules: string | null;
+  /** What the policy asks for besides, or null. */
+  readonly toolset: Toolset | null;
 }
 
 /** What a request's actions do. The kernel alone calls these. */

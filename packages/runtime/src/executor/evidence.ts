@@ -13,6 +13,7 @@ import {
   SCHEMA_VERSION,
   type SandboxProof,
   sha256Hex,
+  type Toolset,
 } from "@sovereign/core";
 import { type Clock, timestampOf } from "../system/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
@@ -30,6 +31,7 @@ export interface EvidenceOptions {
   readonly planned: PlannedRequest;
   readonly policyDigest: string;
   readonly limits: WorkLimits;
+  readonly toolset: Toolset | null;
   readonly base: Head;
   readonly done: StepsDone;
   readonly git: Git;
@@ -99,6 +101,7 @@ function proofOf(options: EvidenceOptions, back: ActionOutput<"git.bring_back">)
     sandbox_level: weakest(done.sandboxLevels),
     sandbox_backend: backendOf(done.sandboxBackends),
     limits: limitsOf(options.limits),
+    toolset: options.toolset,
     base_commit: base.commit,
     worktree_head_sha: last?.commit ?? base.commit,
     main_repo_head_before: base.commit,

@@ -12,6 +12,7 @@ export {
   readHead,
   readRef,
   releaseKept,
+  trackedPaths,
   type UserRepository,
 } from "./git/index.ts";
 export { removeHostile } from "./remove-hostile.ts";

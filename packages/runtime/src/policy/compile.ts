@@ -13,7 +13,13 @@ import { z } from "zod";
 import { type Demand, parseStepUp, stepUpText, strictestDemand } from "./demand.ts";
 import { CEDAR_SCHEMA, prepareCedar, validateCedar } from "./cedar.ts";
 import type { CedarPolicies } from "./cedar-module.ts";
-import { FILE_OPERATIONS, GIT_OPERATIONS, type SandboxPolicy, sandboxPolicy } from "./document.ts";
+import {
+  FILE_OPERATIONS,
+  GIT_OPERATIONS,
+  type PolicyTools,
+  type SandboxPolicy,
+  sandboxPolicy,
+} from "./document.ts";
 
 /** A pattern of the policy, with the name under which Cedar hears that it matched. */
 export interface Pattern {
@@ -27,7 +33,7 @@ export interface Pattern {
 /** A policy that is ready to decide. */
 export interface CompiledPolicy {
   /**
-   * SHA-256 over everything that decides: rules, schema, patterns, approvals, limits, mode, and the
+   * SHA-256 over everything that decides: rules, schema, patterns, approvals, limits, tools, mode, and the
    * dialect, which says what patterns mean.
    */
   readonly digest: string;
@@ -35,6 +41,8 @@ export interface CompiledPolicy {
   readonly rules: CedarPolicies;
   readonly patterns: readonly Pattern[];
   readonly limits: SandboxPolicy["limits"] | null;
+  /** What commands see besides; null where nothing is asked for. */
+  readonly tools: PolicyTools | null;
   /** For whoever wrote it: patterns that can never match. They decide nothing. */
   readonly warnings: readonly string[];
 }
@@ -77,10 +85,16 @@ export function compileSandboxPolicy(policy: SandboxPolicy, path: string): Compi
   for (const host of policy.hosts) permit(`host:${host}`, "http.call", `host:${host}`);
   for (const glob of policy.deny_paths)
     rules[`deny:${glob}`] = rule("forbid", null, `deny:${glob}`, null);
+  const { mode, limits } = policy;
   return finish(
-    { mode: policy.mode, rules, patterns: patternsOf(policy), limits: policy.limits },
+    { mode, rules, patterns: patternsOf(policy), limits, tools: toolsOf(policy) },
     path,
   );
+}
+
+function toolsOf({ presets, mounts }: SandboxPolicy): PolicyTools | null {
+  if (presets.length === 0 && mounts.length === 0) return null;
+  return { presets: [...new Set(presets)].sort(), mounts };
 }
 
 /** The type of action that an entry of `operations` allows. */
@@ -126,7 +140,7 @@ function repeated(path: string, id: string): SovereignError {
 
 /** Take Cedar policies as they are. */
 export function compileCedar(rules: CedarPolicies, path: string): CompiledPolicy {
-  return finish({ mode: "enforce", rules, patterns: [], limits: null }, path);
+  return finish({ mode: "enforce", rules, patterns: [], limits: null, tools: null }, path);
 }
 
 const frozenPolicy = z.strictObject({
@@ -141,11 +155,12 @@ const frozenPolicy = z.strictObject({
     }),
   ),
   limits: sandboxPolicy.shape.limits.nullable(),
+  tools: sandboxPolicy.pick({ presets: true, mounts: true }).nullable().default(null),
 });
 
 /** Everything of a policy that decides, as JSON: {@link openFrozenPolicy} makes the same of it. */
-export function freezePolicy({ mode, rules, patterns, limits }: CompiledPolicy): JsonObject {
-  return { mode, rules, patterns, limits } as unknown as JsonObject;
+export function freezePolicy({ mode, rules, patterns, limits, tools }: CompiledPolicy): JsonObject {
+  return { mode, rules, patterns, limits, tools } as unknown as JsonObject;
 }
 
 /**
@@ -176,8 +191,8 @@ export function ownPolicy(policy: CompiledPolicy): CompiledPolicy {
   try {
     // Read once: a getter answers the copy alone, and a proxy is no policy.
     ({ digest, ...own } = deepFreeze(structuredClone({ ...policy })));
-    const { mode, rules, patterns, limits } = own;
-    if (digestOfPolicy({ mode, rules, patterns, limits }) === digest) {
+    const { mode, rules, patterns, limits, tools } = own;
+    if (digestOfPolicy({ mode, rules, patterns, limits, tools }) === digest) {
       return deepFreeze({ ...own, digest });
     }
   } catch (cause) {
@@ -187,9 +202,11 @@ export function ownPolicy(policy: CompiledPolicy): CompiledPolicy {
   throw new SovereignError("ERR_POLICY_INVALID", text, { digest });
 }
 
-function digestOfPolicy(policy: Omit<CompiledPolicy, "digest" | "warnings">): string {
+function digestOfPolicy({ tools, ...policy }: Omit<CompiledPolicy, "digest" | "warnings">): string {
   return digestOf({
     ...(policy as unknown as JsonObject),
+    // Without it a policy keeps the digest that it had before there was such a thing.
+    ...(tools === null ? {} : { tools: tools as unknown as JsonObject }),
     dialect: POLICY_DIALECT,
     schema: CEDAR_SCHEMA,
   });

@@ -15,6 +15,28 @@ const command = z.strictObject({
   allowed_args: z.array(glob).max(LIST_MAX).default([]),
 });
 
+/** The kinds of project whose tools are found at their usual places. */
+export const PRESETS = ["node", "python", "rust", "go", "java"] as const;
+export type PresetName = (typeof PRESETS)[number];
+
+const toolPath = z
+  .string()
+  .min(1)
+  .max(1024)
+  .regex(/^\P{Cc}+$/u, "expected no control characters");
+
+/** A file or folder of the machine that commands see besides the system and the work tree. */
+const toolMount = z.strictObject({
+  /** Absolute, below the home folder (`~/…`), or relative to the work tree. */
+  path: toolPath,
+  /** Where commands see it; the same path, or the same place below `/workspace`. */
+  at: toolPath.optional(),
+  /** SHA-256 that its contents must have; `sovereign exec plan` shows it. */
+  digest: fields.digest.optional(),
+  /** Commands write into a copy, which is thrown away with the run. */
+  copy: z.boolean().default(false),
+});
+
 /** The seed's words for operations on files; each stands for one type of action. */
 export const FILE_OPERATIONS: Readonly<Record<string, string>> = Object.fromEntries(
   Object.entries(policyWords("path")).flatMap(([word, types]) => types.map((type) => [word, type])),
@@ -76,6 +98,10 @@ export const sandboxPolicy = z.strictObject({
   /** Paths that no operation may touch, whatever else allows it. */
   deny_paths: z.array(glob).max(LIST_MAX).default([]),
   hosts: z.array(z.string().min(1).max(253)).max(LIST_MAX).default([]),
+  /** Tools that commands see read-only, found at their usual places. */
+  presets: z.array(z.enum(PRESETS)).max(PRESETS.length).default([]),
+  /** What else they see. */
+  mounts: z.array(toolMount).max(64).default([]),
   /** Operations that wait for people: `required` distinct approvers among `roles`. */
   approvals: z
     .array(
@@ -114,3 +140,5 @@ export const sandboxPolicy = z.strictObject({
     .prefault({}),
 });
 export type SandboxPolicy = z.infer<typeof sandboxPolicy>;
+/** What a policy says of tools; nothing where it names none. */
+export type PolicyTools = Pick<SandboxPolicy, "presets" | "mounts">;

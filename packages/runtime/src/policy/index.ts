@@ -1,5 +1,5 @@
 export { type CompiledPolicy, freezePolicy, openFrozenPolicy, ownPolicy } from "./compile.ts";
-export { type SandboxPolicy, sandboxPolicy } from "./document.ts";
+export { type PolicyTools, type SandboxPolicy, sandboxPolicy } from "./document.ts";
 export { type Explanation, PolicyEngine } from "./engine.ts";
 export { matchesGlob } from "./glob.ts";
 export { type AskedApproval, type Proposal, proposePolicy, type Refused } from "./learn.ts";

@@ -17,6 +17,14 @@ export { probeSandbox, type SandboxCheck, type SandboxReport } from "./probe.ts"
 export { createSandbox, type Sandbox } from "./sandbox.ts";
 export { seccompFilter } from "./seccomp.ts";
 export {
+  copiesIn,
+  homeOf,
+  inTree,
+  type Machine,
+  requireUnchanged,
+  resolveTools,
+} from "./tools/index.ts";
+export {
   type Mount,
   type SandboxBackend,
   type SandboxDemands,

@@ -66,7 +66,8 @@ export function checkReadable(mounts: readonly Mount[], user: number): void {
   );
 }
 
-function isReadable(found: Stats, user: number): boolean {
+/** Whether somebody who is neither its owner nor root may read it. */
+export function isReadable(found: Stats, user: number | null): boolean {
   const wanted = found.isDirectory() ? 0o005 : 0o004;
   return found.uid === user || (found.mode & wanted) === wanted;
 }

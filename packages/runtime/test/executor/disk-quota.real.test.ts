@@ -31,7 +31,7 @@ const aborted = (signal: AbortSignal): Promise<string> =>
 
 describe("what a command writes", () => {
   it("ends it when it is too much", async () => {
-    const watched = watchWrites(root, MEBIBYTE, (full) => {
+    const watched = watchWrites([root], MEBIBYTE, (full) => {
       write(join(root, "sub/more"), 2 * MEBIBYTE);
       return aborted(full);
     });
@@ -39,7 +39,7 @@ describe("what a command writes", () => {
   });
 
   it("is seen also when it came right before its end", async () => {
-    const watched = watchWrites(root, MEBIBYTE, () => {
+    const watched = watchWrites([root], MEBIBYTE, () => {
       write(join(root, "more"), 2 * MEBIBYTE);
       return Promise.resolve("done");
     });
@@ -47,7 +47,7 @@ describe("what a command writes", () => {
   });
 
   it("is not what others write to the same disk meanwhile", async () => {
-    const watched = watchWrites(root, MEBIBYTE, async (full) => {
+    const watched = watchWrites([root], MEBIBYTE, async (full) => {
       for (let round = 0; round < 8; round++) {
         write(join(folder, `others-${round}`), 8 * MEBIBYTE);
         await new Promise((later) => setTimeout(later, 40));
@@ -84,17 +84,17 @@ describe.skipIf(process.getuid?.() !== 0)(
       const path = join(disk.path, "tree");
       mkdirSync(path);
       const fill = disk.fill.bind(disk);
-      const watched = watchWrites(path, MEBIBYTE * 1024, (full) => {
+      const watched = watchWrites([path], MEBIBYTE * 1024, (full) => {
         fill(MEBIBYTE);
         return aborted(full);
       });
       await expect(watched).rejects.toMatchObject({ code: "ERR_DISK_LOW" });
-      const late = watchWrites(path, MEBIBYTE, () => Promise.reject(new Error("it began")));
+      const late = watchWrites([path], MEBIBYTE, () => Promise.reject(new Error("it began")));
       await expect(late).rejects.toMatchObject({ code: "ERR_DISK_LOW" });
       disk.empty();
-      expect(await watchWrites(path, MEBIBYTE, () => Promise.resolve("done"))).toBe("done");
+      expect(await watchWrites([path], MEBIBYTE, () => Promise.resolve("done"))).toBe("done");
       // What a command makes of it that has no room left is not told as the command's own failure.
-      const starved = watchWrites(path, MEBIBYTE, () => {
+      const starved = watchWrites([path], MEBIBYTE, () => {
         fill(MEBIBYTE);
         return Promise.resolve("exit 1");
       });

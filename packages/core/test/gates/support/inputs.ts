@@ -141,6 +141,7 @@ export function good(): Writable<GateInputs> {
       ended_at: AT,
     },
     sandboxProof: {
+      toolset: null,
       schema_version: "1.0.0",
       run_id: RUN,
       is_worktree: true,

@@ -1,4 +1,4 @@
-import { quoted } from "@sovereign/core";
+import { quoted, type Toolset } from "@sovereign/core";
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
@@ -58,6 +58,7 @@ export function execCommands(program: Command, context: CommandContext): void {
           one.resource,
           one.why,
         ]);
+        if (plan.tools !== null) printTools(output, plan.tools);
         output.print(table([["OPERATION", "DECISION", "TYPE", "ON", "BECAUSE"], ...rows]));
       }
       context.exit = plan.decisions.some((one) => one.effect === "deny") ? 3 : 0;
@@ -145,6 +146,24 @@ function addCustody(exec: Command, context: CommandContext): void {
       const words = [`--bundle=${bundle}`, `--trust=${trust}`, `--repo=${repo}`];
       context.exit = await verifyMain(context.output.json ? [...words, "--json"] : words);
     });
+}
+
+/** What commands will see: where from, and by what it is known again. */
+function printTools(output: Output, { mounts, path, env, notes }: Toolset): void {
+  const rows = mounts.map((one) => [
+    one.at,
+    one.access,
+    quoted(one.path),
+    one.by,
+    one.version ?? (one.sha256 ?? one.listing).slice(0, 12),
+  ]);
+  output.print(
+    table([["SEEN AT", "ACCESS", "ON THIS MACHINE", "BY", "VERSION OR DIGEST"], ...rows]),
+  );
+  output.print(`PATH: ${[...path, "/runtime", "/usr/local/bin", "/usr/bin", "/bin"].join(":")}`);
+  const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  if (set.length > 0) output.print(`environment: ${set.join(" ")}`);
+  for (const note of notes) output.print(`note: ${note}`);
 }
 
 function withFiles(command: Command): Command {

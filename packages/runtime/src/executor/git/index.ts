@@ -40,6 +40,7 @@ export {
   inspectRepository,
   readHead,
   readRef,
+  trackedPaths,
   type RefState,
   type UserRepository,
 } from "./user-repository.ts";

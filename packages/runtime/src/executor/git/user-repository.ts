@@ -158,6 +158,16 @@ export async function readHead(repository: UserRepository): Promise<Head> {
   return { ref, commit: found, tree };
 }
 
+/** Every path that a commit has, with the folders that they are in. */
+export async function trackedPaths(
+  { gitDir }: UserRepository,
+  { tree }: Head,
+): Promise<ReadonlySet<string>> {
+  const git = new Git({ gitDir });
+  const list = await git.bytes(["ls-tree", "-r", "-t", "-z", "--full-tree", "--name-only", tree]);
+  return new Set(Buffer.from(list).toString("utf8").split("\0"));
+}
+
 function findRoot(folder: string): string {
   let at: string;
   try {

@@ -4,11 +4,13 @@ import {
   type ArtifactRef,
   digestOf,
   fields,
+  formats,
   GATE_DOCUMENTS,
   type JsonObject,
   parseCanonicalJson,
   parseFormat,
   SovereignError,
+  type Toolset,
 } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import { z } from "zod";
@@ -53,6 +55,8 @@ const execPlan = z.strictObject({
     tree: fields.gitId,
   }),
   steps: z.array(z.record(z.string(), z.unknown())),
+  /** What commands see besides; absent where the policy asks for nothing. */
+  toolset: formats.toolset.exactOptional(),
 });
 export type ExecPlan = z.infer<typeof execPlan>;
 
@@ -101,6 +105,7 @@ export async function freezeExec(
   { planned, policy, files }: ReadRequest,
   repository: UserRepository,
   base: Head,
+  toolset: Toolset | null,
 ): Promise<FrozenExec> {
   const policy_file = `01_intent/policy${extname(files.policy.path)}`;
   mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
@@ -115,6 +120,7 @@ export async function freezeExec(
     policy_file,
     repository: { root: repository.root, ref, commit, tree },
     steps: planSummary(planned),
+    ...(toolset === null ? {} : { toolset }),
   };
   return { planned, policy, plan, request };
 }
@@ -197,6 +203,7 @@ export function executionEffects(
     readonly folder: string;
     readonly artifacts: ArtifactStore;
     readonly sandbox: Sandbox;
+    readonly toolset: Toolset | null;
   },
 ): EffectRegistry {
   const contents = new Map<string, Uint8Array>();

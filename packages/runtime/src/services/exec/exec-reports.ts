@@ -1,3 +1,4 @@
+import type { Toolset } from "@sovereign/core";
 import type { RunInput } from "../runs/run-result.ts";
 
 export interface ExecInput extends RunInput {
@@ -33,6 +34,8 @@ export interface ExecPlanReport {
     readonly file_bytes: number;
     readonly timeout_ms: number;
   };
+  /** What commands will see besides the system and the tree; null where the policy names nothing. */
+  readonly tools: Toolset | null;
   readonly decisions: readonly PlannedDecision[];
 }
 

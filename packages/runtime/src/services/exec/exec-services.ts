@@ -11,6 +11,7 @@ import {
   ReviewedPolicy,
   workLimits,
 } from "../../executor/index.ts";
+import { findTools } from "./find-tools.ts";
 import { PolicyEngine } from "../../policy/index.ts";
 import { openDataFolder, type Settings } from "../../home/index.ts";
 import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
@@ -51,12 +52,14 @@ export function execServices(settings: Settings, opened: Opened): ExecServices {
     allowCompatible,
   });
   return {
-    planRequest: (files, tenantId) => planRequest(settings.home, files, tenantId),
+    planRequest: (files, tenantId) => planRequest(settings, files, tenantId),
     runRequest: (files, input) =>
       opened(async (installation) => {
         const read = readRequest(files);
         await ensureKeys(installation, read, input.mode);
-        const wanted = { read, repository: files.repository, mode: input.mode };
+        const { repository } = files;
+        const { environment } = settings;
+        const wanted = { read, repository, mode: input.mode, environment };
         return reportOf(await submitRun(EXECUTION, optionsOf(installation, input), wanted));
       }),
     resumeRequest: (runId, input) =>
@@ -114,7 +117,7 @@ function notJudged(runId: string): SovereignError {
 
 /** What a request would do, and what policy says to each of it. Nothing is run or recorded. */
 async function planRequest(
-  home: string,
+  settings: Settings,
   files: ExecFiles,
   tenantId: string,
 ): Promise<ExecPlanReport> {
@@ -123,7 +126,7 @@ async function planRequest(
   const repository = await inspectRepository(files.repository);
   // What a killed run holds is let go by whoever comes next.
   if (isLockStale(repository)) {
-    await freeRepository({ folder: openDataFolder(home) }, repository);
+    await freeRepository({ folder: openDataFolder(settings.home) }, repository);
   }
   const base = await readHead(repository);
   const context = {
@@ -149,6 +152,8 @@ async function planRequest(
   const back = { review: planned.request.requires_review };
   const last = { type: "git.bring_back", resource: base.ref ?? "HEAD", params: back };
   const limits = workLimits(compiled);
+  const { home: dataFolder, environment } = settings;
+  const tools = await findTools(compiled, repository, base, { environment, dataFolder });
   return {
     request: planned.request.exec_request_id,
     digest: planned.digest,
@@ -159,6 +164,7 @@ async function planRequest(
       file_bytes: limits.fileBytesMax,
       timeout_ms: limits.timeoutMs,
     },
+    tools,
     decisions: [...decisions, ask("end", "bring_back", last)],
   };
 }

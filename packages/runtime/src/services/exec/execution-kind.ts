@@ -31,6 +31,8 @@ import {
   openWorkspace,
   type ReadRequest,
 } from "./exec-context.ts";
+import type { Environment } from "../../home/index.ts";
+import { findTools } from "./find-tools.ts";
 import { attestGates } from "./judge-run.ts";
 import { intentOf, openText, writeIntent } from "./questions.ts";
 import { type RecordedEnd, readRecorded } from "./recorded-end.ts";
@@ -58,6 +60,7 @@ export interface ExecutionInput {
   /** A folder in the user's work tree. */
   readonly repository: string;
   readonly mode: Mode;
+  readonly environment: Environment;
 }
 
 /** The repository, which nobody else's run may move meanwhile. */
@@ -70,8 +73,11 @@ type Known = KnownRun<FrozenExec, HeldRepository>;
 export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
   hold: (options, runId, { repository }) => hold(options, runId, repository),
   holdAgain: (options, runId, { plan }) => hold(options, runId, plan.repository.root),
-  freeze: async (_options, input, folder, { repository }) => {
-    const frozen = await freezeExec(folder, input.read, repository, await readHead(repository));
+  freeze: async ({ installation }, { read, environment }, folder, { repository }) => {
+    const head = await readHead(repository);
+    const dataFolder = installation.folder.root;
+    const toolset = await findTools(read.policy, repository, head, { environment, dataFolder });
+    const frozen = await freezeExec(folder, read, repository, head, toolset);
     requireRunnable(frozen.planned);
     return frozen;
   },
@@ -118,6 +124,7 @@ async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork>
   const { planned, policy, plan } = run.frozen;
   const { repository } = run.hold;
   const { ref, commit, tree } = plan.repository;
+  const { toolset = null } = plan;
   const base: Head = { ref, commit, tree };
   const folder = installation.folder.run(run.runId);
   const workspace = await openWorkspace(folder, repository, base, policy);
@@ -128,7 +135,11 @@ async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork>
     name: plan.exec_request_id,
     policy,
     plan: plan as JsonObject,
-    config: { requires_review: planned.request.requires_review, mode: run.mode },
+    config: {
+      requires_review: planned.request.requires_review,
+      mode: run.mode,
+      ...(toolset === null ? {} : { toolset }),
+    },
     effects: (artifacts, sandbox) =>
       executionEffects(installation, {
         workspace,
@@ -138,6 +149,7 @@ async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork>
         folder,
         artifacts,
         sandbox,
+        toolset,
       }),
   });
   return new ExecutionWork(options, run, context, workspace, base);
@@ -256,6 +268,7 @@ class ExecutionWork extends KindWork {
       planned: frozen.planned,
       policyDigest: frozen.policy.digest,
       limits: this.#workspace.limits,
+      toolset: frozen.plan.toolset ?? null,
       base: this.#base,
       done: this.#run.done,
       git: this.#workspace.git,

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type JsonObject, utf8Encode } from "@sovereign/core";
+import { type JsonObject, type Toolset, utf8Encode } from "@sovereign/core";
 import {
   createExecutorEffects,
   type ExecProgress,
@@ -79,6 +79,7 @@ export interface End {
 export interface ExecuteOptions {
   readonly policy?: JsonObject;
   readonly sandbox?: Sandbox;
+  readonly toolset?: Toolset;
   readonly folder?: string;
   readonly onProgress?: (progress: ExecProgress) => void;
 }
@@ -117,6 +118,7 @@ export async function execute(
     contents: (sha256) =>
       contents.find((one) => one.action.params["sha256"] === sha256)?.content ?? null,
     modules: null,
+    toolset: options.toolset ?? null,
     clock: world.clock,
   });
   const store = new MemoryStore();
