@@ -51,9 +51,24 @@ describe("the joined modules", () => {
   });
 
   it.each<[string, () => void]>([
-    ["a source changed", () => appendFileSync(source, " ")],
-    ["the list is no list", () => writeFileSync(join(folder, "inputs.json"), "{")],
-    ["they are gone", () => rmSync(join(folder, "one"), { recursive: true })],
+    [
+      "a source changed",
+      () => {
+        appendFileSync(source, " ");
+      },
+    ],
+    [
+      "the list is no list",
+      () => {
+        writeFileSync(join(folder, "inputs.json"), "{");
+      },
+    ],
+    [
+      "they are gone",
+      () => {
+        rmSync(join(folder, "one"), { recursive: true });
+      },
+    ],
     [
       "a source is gone",
       () => {
