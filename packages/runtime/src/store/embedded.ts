@@ -16,6 +16,7 @@ import { openOwnLog, ownsFile, putAside, readOwnFile } from "../system/index.ts"
 import { findBinaries, type ServerBinaries } from "./binaries.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { socketFolder } from "./socket-folder.ts";
+import { CONNECTION_NAME, isUsed } from "./server-users.ts";
 import { withStartLock } from "./start-lock.ts";
 
 const READY_MS = 60_000;
@@ -23,8 +24,6 @@ const PID_FILE_BYTES_MAX = 4096;
 const STOP_MS = 15_000;
 const TOO_MANY_CONNECTIONS = "53300";
 const START_ATTEMPTS = 6;
-/** How long a connection may take to end in the server. */
-const LINGER_MS = 400;
 const SETTINGS = [
   "listen_addresses=",
   "unix_socket_permissions=0700",
@@ -40,7 +39,13 @@ const SETTINGS = [
 /** The connection options of the server's owner, on its socket. */
 export function ownerConfig(target: ConnectionTarget): pg.ClientConfig {
   if (target.kind === "url") return { connectionString: target.url };
-  return { host: target.socket, port: 5432, user: "sovereign", database: "postgres" };
+  return {
+    host: target.socket,
+    port: 5432,
+    user: "sovereign",
+    database: "postgres",
+    application_name: CONNECTION_NAME,
+  };
 }
 
 /**
@@ -102,7 +107,7 @@ export async function stopEmbedded(target: ConnectionTarget, folder: string): Pr
   return withStartLock(join(folder, "start.lock"), async () => {
     // A server that is told to stop while it recovers may never end: it gets time to answer first.
     const answering = await settles(target);
-    if (answering === "full" || (answering && (await isUsed(target)))) return false;
+    if (answering === "full" || (answering && (await isUsed(ownerConfig(target))))) return false;
     const pid = postmasterPid(target.data);
     if (pid === null) return false;
     // SIGINT is PostgreSQL's fast shutdown: a checkpoint, and no recovery at the next start. SIGQUIT
@@ -249,34 +254,6 @@ function isServerOf(pid: number, data: string): boolean {
     return words.includes(data) && words.some((word) => word.endsWith("postgres"));
   } catch {
     return false;
-  }
-}
-
-/**
- * Whether somebody else is connected. A connection lives on in the server for a moment after its
- * client has ended, ours as well: taken for somebody's, it would leave a server that nobody stops.
- */
-async function isUsed(target: ConnectionTarget): Promise<boolean> {
-  for (let waited = 0; waited < LINGER_MS; waited += 20) {
-    if ((await otherClients(target)) === 0) return false;
-    await sleep(20);
-  }
-  return true;
-}
-
-async function otherClients(target: ConnectionTarget): Promise<number> {
-  const client = new pg.Client({ ...ownerConfig(target), connectionTimeoutMillis: 5000 });
-  client.on("error", () => undefined);
-  try {
-    await client.connect();
-    const found = await client.query<{ others: number }>(
-      "select count(*)::int as others from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
-    );
-    return found.rows[0]?.others ?? 0;
-  } catch {
-    return 0;
-  } finally {
-    await client.end().catch(() => undefined);
   }
 }
 
