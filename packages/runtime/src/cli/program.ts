@@ -6,6 +6,7 @@ import { bundleCommands } from "./commands/bundle.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { execCommands } from "./commands/exec.ts";
 import { gatesCommands } from "./commands/gates.ts";
+import { initCommand } from "./commands/init.ts";
 import { keysCommands } from "./commands/keys.ts";
 import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
@@ -83,6 +84,7 @@ function buildProgram(context: CommandContext): Command {
     gatesCommands,
     keysCommands,
     policyCommands,
+    initCommand,
     bundleCommands,
     verifyCommands,
     batchCommands,

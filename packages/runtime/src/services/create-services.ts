@@ -10,6 +10,7 @@ import { createScramServices } from "./scram/scram-services.ts";
 import { runServices } from "./runs/run-services.ts";
 import { checkTenant } from "../runs/index.ts";
 import { keyServices } from "./key-services.ts";
+import { initServices } from "./init/init-services.ts";
 import { policyServices } from "./policy-services.ts";
 import { evidenceServices } from "./evidence-services.ts";
 import { stateServices } from "./state-services.ts";
@@ -43,6 +44,7 @@ export function createServices(
     ...runServices(settings, opened),
     ...keyServices(opened),
     ...policyServices(opened),
+    ...initServices(),
     ...execServices(settings, opened),
     ...evidenceServices(opened),
     ...scram,

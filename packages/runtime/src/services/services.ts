@@ -18,6 +18,7 @@ import type { RunFilter, RunRow } from "../runs/index.ts";
 import type { RunDetails } from "./runs/run-details.ts";
 import type { JournalLine } from "../scram/index.ts";
 import type { NodeReport } from "./node-services.ts";
+import type { InitReport } from "./init/init-services.ts";
 import type { BatchReport } from "./batch/batch-runner.ts";
 import type {
   ExecInput,
@@ -79,6 +80,11 @@ export interface Services {
   trustRoot(): Promise<TrustRoot>;
   exportBundle(tenantId: string, runId: string, withArtifacts: boolean): Promise<Uint8Array>;
   exportAudit(log: string, write: (line: string) => void): Promise<number>;
+  /** Write a policy to begin with into a repository; nothing of the repository is run. */
+  initRepository(
+    folder: string,
+    how: { readonly dryRun: boolean; readonly force: boolean },
+  ): Promise<InitReport>;
   checkPolicy(file: string): Promise<CompiledPolicy>;
   explainPolicy(
     file: string,

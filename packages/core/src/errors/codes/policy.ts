@@ -8,6 +8,7 @@ export const policyCodes = {
   ERR_POLICY_MISSING: row.input(
     "No policy is named, and the repository has none that can be used.",
   ),
+  ERR_POLICY_EXISTS: row.input("The repository has a policy, which is not overwritten."),
   ERR_MATCH_LIMIT: row.denied("To match this against the policy would take too long."),
   ERR_PATH_REFUSED: row.denied("The path is not plainly below the work root."),
   ERR_HOST_REFUSED: row.denied(

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { quoted, SovereignError } from "@sovereign/core";
 
 /** Where a repository keeps its own policy, below the work tree's root. */
-const POLICY_PLACE = ".sovereign/policy.yaml";
+export const POLICY_PLACE = ".sovereign/policy.yaml";
 
 /**
  * The policy that holds: the file that is named, else the repository's own. No step may change the
@@ -38,7 +38,7 @@ export function findPolicy(folder: string, named: string | undefined): string {
 }
 
 /** The root of the work tree that a folder is in, without links; null for none. */
-function findWorkTree(folder: string): string | null {
+export function findWorkTree(folder: string): string | null {
   let at: string;
   try {
     at = realpathSync(folder);

@@ -1,0 +1,40 @@
+import { quoted } from "@sovereign/core";
+import type { Command } from "commander";
+import type { CommandContext } from "../context.ts";
+import { table } from "../output.ts";
+
+interface InitFlags {
+  dryRun?: boolean;
+  force?: boolean;
+}
+
+export function initCommand(program: Command, { services, output }: CommandContext): void {
+  program
+    .command("init")
+    .description("write a policy to begin with into a repository: .sovereign/policy.yaml")
+    .argument("[folder]", "a folder in the repository", ".")
+    .option("--dry-run", "print the policy and write nothing")
+    .option("--force", "write it anew where there is one")
+    .action(async (folder: string, { dryRun = false, force = false }: InitFlags) => {
+      const report = await services.initRepository(folder, { dryRun, force });
+      if (output.json) {
+        output.printJson(report);
+        return;
+      }
+      const { found, commands, presets, policy, written, text } = report;
+      if (!written) {
+        output.print(text.trimEnd());
+        output.note(`written: nothing. To write it to ${quoted(policy)} leave out --dry-run`);
+        return;
+      }
+      for (const { file, means } of found) output.print(`found: ${file}: ${means}`);
+      output.print(`policy: ${quoted(policy)}`);
+      output.print("allows: files of the repository, but for keys and for files that tools run");
+      const rows = commands.map(({ executable, args }) => [executable, args.join(" ")]);
+      if (rows.length > 0) output.print(table([["COMMAND", "ARGUMENTS"], ...rows]));
+      if (presets.length > 0) output.print(`tools: ${presets.join(", ")}`);
+      output.print("mode: observe. What it would deny is done, and recorded.");
+      output.print("to enforce it: write `mode: enforce` in the policy, and commit the file");
+      output.print("next: sovereign exec plan --request FILE");
+    });
+}
