@@ -57,6 +57,20 @@ export const BANS: readonly Ban[] = [
     allowed: /^tools\/|^bench\/|^examples\//,
   },
   {
+    name: "a process of one's own",
+    pattern: /(?<![.\w])(?:spawn|spawnSync|execFile|execFileSync|execSync)\(/,
+    instead: "startToolRun, which has limits and is within the kill switch's reach",
+    example: 'spawn("git", []);',
+    allowed: /runtime\/src\/process\/|^tools\/|^bench\/|^examples\//,
+  },
+  {
+    name: "a tool without limits",
+    pattern: /\b(?:runTrustedTool|startTrustedTool)\(/,
+    instead: "startToolRun; these two are for the embedded database, which records a stop",
+    example: 'runTrustedTool("git", "git", [], options);',
+    allowed: /runtime\/src\/(?:process|store)\//,
+  },
+  {
     name: "as any",
     pattern: /\bas any\b/,
     instead: "a real type, or unknown and a check",

@@ -24,7 +24,7 @@ export {
 } from "./process-table.ts";
 export { launchRaw, type RawLaunch } from "./raw-launch.ts";
 export { startToolRun, type ToolLimits, type ToolRun } from "./tool-run.ts";
-export { ToolScope, withLook, withTools } from "./tool-scope.ts";
+export { type ToolPlace, ToolScope, withLook, withTools } from "./tool-scope.ts";
 export {
   type ServiceOptions,
   startTrustedService,

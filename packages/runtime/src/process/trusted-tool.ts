@@ -26,7 +26,9 @@ const TIMEOUT_MS = 5 * 60 * 1000;
 const OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /**
- * Run a trusted tool to its end, for some minutes at most.
+ * Run a trusted tool to its end, for some minutes at most. For the embedded database alone, which a
+ * stop must not end: it takes the record of the stop. What it is told is ours, and nothing that an
+ * agent or a repository says reaches it but as a value of a statement.
  *
  * @param tool which of the closed list this is
  * @param command an absolute path, or a name that is looked up in the PATH given

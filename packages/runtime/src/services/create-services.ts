@@ -4,6 +4,7 @@ import { type Environment, passphraseOf, Settings } from "../home/index.ts";
 import { type Installation, openInstallation, repairInstallation } from "../installation/index.ts";
 import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec/exec-services.ts";
+import { withinReach } from "./host-tools.ts";
 import { refuseWhileTripped } from "./runs/require-armed.ts";
 import { batchServices } from "./batch/batch-services.ts";
 import { createScramServices } from "./scram/scram-services.ts";
@@ -33,7 +34,7 @@ export function createServices(
       return work(installation);
     });
   const scram = createScramServices(home, environment, () => passphraseOf(environment), opened);
-  return {
+  const services: Services = {
     version: VERSION,
     home,
     display: settings,
@@ -59,6 +60,7 @@ export function createServices(
       repairInstallation(home, settings.databaseUrl, acceptRollback),
     ...stateServices(home, environment, opened, scram),
   };
+  return withinReach(home, services);
 }
 
 async function withInstallation<T>(

@@ -1,7 +1,17 @@
-import { readFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import { openTools } from "../../src/services/runs/open-session.ts";
-import { isAlive, identify, startToolRun, withTools } from "../../src/process/index.ts";
+import {
+  ControlGroups,
+  isAlive,
+  identify,
+  startToolRun,
+  withTools,
+} from "../../src/process/index.ts";
+import { withinReach } from "../../src/services/host-tools.ts";
 import { OWNER, rig } from "../support/scram-rig.ts";
 
 const PATH = "/usr/local/bin:/usr/bin:/bin";
@@ -67,6 +77,85 @@ describe("a stop during a long git outside the sandbox", () => {
     close();
     const options = { env: { PATH }, cwd: "/", stdoutBytesMax: 1000, timeoutMs: 10_000 };
     const end = withTools(tools, false, () => startToolRun("git", "git", ["--version"], options));
+    expect(await end).toMatchObject({ ended: "exited", status: 0 });
+  });
+});
+
+describe("a git that a command starts outside a run", () => {
+  it("dies with a stop, and leaves no group", async () => {
+    const one = await rig();
+    let git = 0;
+    const services = withinReach(one.home, {
+      look: () => longGit((pid) => (git = pid)),
+      status: () => 7,
+    });
+    expect(services.status()).toBe(7);
+    const end = services.look();
+    await until(() => git > 0 && commandOf(git) === "git");
+    const known = identify(git);
+    const groups = readFileSync(`/proc/${git}/cgroup`, "utf8");
+    expect(groups + readFileSync(`/proc/${git}/environ`, "utf8")).toContain(
+      `tools-${process.pid}-`,
+    );
+    const { event } = await one.stop();
+    expect(event).toMatchObject({ scram_state: "COMPLETE" });
+    expect(known !== null && isAlive(known)).toBe(false);
+    expect(await end).toMatchObject({
+      ended: "stopped",
+      stderr: expect.stringContaining("kill switch") as string,
+    });
+    const root = ControlGroups.root(one.link.name);
+    const left = root.folders.flatMap((folder) => readdirSync(folder));
+    expect(left.filter((name) => name.startsWith("tools-"))).toEqual([]);
+  });
+
+  it("is begun again where a sentinel that starts takes it for what is left of another", async () => {
+    const one = await rig();
+    const pids: number[] = [];
+    const folder = mkdtempSync(join(tmpdir(), "sov-swept-"));
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const options = { env: { PATH }, cwd: "/", stdoutBytesMax: 1000, timeoutMs: 20_000 };
+    const services = withinReach(one.home, {
+      look: () =>
+        startToolRun("git", "git", ["hash-object", pipe], {
+          ...options,
+          onStarted: (pid) => pids.push(pid),
+        }),
+    });
+    const end = services.look();
+    await until(() => pids.length === 1 && commandOf(pids[0] ?? 0) === "git");
+    process.kill(pids[0] ?? 0, "SIGKILL");
+    await until(() => pids.length === 2 && commandOf(pids[1] ?? 0) === "git");
+    writeFileSync(pipe, "content");
+    expect(await end).toMatchObject({ ended: "exited", status: 0 });
+    rmSync(folder, { recursive: true });
+  });
+
+  it("ends with the process that started it, however that one ends", async () => {
+    const program = `
+      import { startToolRun } from ${JSON.stringify(resolve("packages/runtime/src/process/index.ts"))};
+      const wait = { env: { PATH: ${JSON.stringify(PATH)} }, cwd: "/", stdoutBytesMax: 9, timeoutMs: 60000 };
+      await startToolRun("git", "git", ["hash-object", process.argv[1]],
+        { ...wait, onStarted: (pid) => process.stdout.write(String(pid)) });`;
+    const folder = mkdtempSync(join(tmpdir(), "sov-orphan-"));
+    const pipe = join(folder, "pipe");
+    execFileSync("mkfifo", [pipe]);
+    const child = spawn(process.execPath, ["--input-type=module", "-e", program, pipe]);
+    let said = "";
+    child.stdout.on("data", (text: Buffer) => (said += text.toString()));
+    await until(() => said !== "" && commandOf(Number(said)) === "git");
+    const git = identify(Number(said));
+    child.kill("SIGKILL");
+    await until(() => git !== null && !isAlive(git));
+    rmSync(folder, { recursive: true });
+  });
+
+  it("runs where there is no data folder, which nobody could stop", async () => {
+    const options = { env: { PATH }, cwd: "/", stdoutBytesMax: 1000, timeoutMs: 10_000 };
+    const look = (): ReturnType<typeof startToolRun> =>
+      startToolRun("git", "git", ["--version"], options);
+    const end = withinReach("/nonexistent/home", { look }).look();
     expect(await end).toMatchObject({ ended: "exited", status: 0 });
   });
 });

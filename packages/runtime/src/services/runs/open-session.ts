@@ -171,7 +171,8 @@ export function openTools(
 ): { tools: ToolScope; close: () => void } {
   const id = `${TOOLS_PREFIX}${owner.run_id}`;
   const group = ControlGroups.root(scram.name).child(id);
-  const tools = new ToolScope(group.folders, { [MARKER_VARIABLE]: `${scram.name}/${id}` });
+  const place = { groups: group.folders, marker: { [MARKER_VARIABLE]: `${scram.name}/${id}` } };
+  const tools = new ToolScope(() => place);
   const stopWatching = scram.onStop(owner, ({ reason }) => {
     tools.stop(`the kill switch is ${reason}`);
   });
