@@ -22,7 +22,7 @@ import {
 import type { Authority } from "../authority/index.ts";
 import type { Clock } from "../system/index.ts";
 import type { Completed } from "../kernel/index.ts";
-import { type ArtifactStore, type RunSession, RunStopped } from "../runs/index.ts";
+import { type ArtifactStore, type RunSession, RunStopped, type StepRecord } from "../runs/index.ts";
 import type { FrozenPipeline } from "./frozen.ts";
 import type { Pipeline, Stage, StageOf } from "./pipeline-schema.ts";
 import type { Progress } from "./ports.ts";
@@ -145,11 +145,11 @@ export class PipelineRun {
   }
 
   async #train(stage: StageOf<"model_training">): Promise<string> {
-    const { clock, session, authority, frozen, modulesDigest } = this.#options;
-    const startedOn = clock.now().toISOString();
-    const recalled = session.isDone(stage.name);
+    const { session, authority, frozen, modulesDigest } = this.#options;
     const detail = await this.#program(stage, "model.train");
-    if (recalled) return detail;
+    // A process that was killed in between may have trained the model, and signed nothing about it.
+    const record = await this.#unattested(stage.name, SLSA_PROVENANCE_TYPE);
+    if (record === null) return detail;
     const products = stage.outputs.map((file) => this.#artifact(`${stage.name}/${file}`));
     const provenance = provenanceOf({
       stage,
@@ -158,13 +158,20 @@ export class PipelineRun {
       inputs: Object.values(stage.inputs).map((reference) => this.#artifact(reference)),
       programs: frozen.plan["programs"] as Record<string, string>,
       modulesDigest,
-      startedOn,
-      finishedOn: clock.now().toISOString(),
+      startedOn: record.begunAt,
+      finishedOn: record.endedAt,
     });
     const subjects = products.map(({ name, sha256 }) => ({ name, sha256 }));
     const envelope = await authority.issueProvenance(subjects, provenance);
     await session.attest(SLSA_PROVENANCE_TYPE, { provenance: envelope }, { stage: stage.name });
     return detail;
+  }
+
+  /** What the ledger says of a stage's step; null where a statement of this type was signed. */
+  async #unattested(stage: string, type: string): Promise<StepRecord | null> {
+    const record = await this.#options.session.recordOf(stage);
+    if (record === null) throw new Error(`${stage} has no recorded end`);
+    return record.attested.has(type) ? null : record;
   }
 
   async #agents(stage: StageOf<"agent_chain">): Promise<string> {
@@ -288,7 +295,6 @@ export class PipelineRun {
 
   async #rollBack(stage: StageOf<"rollback">): Promise<string> {
     const { session, authority } = this.#options;
-    const recalled = session.isDone(stage.name);
     const target = this.#promoted.get(stage.restore);
     if (target === undefined) throw new Error(`${stage.restore} promoted nothing`);
     const done = await this.#perform(stage.name, stage.role, {
@@ -297,9 +303,9 @@ export class PipelineRun {
       params: { sha256: target, ...(await this.#replaced(stage.name, stage.model)) },
     });
     const proof = done.output as unknown as RollbackProof;
-    if (!recalled) {
+    const kind = "rollback-proof";
+    if ((await this.#unattested(stage.name, predicateType(kind))) !== null) {
       const subjects = [{ name: stage.model, sha256: proof.after }];
-      const kind = "rollback-proof";
       const envelope = await authority.issue(kind, subjects, proof, "attestation", null);
       await session.attest(predicateType(kind), { proof: envelope }, { stage: stage.name });
     }

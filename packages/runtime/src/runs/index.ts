@@ -13,4 +13,5 @@ export {
   RunStopped,
   type Step,
 } from "./run-session.ts";
+export type { StepRecord } from "./step-record.ts";
 export { checkTenant } from "./tenant.ts";

@@ -31,6 +31,7 @@ import type { RunWrite } from "../ledger/index.ts";
 import type { RunStore, StepRow } from "./ports.ts";
 import { type FailedAttempt, readFailedAttempt } from "./failed-attempt.ts";
 import type { RunRecorder } from "./run-recorder.ts";
+import { readStepRecord, type StepRecord } from "./step-record.ts";
 
 /** What a run is, fixed before anything of it happens. */
 export interface RunPlan {
@@ -233,6 +234,12 @@ export class RunSession {
   /** True when an earlier process completed the step: nothing will be done again. */
   isDone(stepId: string): boolean {
     return this.#steps.get(stepId)?.status === "completed";
+  }
+
+  /** What the ledger says of a step that has completed; null for another. */
+  recordOf(stepId: string): Promise<StepRecord | null> {
+    const { store, plan } = this.#options;
+    return readStepRecord(store, plan.tenantId, plan.runId, stepId);
   }
 
   /**

@@ -1,0 +1,253 @@
+import { randomInt } from "node:crypto";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  digestOf,
+  type EntryData,
+  type LedgerEntry,
+  parseCanonicalJson,
+  SLSA_PROVENANCE_TYPE,
+  predicateType,
+} from "@sovereign/core";
+import { createModelRegistry } from "../packages/runtime/src/pipeline/index.ts";
+import { Store } from "../packages/runtime/src/store/index.ts";
+import { systemClock, systemEntropy } from "../packages/runtime/src/system/index.ts";
+import { type CliEnd, endOf, Installation, type Json } from "../test/e2e/cli.ts";
+
+const PIPELINE = "examples/iron-path/pipeline.yaml";
+const MODEL = "penguin_species";
+const TENANT = "default";
+const PEOPLE = ["release_manager", "safety_officer"];
+const TOGETHER = PEOPLE.flatMap((role) => ["--approver", role]);
+
+/** Which command is killed: the run, with people's consent given at once or one by one. */
+export type Killed = "run" | "run that waits" | "approve";
+
+/** What was found after the kills of one pipeline. */
+export interface PipelineKill {
+  readonly killed: Killed;
+  /** How many processes were killed before their end. */
+  readonly kills: number;
+  /** The last event in the run's stream after the first kill; none where there was no run. */
+  readonly left: string;
+  /** What does not agree; empty where all does. */
+  readonly wrong: readonly string[];
+}
+
+/** A throw-away installation whose pipelines are killed at random instants. */
+export class PipelineKillRig {
+  readonly #installation = new Installation();
+  #store: Store | null = null;
+  /** How long an undisturbed run takes. */
+  #runMs = 0;
+  #approveMs = 0;
+
+  async open(): Promise<void> {
+    const began = performance.now();
+    const first = await this.#cli("run", PIPELINE, ...TOGETHER);
+    this.#runMs = performance.now() - began;
+    const ended = last(first);
+    if (ended["verdict"] !== "VALID") throw new Error(`undisturbed: ${JSON.stringify(ended)}`);
+    // As long as this one is connected, no command starts or stops the server.
+    this.#store = await openStore(this.#installation.home);
+    this.#approveMs = this.#runMs / 8;
+  }
+
+  async close(): Promise<void> {
+    await this.#store?.close();
+    await this.#installation.dispose();
+  }
+
+  /** Kill a run, and often what goes on with it; then let it end, and look at everything. */
+  async kill(killed: Killed): Promise<PipelineKill> {
+    const wrong: string[] = [];
+    const known = new Set(await this.#runs());
+    const together = killed === "run" ? TOGETHER : [];
+    let kills = 0;
+    const aim = async (args: readonly string[], ms: number): Promise<void> => {
+      if (await this.#killed(args, ms)) kills += 1;
+    };
+    if (killed === "approve") await this.#cli("run", PIPELINE);
+    else await aim(["run", PIPELINE, ...together], this.#runMs);
+    const run = (await this.#runs()).find((one) => !known.has(one));
+    if (run === undefined) return { killed, kills, left: "none", wrong };
+    const left = (await this.#entries(run)).at(-1)?.event_type ?? "none";
+    if (killed === "run" && randomInt(2) === 0) {
+      await aim(["run", "resume", run, ...together], this.#runMs);
+    }
+    if (killed !== "run") {
+      for (let step = 0; step < 3; step++) {
+        await this.#consent(run, killed === "approve" ? aim : null, wrong);
+      }
+    }
+    const end = last(await this.#cli("run", "resume", run, ...together));
+    const sealed = JSON.stringify(end).includes("ERR_RUN_SEALED");
+    const good = end["status"] === "completed" && end["verdict"] === "VALID";
+    if (!sealed && !good) wrong.push(`resumed, it ended as ${JSON.stringify(end)}`);
+    wrong.push(...(await this.#disagreements(run)));
+    return { killed, kills, left, wrong };
+  }
+
+  /** Bring a run to where it waits, and have both people consent; some of the commands are killed. */
+  async #consent(
+    run: string,
+    aim: ((args: readonly string[], ms: number) => Promise<void>) | null,
+    wrong: string[],
+  ): Promise<void> {
+    await this.#cli("run", "resume", run);
+    for (const role of PEOPLE) {
+      const args = ["run", "approve", run, "--approver", role];
+      const before = await this.#granted(run, role);
+      if (aim !== null) await aim(args, this.#approveMs);
+      const after = await this.#granted(run, role);
+      if (after > before + 1) wrong.push(`one command recorded ${after - before} approvals`);
+      // A kill may have come before it was recorded: then it is given again.
+      if (after === before) {
+        const end = await this.#cli(...args);
+        const waits = end.code === 0;
+        const recorded = (await this.#granted(run, role)) - after;
+        if (recorded !== (waits ? 1 : 0)) wrong.push(`${role}: ${recorded} recorded, ${end.out}`);
+      }
+    }
+    await this.#cli("run", "resume", run);
+  }
+
+  async #granted(run: string, role: string): Promise<number> {
+    const entries = await this.#entries(run);
+    return entries.filter(
+      ({ event_type: event, data }) => event === "approval.granted" && data["approver"] === role,
+    ).length;
+  }
+
+  /** @returns whether it was killed before its end */
+  async #killed(args: readonly string[], ms: number): Promise<boolean> {
+    const child = this.#installation.start([...args, "--json"]);
+    const ended = endOf(child);
+    await Promise.race([sleep(randomInt(1000) * 0.001 * ms), ended]);
+    child.kill("SIGKILL");
+    return (await ended).code === null;
+  }
+
+  #cli(...args: string[]): Promise<CliEnd> {
+    return this.#installation.run([...args, "--json"]);
+  }
+
+  async #runs(): Promise<string[]> {
+    const rows = await this.#open.listRuns(TENANT, { limit: 10_000, status: null, kind: null });
+    return rows.map(({ runId }) => runId);
+  }
+
+  async #entries(run: string): Promise<LedgerEntry[]> {
+    const entries: LedgerEntry[] = [];
+    for await (const { bytes } of this.#open.readStream(TENANT, run)) {
+      entries.push(parseCanonicalJson(bytes) as unknown as LedgerEntry);
+    }
+    return entries;
+  }
+
+  get #open(): Store {
+    if (this.#store === null) throw new Error("the rig is not open");
+    return this.#store;
+  }
+
+  /** Registry, approvals and ledger of a run that has ended. */
+  async #disagreements(run: string): Promise<string[]> {
+    const entries = await this.#entries(run);
+    const wrong = [...stepsOf(entries), ...attestationsOf(entries)];
+    if (entries.at(-1)?.event_type !== "run.sealed") wrong.push("its ledger has no seal");
+    const row = await this.#open.findRun(TENANT, run);
+    if (row?.status !== "completed") wrong.push(`its row says ${String(row?.status)}`);
+    const registry = createModelRegistry({
+      folder: join(this.#installation.home, "registry"),
+      clock: systemClock,
+      entropy: systemEntropy,
+    });
+    const history = (await registry.history(MODEL)).filter((one) => one.run_id === run);
+    const wanted = switchesOf(entries, run);
+    const found = history.map(({ digest, idempotency_key: key }) => `${key} ${digest}`);
+    if (digestOf(found) !== digestOf(wanted)) {
+      wrong.push(`the registry has ${found.join(", ")}; the ledger ${wanted.join(", ")}`);
+    }
+    const current = await registry.current(MODEL);
+    if (current?.digest !== history.at(-1)?.digest) wrong.push("another model is current");
+    await registry.read(current?.digest ?? "");
+    const status = await this.#cli("run", "resume", run);
+    if (status.code !== 2) wrong.push(`resumed once more: ${status.out}`);
+    return wrong;
+  }
+}
+
+/** Each step of the pipeline completed once, and each of its places was authorised once. */
+function stepsOf(entries: readonly LedgerEntry[]): string[] {
+  const wrong: string[] = [];
+  const places = new Set<string>();
+  const completed = new Map<string, number>();
+  for (const { event_type: event, data } of entries) {
+    if (event === "execution.authorized") {
+      const { step_id, attempt } = (data as EntryData<"execution.authorized">).context;
+      const place = `${step_id} ${attempt}`;
+      if (places.has(place)) wrong.push(`${place} was authorised twice`);
+      places.add(place);
+    }
+    if (event === "execution.completed") {
+      const { step_id } = data as EntryData<"execution.completed">;
+      completed.set(step_id, (completed.get(step_id) ?? 0) + 1);
+    }
+  }
+  for (const [step, count] of completed)
+    if (count !== 1) wrong.push(`${step} ended ${count} times`);
+  if (completed.size !== STEPS) wrong.push(`${completed.size} steps completed, not ${STEPS}`);
+  return wrong;
+}
+
+/** Eight stages, one of which has four agents and no step of its own. */
+const STEPS = 11;
+
+/** Each model that was trained has its provenance, and the rollback its proof. */
+function attestationsOf(entries: readonly LedgerEntry[]): string[] {
+  const found = entries
+    .filter(({ event_type: event }) => event === "attestation.issued")
+    .map(({ data }) => `${String(data["predicate_type"])} ${String(data["stage"] ?? "")}`);
+  const wanted = [
+    `${SLSA_PROVENANCE_TYPE} baseline_training`,
+    `${SLSA_PROVENANCE_TYPE} model_training`,
+    `${predicateType("rollback-proof")} rollback`,
+  ];
+  return wanted.flatMap((one) => {
+    const times = found.filter((other) => other === one).length;
+    return times === 1 ? [] : [`${one}: ${times} times, not once`];
+  });
+}
+
+/** The switches that the ledger knows, in order, as the registry writes them. */
+function switchesOf(entries: readonly LedgerEntry[], run: string): string[] {
+  const asked = new Map<string, string>();
+  const switches: string[] = [];
+  for (const { event_type: event, data } of entries) {
+    if (event === "execution.authorized") {
+      const { action, context } = data as EntryData<"execution.authorized">;
+      const { type, params } = action;
+      if (type !== "model.promote" && type !== "model.rollback") continue;
+      asked.set(context.step_id, shaOf(params));
+    }
+    if (event !== "execution.completed") continue;
+    const { step_id } = data as EntryData<"execution.completed">;
+    const sha = asked.get(step_id);
+    if (sha !== undefined) switches.push(`${digestOf({ run_id: run, step_id })} ${sha}`);
+  }
+  return switches;
+}
+
+function shaOf({ sha256 }: Json): string {
+  return typeof sha256 === "string" ? sha256 : "";
+}
+
+function last({ out }: CliEnd): Json {
+  const lines = out.split("\n").filter((line) => line.startsWith("{") && line.endsWith("}"));
+  return JSON.parse(lines.at(-1) ?? "{}") as Json;
+}
+
+function openStore(home: string): Promise<Store> {
+  const folder = join(home, "postgres");
+  return Store.open({ folder, headsFolder: join(home, "ledger"), databaseUrl: null });
+}
