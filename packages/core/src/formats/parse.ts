@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { printable } from "../bytes/printable.ts";
 import type { ErrorCode } from "../errors/index.ts";
 import { SovereignError } from "../errors/index.ts";
 
@@ -19,12 +20,34 @@ export function parseFormat<T extends z.ZodType>(
   code: ErrorCode = "ERR_FORMAT_INVALID",
 ): z.infer<T> {
   const result = format.safeParse(value);
-  if (result.success) return result.data;
+  if (result.success) {
+    const key = lostKey(value);
+    if (key === null) return result.data;
+    const lost = printable(key);
+    throw new SovereignError(code, `${what}: at ${lost}: no format has a key of this name`, {
+      path: lost,
+      problems: 1,
+    });
+  }
   const issue = result.error.issues[0];
-  const path = issue === undefined ? "" : issue.path.map(String).join(".");
+  const path = issue === undefined ? "" : printable(issue.path.map(String).join("."));
   const found = issue === undefined ? "no match" : issue.message;
   throw new SovereignError(code, `${what}: ${path === "" ? "" : `at ${path}: `}${found}`, {
     path,
     problems: result.error.issues.length,
   });
+}
+
+/**
+ * Where a key `__proto__` stands. The reader of formats leaves it out without a word: what was
+ * signed and hashed would then be more than what is judged.
+ */
+function lostKey(value: unknown): string | null {
+  if (typeof value !== "object" || value === null) return null;
+  if (Object.hasOwn(value, "__proto__")) return "__proto__";
+  for (const [key, one] of Object.entries(value)) {
+    const found = typeof one === "object" ? lostKey(one) : null;
+    if (found !== null) return `${key}.${found}`;
+  }
+  return null;
 }

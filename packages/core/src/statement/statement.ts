@@ -1,3 +1,4 @@
+import { quoted } from "../bytes/printable.ts";
 import { SovereignError } from "../errors/index.ts";
 import type { JsonValue } from "../formats/common.ts";
 import { parseFormat } from "../formats/parse.ts";
@@ -11,6 +12,7 @@ import {
   statement as statementFormat,
 } from "../formats/predicates.ts";
 import { parseCanonicalJson } from "../json/index.ts";
+import { cutText } from "../text/index.ts";
 
 /** A statement of one of our predicate types. */
 export interface TypedStatement<K extends PredicateName> {
@@ -40,10 +42,15 @@ export function parseStatement<K extends PredicateName>(
   if (type !== predicateType(kind)) {
     throw new SovereignError(
       "ERR_STATEMENT_MALFORMED",
-      `Expected the predicate type ${predicateType(kind)}, found ${type}.`,
+      `Expected the predicateType ${predicateType(kind)}, found ${quoted(cutText(type, 200))}.`,
     );
   }
-  const typed = parseFormat(predicates[kind], predicate, kind, "ERR_STATEMENT_MALFORMED");
+  const typed = parseFormat(
+    predicates[kind],
+    predicate,
+    `predicate ${kind}`,
+    "ERR_STATEMENT_MALFORMED",
+  );
   return { subject, predicate: typed as Predicate<K> };
 }
 
@@ -60,10 +67,14 @@ export function parseAnyStatement(body: Uint8Array): Statement {
   } catch (cause) {
     throw new SovereignError(
       "ERR_STATEMENT_MALFORMED",
-      "The payload is not a statement in canonical JSON.",
+      `The payload is not a statement in canonical JSON: ${messageOf(cause)}`,
       {},
       cause,
     );
   }
   return parseFormat(statementFormat, value, "statement", "ERR_STATEMENT_MALFORMED");
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : "it cannot be read";
 }

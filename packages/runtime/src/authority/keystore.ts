@@ -314,7 +314,7 @@ async function readOwn(path: string): Promise<Buffer> {
     const found = await handle.stat();
     if (!found.isFile()) throw malformed(path, "it is no plain file");
     refuseUnsafe(path, "key file", found, 0o177);
-    if (found.size > BYTES_MAX) throw malformed(path, `it is longer than ${BYTES_MAX} bytes`);
+    if (found.size > BYTES_MAX) throw malformed(path, `it has more than ${BYTES_MAX} bytes`);
     const bytes = Buffer.alloc(BYTES_MAX + 1);
     const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0);
     return bytes.subarray(0, bytesRead);

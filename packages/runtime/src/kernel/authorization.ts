@@ -13,6 +13,7 @@ import {
   type PredicateName,
   parseStatement,
   SovereignError,
+  type Statement,
   verifyEnvelope,
 } from "@sovereign/core";
 import type { GivenApproval } from "./request.ts";
@@ -94,7 +95,7 @@ function checkRole(subject: Subject, envelope: Envelope): Verdict<UsedNonce> {
   const { context } = subject;
   const signed = openEnvelope(subject, envelope, "role-assignment", ROLE_CODES, "role");
   if (!signed.ok) return signed;
-  const { predicate, window } = signed.value;
+  const { predicate, window, about } = signed.value;
   if (predicate.role !== context.role) {
     return refuse("ERR_ROLE_CONTEXT", `the signature is for the role ${predicate.role}`);
   }
@@ -107,14 +108,18 @@ function checkRole(subject: Subject, envelope: Envelope): Verdict<UsedNonce> {
   if (predicate.context_digest !== subject.contextDigest) {
     return refuse("ERR_ROLE_CONTEXT", "the signature names another context digest");
   }
+  const stray = strayAbout(subject, about, `action:${subject.action.type}`);
+  if (stray !== null) return stray;
   return inTime(subject, predicate, "ERR_ROLE_EXPIRED");
 }
+
+const ANOTHER_DECISION = "another decision: other rules, reasons or approvals";
 
 function checkBinding(subject: Subject, envelope: Envelope): Verdict<UsedNonce> {
   const { context, decision } = subject;
   const signed = openEnvelope(subject, envelope, "policy-binding", BINDING_CODES, "binding");
   if (!signed.ok) return signed;
-  const { predicate } = signed.value;
+  const { predicate, about } = signed.value;
   const differs: [boolean, ErrorCode, string][] = [
     [predicate.tenant_id !== context.tenant_id, "ERR_BINDING_TENANT", predicate.tenant_id],
     [predicate.run_id !== context.run_id, "ERR_BINDING_RUN", predicate.run_id],
@@ -122,10 +127,12 @@ function checkBinding(subject: Subject, envelope: Envelope): Verdict<UsedNonce> 
     [predicate.context_digest !== subject.contextDigest, "ERR_BINDING_CONTEXT", "another context"],
     [predicate.policy_digest !== decision.policy_digest, "ERR_BINDING_POLICY", "another policy"],
     // All of it: who has to approve, and by which rules, was signed too.
-    [digestOf(predicate.decision) !== digestOf(decision), "ERR_BINDING_POLICY", "another decision"],
+    [digestOf(predicate.decision) !== digestOf(decision), "ERR_BINDING_POLICY", ANOTHER_DECISION],
   ];
   const first = differs.find(([bad]) => bad);
   if (first !== undefined) return refuse(first[1], `the binding names ${first[2]}`);
+  const stray = strayAbout(subject, about, `action:${subject.action.type}`);
+  if (stray !== null) return stray;
   return inTime(subject, predicate, "ERR_BINDING_EXPIRED");
 }
 
@@ -197,12 +204,15 @@ function checkApproval(
 ): Verdict<{ keyId: string; role: string; nonce: UsedNonce }> {
   const signed = openEnvelope(subject, envelope, "approval", APPROVAL_CODES, "approval");
   if (!signed.ok) return signed;
-  const { predicate, window } = signed.value;
+  const { predicate, window, about } = signed.value;
   const role = predicate.approver;
   if (window.record.role !== role || !allowedRoles.includes(role)) {
-    return refuse("ERR_APPROVAL_WRONG_KEY", `${role} may not approve this with that key`);
+    return refuse(
+      "ERR_APPROVAL_WRONG_KEY",
+      `the approver ${role} may not approve this with that key`,
+    );
   }
-  const place = approvalPlace(subject, predicate);
+  const place = approvalPlace(subject, predicate) ?? strayAbout(subject, about, "action");
   if (place !== null) return place;
   const nonce = inTime(subject, predicate, "ERR_APPROVAL_EXPIRED");
   if (!nonce.ok) return nonce;
@@ -226,8 +236,13 @@ function openEnvelope<K extends PredicateName>(
   predicate: K,
   codes: Codes,
   purpose: KeyPurpose,
-): Verdict<{ predicate: Predicate<K>; window: KeyWindow }> {
+): Verdict<{ predicate: Predicate<K>; window: KeyWindow; about: Statement["subject"] }> {
   const { keys, at } = subject;
+  const { length } = envelope.signatures;
+  if (length !== 1) {
+    const text = `envelope: signatures: expected one, found ${length}`;
+    return refuse("ERR_AUTHORITY_MALFORMED", text);
+  }
   const signed = signerOf(envelope, keys);
   if (signed === null) return refuse(codes.signature, "no enrolled key made this signature");
   const { window, body } = signed;
@@ -237,11 +252,26 @@ function openEnvelope<K extends PredicateName>(
   const refusal = keys.refusal(window, keys.count, at);
   if (refusal !== null) return refuse(codes.revoked, `key ${window.record.key_id}: ${refusal}`);
   try {
-    return { ok: true, value: { predicate: parseStatement(body, predicate).predicate, window } };
+    const { predicate: said, subject: about } = parseStatement(body, predicate);
+    return { ok: true, value: { predicate: said, window, about } };
   } catch (error) {
     if (!(error instanceof SovereignError)) throw error;
     return refuse("ERR_AUTHORITY_MALFORMED", error.message);
   }
+}
+
+/** What a verifier would refuse later is refused now: a statement is about exactly its action. */
+function strayAbout(
+  { actionDigest }: Subject,
+  about: Statement["subject"],
+  name: string,
+): Verdict<never> | null {
+  const [first, ...others] = about;
+  if (others.length === 0 && first?.name === name && first.digest.sha256 === actionDigest) {
+    return null;
+  }
+  const text = `subject: expected one, with the name ${name} and the digest of the action`;
+  return refuse("ERR_AUTHORITY_MALFORMED", text);
 }
 
 /** `keyid` is only a hint for where to look first: the signature decides. */

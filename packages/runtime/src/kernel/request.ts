@@ -126,7 +126,7 @@ function takeEnvelope(given: unknown): Envelope {
   const copied = frozenCopy(given);
   const envelope = parseFormat(formats.envelope, copied, "envelope", "ERR_AUTHORITY_MALFORMED");
   if (envelope.payload.length > ENVELOPE_CHARS_MAX) {
-    const text = `envelope: a payload of ${envelope.payload.length} characters, more than ${ENVELOPE_CHARS_MAX}`;
+    const text = `envelope: payload: ${envelope.payload.length} bytes of base64, more than ${ENVELOPE_CHARS_MAX} bytes`;
     throw new SovereignError("ERR_AUTHORITY_MALFORMED", text);
   }
   return deepFreeze(envelope);

@@ -1,5 +1,5 @@
 import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import { cutText, isSovereignError, SovereignError } from "@sovereign/core";
+import { cutText, isSovereignError, printable, SovereignError } from "@sovereign/core";
 import { CedarModule, type CedarPolicies } from "./cedar-module.ts";
 import { checkCedarText } from "./cedar-text.ts";
 
@@ -170,7 +170,8 @@ export function cedarText(policy: PolicyJson): string {
 }
 
 function invalid(path: string, errors: readonly { message: string }[]): SovereignError {
-  const found = errors[0]?.message ?? "unknown";
+  // It quotes what it cannot read, however long and of whatever characters that is.
+  const found = printable(cutText(errors[0]?.message ?? "unknown", 400));
   const text = `${path}: not a valid Cedar policy: ${found}`;
   return new SovereignError("ERR_POLICY_INVALID", text, { problems: errors.length });
 }

@@ -5,6 +5,7 @@ import {
   GENESIS_HASH,
   isSovereignError,
   parseCanonicalJson,
+  parseFormat,
   SovereignError,
   sha256Hex,
 } from "@sovereign/core";
@@ -111,9 +112,12 @@ function parseRecord(path: string, bytes: Uint8Array): VersionRecord {
     if (isSovereignError(error)) throw corrupt(path, error.message);
     throw error;
   }
-  const parsed = versionRecord.safeParse(value);
-  if (!parsed.success) throw corrupt(path, "the record has another form");
-  return parsed.data;
+  try {
+    return parseFormat(versionRecord, value, "record", "ERR_REGISTRY_CORRUPT");
+  } catch (error) {
+    if (isSovereignError(error)) throw corrupt(path, error.message);
+    throw error;
+  }
 }
 
 function corrupt(path: string, found: string): SovereignError {
