@@ -75,17 +75,20 @@ export class PipelineKillRig {
     if (killed === "run" && randomInt(2) === 0) {
       await aim(["run", "resume", run, ...together], this.#runMs);
     }
-    if (killed !== "run") {
-      for (let step = 0; step < 3; step++) {
-        await this.#consent(run, killed === "approve" ? aim : null, wrong);
-      }
+    // Two promotions and a rollback ask for people.
+    for (let step = 0; killed !== "run" && step < 3; step++) {
+      await this.#consent(run, killed === "approve" ? aim : null, wrong);
     }
+    await this.#finish(run, together, wrong);
+    return { killed, kills, left, wrong };
+  }
+
+  async #finish(run: string, together: readonly string[], wrong: string[]): Promise<void> {
     const end = last(await this.#cli("run", "resume", run, ...together));
     const sealed = JSON.stringify(end).includes("ERR_RUN_SEALED");
     const good = end["status"] === "completed" && end["verdict"] === "VALID";
     if (!sealed && !good) wrong.push(`resumed, it ended as ${JSON.stringify(end)}`);
-    wrong.push(...(await this.#disagreements(run)));
-    return { killed, kills, left, wrong };
+    wrong.push(...(await this.#disagreements(run)), ...(await this.#registryDiffers(run)));
   }
 
   /** Bring a run to where it waits, and have both people consent; some of the commands are killed. */
@@ -157,13 +160,21 @@ export class PipelineKillRig {
     if (entries.at(-1)?.event_type !== "run.sealed") wrong.push("its ledger has no seal");
     const row = await this.#open.findRun(TENANT, run);
     if (row?.status !== "completed") wrong.push(`its row says ${String(row?.status)}`);
+    const again = await this.#cli("run", "resume", run);
+    if (again.code !== 2) wrong.push(`resumed once more: ${again.out}`);
+    return wrong;
+  }
+
+  /** What the registry holds of a run, beside what the ledger says of it. */
+  async #registryDiffers(run: string): Promise<string[]> {
+    const wrong: string[] = [];
     const registry = createModelRegistry({
       folder: join(this.#installation.home, "registry"),
       clock: systemClock,
       entropy: systemEntropy,
     });
     const history = (await registry.history(MODEL)).filter((one) => one.run_id === run);
-    const wanted = switchesOf(entries, run);
+    const wanted = switchesOf(await this.#entries(run), run);
     const found = history.map(({ digest, idempotency_key: key }) => `${key} ${digest}`);
     if (digestOf(found) !== digestOf(wanted)) {
       wrong.push(`the registry has ${found.join(", ")}; the ledger ${wanted.join(", ")}`);
@@ -171,8 +182,6 @@ export class PipelineKillRig {
     const current = await registry.current(MODEL);
     if (current?.digest !== history.at(-1)?.digest) wrong.push("another model is current");
     await registry.read(current?.digest ?? "");
-    const status = await this.#cli("run", "resume", run);
-    if (status.code !== 2) wrong.push(`resumed once more: ${status.out}`);
     return wrong;
   }
 }
@@ -207,7 +216,10 @@ const STEPS = 11;
 function attestationsOf(entries: readonly LedgerEntry[]): string[] {
   const found = entries
     .filter(({ event_type: event }) => event === "attestation.issued")
-    .map(({ data }) => `${String(data["predicate_type"])} ${String(data["stage"] ?? "")}`);
+    .map(({ data }) => {
+      const { predicate_type: type, stage = "" } = data as EntryData<"attestation.issued">;
+      return `${type} ${stage}`;
+    });
   const wanted = [
     `${SLSA_PROVENANCE_TYPE} baseline_training`,
     `${SLSA_PROVENANCE_TYPE} model_training`,

@@ -53,8 +53,8 @@ function statementsInEvidence(): Map<string, JsonValue> {
     const bundle = parseStrictJson(readFileSync(join(VECTORS, name)), { bytesMax: 1 << 28 });
     const { envelopes = {} } = bundle as { envelopes?: Record<string, Envelope> };
     for (const { payload } of Object.values(envelopes)) {
-      const statement = parseStrictJson(base64Decode(payload)) as JsonObject;
-      found.set(String(statement["predicateType"]), statement);
+      const statement = parseStrictJson(base64Decode(payload)) as { predicateType: string };
+      found.set(statement.predicateType, statement);
     }
   }
   return found;
