@@ -112,10 +112,7 @@ async function bench(installation: Opened, inFlight: number): Promise<BenchRow[]
         policy_digest: policy.policyDigest,
       };
       const began = performance.now();
-      const authorization = {
-        role: await authority.issueRoleAssignment(ACTION, context),
-        binding: await authority.issueBinding(ACTION, context),
-      };
+      const authorization = await authority.issueAuthorization(ACTION, context);
       note("issue", performance.now() - began);
       const outcome = await kernel.execute({
         action: ACTION,

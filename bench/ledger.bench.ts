@@ -7,9 +7,9 @@ import { Store } from "../packages/runtime/src/store/index.ts";
 import type { WorkOrder, WorkResult } from "./ledger-writer.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
 
-const ROUNDS = 7;
-const SECONDS = 0.8;
-const WARMUP_SECONDS = 1;
+const ROUNDS = 5;
+const SECONDS = 0.4;
+const WARMUP_SECONDS = 0.4;
 
 /**
  * Durable events a second, through the whole commit path, beside raw batched INSERTs of the same

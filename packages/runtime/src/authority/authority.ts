@@ -59,13 +59,7 @@ export class Authority {
 
   /** "I act in this role": signed by that role's own key, for one action in one context. */
   async issueRoleAssignment(asked: Action, where: ActionContext): Promise<Envelope> {
-    const { action, context } = taken(asked, where);
-    const predicate = {
-      role: context.role,
-      ...digests(action, context),
-      ...this.#freshness(BINDING_TTL_MS),
-    };
-    return this.issue("role-assignment", about(action), predicate, "role", context.role);
+    return this.#issueRole(taken(asked, where));
   }
 
   /**
@@ -74,7 +68,30 @@ export class Authority {
    * @throws ERR_BINDING_REFUSED where policy denies the action
    */
   async issueBinding(asked: Action, where: ActionContext): Promise<Envelope> {
-    const { action, context } = taken(asked, where);
+    return this.#issueBinding(taken(asked, where));
+  }
+
+  /**
+   * Both, for an action that is copied, made canonical and hashed once.
+   *
+   * @throws ERR_BINDING_REFUSED where policy denies the action
+   */
+  async issueAuthorization(
+    asked: Action,
+    where: ActionContext,
+  ): Promise<{ role: Envelope; binding: Envelope }> {
+    const subject = taken(asked, where);
+    const role = await this.#issueRole(subject);
+    return { role, binding: await this.#issueBinding(subject) };
+  }
+
+  #issueRole({ context, digests, about }: Taken): Promise<Envelope> {
+    const { role } = context;
+    const predicate = { role, ...digests, ...this.#freshness(BINDING_TTL_MS) };
+    return this.issue("role-assignment", about, predicate, "role", role);
+  }
+
+  async #issueBinding({ action, context, digests, about }: Taken): Promise<Envelope> {
     const decision = this.#options.decide(action, context);
     if (decision.effect === "deny") {
       throw new SovereignError(
@@ -85,12 +102,12 @@ export class Authority {
     const predicate = {
       tenant_id: context.tenant_id,
       run_id: context.run_id,
-      ...digests(action, context),
+      ...digests,
       policy_digest: decision.policy_digest,
       decision,
       ...this.#freshness(BINDING_TTL_MS),
     };
-    return this.issue("policy-binding", about(action), predicate, "binding", null);
+    return this.issue("policy-binding", about, predicate, "binding", null);
   }
 
   /** One approver's consent to exactly this action in exactly this context. */
@@ -189,21 +206,19 @@ export function signStatement(
   return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), signers);
 }
 
-/** What is signed is what was decided on: a copy that nobody else holds. */
-function taken(action: Action, context: ActionContext): { action: Action; context: ActionContext } {
-  return {
-    action: frozenCopy(action) as Action,
-    context: frozenCopy(context) as ActionContext,
-  };
+/** What permissions are issued for: nobody else holds it, and its digests are those of its bytes. */
+interface Taken {
+  readonly action: Action;
+  readonly context: ActionContext;
+  readonly digests: { readonly action_digest: string; readonly context_digest: string };
+  readonly about: readonly Subject[];
 }
 
-function digests(
-  action: Action,
-  context: ActionContext,
-): { action_digest: string; context_digest: string } {
-  return { action_digest: digestOf(action), context_digest: digestOf(context) };
-}
-
-function about(action: Action): Subject[] {
-  return [{ name: `action:${action.type}`, sha256: digestOf(action) }];
+/** What is signed is what was decided on: a copy that nobody else holds, hashed once. */
+function taken(asked: Action, where: ActionContext): Taken {
+  const action = frozenCopy(asked) as Action;
+  const context = frozenCopy(where) as ActionContext;
+  const digests = { action_digest: digestOf(action), context_digest: digestOf(context) };
+  const about = [{ name: `action:${action.type}`, sha256: digests.action_digest }];
+  return { action, context, digests, about };
 }

@@ -378,8 +378,7 @@ export class RunSession {
     const { authority } = this.#options;
     if (context.mode === "compatible") return null;
     try {
-      const role = await authority.issueRoleAssignment(action, context);
-      return { role, binding: await authority.issueBinding(action, context) };
+      return await authority.issueAuthorization(action, context);
     } catch (error) {
       if (error instanceof SovereignError && UNISSUED.has(error.code)) return null;
       throw error;

@@ -216,14 +216,11 @@ export class World {
     };
   }
 
-  async permission(
+  permission(
     action: Action,
     context: ActionContext,
   ): Promise<{ role: Envelope; binding: Envelope }> {
-    return {
-      role: await this.authority.issueRoleAssignment(action, context),
-      binding: await this.authority.issueBinding(action, context),
-    };
+    return this.authority.issueAuthorization(action, context);
   }
 
   approve(approver: string, action: Action, context: ActionContext): Promise<Envelope> {
