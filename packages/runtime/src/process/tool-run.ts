@@ -66,7 +66,7 @@ export async function startToolRun(
   const held = toolsHeld();
   if (held?.acts === true && held.scope.stopped !== null) return notBegun(held.scope.stopped);
   const scope = scopeOf(held);
-  const looks = held?.acts === false && options.reply === undefined;
+  const mayRepeat = onlyLooks(held, options);
   for (let tries = 1; ; tries += 1) {
     const begun = performance.now();
     const end = await runTool([command, ...args], options, scope);
@@ -75,8 +75,12 @@ export async function startToolRun(
     const why = await whyKilled(scope);
     if (why !== null) return { ...end, ended: "stopped", stderr: why };
     // A sentinel that starts kills what may be left of one before it. What only looks does so again.
-    if (!looks || !short || tries === TRIES) return end;
+    if (!mayRepeat || !short || tries === TRIES) return end;
   }
+}
+
+function onlyLooks(held: ReturnType<typeof toolsHeld>, { reply }: ToolLimits): boolean {
+  return held?.acts === false && reply === undefined;
 }
 
 function isKilled({ ended, status }: ToolRun): boolean {
