@@ -16,6 +16,8 @@ if (!answerAtOnce(process.argv.slice(2))) start();
 
 // Help is a text that the build has written down: for it nothing of the product is loaded.
 function answerAtOnce(words) {
+  // What stands behind it belongs to the command that is run.
+  if (words.indexOf("--") >= 0) return false;
   var asked = words[words.length - 1];
   var isHelp = asked === "--help" || asked === "-h";
   var isVersion = words.length === 1 && (asked === "--version" || asked === "-V");

@@ -103,6 +103,8 @@ export function verifyRepositoryCustody(
     step.check("rollback", () => {
       verifyUndone(repository, bundle, undone, step);
     });
+  } else if (endedWell(bundle) && ![...completed.values()].some(isCommit)) {
+    step.notApplicable("no step of the run changed anything: it made no commits");
   } else {
     step.check("bring_back", () => {
       const text =
@@ -119,6 +121,18 @@ function isExecution({ entries }: ComplianceBundle): boolean {
     const { action } = data as Partial<EntryData<"execution.authorized">>;
     return event.startsWith("execution.") && action?.type.startsWith("git.") === true;
   });
+}
+
+function isCommit({ type }: Done): boolean {
+  return type === "git.commit";
+}
+
+/** The entry is held against the signed proof of the run, which says the same. */
+function endedWell({ entries }: ComplianceBundle): boolean {
+  return entries.some(
+    ({ entry: { event_type: event, data } }) =>
+      event === "run.sealed" && (data as EntryData<"run.sealed">).status === "completed",
+  );
 }
 
 function doneOf(

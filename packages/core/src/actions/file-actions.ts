@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { base64Decode, utf8Encode } from "../bytes/index.ts";
 import { sha256Hex } from "../digest/index.ts";
+import { canonicalBytes } from "../json/index.ts";
 import { SovereignError } from "../errors/index.ts";
 import { fields, type JsonObject } from "../formats/index.ts";
 import { type ActionDeclaration, type PlannedAction, requestForm } from "./declaration.ts";
@@ -25,7 +26,26 @@ const contentAsked = z.strictObject({
   encoding: z.enum(["utf8", "base64"]).default("utf8"),
   executable: z.boolean().default(false),
 });
-const patchAsked = z.strictObject({ path, patch: z.string() });
+const patchAsked = z.strictObject({
+  path,
+  patch: z.string(),
+  encoding: z.enum(["utf8", "base64"]).default("utf8"),
+});
+/** What `edit_file` replaces, one after the other. */
+export const editList = z
+  .array(
+    z.strictObject({
+      /** As it stands in the file, with its line ends. */
+      search: z.string().min(1),
+      replace: z.string(),
+      /** How often it stands there. */
+      count: z.int().min(1).max(10_000).default(1),
+    }),
+  )
+  .min(1)
+  .max(200);
+const editAsked = z.strictObject({ path, edits: editList });
+const renameAsked = z.strictObject({ path, from: path });
 const pathAsked = z.strictObject({ path });
 
 const common = { output: treeOutput, repeats: "again" } as const;
@@ -52,10 +72,31 @@ export const FILE_ACTIONS = {
     text: "Apply a patch to one file.",
     params: z.strictObject({ ...before, ...pinned }),
     policy: { matches: "path", words: ["patch_file"] },
-    request: requestForm(["patch_file", "file_patch"], patchAsked, (asked) => {
-      const content = utf8Encode(asked.patch);
+    request: requestForm(["patch_file", "file_patch"], patchAsked, (asked, _word, where) => {
+      const content = decode(asked.patch, asked.encoding, where);
       return { resource: asked.path, params: pin(content), content };
     }),
+  },
+  "file.edit": {
+    ...common,
+    text: "Replace text in a file, where it stands as often as is said.",
+    params: z.strictObject({ ...before, ...pinned }),
+    policy: { matches: "path", words: ["edit_file"] },
+    request: requestForm(["edit_file", "file_edit"], editAsked, (asked) => {
+      const content = canonicalBytes(asked.edits);
+      return { resource: asked.path, params: pin(content), content };
+    }),
+  },
+  "file.rename": {
+    ...common,
+    text: "Move a file to a path where nothing is.",
+    params: z.strictObject({ ...before, from: path }),
+    policy: { matches: "path", morePaths: ["from"], words: ["rename_file"] },
+    request: requestForm(["rename_file", "file_rename"], renameAsked, (asked) => ({
+      resource: asked.path,
+      params: { from: asked.from },
+      content: null,
+    })),
   },
   "file.delete": {
     ...common,

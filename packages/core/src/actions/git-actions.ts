@@ -15,6 +15,8 @@ export const GIT_ACTIONS = {
       message: z.string().max(20_000),
       /** Seconds since 1970. */
       at: z.int(),
+      /** `Name <address>`; absent for the executor. */
+      author: z.string().max(400).optional(),
       /** Files that tools on other machines run: policy decides on them once more by these names. */
       ci_files: z.array(z.string()).optional(),
     }),

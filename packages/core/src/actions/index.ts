@@ -17,4 +17,4 @@ export type {
   Repeats,
   RequestForm,
 } from "./declaration.ts";
-export { treeOutput } from "./file-actions.ts";
+export { editList, treeOutput } from "./file-actions.ts";

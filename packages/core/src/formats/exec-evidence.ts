@@ -90,6 +90,10 @@ const stepResult = z.strictObject({
 });
 export type StepResult = z.infer<typeof stepResult>;
 
+/** A step that changed nothing, such as one that only tests: it made no commit. */
+const unchangedStep = z.strictObject({ step_id: stepId, tree: gitId, operations: count });
+export type UnchangedStep = z.infer<typeof unchangedStep>;
+
 /** `execution_result.json`: how a request ended. */
 export const executionResult = z.strictObject({
   schema_version: schemaVersion,
@@ -107,7 +111,10 @@ export const executionResult = z.strictObject({
   head_commit: gitId,
   head_tree: gitId,
   steps_planned: count,
+  /** Those that made a commit. */
   steps: z.array(stepResult),
+  /** Those that ended and changed nothing. Absent for none, and in evidence that is older. */
+  unchanged_steps: z.array(unchangedStep).exactOptional(),
   started_at: timestamp,
   ended_at: timestamp,
 });

@@ -15,6 +15,14 @@ const instant = z
 const idOf = (prefix: string): z.ZodString =>
   z.string().regex(new RegExp(`^${prefix}[a-z0-9_]{1,64}$`), `expected ${prefix}…`);
 
+/** Git cuts other signs off a name's ends, and reads longer ones otherwise in a mail. */
+const person = z
+  .string()
+  .regex(
+    /^[\p{L}\p{N}](?:[\p{L}\p{M}\p{N} ._'’-]{0,57}[\p{L}\p{M}\p{N}])? <[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@[A-Za-z0-9][A-Za-z0-9.-]{0,189}>$/u,
+    "expected Name <address>, such as Ada Lovelace <ada@example.org>",
+  );
+
 const operation = z.strictObject({
   op_id: z.string().regex(/^[a-z][a-z0-9_]{0,40}$/),
   action: word,
@@ -25,7 +33,7 @@ const step = z.strictObject({
   /** `step_01`, `step_02`, …, in this order: the number names commit and patch. */
   step_id: z.string().regex(/^step_\d{2,3}$/),
   operations: z.array(operation).min(1).max(1000),
-  /** Words of whoever wrote the request; they stand indented in the commit's message. */
+  /** Words of whoever wrote the request: the first line is the commit's subject. */
   commit_message: z.string().max(8000).default(""),
 });
 
@@ -97,6 +105,10 @@ export const execRequest = z
     requires_review: z.boolean().default(false),
     approval_ref: z.string().max(200).nullable().optional(),
     role: name.default("executor"),
+    /** Whom the commits name as their author; the executor where it is absent. */
+    author: person.optional(),
+    /** Whom the commits name beside the author. */
+    co_authors: z.array(person).max(20).optional(),
     question_pack: questionPack.optional(),
     patch_plan: z.strictObject({ steps: z.array(step).min(1).max(200) }),
   })

@@ -34,6 +34,7 @@ export type {
   RepositoryRollbackProof,
   SandboxProof,
   StepResult,
+  UnchangedStep,
   TapeEvent,
 } from "./exec-evidence.ts";
 export type { AnswerPack, ExecRequest, QuestionPack } from "./exec-request.ts";

@@ -72,7 +72,7 @@ export const EXECUTOR_GATES: readonly Gate[] = [
   {
     id: "EX-D",
     title: "bring-back proof",
-    asks: "As many commits came back as steps were committed.",
+    asks: "As many commits came back as steps were committed: a step that changed nothing made none.",
     reads: ["sandboxProof"],
     judge: (inputs) =>
       whenSuccessful(inputs, ({ sandboxProof, actions }) => {
@@ -91,14 +91,16 @@ export const EXECUTOR_GATES: readonly Gate[] = [
     judge: ({ tape, result }) => {
       if (tape === null || result === null) return notApplicable(NO_RESULT);
       const last = lastOfEachStep(tape);
+      const unchanged = new Set((result.unchanged_steps ?? []).map((one) => one.step_id));
       const checks = [...last].map(([step, line]): [boolean, string] => {
         if (line.event === "step_failed") {
           return [result.status !== "success", `${step} failed in a run that succeeded`];
         }
         const checksums = line.details["checksums"];
         const has = typeof checksums === "object" && checksums !== null;
+        const isUnchanged = unchanged.has(step) && line.details["commit"] === null;
         return [
-          line.event === "step_end" && has && Object.keys(checksums).length > 0,
+          line.event === "step_end" && has && (isUnchanged || Object.keys(checksums).length > 0),
           `${step} did not end with checksums`,
         ];
       });
@@ -159,7 +161,8 @@ export const EXECUTOR_GATES: readonly Gate[] = [
         ],
         [tape !== null && checksums !== null, "the tape or the checksums are missing"],
         [
-          result.status !== "success" || result.steps.length === result.steps_planned,
+          result.status !== "success" ||
+            result.steps.length + (result.unchanged_steps ?? []).length === result.steps_planned,
           "steps are missing",
         ],
         ...patches,

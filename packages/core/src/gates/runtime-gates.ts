@@ -1,5 +1,5 @@
 import { isKnownOperation } from "../actions/index.ts";
-import type { JsonObject, StepResult } from "../formats/index.ts";
+import type { ExecutionResult, JsonObject, StepResult } from "../formats/index.ts";
 import { placeOf, whenSuccessful } from "./executor-gates.ts";
 import { type Gate, judged, notApplicable } from "./finding.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
@@ -65,7 +65,7 @@ export const RUNTIME_GATES: readonly Gate[] = [
   {
     id: "R4",
     title: "chain of custody",
-    asks: "For each step: authorised commit, its patch's digest, the patch that was brought back, the same tree id.",
+    asks: "For each step: authorised commit, its patch's digest, the patch that was brought back, the same tree id; or that it changed nothing.",
     reads: ["result"],
     judge: (inputs) =>
       whenSuccessful(inputs, ({ result, actions, artifacts }) => {
@@ -73,12 +73,24 @@ export const RUNTIME_GATES: readonly Gate[] = [
         const checks = (result?.steps ?? []).map((step, index) =>
           custodyOf(step, index, { actions, artifacts, back }),
         );
+        const unchanged = unchangedChecks(result, actions);
+        // Where every step changed nothing, there was nothing to bring.
+        if (checks.length === 0 && back === undefined && result?.unchanged_steps !== undefined) {
+          const made = actions.some((one) => one.type === "git.commit" && one.completed);
+          return judged("no step made a commit", [
+            ...unchanged,
+            [!made, "a commit was made and did not come back"],
+            [result.head_commit === result.base_commit, "the branch moved"],
+            [result.head_tree === result.base_tree, "the branch has another tree"],
+          ]);
+        }
         const output = (back?.output ?? {}) as JsonObject;
         return judged(`${checks.length} steps, each followed from binding to branch`, [
           [back !== undefined, "the ledger has no completed bring-back"],
           [output["tree"] === result?.head_tree, "another tree came back"],
           [output["head"] === result?.head_commit, "another commit came back"],
           ...checks,
+          ...unchanged,
         ]);
       }),
   },
@@ -180,6 +192,32 @@ function custodyOf(step: StepResult, index: number, custody: Custody): [boolean,
     Array.isArray(commits) &&
     commits[index] === step.commit;
   return [holds, `the custody of ${step.step_id} is broken`];
+}
+
+/**
+ * A step that made no commit left the tree that the last commit before it has, by the word of each
+ * of its operations.
+ */
+function unchangedChecks(
+  result: ExecutionResult | null,
+  actions: readonly LedgerAction[],
+): [boolean, string][] {
+  return (result?.unchanged_steps ?? []).flatMap(({ step_id: step, tree }) => {
+    const before = result?.steps.findLast((one) => numberOf(one.step_id) < numberOf(step));
+    const expected = before?.tree ?? result?.base_tree;
+    const own = actions.filter((one) => one.completed && one.stepId.startsWith(`${step}.`));
+    const last = own.at(-1)?.output;
+    const left = typeof last === "object" && last !== null && "tree" in last ? last["tree"] : null;
+    return [
+      [own.every((one) => one.type !== "git.commit"), `${step} made a commit`],
+      [tree === expected && left === expected, `${step} changed files and made no commit`],
+    ];
+  });
+}
+
+/** `step_07` is 7. */
+function numberOf(step: string): number {
+  return Number(step.slice("step_".length));
 }
 
 function same(

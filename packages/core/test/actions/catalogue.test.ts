@@ -22,12 +22,15 @@ describe("the catalogue of actions", () => {
   });
 
   it("plans what its effect takes", () => {
-    const asked = { path: "a", content: "x", patch: "x", argv: ["ls"] };
+    const edits = [{ search: "x", replace: "y" }];
+    const asked = { path: "a", content: "x", patch: "x", argv: ["ls"], from: "b", edits };
     for (const [type, { params, request }] of Object.entries(ACTIONS)) {
       if (request === null || request.plan === null) continue;
       const names = type === "command.run" ? ["argv"] : ["path"];
       if (type === "file.write" || type === "file.update") names.push("content");
       if (type === "file.patch") names.push("patch");
+      if (type === "file.edit") names.push("edits");
+      if (type === "file.rename") names.push("from");
       const given = Object.fromEntries(
         Object.entries(asked).filter(([name]) => names.includes(name)),
       );

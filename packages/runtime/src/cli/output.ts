@@ -30,8 +30,8 @@ export function createOutput(
   };
 }
 
-/** Our own colours; everything else that moves a terminal may be somebody else's. */
-const COLOUR = /(\u001b\[\d{0,3}m)/;
+/** Our own colours; everything else may be somebody else's, such as one that hides what follows. */
+const COLOUR = /(\u001b\[(?:0|31|32)m)/;
 
 /**
  * What is printed may quote names, messages and logs that others wrote. None of it may move the

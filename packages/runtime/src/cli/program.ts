@@ -31,6 +31,7 @@ const WORK = new Set([
   "run start",
   "run resume",
   "exec run",
+  "exec apply",
   "exec resume",
   "exec rollback",
   "batch run",
@@ -48,7 +49,10 @@ export async function runCli(
   services: Services,
   signal: AbortSignal,
 ): Promise<number> {
-  const output = createOutput(argv.includes("--json"), services.display);
+  // What stands behind `--` belongs to the command that is run.
+  const end = argv.indexOf("--");
+  const own = end < 0 ? argv : argv.slice(0, end);
+  const output = createOutput(own.includes("--json"), services.display);
   const context: CommandContext = { services, output, signal, exit: 0 };
   const program = buildProgram(context);
   program.hook("preAction", (_, command) => {

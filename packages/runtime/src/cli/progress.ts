@@ -1,3 +1,4 @@
+import { printable } from "@sovereign/core";
 import type { ExecProgress } from "../executor/index.ts";
 import type { Progress } from "../pipeline/index.ts";
 import type { Output } from "./output.ts";
@@ -9,49 +10,73 @@ export function showProgress(output: Output): (progress: Progress | ExecProgress
       output.printJson(progress);
     };
   }
-  const paint = (code: number, text: string): string =>
-    output.colour ? `\u001b[${code}m${text}\u001b[0m` : text;
+  const paint: Paint = (code, text) => (output.colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   return (progress) => {
-    switch (progress.event) {
-      case "run.started":
-        output.note(`${progress.name}: ${progress.stages} stages, run ${progress.run}`);
-        return;
-      case "run.resumed":
-        output.note(`${progress.name}: run ${progress.run} goes on`);
-        return;
-      case "stage.started":
-        output.note(`  ${progress.number}. ${progress.stage} (${progress.type})`);
-        return;
-      case "stage.completed":
-        output.note(
-          `     ${paint(32, "done")} in ${Math.round(progress.ms)} ms: ${progress.detail}`,
-        );
-        return;
-      case "agent.faulty":
-        output.note(`     ${paint(31, "faulty")} ${progress.role}: ${progress.detail}`);
-        return;
-      case "exec.started":
-        output.note(`${progress.steps} steps, run ${progress.run}`);
-        return;
-      case "step.started":
-        output.note(`  ${progress.step}: ${progress.operations} operations`);
-        return;
-      case "step.completed":
-        output.note(
-          `     ${paint(32, "committed")} ${progress.commit.slice(0, 12)}: ${progress.files} files`,
-        );
-        return;
-      case "exec.brought_back":
-        output.note(broughtBackText(progress));
-        return;
-      case "approval.needed":
-        output.note(`     ${progress.reason}`);
-        return;
-      case "approval.given":
-        output.note(`     approved by ${progress.role}`);
-        return;
-    }
+    output.note(lineOf(progress, paint));
   };
+}
+
+type Paint = (code: number, text: string) => string;
+
+function lineOf(progress: Progress | ExecProgress, paint: Paint): string {
+  switch (progress.event) {
+    case "run.started":
+      return `${progress.name}: ${progress.stages} stages, run ${progress.run}`;
+    case "run.resumed":
+      return `${progress.name}: run ${progress.run} goes on`;
+    case "stage.started":
+      return `  ${progress.number}. ${progress.stage} (${progress.type})`;
+    case "stage.completed":
+      return `     ${paint(32, "done")} in ${Math.round(progress.ms)} ms: ${progress.detail}`;
+    case "agent.faulty":
+      return `     ${paint(31, "faulty")} ${progress.role}: ${progress.detail}`;
+    case "approval.needed":
+      return `     ${progress.reason}`;
+    case "approval.given":
+      return `     approved by ${progress.role}`;
+    default:
+      return execLineOf(progress, paint);
+  }
+}
+
+function execLineOf(progress: ExecProgress, paint: Paint): string {
+  switch (progress.event) {
+    case "exec.started":
+      return `${counted(progress.steps, "step")}, run ${progress.run}`;
+    case "step.started":
+      return `  ${progress.step}: ${counted(progress.operations, "operation")}`;
+    case "step.completed": {
+      const made = `${progress.commit.slice(0, 12)}: ${counted(progress.files, "file")}`;
+      return `     ${paint(32, "committed")} ${made}`;
+    }
+    case "step.unchanged":
+      return `     ${paint(32, "done")}: nothing changed, no commit`;
+    case "exec.unchanged":
+      return "  nothing to bring back";
+    case "command.failed":
+      return failedText(progress);
+    case "exec.brought_back":
+      return broughtBackText(progress);
+  }
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}
+
+/** The end of what it said, and where all of it is. */
+function failedText({
+  step,
+  log,
+  bytes,
+  lines,
+}: Extract<ExecProgress, { event: "command.failed" }>): string {
+  if (bytes === 0) return `     ${step} failed, and printed nothing`;
+  return [
+    `     ${step} failed. The end of its output:`,
+    ...lines.map((line) => `     | ${printable(line)}`),
+    `     all of it (${bytes} bytes): ${log}`,
+  ].join("\n");
 }
 
 function broughtBackText({
@@ -62,5 +87,7 @@ function broughtBackText({
   const other = kept.map(
     (place) => `     another program wrote to a file meanwhile: its text is in ${place}`,
   );
-  return [`  ${commits} commits brought back: ${head.slice(0, 12)}`, ...other].join("\n");
+  return [`  ${counted(commits, "commit")} brought back: ${head.slice(0, 12)}`, ...other].join(
+    "\n",
+  );
 }

@@ -1,6 +1,13 @@
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import { type ActionParams, type ErrorCode, SovereignError, type Toolset } from "@sovereign/core";
+import {
+  type ActionParams,
+  type ArtifactRef,
+  cutText,
+  type ErrorCode,
+  SovereignError,
+  type Toolset,
+} from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
@@ -26,6 +33,16 @@ export interface CommandEffectOptions {
   readonly modules: string | null;
   /** What the policy asks for besides; null for nothing. */
   readonly toolset: Toolset | null;
+  /** Told of the whole output of a command that did not end well. */
+  readonly onFailedLog?: (log: FailedLog) => void;
+}
+
+/** What a command said that did not end well: no outcome of the kernel's names it. */
+export interface FailedLog {
+  readonly step: string;
+  readonly ref: ArtifactRef;
+  /** The last lines; untrusted. */
+  readonly lines: readonly string[];
 }
 
 const MEBIBYTE = 1024 * 1024;
@@ -50,11 +67,20 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
       workspace.uncoverGit();
       uncover?.();
     });
+    const log = logOf(end, request.limits.outputBytes);
+    const kept = await artifacts.put(commandLogName(context.step_id), log, "text/plain");
+    const tell = (): void => {
+      options.onFailedLog?.({ step: context.step_id, ref: kept, lines: lastLines(log) });
+    };
     const failure = failureOf(end);
-    if (failure !== null) return failure;
-    const harvest = await workspace.harvest(before, null, context);
-    const log = Buffer.concat([end.stdout, end.stderr]);
-    const kept = await artifacts.put(`03_executor/logs/${context.step_id}.log`, log, "text/plain");
+    if (failure !== null) {
+      tell();
+      return failure;
+    }
+    const harvest = await workspace.harvest(before, null, context).catch((error: unknown) => {
+      tell();
+      throw error;
+    });
     const found = { exit_code: end.exitCode, ...usedOf(end) };
     return treeOutput(harvest, found, [kept], end.wallMs);
   });
@@ -65,6 +91,30 @@ function treeBefore({ before }: ActionParams<"command.run">): string {
   if (before !== undefined) return before;
   const text = "command.run action: at before: expected the tree that it starts from";
   throw new SovereignError("ERR_FORMAT_INVALID", text);
+}
+
+/** The artifact that holds all that a command of a step said. */
+export function commandLogName(stepId: string): string {
+  return `03_executor/logs/${stepId}.log`;
+}
+
+/** Standard output and then standard error, whole; where a limit cut them, the last line says so. */
+function logOf(end: SandboxResult, outputBytesMax: number): Buffer {
+  const said = Buffer.concat([end.stdout, end.stderr]);
+  if (end.ended !== "output_limit") return said;
+  const mark = `[sovereign: cut off: it said more than ${outputBytesMax} bytes, its limit]`;
+  return Buffer.concat([said, Buffer.from(`\n${mark}\n`)]);
+}
+
+const LAST_LINES = 30;
+const LINE_CHARS = 1000;
+/** Enough for that many lines of any length that is shown. */
+const LAST_BYTES = 4 * LAST_LINES * LINE_CHARS;
+
+/** The end of a hostile log, line by line. */
+function lastLines(log: Buffer): string[] {
+  const lines = log.subarray(-LAST_BYTES).toString("utf8").trimEnd().split(/\r?\n/);
+  return lines.slice(-LAST_LINES).map((line) => cutText(line, LINE_CHARS));
 }
 
 function requestOf(

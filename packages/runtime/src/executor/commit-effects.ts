@@ -47,10 +47,10 @@ export function patchName(stepId: string): string {
 export function createCommitEffect(options: CommitEffectOptions): Effect {
   const { workspace, artifacts, base } = options;
   return defineEffect("git.commit", async ({ action, params }) => {
-    const { tree, parent, message, at, ci_files } = params;
+    const { tree, parent, message, author, at, ci_files } = params;
     await workspace.judgeWhole(base.tree, tree);
     await workspace.requireNamed(parent, tree, ci_files ?? []);
-    const made = await commitTree(workspace.git, { tree, parent, message }, at);
+    const made = await commitTree(workspace.git, { tree, parent, message, author }, at);
     const name = patchName(action.resource);
     const patch = await artifacts.put(name, made.patch, "text/x-patch");
     return completed({ commit: made.commit, parent, tree, patch_sha256: patch.sha256 }, [patch]);

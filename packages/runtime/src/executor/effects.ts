@@ -1,7 +1,7 @@
 import type { Toolset } from "@sovereign/core";
 import type { EffectRegistry } from "../kernel/index.ts";
 import type { Sandbox } from "../sandbox/index.ts";
-import { createCommandEffect } from "./command-effect.ts";
+import { createCommandEffect, type FailedLog } from "./command-effect.ts";
 import {
   type CommitEffectOptions,
   createBringBackEffect,
@@ -16,6 +16,8 @@ export interface ExecutorEffectsOptions extends CommitEffectOptions {
   readonly modules: string | null;
   /** What the policy asks for besides, or null. */
   readonly toolset: Toolset | null;
+  /** Told of the whole output of a command that did not end well. */
+  readonly onFailedLog?: (log: FailedLog) => void;
 }
 
 /** What a request's actions do. The kernel alone calls these. */

@@ -59,9 +59,8 @@ export async function writeEvidence(options: EvidenceOptions): Promise<ArtifactR
   const refs = [...options.before];
   refs.push(await artifacts.put(GATE_DOCUMENTS.tape, tape.bytes(), "application/jsonl"));
   refs.push(await put(GATE_DOCUMENTS.result, resultOf(options)));
-  const { broughtBack } = options.done;
-  if (broughtBack !== null)
-    refs.push(await put(GATE_DOCUMENTS.sandboxProof, proofOf(options, broughtBack)));
+  const back = options.done.broughtBack ?? (end.status === "success" ? nothingBack(options) : null);
+  if (back !== null) refs.push(await put(GATE_DOCUMENTS.sandboxProof, proofOf(options, back)));
   refs.push(await put(GATE_DOCUMENTS.checksums, await checksumsOf(options, refs)));
   return refs;
 }
@@ -84,9 +83,17 @@ function resultOf(options: EvidenceOptions): ExecutionResult {
     head_tree: broughtBack?.tree ?? base.tree,
     steps_planned: planned.steps.length,
     steps: done.steps,
+    ...(done.unchanged.length === 0 ? {} : { unchanged_steps: done.unchanged }),
     started_at: options.startedAt,
     ended_at: timestampOf(options.clock),
   };
+}
+
+/** Where every step changed nothing, the branch is where it was. */
+function nothingBack({ base, found }: EvidenceOptions): ActionOutput<"git.bring_back"> {
+  const { commit, tree } = base;
+  const { statusBefore: status_before, status: status_after } = found;
+  return { base: commit, head: commit, tree, commits: [], status_before, status_after };
 }
 
 function proofOf(options: EvidenceOptions, back: ActionOutput<"git.bring_back">): SandboxProof {

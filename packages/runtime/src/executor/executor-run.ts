@@ -10,6 +10,7 @@ import {
   parseFormat,
   type StepResult,
   treeOutput,
+  type UnchangedStep,
 } from "@sovereign/core";
 import type { z } from "zod";
 import type { Completed } from "../kernel/index.ts";
@@ -34,6 +35,16 @@ export type ExecProgress =
       readonly commit: string;
       readonly files: number;
     }
+  | { readonly event: "step.unchanged"; readonly step: string }
+  | { readonly event: "exec.unchanged" }
+  | {
+      readonly event: "command.failed";
+      readonly step: string;
+      /** Of its whole output: the artifact's name, its size, and the last lines; untrusted. */
+      readonly log: string;
+      readonly bytes: number;
+      readonly lines: readonly string[];
+    }
   | {
       readonly event: "exec.brought_back";
       readonly head: string;
@@ -53,6 +64,8 @@ export interface ExecutorRunOptions {
 /** What the steps came to, as far as they came. */
 export interface StepsDone {
   readonly steps: StepResult[];
+  /** Those that ended and changed nothing. */
+  readonly unchanged: UnchangedStep[];
   readonly sandboxLevels: string[];
   readonly sandboxBackends: string[];
   broughtBack: ActionOutput<"git.bring_back"> | null;
@@ -67,23 +80,29 @@ export class ExecutorRun {
   readonly #options: ExecutorRunOptions;
   readonly done: StepsDone = {
     steps: [],
+    unchanged: [],
     sandboxLevels: [],
     sandboxBackends: [],
     broughtBack: null,
   };
   #tree: string;
   #parent: string;
+  /** Of the last commit. */
+  #parentTree: string;
 
   constructor(options: ExecutorRunOptions) {
     this.#options = options;
     this.#tree = options.base.tree;
     this.#parent = options.base.commit;
+    this.#parentTree = options.base.tree;
   }
 
   /** @throws RunStopped where the kernel refused or an effect failed */
   async run(): Promise<void> {
     for (const step of this.#options.planned.steps) await this.#step(step);
-    await this.#bringBack();
+    // Where no step changed anything, there is nothing that anybody would have to allow.
+    if (this.done.steps.length > 0) await this.#bringBack();
+    else this.#options.onProgress({ event: "exec.unchanged" });
   }
 
   async #step(step: PlannedStep): Promise<void> {
@@ -99,23 +118,39 @@ export class ExecutorRun {
         files += output.files_changed;
         for (const path of output.ci_files ?? []) ciFiles.add(path);
       }
-      const made = await this.#commit(step, [...ciFiles].sort());
-      this.done.steps.push({
-        step_id: stepId,
-        commit: made.commit,
-        parent: made.parent,
-        tree: made.tree,
-        patch_sha256: made.patch_sha256,
-        files_changed: files,
-        operations: step.operations.length,
-      });
-      const checksums = { [patchName(stepId)]: made.patch_sha256 };
-      tape.add("step_end", stepId, { commit: made.commit, tree: made.tree, checksums });
-      onProgress({ event: "step.completed", step: stepId, commit: made.commit, files });
+      if (this.#tree === this.#parentTree) this.#endUnchanged(step);
+      else await this.#endCommitted(step, files, [...ciFiles].sort());
     } catch (error) {
       tape.add("step_failed", stepId, { reason: reasonOf(error) });
       throw error;
     }
+  }
+
+  async #endCommitted(step: PlannedStep, files: number, ciFiles: readonly string[]): Promise<void> {
+    const { tape, onProgress } = this.#options;
+    const { stepId } = step;
+    const made = await this.#commit(step, ciFiles);
+    this.done.steps.push({
+      step_id: stepId,
+      commit: made.commit,
+      parent: made.parent,
+      tree: made.tree,
+      patch_sha256: made.patch_sha256,
+      files_changed: files,
+      operations: step.operations.length,
+    });
+    const checksums = { [patchName(stepId)]: made.patch_sha256 };
+    tape.add("step_end", stepId, { commit: made.commit, tree: made.tree, checksums });
+    onProgress({ event: "step.completed", step: stepId, commit: made.commit, files });
+  }
+
+  /** A step that only looks, such as one that tests, leaves no empty commit. */
+  #endUnchanged({ stepId, operations }: PlannedStep): void {
+    const { tape, onProgress } = this.#options;
+    const tree = this.#tree;
+    this.done.unchanged.push({ step_id: stepId, tree, operations: operations.length });
+    tape.add("step_end", stepId, { commit: null, tree, checksums: {} });
+    onProgress({ event: "step.unchanged", step: stepId });
   }
 
   async #operation(
@@ -141,22 +176,27 @@ export class ExecutorRun {
     step: PlannedStep,
     ciFiles: readonly string[],
   ): Promise<ActionOutput<"git.commit">> {
-    const { planned } = this.#options;
+    const { planned, session } = this.#options;
+    const { author, co_authors: coAuthors = [] } = planned.request;
     const message = commitMessage({
       stepId: step.stepId,
       operations: step.operations.length,
       requestId: planned.request.exec_request_id,
       requestDigest: planned.digest,
+      runId: session.plan.runId,
       note: step.note,
+      coAuthors,
     });
     const at = requestSeconds(planned);
     const params: JsonObject = { tree: this.#tree, parent: this.#parent, message, at };
+    if (author !== undefined) params["author"] = author;
     if (ciFiles.length > 0) params["ci_files"] = [...ciFiles];
     const action = { type: "git.commit", resource: step.stepId, params };
     const about = { op_id: "commit", type: action.type, resource: step.stepId };
     const done = await this.#perform(`${step.stepId}.commit`, step.stepId, about, action);
     const output = parseFormat(ACTIONS["git.commit"].output, done.output, `${step.stepId}.commit`);
     this.#parent = output.commit;
+    this.#parentTree = output.tree;
     return output;
   }
 

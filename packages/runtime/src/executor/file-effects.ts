@@ -5,10 +5,13 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readFileSync,
+  renameSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import {
+  type ActionContext,
   type ActionParams,
   type ActionType,
   quoted,
@@ -17,6 +20,7 @@ import {
 } from "@sovereign/core";
 import { defineEffect, type Effect, type TypedInvocation } from "../kernel/index.ts";
 import { type PathProbe, resolveOnDisk } from "../policy/index.ts";
+import { editText } from "./edit-file.ts";
 import { treeOutput } from "./effect-output.ts";
 import { patchFile } from "./patch-file.ts";
 import { removeContent } from "./repository/tree-content.ts";
@@ -27,6 +31,9 @@ export type ContentSource = (sha256: string) => Uint8Array | null;
 
 type FileType = Extract<ActionType, `file.${string}`>;
 
+/** Where an operation changes another path, too, it says which. */
+type Work = Promise<string | undefined> | string | undefined;
+
 /** What the file operations do: in the run's own tree, on paths that are plainly below its root. */
 export function createFileEffects(
   workspace: Workspace,
@@ -34,15 +41,16 @@ export function createFileEffects(
 ): Readonly<Record<string, Effect>> {
   const change = <T extends FileType>(
     type: T,
-    work: (path: string, params: ActionParams<T>) => Promise<void> | void,
+    work: (path: string, params: ActionParams<T>, context: ActionContext) => Work,
   ): Readonly<Record<string, Effect>> => ({
     [type]: defineEffect(type, async ({ action, context, params }: TypedInvocation<T>) => {
       const { before: tree } = params;
       await workspace.require(tree);
       const path = resolveOnDisk(workspace.root, action.resource, diskProbe);
       await workspace.requirePlain(tree, path);
-      await work(path, params);
-      return treeOutput(await workspace.harvest(tree, [path], context));
+      const other = await work(path, params, context);
+      const paths = other === undefined ? [path] : [path, other];
+      return treeOutput(await workspace.harvest(tree, paths, context));
     }),
   });
   const write = (path: string, params: ActionParams<"file.write">, mustExist: boolean): void => {
@@ -52,21 +60,42 @@ export function createFileEffects(
     writePlain(join(workspace.root, path), bytes, params.executable);
   };
   return {
-    ...change("file.write", (path, params) => {
+    ...change("file.write", (path, params): undefined => {
       write(path, params, false);
     }),
-    ...change("file.update", (path, params) => {
+    ...change("file.update", (path, params): undefined => {
       write(path, params, true);
     }),
-    ...change("file.patch", (path, { sha256 }) => {
+    ...change("file.patch", async (path, { sha256 }, context): Promise<undefined> => {
       requireFile(workspace.root, path, false);
-      return patchFile(workspace, path, contentOf(contents, sha256));
+      await patchFile(workspace, path, contentOf(contents, sha256));
+      // A patch may leave no file: that is asked for as if it was said so.
+      if (isAbsent(workspace.root, path)) workspace.requireDecided("file.delete", path, context);
     }),
-    ...change("file.delete", (path) => {
+    ...change("file.edit", (path, { sha256 }): undefined => {
+      requireFile(workspace.root, path, true);
+      const place = join(workspace.root, path);
+      const bytes = editText(path, readFileSync(place), contentOf(contents, sha256));
+      requireSize(path, bytes, workspace.limits.fileBytesMax);
+      writePlain(place, bytes, false);
+    }),
+    ...change("file.rename", async (path, { before: tree, from }) => {
+      const source = resolveOnDisk(workspace.root, from, diskProbe);
+      await workspace.requirePlain(tree, source);
+      requireFile(workspace.root, source, true);
+      if (!isAbsent(workspace.root, path)) {
+        const text = `The path ${quoted(path)} is refused: expected nothing there, for it is renamed to.`;
+        throw new SovereignError("ERR_PATH_REFUSED", text);
+      }
+      mkdirSync(dirname(join(workspace.root, path)), { recursive: true });
+      renameSync(join(workspace.root, source), join(workspace.root, path));
+      return source;
+    }),
+    ...change("file.delete", (path): undefined => {
       requireFile(workspace.root, path, true);
       removeContent(workspace.root, path);
     }),
-    ...change("file.mkdir", (path) => {
+    ...change("file.mkdir", (path): undefined => {
       mkdirSync(join(workspace.root, path), { recursive: true });
     }),
   };
@@ -83,6 +112,10 @@ export const diskProbe: PathProbe = {
     return { kind: found.isFile() ? "file" : "other", links };
   },
 };
+
+function isAbsent(root: string, path: string): boolean {
+  return lstatSync(join(root, path), { throwIfNoEntry: false }) === undefined;
+}
 
 function requireFile(root: string, path: string, mustExist: boolean): void {
   const found = lstatSync(join(root, path), { throwIfNoEntry: false });

@@ -1,3 +1,4 @@
+export { type FailedLog } from "./command-effect.ts";
 export { patchName } from "./commit-effects.ts";
 export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
 export { rollbackProofOf, writeEvidence } from "./evidence.ts";
@@ -30,4 +31,5 @@ export { parseExecRequest, type PlannedRequest, planSummary, requireRunnable } f
 export { ReviewedPolicy, REVIEWER } from "./review.ts";
 export { createRollbackEffect } from "./rollback-effect.ts";
 export { RunTape } from "./run-tape.ts";
+export { type DiffPart, readDiff } from "./unified-diff.ts";
 export { workLimits, Workspace } from "./workspace.ts";

@@ -234,6 +234,19 @@ export class Workspace {
     return names;
   }
 
+  /**
+   * Ask policy about what an operation does besides what it was authorised for.
+   * @throws ERR_CI_FILE_REFUSED, ERR_CHANGE_REFUSED
+   */
+  requireDecided(type: string, path: string, context: ActionContext): void {
+    const action: Action = { type, resource: path, params: {} };
+    const decision = this.#policy.decide(action, context);
+    if (decision.effect === "allow") return;
+    const code = isCiDenial(decision) ? "ERR_CI_FILE_REFUSED" : "ERR_CHANGE_REFUSED";
+    const text = `The change of ${quoted(path)} is refused: ${decision.reasons.join("; ")}.`;
+    throw new SovereignError(code, text, { path: path.slice(0, 200) });
+  }
+
   /** A command changed it: the same is asked as if an operation wanted to. */
   #requireAllowed(change: Change, context: ActionContext): void {
     const types = {

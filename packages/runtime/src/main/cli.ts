@@ -20,8 +20,11 @@ process.stderr.on("error", () => {
   // There is nobody left to tell.
 });
 const words = process.argv.slice(2);
+// What stands behind it belongs to the command that is run.
+const end = words.indexOf("--");
+const own = end < 0 ? words : words.slice(0, end);
 const services = createServices(process.env, ({ folder, store }) => {
-  if (!words.includes("--verbose")) return;
+  if (!own.includes("--verbose")) return;
   process.stderr.write(`data folder: ${folder.root}\ndatabase: ${store.location}\n`);
 });
 const exit = await runCli(words, services, controller.signal);

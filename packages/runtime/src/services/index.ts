@@ -5,7 +5,7 @@ export {
   SovereignRunner,
 } from "./batch/batch-runner.ts";
 export { createServices } from "./create-services.ts";
-export type { ExecFiles, ExecInput, ExecPlanReport } from "./exec/exec-reports.ts";
+export type { ExecFiles, ExecInput, ExecPlanReport, RequestWords } from "./exec/exec-reports.ts";
 export type { NodeReport } from "./node-services.ts";
 export {
   type SubmitOptions,

@@ -16,6 +16,7 @@ import type { KeySlot } from "../authority/index.ts";
 import type { CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
 import type { RunFilter, RunRow } from "../runs/index.ts";
 import type { RunDetails } from "./runs/run-details.ts";
+import type { RunLog } from "./runs/run-log.ts";
 import type { JournalLine } from "../scram/index.ts";
 import type { NodeReport } from "./node-services.ts";
 import type { InitReport } from "./init/init-services.ts";
@@ -68,6 +69,8 @@ export interface Services {
   }>;
   listRuns(tenantId: string, wanted: RunFilter): Promise<RunRow[]>;
   showRun(tenantId: string, runId: string): Promise<RunDetails>;
+  /** What the commands of a run said; of one step where it is named. */
+  readRunLogs(tenantId: string, runId: string, step: string | null): Promise<readonly RunLog[]>;
   status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
   initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
   /** All of them or none. `another`: also beside a key of the same purpose and name. */

@@ -60,7 +60,7 @@ describe("a command line", () => {
   it.each([
     ["--json exec", /expected a command/],
     ["--json bogus", /unknown command 'bogus'/],
-    ["exec run --json", /required option '--request <file>'/],
+    ["exec run --json", /--request FILE or a command after --, found neither/],
     ["--json runs list --limit 0", /whole number from 1 to 1000/],
     ["--json runs list --status over", /running, pending, completed, failed/],
     ["--json runs list --kind other", /pipeline, exec_request/],

@@ -26,6 +26,7 @@ export const runsCodes = {
   ERR_DATA_FOLDER: row.fatal("The data folder can not be used."),
   ERR_RUN_DIVERGED: row.integrity("A resumed run is asked for something else than before."),
   ERR_RUN_NOT_FOUND: row.input("No such run."),
+  ERR_LOG_NOT_FOUND: row.input("The run has no output of such a command."),
   ERR_CHECKPOINT_MISSING: row.transient("The log has no signed head over the run yet."),
   ERR_ARTIFACT_CHANGED: row.integrity("An artifact is not what the evidence names."),
   ERR_OUTPUT_REFUSED: row.denied("A program left an output that is not taken."),

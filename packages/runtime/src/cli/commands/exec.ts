@@ -1,4 +1,4 @@
-import { quoted, type Toolset } from "@sovereign/core";
+import { type Mode, quoted, type Toolset } from "@sovereign/core";
 import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
@@ -6,16 +6,31 @@ import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../named-file.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import type { RunReport, ExecInput } from "../../services/index.ts";
+import type {
+  ExecFiles,
+  ExecInput,
+  ExecPlanReport,
+  RequestWords,
+  RunReport,
+} from "../../services/index.ts";
 import { report } from "./run.ts";
 
 interface ExecFlags extends ApproverFlags {
   wait: string;
 }
-interface FileFlags extends ExecFlags {
+interface FileFlags {
   policy?: string;
-  request: string;
   repo: string;
+}
+interface WordFlags extends FileFlags {
+  message?: string;
+  author?: string;
+  coAuthor: string[];
+}
+interface RequestFlags extends WordFlags {
+  request?: string;
+}
+interface RunFlags extends ExecFlags {
   mode: string;
 }
 
@@ -36,43 +51,34 @@ export function execCommands(program: Command, context: CommandContext): void {
     }
     return Number(wait);
   };
-  const filesOf = ({ request, policy, repo: repository }: FileFlags) => ({
-    request,
-    policy,
-    repository,
-  });
+  const modeOf = ({ mode }: RunFlags): Mode => {
+    if (mode === "sovereign" || mode === "compatible") return mode;
+    return program.error(`--mode ${mode}: expected sovereign or compatible`);
+  };
+  const run = async (files: ExecFiles, flags: RunFlags): Promise<void> => {
+    const input = { ...inputOf(flags), mode: modeOf(flags) };
+    context.exit = reportExec(output, await services.runRequest(files, input));
+  };
 
-  withFiles(exec.command("plan"))
+  withRequest(exec.command("plan [command...]"))
     .description("show each operation, the rule that decides it, and the limits; run nothing")
-    .action(async (flags: FileFlags) => {
-      const plan = await services.planRequest(filesOf(flags), tenant());
-      if (output.json) output.printJson(plan);
-      else {
-        const { files, file_bytes, timeout_ms } = plan.limits;
-        output.print(`${plan.request} on ${plan.repository} at ${plan.base.slice(0, 12)}`);
-        output.print(`limits: ${files} files, ${file_bytes} bytes each, ${timeout_ms / 1000} s`);
-        const rows = plan.decisions.map((one) => [
-          `${one.step}.${one.operation}`,
-          one.effect,
-          one.type,
-          one.resource,
-          one.why,
-        ]);
-        if (plan.tools !== null) printTools(output, plan.tools);
-        output.print(table([["OPERATION", "DECISION", "TYPE", "ON", "BECAUSE"], ...rows]));
-      }
-      context.exit = plan.decisions.some((one) => one.effect === "deny") ? 3 : 0;
+    .action(async (argv: string[], flags: RequestFlags) => {
+      const files = filesOf(program, argv, flags);
+      context.exit = printPlan(output, await services.planRequest(files, tenant()));
     });
 
-  withRun(withFiles(exec.command("run")))
-    .description("carry the request out: one commit a step, brought back to the current branch")
-    .option("--mode <mode>", "sovereign, or compatible if configured", "sovereign")
-    .action(async (flags: FileFlags) => {
-      const mode = flags.mode === "compatible" ? "compatible" : "sovereign";
-      if (flags.mode !== mode)
-        program.error(`--mode ${flags.mode}: expected sovereign or compatible`);
-      const input = { ...inputOf(flags), mode } as const;
-      context.exit = reportExec(output, await services.runRequest(filesOf(flags), input));
+  withMode(withRun(withRequest(exec.command("run [command...]"))))
+    .description("carry out a request, or one command: exec run -- npm test; one commit a step")
+    .addHelpText("after", RUN_EXAMPLES)
+    .action(async (argv: string[], flags: RequestFlags & RunFlags) => {
+      await run(filesOf(program, argv, flags), flags);
+    });
+
+  withMode(withRun(withWords(exec.command("apply <patch>"))))
+    .description("bring one diff in, or the mails of git format-patch; - reads standard input")
+    .addHelpText("after", APPLY_EXAMPLES)
+    .action(async (file: string, flags: WordFlags & RunFlags) => {
+      await run({ ...placeOf(flags), request: { kind: "patch", file, ...wordsOf(flags) } }, flags);
     });
 
   addResume(exec, context, inputOf);
@@ -166,11 +172,88 @@ function printTools(output: Output, { mounts, path, env, notes }: Toolset): void
   for (const note of notes) output.print(`note: ${note}`);
 }
 
+const RUN_EXAMPLES = `
+Examples:
+  sovereign exec run --policy policy.yaml --request request.json
+  sovereign exec run -- npm test
+  sovereign exec run --message "Format" -- npx prettier --write .`;
+
+const APPLY_EXAMPLES = `
+Examples:
+  sovereign exec apply change.patch
+  git diff --binary | sovereign exec apply - --message "Mend the parser"`;
+
+/** What is asked for: a request in a file, or the command behind \`--\`. */
+function filesOf(program: Command, argv: readonly string[], flags: RequestFlags): ExecFiles {
+  const { request } = flags;
+  const words = wordsOf(flags);
+  if ((request === undefined) === (argv.length === 0)) {
+    const found = request === undefined ? "neither" : "both";
+    program.error(`expected --request FILE or a command after --, found ${found}`);
+  }
+  if (request === undefined) {
+    return { ...placeOf(flags), request: { kind: "command", argv, ...words } };
+  }
+  if (words.message !== null || words.author !== null || words.coAuthors.length > 0) {
+    program.error("--message, --author and --co-author are for a command; a request has its own");
+  }
+  return { ...placeOf(flags), request };
+}
+
+function placeOf({ policy, repo }: FileFlags): Pick<ExecFiles, "policy" | "repository"> {
+  return { policy, repository: repo };
+}
+
+function wordsOf({
+  message,
+  author,
+  coAuthor,
+}: WordFlags): Omit<RequestWords, "kind" | "argv" | "file"> {
+  return { message: message ?? null, author: author ?? null, coAuthors: coAuthor };
+}
+
 function withFiles(command: Command): Command {
   return command
-    .option("--policy <file>", "what the request may do; default: .sovereign/policy.yaml")
-    .requiredOption("--request <file>", "the request, JSON")
+    .option("--policy <file>", "what may be done; else .sovereign/policy.yaml in the repository")
     .option("--repo <folder>", "a folder in the repository", ".");
+}
+
+function withWords(command: Command): Command {
+  return withFiles(command)
+    .option("--message <text>", "the commit's message; its first line is the subject")
+    .option("--author <person>", "the commit's author: Name <address>")
+    .option("--co-author <person>", "named beside the author; repeatable", people, []);
+}
+
+function withRequest(command: Command): Command {
+  return withWords(command).option("--request <file>", "the request, JSON, instead of a command");
+}
+
+function withMode(command: Command): Command {
+  return command.option("--mode <mode>", "sovereign, or compatible if configured", "sovereign");
+}
+
+function people(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+function printPlan(output: Output, plan: ExecPlanReport): number {
+  if (output.json) output.printJson(plan);
+  else {
+    const { files, file_bytes, timeout_ms } = plan.limits;
+    output.print(`${plan.request} on ${plan.repository} at ${plan.base.slice(0, 12)}`);
+    output.print(`limits: ${files} files, ${file_bytes} bytes each, ${timeout_ms / 1000} s`);
+    const rows = plan.decisions.map((one) => [
+      `${one.step}.${one.operation}`,
+      one.effect,
+      one.type,
+      one.resource,
+      one.why,
+    ]);
+    if (plan.tools !== null) printTools(output, plan.tools);
+    output.print(table([["OPERATION", "DECISION", "TYPE", "ON", "BECAUSE"], ...rows]));
+  }
+  return plan.decisions.some((one) => one.effect === "deny") ? 3 : 0;
 }
 
 function withRun(command: Command): Command {

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import { many } from "../arguments.ts";
 import { exitOf, type Output } from "../output.ts";
-import { addRunList } from "./runs.ts";
+import { addRunLooks } from "./runs.ts";
 import { showProgress } from "../progress.ts";
 import type { CommandContext } from "../context.ts";
 import type { RunInput, RunReport } from "../../services/index.ts";
@@ -62,7 +62,7 @@ export function runCommands(program: Command, context: CommandContext): void {
     });
 
   addApprove(run, context, tenant);
-  addRunList(run, context, tenant);
+  addRunLooks(run, context, tenant);
 }
 
 function addApprove(

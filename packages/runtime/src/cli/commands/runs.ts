@@ -1,3 +1,4 @@
+import { printableLines } from "@sovereign/core";
 import { type Command, Option } from "commander";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
@@ -16,11 +17,24 @@ interface ListFlags {
 
 /** `runs`: look at runs of every kind. */
 export function runsCommands(program: Command, context: CommandContext): void {
-  const { services, output } = context;
   const runs = program.command("runs").description("look at runs of every kind");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
-  addRunList(runs, context, tenant);
-  runs
+  addRunLooks(runs, context, tenant);
+}
+
+/** These stand under `run`, too. */
+export function addRunLooks(parent: Command, context: CommandContext, tenant: () => string): void {
+  addRunList(parent, context, tenant);
+  addRunShow(parent, context, tenant);
+  addRunLog(parent, context, tenant);
+}
+
+function addRunShow(
+  parent: Command,
+  { services, output }: CommandContext,
+  tenant: () => string,
+): void {
+  parent
     .command("show <run>")
     .description("one run: its steps, where its files lie, what to type next")
     .action(async (runId: string) => {
@@ -30,8 +44,31 @@ export function runsCommands(program: Command, context: CommandContext): void {
     });
 }
 
-/** The list stands under `run`, too. */
-export function addRunList(
+function addRunLog(
+  parent: Command,
+  { services, output }: CommandContext,
+  tenant: () => string,
+): void {
+  parent
+    .command("log <run>")
+    .description("all that the commands of a run printed: output, then errors")
+    .option("--step <step>", "of this command alone, such as step_01.test, or of this step")
+    .action(async (runId: string, flags: { step?: string }) => {
+      const logs = await services.readRunLogs(tenant(), runId, flags.step ?? null);
+      for (const { step, name, path, sha256, bytes } of logs) {
+        const text = Buffer.from(bytes).toString("utf8");
+        const about = { step, log: name, path, sha256, bytes: bytes.length };
+        if (output.json) output.printJson({ run: runId, ...about, text });
+        else {
+          output.note(`==> ${step}: ${bytes.length} bytes, ${path}`);
+          if (text !== "")
+            output.print(printableLines(text.replaceAll("\r\n", "\n").replace(/\n$/, "")));
+        }
+      }
+    });
+}
+
+function addRunList(
   parent: Command,
   { services, output }: CommandContext,
   tenant: () => string,
@@ -72,6 +109,7 @@ function asJson(found: RunDetails): Parameters<CommandContext["output"]["printJs
     created_at: found.createdAt,
     updated_at: found.updatedAt,
     folder,
+    request: found.request,
     bundle,
     trust_root: found.trustRoot,
     steps: found.steps.map((step) => ({ ...step })),
@@ -90,6 +128,7 @@ function describe(found: RunDetails): string {
     ["created:", found.createdAt],
     ["updated:", found.updatedAt],
     ["folder:", found.folder],
+    ...(found.request === null ? [] : [["request:", found.request]]),
     ...(bundle === null ? [] : [["bundle:", bundle]]),
     ...(trustRoot === null ? [] : [["trust root:", trustRoot]]),
     ...(next === null ? [] : [["next:", next]]),

@@ -24,6 +24,8 @@ export interface GitCall {
   readonly memoryBytes?: number;
   /** Seconds since 1970 for author and committer. */
   readonly at?: number;
+  /** Who wrote it, where that is not the executor. */
+  readonly author?: { readonly name: string; readonly email: string };
   /** Told what git said: what to tell it next; null ends its input. */
   readonly reply?: (stdout: string) => string | null;
   /** Told which process git is. */
@@ -118,14 +120,14 @@ export class Git {
     args: readonly string[],
     call: GitCall,
   ): Promise<{ status: number; stdout: Uint8Array }> {
-    const { input, at, answers, ...limits } = call;
+    const { input, at, answers, author, ...limits } = call;
     const settings = (this.place.settings ?? []).flatMap((setting) => ["-c", setting]);
     const end = await startToolRun("git", "git", [...CONFIG, ...settings, ...args], {
       stdoutBytesMax: STDOUT_BYTES_MAX,
       timeoutMs: TIMEOUT_MS,
       memoryBytes: MEMORY_BYTES,
       ...limits,
-      env: environmentOf(this.place, at ?? 0),
+      env: { ...environmentOf(this.place, at ?? 0), ...authorOf(author) },
       cwd: this.place.workTree ?? "/",
       ...(input === undefined ? {} : { input: Buffer.from(input as string) }),
     });
@@ -192,6 +194,11 @@ function environmentOf(place: GitPlace, at: number): Record<string, string> {
     ...(place.indexFile === undefined ? {} : { GIT_INDEX_FILE: place.indexFile }),
     ...(place.objectDirectory === undefined ? {} : { GIT_OBJECT_DIRECTORY: place.objectDirectory }),
   };
+}
+
+function authorOf(author: GitCall["author"]): Record<string, string> {
+  if (author === undefined) return {};
+  return { GIT_AUTHOR_NAME: author.name, GIT_AUTHOR_EMAIL: author.email };
 }
 
 /** As git says it of its own, and of files that it cannot map. */

@@ -1,7 +1,7 @@
 import { type Dirent, lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { foldName, quoted, SovereignError } from "@sovereign/core";
-import type { Git } from "./git.ts";
+import type { Git, GitCall } from "./git.ts";
 
 /** A commit that we made, with the patch that makes it again elsewhere. */
 export interface StepCommit {
@@ -56,13 +56,25 @@ function exists(git: Git, path: string): boolean {
  */
 export async function commitTree(
   git: Git,
-  step: { readonly tree: string; readonly parent: string; readonly message: string },
+  step: {
+    readonly tree: string;
+    readonly parent: string;
+    readonly message: string;
+    /** `Name <address>`; the executor where it is absent. */
+    readonly author?: string | undefined;
+  },
   at: number,
 ): Promise<StepCommit> {
   const { tree, parent, message } = step;
-  const commit = await git.text(["commit-tree", tree, "-p", parent], { input: message, at });
+  const call = { input: message, at, ...authorIn(step.author) };
+  const commit = await git.text(["commit-tree", tree, "-p", parent], call);
   await git.bytes(["update-ref", "--no-deref", "HEAD", commit]);
   return { parent, commit, tree, patch: await formatPatch(git, commit) };
+}
+
+function authorIn(text: string | undefined): Pick<GitCall, "author"> {
+  const [, name, email] = /^(.+) <([^<>]+)>$/.exec(text ?? "") ?? [];
+  return name === undefined || email === undefined ? {} : { author: { name, email } };
 }
 
 /** The patch of one commit, the same bytes each time. */

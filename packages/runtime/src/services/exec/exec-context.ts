@@ -17,6 +17,7 @@ import { z } from "zod";
 import {
   createExecutorEffects,
   createRollbackEffect,
+  type FailedLog,
   type Head,
   parseExecRequest,
   type PlannedRequest,
@@ -40,7 +41,9 @@ import {
 } from "../runs/open-session.ts";
 import type { RunOptions } from "../runs/lifecycle.ts";
 import { findPolicy } from "./find-policy.ts";
-import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+import { type Clock, replaceOwnFile, requireOwnFile, systemEntropy } from "../../system/index.ts";
+import type { ExecFiles } from "./exec-reports.ts";
+import { makeRequest } from "./made-request.ts";
 
 /** The plan of an execution, as it stands in the run's row. */
 const execPlan = z.strictObject({
@@ -84,16 +87,20 @@ export interface ReadRequest {
  * Read both files once: what is judged is what is frozen.
  * @throws ERR_POLICY_MISSING
  */
-export function readRequest(paths: {
-  readonly request: string;
-  readonly policy: string | undefined;
-  readonly repository: string;
-}): ReadRequest {
+export function readRequest(wanted: ExecFiles, clock: Clock): ReadRequest {
   const read = (path: string): NamedBytes => ({ path, bytes: readNamed(path) });
-  const policyPath = findPolicy(paths.repository, paths.policy);
-  const files = { request: read(paths.request), policy: read(policyPath) };
+  const policyPath = findPolicy(wanted.repository, wanted.policy);
+  const { request } = wanted;
+  const making = { clock, entropy: systemEntropy };
+  const files = {
+    request:
+      typeof request === "string"
+        ? read(request)
+        : { path: "the request", bytes: makeRequest(request, making) },
+    policy: read(policyPath),
+  };
   return {
-    planned: parseExecRequest(files.request.bytes, paths.request),
+    planned: parseExecRequest(files.request.bytes, files.request.path),
     policy: parsePolicy(files.policy.bytes, policyPath),
     files,
   };
@@ -204,6 +211,7 @@ export function executionEffects(
     readonly artifacts: ArtifactStore;
     readonly sandbox: Sandbox;
     readonly toolset: Toolset | null;
+    readonly onFailedLog: (log: FailedLog) => void;
   },
 ): EffectRegistry {
   const contents = new Map<string, Uint8Array>();

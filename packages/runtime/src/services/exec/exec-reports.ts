@@ -6,11 +6,27 @@ export interface ExecInput extends RunInput {
   readonly waitMs: number;
 }
 
-/** The files of an execution: a request, a policy, and a folder of the repository. */
+interface CommitWords {
+  /** The commit's message; null for one that says what was done. */
+  readonly message: string | null;
+  /** `Name <address>`; null for the executor. */
+  readonly author: string | null;
+  readonly coAuthors: readonly string[];
+}
+
+/** What a person has done without a request of their own: one command, or one diff. */
+export type RequestWords =
+  | (CommitWords & { readonly kind: "command"; readonly argv: readonly string[] })
+  /** `-` for standard input. */
+  | (CommitWords & { readonly kind: "patch"; readonly file: string });
+
+/** What is to be carried out on which repository, and under what policy. */
 export interface ExecFiles {
-  readonly request: string;
+  /** A file, or what one is made of. */
+  readonly request: string | RequestWords;
   /** Undefined for the repository's own. */
   readonly policy: string | undefined;
+  /** A folder in the repository. */
   readonly repository: string;
 }
 

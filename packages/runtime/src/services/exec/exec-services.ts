@@ -14,6 +14,7 @@ import {
 import { findTools } from "./find-tools.ts";
 import { PolicyEngine } from "../../policy/index.ts";
 import { openDataFolder, type Settings } from "../../home/index.ts";
+import { systemClock } from "../../system/index.ts";
 import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { judgeRun } from "./judge-run.ts";
 import { answerTemplate, applyAnswers } from "./questions.ts";
@@ -53,15 +54,17 @@ export function execServices(settings: Settings, opened: Opened): ExecServices {
   });
   return {
     planRequest: (files, tenantId) => planRequest(settings, files, tenantId),
-    runRequest: (files, input) =>
-      opened(async (installation) => {
-        const read = readRequest(files);
+    runRequest: (files, input) => {
+      // Before anything is started for it: what cannot be read is refused at once.
+      const read = readRequest(files, systemClock);
+      return opened(async (installation) => {
         await ensureKeys(installation, read, input.mode);
         const { repository } = files;
         const { environment } = settings;
         const wanted = { read, repository, mode: input.mode, environment };
         return reportOf(await submitRun(EXECUTION, optionsOf(installation, input), wanted));
-      }),
+      });
+    },
     resumeRequest: (runId, input) =>
       opened(async (installation) => {
         const row = await installation.store.findRun(input.tenantId, runId);
@@ -121,7 +124,7 @@ async function planRequest(
   files: ExecFiles,
   tenantId: string,
 ): Promise<ExecPlanReport> {
-  const { planned, policy: compiled } = readRequest(files);
+  const { planned, policy: compiled } = readRequest(files, systemClock);
   const policy = new ReviewedPolicy(new PolicyEngine(compiled));
   const repository = await inspectRepository(files.repository);
   // What a killed run holds is let go by whoever comes next.

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import {
   type ExecutionResult,
   GATE_DOCUMENTS,
@@ -7,6 +8,7 @@ import {
 } from "@sovereign/core";
 import {
   ExecutorRun,
+  type FailedLog,
   type Head,
   inspectRepository,
   keepCommit,
@@ -128,6 +130,13 @@ async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork>
   const base: Head = { ref, commit, tree };
   const folder = installation.folder.run(run.runId);
   const workspace = await openWorkspace(folder, repository, base, policy);
+  const failedLogs: FailedLog[] = [];
+  const onFailedLog = (log: FailedLog): void => {
+    failedLogs.push(log);
+    const { step, ref, lines } = log;
+    const place = { log: join(folder, ref.name), bytes: ref.bytes };
+    options.onProgress({ event: "command.failed", step, ...place, lines });
+  };
   const context = await openSession(options, {
     runId: run.runId,
     mode: run.mode,
@@ -150,9 +159,19 @@ async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork>
         artifacts,
         sandbox,
         toolset,
+        onFailedLog,
       }),
   });
-  return new ExecutionWork(options, run, context, workspace, base);
+  return new ExecutionWork(options, run, { context, workspace, base, failedLogs });
+}
+
+/** What an execution works with. */
+interface WorkParts {
+  readonly context: ExecContext;
+  readonly workspace: Workspace;
+  readonly base: Head;
+  /** What the commands said that did not end well: evidence, too. */
+  readonly failedLogs: readonly FailedLog[];
 }
 
 class ExecutionWork extends KindWork {
@@ -161,23 +180,21 @@ class ExecutionWork extends KindWork {
   readonly #context: ExecContext;
   readonly #workspace: Workspace;
   readonly #base: Head;
+  readonly #failedLogs: readonly FailedLog[];
   readonly #run: ExecutorRun;
   readonly #startedAt: string;
   #recorded: RecordedEnd | null = null;
+  #statusBefore: string | null = null;
 
-  constructor(
-    options: RunOptions,
-    known: Known,
-    context: ExecContext,
-    workspace: Workspace,
-    base: Head,
-  ) {
+  constructor(options: RunOptions, known: Known, parts: WorkParts) {
+    const { context, workspace, base, failedLogs } = parts;
     super(context, `sovereign exec resume ${known.runId}`);
     this.#options = options;
     this.#known = known;
     this.#context = context;
     this.#workspace = workspace;
     this.#base = base;
+    this.#failedLogs = failedLogs;
     this.#startedAt = known.row?.createdAt ?? timestampOf(options.installation.clock);
     this.#run = new ExecutorRun({
       session: context.session,
@@ -221,6 +238,7 @@ class ExecutionWork extends KindWork {
     tape.add("worktree_created", null, { base: commit });
     const statusBefore = await statusDigest(this.#workspace.git, repository, commit, folder);
     tape.add("rollback_point", null, { head: commit, ref, status: statusBefore });
+    this.#statusBefore = statusBefore;
     await this.#run.run();
     return COMPLETED;
   }
@@ -277,7 +295,7 @@ class ExecutionWork extends KindWork {
       tape,
       clock: this.#options.installation.clock,
       startedAt: this.#startedAt,
-      before: [frozen.request, ...intent],
+      before: [frozen.request, ...intent, ...this.#failedLogs.map((one) => one.ref)],
       end,
       found: await this.#lookAgain(),
     });
@@ -291,6 +309,8 @@ class ExecutionWork extends KindWork {
     const { commit: head } = await readHead(repository);
     const { git } = this.#workspace;
     const status = await statusDigest(git, repository, head, this.#context.folder);
-    return { head, status, statusBefore: this.#run.done.broughtBack?.status_before ?? status };
+    const { broughtBack } = this.#run.done;
+    const statusBefore = broughtBack?.status_before ?? this.#statusBefore ?? status;
+    return { head, status, statusBefore };
   }
 }

@@ -1,4 +1,6 @@
 import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { GATE_DOCUMENTS } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
 import { runNotFound } from "./run-folder.ts";
 import { publishedAt } from "./seal-run.ts";
@@ -16,6 +18,8 @@ export interface RunDetails {
   readonly updatedAt: string;
   /** Where its documents and its evidence lie. */
   readonly folder: string;
+  /** The request that it carries out, as it was frozen; null where it is of another kind. */
+  readonly request: string | null;
   /** Null while it is not published. */
   readonly bundle: string | null;
   readonly trustRoot: string | null;
@@ -51,6 +55,8 @@ export async function describeRun(
     createdAt,
     updatedAt,
     folder: installation.folder.run(runId),
+    request:
+      kind === "exec_request" ? join(installation.folder.run(runId), GATE_DOCUMENTS.request) : null,
     bundle: published ? files.bundle : null,
     trustRoot: published ? files.trustRoot : null,
     steps: steps.map(({ stepId: step, status, attempt }) => ({ step, status, attempt })),

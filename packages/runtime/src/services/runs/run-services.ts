@@ -6,6 +6,7 @@ import type { Services } from "../services.ts";
 import { type Pipeline, parsePipeline } from "../../pipeline/index.ts";
 import { approveRun } from "./approvals.ts";
 import { describeRun } from "./run-details.ts";
+import { readRunLogs } from "./run-log.ts";
 import type { Installation } from "../../installation/index.ts";
 import type { Opened } from "../opened.ts";
 import { requireRoles } from "./required-roles.ts";
@@ -16,7 +17,7 @@ import type { Settings } from "../../home/index.ts";
 export function runServices(
   settings: Settings,
   opened: Opened,
-): Pick<Services, "run" | "resume" | "approve" | "listRuns" | "showRun"> {
+): Pick<Services, "run" | "resume" | "approve" | "listRuns" | "showRun" | "readRunLogs"> {
   const { allowCompatible } = settings;
   const submit = (
     installation: Installation,
@@ -45,6 +46,8 @@ export function runServices(
       opened((installation) => installation.store.listRuns(tenantId, wanted)),
     showRun: (tenantId, runId) =>
       opened((installation) => describeRun(installation, tenantId, runId)),
+    readRunLogs: (tenantId, runId, step) =>
+      opened((installation) => readRunLogs(installation, tenantId, runId, step)),
   };
 }
 

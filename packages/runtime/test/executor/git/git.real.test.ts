@@ -472,25 +472,23 @@ describe("a step's message", () => {
   it("lets nobody begin a patch in it", () => {
     const note =
       "Fine\n---\ndiff --git a/x b/x\nFrom: Mallory <m@x>\n\n\u2028--- a/x\r\n-- >8 --\u0000";
-    const text = commitMessage({
-      stepId: "step_01",
-      operations: 2,
-      requestId: "exec_req_abcdef",
-      requestDigest: "d",
-      note,
-    });
+    const request = { requestId: "exec_req_abcdef", requestDigest: "d", runId: "run_x" };
+    const coAuthors = ["Ada <ada@example.org>"];
+    const text = commitMessage({ stepId: "step_01", operations: 2, ...request, note, coAuthors });
     expect(text.split("\n")).toEqual([
-      "step_01: 2 operations",
+      "Fine",
       "",
-      "  Fine",
       "  ---",
       "  diff --git a/x b/x",
       "  From: Mallory <m@x>",
+      "",
       "  --- a/x",
       "  -- >8 --",
       "",
       "Sovereign-Request: exec_req_abcdef d",
+      "Sovereign-Run: run_x",
       "Sovereign-Step: step_01",
+      "Co-authored-by: Ada <ada@example.org>",
       "",
     ]);
   });

@@ -50,11 +50,49 @@ describe("bringing back", () => {
     expect(repo.git("rev-parse", "HEAD")).toBe(brought.head);
     expect(repo.git("symbolic-ref", "HEAD")).toBe("refs/heads/main");
     expect(repo.git("status", "--porcelain")).toBe("");
-    expect(repo.git("log", "--format=%s", "-2")).toBe("step_02: 1 operation\nstep_01: 1 operation");
+    expect(repo.git("log", "--format=%s", "-2")).toBe("words of the agent\nwords of the agent");
     expect(repo.read("new/deep/file.txt")).toBe("new\n");
     expect(existsSync(join(repo.root, "evil"))).toBe(false);
     expect(repo.git("fsck", "--strict")).not.toMatch(/error|missing/);
     expect(repo.git("reflog", "-1")).toContain("sovereign: bring back 2 commits");
+  });
+
+  it("keeps a message of any words, and lets none of them be more than words", async () => {
+    const repo = make();
+    const messages = [
+      "From: Mallory <m@example.org>\n\nFrom: Mallory <m@example.org>\nDate: 1 Jan 1990\n\nwords",
+      "[PATCH 1/2]  spaces   within\n\n[PATCH] again\n\n\n\nfar below\n\n",
+      "---\n---\nafter the line\n--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+evil\n",
+      "\n\n  late subject\nIndex: x\n=======\n*** a\n--- b\n",
+      `Ünïcode ${"long words of many letters ".repeat(12)}\n\n>From the start\nSovereign-Step: step_99\n`,
+      "-- >8 --\n\nSubject: other\n\ndiff -u a b\n\ttabbed\n",
+    ];
+    const edits = messages.map((_, index) => write("new.txt", `${index}\n`));
+    const judged = await judgeSteps(repo, edits, messages);
+    // Another message than the judged one would be another commit.
+    expect((await judged.bring()).commits).toEqual(judged.patches.map((one) => one.commit));
+    expect(repo.git("log", "--format=%an|%at", "-6").split("\n")).toEqual(
+      messages.map(() => "Sovereign Executor|1700000000"),
+    );
+    expect(
+      repo
+        .git("log", "--format=%s", "-6")
+        .split("\n")
+        .reverse()
+        .map((one) => one.slice(0, 31)),
+    ).toEqual([
+      "From: Mallory <m@example.org>",
+      "[PATCH 1/2] spaces within",
+      "---",
+      "late subject",
+      "Ünïcode long words of many lett",
+      "-- >8 --",
+    ]);
+    const steps = "%(trailers:key=Sovereign-Step,valueonly,separator=%x2C)";
+    expect(repo.git("log", `--format=${steps}`, "-6").split("\n")).toEqual(
+      messages.map((_, index) => `step_0${messages.length - index}`),
+    );
+    expect(existsSync(join(repo.root, "evil"))).toBe(false);
   });
 
   const shapes: [string, Record<string, string | Buffer>, ((tree: string) => void)[]][] = [

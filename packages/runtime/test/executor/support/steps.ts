@@ -22,14 +22,16 @@ export interface Judged {
 export async function judgeSteps(
   repository: TestRepository,
   edits: readonly ((tree: string) => void)[],
-  note = "",
+  notes: string | readonly string[] = "",
 ): Promise<Judged> {
   const { git, tree, head, user } = await workOn(repository);
   const patches: JudgedPatch[] = [];
   for (const [index, edit] of edits.entries()) {
     edit(tree);
     const stepId = `step_0${index + 1}`;
-    const text = { stepId, operations: 1, requestId: "exec_req_tests1", requestDigest: "0", note };
+    const note = typeof notes === "string" ? notes : (notes[index] ?? "");
+    const request = { requestId: "exec_req_tests1", requestDigest: "0", runId: RUN_ID };
+    const text = { stepId, operations: 1, ...request, note, coAuthors: [] };
     const parent = patches.at(-1)?.commit ?? head.commit;
     const next = await stageAll(git, []);
     const message = commitMessage(text);
