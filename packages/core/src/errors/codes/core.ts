@@ -10,7 +10,9 @@ export const coreCodes = {
   ERR_JSON_NOT_CANONICAL: row.integrity("The bytes are not the RFC 8785 canonical form."),
   ERR_JSON_UNSUPPORTED: row.input("The value has no canonical JSON form."),
   ERR_KEY_MALFORMED: row.input("The bytes are not an Ed25519 public key that may be used."),
-  ERR_KEY_LOG_INVALID: row.integrity("The key log does not hold together."),
+  ERR_KEY_LOG_INVALID: row.integrity(
+    "The key log is inconsistent: one of its events does not verify.",
+  ),
   ERR_ENVELOPE_MALFORMED: row.input("The bytes are not a DSSE envelope."),
   ERR_ENVELOPE_SIGNATURE: row.integrity("Too few distinct trusted keys signed the envelope."),
   ERR_STATEMENT_MALFORMED: row.input("The payload is not an in-toto Statement v1 of this type."),

@@ -2,15 +2,21 @@ import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by the executor. */
 export const executorCodes = {
-  ERR_GIT_MISSING: row.fatal("There is no git to start."),
-  ERR_GIT_FAILED: row.fatal("A git command of ours failed."),
-  ERR_GIT_LIMIT: row.fatal("A git command of ours took longer, or said more, than it may."),
-  ERR_REPOSITORY_REFUSED: row.input("The repository is not one that we can work on now."),
+  ERR_GIT_MISSING: row.fatal("git is not installed, or cannot be started."),
+  ERR_GIT_FAILED: row.fatal("A git command that Sovereign started failed."),
+  ERR_GIT_LIMIT: row.fatal(
+    "A git command that Sovereign started exceeded a limit of time, memory or output.",
+  ),
+  ERR_REPOSITORY_REFUSED: row.input(
+    "Sovereign cannot work on this repository in its present state.",
+  ),
   ERR_REPOSITORY_BUSY: {
     ...row.transient("Another run or git itself holds the repository."),
     http: 409,
   },
-  ERR_REPOSITORY_DAMAGED: row.transient("The repository lacks what a commit of a branch needs."),
+  ERR_REPOSITORY_DAMAGED: row.transient(
+    "The repository lacks objects that a commit of a branch needs.",
+  ),
   ERR_REPOSITORY_MOVED: {
     ...row.input("The branch is not where it was when the run began."),
     http: 409,
@@ -20,7 +26,9 @@ export const executorCodes = {
     http: 409,
   },
   ERR_CHANGE_REFUSED: row.denied("A step changed what no step may change."),
-  ERR_CI_FILE_REFUSED: row.denied("A step would change a file that hosts run, without leave."),
+  ERR_CI_FILE_REFUSED: row.denied(
+    "A step would change a file that tools on other machines run, and the policy gives no leave.",
+  ),
   ERR_CHANGE_FILES: row.denied("More files were changed than the policy allows."),
   ERR_CHANGE_FILE_SIZE: row.denied("A changed file is larger than the policy allows."),
   ERR_CHANGE_TOTAL: row.denied("More bytes were written altogether than the policy allows."),
@@ -29,14 +37,18 @@ export const executorCodes = {
   ERR_REQUEST_MODE: row.denied("The request's mode may not change a repository."),
   ERR_REQUEST_BLOCKED: row.denied("The request has questions that nobody answered."),
   ERR_ANSWERS_INVALID: row.input("The answers do not answer the run's questions."),
-  ERR_OPERATION_REFUSED: row.denied("The request does not allow this operation to its steps."),
+  ERR_OPERATION_REFUSED: row.denied(
+    "The request's own allowed_operations do not name this operation.",
+  ),
   ERR_DISK_LOW: row.transient("The disk has too little room left for commands."),
   ERR_COMMAND_FAILED: row.fatal("A command ended with a failure."),
   ERR_COMMAND_TIMEOUT: row.denied("A command took longer than the policy allows."),
-  ERR_COMMAND_CPU: row.denied("A command used more processor time than it may."),
-  ERR_COMMAND_MEMORY: row.denied("A command used more memory than it may."),
-  ERR_COMMAND_PROCESSES: row.denied("A command failed where it wanted more processes than it may."),
-  ERR_COMMAND_OUTPUT: row.denied("A command said more than it may."),
+  ERR_COMMAND_CPU: row.denied("A command used more processor time than the policy allows."),
+  ERR_COMMAND_MEMORY: row.denied("A command used more memory than the policy allows."),
+  ERR_COMMAND_PROCESSES: row.denied(
+    "A command failed after it was refused a process: the policy allows no more.",
+  ),
+  ERR_COMMAND_OUTPUT: row.denied("A command printed more than the policy allows."),
   ERR_COMMAND_FILE_SIZE: row.denied("A command wrote a larger file than the policy allows."),
   ERR_ROLLBACK_NOTHING: row.input("The run left nothing to roll back."),
 } as const satisfies Record<string, ErrorRow>;

@@ -9,9 +9,9 @@ export const policyCodes = {
     "No policy is named, and the repository has none that can be used.",
   ),
   ERR_POLICY_EXISTS: row.input("The repository has a policy, which is not overwritten."),
-  ERR_MATCH_LIMIT: row.denied("To match this against the policy would take too long."),
-  ERR_PATH_REFUSED: row.denied("The path is not plainly below the work root."),
-  ERR_HOST_REFUSED: row.denied(
-    "The host is not plainly a name or an address, with or without a port.",
+  ERR_MATCH_LIMIT: row.denied(
+    "Matching this against the policy takes more work than the limit: the action is denied.",
   ),
+  ERR_PATH_REFUSED: row.denied("The path is not a plain path below the work tree."),
+  ERR_HOST_REFUSED: row.denied("The host is not a plain name or address, with or without a port."),
 } as const satisfies Record<string, ErrorRow>;

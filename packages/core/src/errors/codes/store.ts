@@ -8,9 +8,9 @@ export const storeCodes = {
   ERR_LEDGER_ROLLED_BACK: row.integrity(
     "The database holds less than, or other than, what was signed.",
   ),
-  ERR_DATABASE_URL: row.input("DATABASE_URL is not the address of a PostgreSQL."),
-  ERR_POSTGRES_MISSING: row.fatal("There is no PostgreSQL to start."),
+  ERR_DATABASE_URL: row.input("DATABASE_URL is not the address of a PostgreSQL server."),
+  ERR_POSTGRES_MISSING: row.fatal("No PostgreSQL is installed, and DATABASE_URL names none."),
   ERR_POSTGRES_START: row.fatal("PostgreSQL does not start, or refuses the schema."),
-  ERR_MIGRATION_CHANGED: row.fatal("The database is of another version of the product."),
+  ERR_MIGRATION_CHANGED: row.fatal("The database was made by another version of Sovereign."),
   ERR_STREAM_CONFLICT: row.transient("Another process wrote to the stream first."),
 } as const satisfies Record<string, ErrorRow>;
