@@ -20,6 +20,7 @@ import { matchesGlob } from "./glob.ts";
 import { matchesHost, parseHost } from "./hosts.ts";
 import { refuseTooMuchWork } from "./match-work.ts";
 import { deniesPath } from "./path-patterns.ts";
+import { nearMiss } from "./near-miss.ts";
 import { resolvePath } from "./paths.ts";
 import { resourcesOf } from "./resources.ts";
 
@@ -163,8 +164,17 @@ export class PolicyEngine {
       rules.length > 0
         ? `forbidden by ${rules.join(", ")}`
         : `no rule allows ${action.type} on ${cutText(action.resource, 200)}`;
+    const near = rules.length > 0 ? null : this.#nearMiss(action);
+    const reasons = near === null ? [why] : [why, near];
     const observed = this.#policy.mode === "observe";
-    return this.#answer(digest, observed ? "allow" : "deny", rules, [why], null, observed);
+    return this.#answer(digest, observed ? "allow" : "deny", rules, reasons, null, observed);
+  }
+
+  /** A policy in Cedar has no patterns: of its rules none is nearer than another. */
+  #nearMiss(action: Action): string | null {
+    if (this.#policy.limits === null) return null;
+    const isPath = policyFace(action.type).matches === "path";
+    return nearMiss(action, this.#policy.patterns, isPath ? resolvePath(action.resource) : null);
   }
 
   #answer(
