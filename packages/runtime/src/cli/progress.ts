@@ -41,6 +41,8 @@ function lineOf(progress: Progress | ExecProgress, paint: Paint): string {
 
 function execLineOf(progress: ExecProgress, paint: Paint): string {
   switch (progress.event) {
+    case "keys.enrolled":
+      return enrolledText(progress);
     case "exec.started":
       return `${counted(progress.steps, "step")}, run ${progress.run}`;
     case "step.started":
@@ -58,6 +60,15 @@ function execLineOf(progress: ExecProgress, paint: Paint): string {
     case "exec.brought_back":
       return broughtBackText(progress);
   }
+}
+
+function enrolledText({ keys }: Extract<ExecProgress, { event: "keys.enrolled" }>): string {
+  return keys
+    .map(({ purpose, role, key_id }) => {
+      const what = purpose === "approval" ? "the approver" : "the role";
+      return `first use: enrolled a key for ${what} ${role} (${key_id.slice(0, 12)})`;
+    })
+    .join("\n");
 }
 
 function counted(count: number, what: string): string {

@@ -27,6 +27,14 @@ import type { RunTape } from "./run-tape.ts";
 
 /** Told as a run goes on, for people who watch. */
 export type ExecProgress =
+  | {
+      readonly event: "keys.enrolled";
+      readonly keys: readonly {
+        readonly purpose: string;
+        readonly role: string;
+        readonly key_id: string;
+      }[];
+    }
   | { readonly event: "exec.started"; readonly run: string; readonly steps: number }
   | { readonly event: "step.started"; readonly step: string; readonly operations: number }
   | {

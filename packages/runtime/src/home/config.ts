@@ -9,11 +9,14 @@ import { parseScramConfig, type ScramConfig } from "../scram/index.ts";
 export interface Config {
   readonly scram: ScramConfig;
   readonly database: { readonly url: string | null };
+  readonly keys: { readonly enrol: "automatic" | "manual" };
   /** What the file itself says, by its dotted name. */
   readonly given: ReadonlyMap<string, JsonValue>;
 }
 
 const database = z.strictObject({ url: z.string().min(1).max(4096).nullable().default(null) });
+
+const keys = z.strictObject({ enrol: z.enum(["automatic", "manual"]).default("automatic") });
 
 /**
  * The settings for whoever must be able to stop whatever stands in the place of the configuration:
@@ -40,23 +43,31 @@ export function loadConfig(home: string): Config {
   const bytes = readOwnFile(path, DOOR.bytesMax);
   const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
-  const unknown = Object.keys(sections).find((name) => !["scram", "database"].includes(name));
+  const unknown = Object.keys(sections).find(
+    (name) => !["scram", "database", "keys"].includes(name),
+  );
   if (typeof sections !== "object" || Array.isArray(sections) || unknown !== undefined) {
     const found = unknown === undefined ? "something else" : `"${unknown}"`;
-    throw malformed(path, `expected the sections "scram" and "database", found ${found}`);
+    throw malformed(path, `expected the sections "scram", "database" and "keys", found ${found}`);
   }
   return {
     scram: parseScramConfig(sections["scram"]),
-    database: parseDatabase(sections["database"], path),
+    database: parseSection(database, "database", sections, path),
+    keys: parseSection(keys, "keys", sections, path),
     given: givenBy(sections),
   };
 }
 
-function parseDatabase(value: unknown, path: string): Config["database"] {
-  const result = database.safeParse(value ?? {});
+function parseSection<T>(
+  format: z.ZodType<T>,
+  name: string,
+  sections: Readonly<Record<string, unknown>>,
+  path: string,
+): T {
+  const result = format.safeParse(sections[name] ?? {});
   if (result.success) return result.data;
   const issue = result.error.issues[0];
-  const at = ["database", ...(issue?.path.map(String) ?? [])].join(".");
+  const at = [name, ...(issue?.path.map(String) ?? [])].join(".");
   throw malformed(path, `at ${at}: ${issue?.message ?? "no match"}`);
 }
 

@@ -48,6 +48,14 @@ export const SETTINGS: readonly SettingDeclaration[] = [
     description:
       "The PostgreSQL to use. Without it PostgreSQL 18 is embedded and started on demand.",
   },
+  {
+    name: "keys.enrol",
+    environment: null,
+    inFile: true,
+    default: "automatic",
+    description:
+      "Whether the first use of a command's own role makes its key (automatic) or is refused with what to type (manual).",
+  },
   environmentOnly(
     "passphrase_file",
     "SOVEREIGN_PASSPHRASE_FILE",

@@ -49,7 +49,7 @@ export function createServices(
     ...execServices(settings, opened),
     ...evidenceServices(opened),
     ...scram,
-    ...batchServices(home, opened, scram),
+    ...batchServices(settings, opened, scram),
     ...nodeServices(home, opened, scram),
     tenantClaim: (tenantId) =>
       opened(({ store }) => {

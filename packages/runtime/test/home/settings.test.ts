@@ -51,14 +51,17 @@ describe("a setting", () => {
     }
   });
 
-  it.each(["surprise: 1", "database: { url: 1 }", "database: { host: h }", "scram: { more: 1 }"])(
-    "that nobody knows is refused: %s",
-    (text) => {
-      file(text);
-      const settings = Settings.of(home, {});
-      expect(() => settings.list()).toThrow(/config.yaml|scram/);
-      expect(() => settings.databaseUrl).toThrow();
-      expect(settings.switchDatabaseUrl).toBeNull();
-    },
-  );
+  it.each([
+    "surprise: 1",
+    "database: { url: 1 }",
+    "database: { host: h }",
+    "scram: { more: 1 }",
+    "keys: { enrol: maybe }",
+  ])("that nobody knows is refused: %s", (text) => {
+    file(text);
+    const settings = Settings.of(home, {});
+    expect(() => settings.list()).toThrow(/config.yaml|scram/);
+    expect(() => settings.databaseUrl).toThrow();
+    expect(settings.switchDatabaseUrl).toBeNull();
+  });
 });

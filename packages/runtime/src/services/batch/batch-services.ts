@@ -6,13 +6,15 @@ import { INSTALLATION_KEYS } from "../../authority/index.ts";
 import { parseBatchFile } from "../../batch/index.ts";
 import type { Services } from "../services.ts";
 import { parsePolicy } from "../../policy/index.ts";
-import { refusalOf } from "../../home/index.ts";
+import { refusalOf, type Settings } from "../../home/index.ts";
+import { askedRoles } from "../runs/asked-roles.ts";
+import { enrolFirstUse } from "../runs/first-use.ts";
 import type { Opened } from "../opened.ts";
 import { SovereignRunner } from "./batch-runner.ts";
 
 /** Batches, and what a monitor asks. */
 export function batchServices(
-  home: string,
+  settings: Settings,
   opened: Opened,
   scram: Pick<Services, "scramStatus">,
 ): Pick<Services, "runBatch" | "health"> {
@@ -25,6 +27,8 @@ export function batchServices(
         const policy = parsePolicy(readNamed(policyFile), policyFile);
         const slots = [...INSTALLATION_KEYS, { purpose: "role", role } as const];
         await installation.keyLog.ensure(installation.keystore, slots);
+        const asks = askedRoles(policy);
+        await enrolFirstUse(installation, settings, { role, asks }, input);
         const folder = batch.input === undefined ? null : folderOf(dirname(file), batch.input);
         const runner = new SovereignRunner({
           ...input,
@@ -36,7 +40,7 @@ export function batchServices(
         });
         return runner.executeBatch(batch_id, { actions, metadata });
       }),
-    health: () => SovereignRunner.healthCheck(() => scram.scramStatus(), refusalOf(home)),
+    health: () => SovereignRunner.healthCheck(() => scram.scramStatus(), refusalOf(settings.home)),
   };
 }
 

@@ -27,6 +27,7 @@ import { type ReadRequest, readRequest } from "./exec-context.ts";
 import { EXECUTION } from "./execution-kind.ts";
 import { resumeRun } from "../runs/kinds.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
+import { enrolFirstUse } from "../runs/first-use.ts";
 import { requireRoles } from "../runs/required-roles.ts";
 import { reportOf } from "../runs/run-result.ts";
 import type { Opened } from "../opened.ts";
@@ -58,7 +59,7 @@ export function execServices(settings: Settings, opened: Opened): ExecServices {
       // Before anything is started for it: what cannot be read is refused at once.
       const read = readRequest(files, systemClock);
       return opened(async (installation) => {
-        await ensureKeys(installation, read, input.mode);
+        await ensureKeys(installation, settings, read, input);
         const { repository } = files;
         const { environment } = settings;
         const wanted = { read, repository, mode: input.mode, environment };
@@ -172,19 +173,22 @@ async function planRequest(
   };
 }
 
-/** A new installation gets its keys at its first run; an existing one is never widened silently. */
+/** A new installation gets its keys at its first run. */
 async function ensureKeys(
   installation: Installation,
+  settings: Settings,
   { planned: { request }, policy }: ReadRequest,
-  mode: Mode,
+  input: ExecInput & { readonly mode: Mode },
 ): Promise<void> {
   const { keyLog, keystore } = installation;
-  if (keyLog.head().count > 0) {
-    if (mode === "sovereign") requireRoles(keyLog.current(), [request.role]);
-    return;
-  }
   const approvers = new Set(askedRoles(policy));
   if (request.requires_review) approvers.add(REVIEWER);
+  if (keyLog.head().count > 0) {
+    const needed = { role: request.role, asks: [...approvers] };
+    await enrolFirstUse(installation, settings, needed, input);
+    if (input.mode === "sovereign") requireRoles(keyLog.current(), [request.role]);
+    return;
+  }
   await keyLog.ensure(keystore, [
     ...INSTALLATION_KEYS,
     { purpose: "role", role: request.role },

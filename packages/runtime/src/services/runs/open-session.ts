@@ -194,7 +194,7 @@ function holdTools(tools: ToolScope, effects: EffectRegistry): EffectRegistry {
 
 /** The authority of an installation, which asks this policy; without one it permits nothing. */
 export function authorityOf(
-  installation: Installation,
+  installation: Pick<Installation, "keystore" | "keyLog" | "clock">,
   policy: Pick<PolicyDecider, "decide"> | null,
 ): Authority {
   const { keystore, keyLog, clock } = installation;

@@ -9,6 +9,7 @@ import { describeRun } from "./run-details.ts";
 import { readRunLogs } from "./run-log.ts";
 import type { Installation } from "../../installation/index.ts";
 import type { Opened } from "../opened.ts";
+import { enrolFirstUse } from "./first-use.ts";
 import { requireRoles } from "./required-roles.ts";
 import { resumeRun } from "./kinds.ts";
 import { submitPipeline } from "./pipeline-kind.ts";
@@ -30,7 +31,7 @@ export function runServices(
     run: (file, input) =>
       opened(async (installation) => {
         const pipeline = parsePipeline(readNamed(file), file);
-        await ensureKeys(installation, pipeline, input.mode);
+        await ensureKeys(installation, settings, pipeline, input);
         const options = { ...submit(installation, input), pipeline: file };
         const { mode, faults } = input;
         return reportOf(await submitPipeline({ ...options, mode, faults }));
@@ -53,8 +54,9 @@ export function runServices(
 
 async function ensureKeys(
   installation: Installation,
+  settings: Settings,
   pipeline: Pipeline,
-  mode: Mode,
+  input: RunInput & { readonly mode: Mode },
 ): Promise<void> {
   const { keyLog, keystore } = installation;
   const roles = new Set<string>();
@@ -67,5 +69,8 @@ async function ensureKeys(
     ...[...roles].map((role): KeySlot => ({ purpose: "role", role })),
     ...pipeline.governance.approvals.roles.map((role): KeySlot => ({ purpose: "approval", role })),
   ]);
-  if (mode === "sovereign") requireRoles(keyLog.current(), [...roles]);
+  // The roles are the pipeline's words; the approvers are the user's.
+  const asks = pipeline.governance.approvals.roles;
+  await enrolFirstUse(installation, settings, { role: "", asks }, input);
+  if (input.mode === "sovereign") requireRoles(keyLog.current(), [...roles]);
 }
