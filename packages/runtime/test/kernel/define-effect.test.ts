@@ -16,7 +16,7 @@ const answering = (output: object) => (): Promise<EffectResult> =>
   Promise.resolve({ status: "completed", output: output as never, artifacts: [], usage });
 
 /** Nothing of these is touched before an effect is called. */
-const NOTHING = {} as never;
+const NOTHING = { toolset: null } as never;
 const registries = {
   ...createExecutorEffects(NOTHING),
   ...createPipelineEffects(NOTHING),
