@@ -15,7 +15,7 @@ import { type CliEnd, endOf, Installation, type Json } from "./cli.ts";
 let installation: Installation;
 let repo: string;
 let base: string;
-beforeAll(() => {
+beforeAll(async () => {
   installation = new Installation({ processes: "one" });
   repo = join(installation.home, "repo");
   mkdirSync(repo);
@@ -27,6 +27,7 @@ beforeAll(() => {
   writeFileSync(join(repo, ".sovereign/policy.yaml"), POLICY);
   commit("base");
   base = git("rev-parse", "HEAD");
+  expect((await installation.run(["policy", "trust", repo])).code).toBe(0);
 });
 afterAll(async () => {
   await installation.dispose();

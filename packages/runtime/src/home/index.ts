@@ -30,5 +30,6 @@ export {
   SETTINGS,
   Settings,
 } from "./settings.ts";
+export { trustedDigest, trustPolicy } from "./trusted-policies.ts";
 export { noteRefusal, refusalOf } from "./refusal-file.ts";
 export { connectScram, joinScram, programCommand } from "./sentinel-process.ts";

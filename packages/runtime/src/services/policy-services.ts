@@ -8,13 +8,17 @@ import {
   proposePolicy,
   type Refused,
 } from "../policy/index.ts";
+import { acceptPolicy } from "./exec/read-policy.ts";
 import { readRun } from "../ledger/index.ts";
 import type { Opened } from "./opened.ts";
 
 export function policyServices(
+  home: string,
   opened: Opened,
-): Pick<Services, "checkPolicy" | "explainPolicy" | "learnPolicy"> {
+): Pick<Services, "trustPolicy" | "checkPolicy" | "explainPolicy" | "learnPolicy"> {
   return {
+    trustPolicy: (place, { dryRun }) =>
+      Promise.resolve().then(() => acceptPolicy(home, place, dryRun)),
     checkPolicy: (file) => Promise.resolve().then(() => parsePolicy(readNamed(file), file)),
     explainPolicy: (file, type, resource, role, params) =>
       Promise.resolve().then(() => {

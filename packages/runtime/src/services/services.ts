@@ -20,6 +20,7 @@ import type { RunLog } from "./runs/run-log.ts";
 import type { JournalLine } from "../scram/index.ts";
 import type { NodeReport } from "./node-services.ts";
 import type { InitReport } from "./init/init-services.ts";
+import type { TrustReport } from "./exec/read-policy.ts";
 import type { BatchReport } from "./batch/batch-runner.ts";
 import type {
   ExecInput,
@@ -88,6 +89,8 @@ export interface Services {
     folder: string,
     how: { readonly dryRun: boolean; readonly force: boolean },
   ): Promise<InitReport>;
+  /** Accept a repository's own policy as it is now, or only say what it allows. */
+  trustPolicy(place: string, how: { readonly dryRun: boolean }): Promise<TrustReport>;
   checkPolicy(file: string): Promise<CompiledPolicy>;
   explainPolicy(
     file: string,

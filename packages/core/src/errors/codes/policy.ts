@@ -9,6 +9,9 @@ export const policyCodes = {
     "No policy is named, and the repository has none that can be used.",
   ),
   ERR_POLICY_EXISTS: row.input("The repository has a policy, which is not overwritten."),
+  ERR_POLICY_UNTRUSTED: row.denied(
+    "The repository's own policy is not one that you accepted on this machine.",
+  ),
   ERR_MATCH_LIMIT: row.denied(
     "Matching this against the policy takes more work than the limit: the action is denied.",
   ),

@@ -34,7 +34,9 @@ export function initCommand(program: Command, { services, output }: CommandConte
       if (rows.length > 0) output.print(table([["COMMAND", "ARGUMENTS"], ...rows]));
       if (presets.length > 0) output.print(`tools: ${presets.join(", ")}`);
       output.print("mode: observe. What it would deny is done, and recorded.");
-      output.print("to enforce it: write `mode: enforce` in the policy, and commit the file");
+      output.print(
+        "to enforce it: write `mode: enforce` in the policy, type `sovereign policy trust`, and commit it",
+      );
       output.print("next: sovereign exec plan --request FILE");
     });
 }

@@ -1,3 +1,4 @@
+import { quoted } from "@sovereign/core";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 
@@ -20,6 +21,27 @@ export function policyCommands(program: Command, context: CommandContext): void 
         );
         output.print(`digest: ${compiled.digest}`);
       }
+    });
+
+  policy
+    .command("trust")
+    .description("accept a repository's own policy as it is now; says what it allows")
+    .argument("[place]", "the policy, or a folder in its repository", ".")
+    .option("--dry-run", "say what it allows, and accept nothing")
+    .action(async (place: string, { dryRun = false }: { dryRun?: boolean }) => {
+      const report = await services.trustPolicy(place, { dryRun });
+      if (output.json) {
+        output.printJson(report);
+        return;
+      }
+      output.print(`policy: ${quoted(report.policy)}`);
+      for (const line of report.allows) output.print(`  ${line}`);
+      output.print(`sha256: ${report.sha256}`);
+      output.print(
+        report.trusted
+          ? "accepted: it applies here until it changes"
+          : "accepted: nothing. To accept it leave out --dry-run",
+      );
     });
 
   policy

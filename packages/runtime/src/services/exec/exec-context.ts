@@ -40,7 +40,7 @@ import {
   type SessionParts,
 } from "../runs/open-session.ts";
 import type { RunOptions } from "../runs/lifecycle.ts";
-import { findPolicy } from "./find-policy.ts";
+import { type NamedBytes, readPolicy } from "./read-policy.ts";
 import { type Clock, replaceOwnFile, requireOwnFile, systemEntropy } from "../../system/index.ts";
 import type { ExecFiles } from "./exec-reports.ts";
 import { makeRequest } from "./made-request.ts";
@@ -71,11 +71,6 @@ export interface FrozenExec {
   readonly request: ArtifactRef;
 }
 
-interface NamedBytes {
-  readonly path: string;
-  readonly bytes: Uint8Array;
-}
-
 /** A request and its policy as they were handed in. */
 export interface ReadRequest {
   readonly planned: PlannedRequest;
@@ -85,11 +80,11 @@ export interface ReadRequest {
 
 /**
  * Read both files once: what is judged is what is frozen.
- * @throws ERR_POLICY_MISSING
+ * @param home the data folder, which knows what policies the user accepted
+ * @throws ERR_POLICY_MISSING, ERR_POLICY_UNTRUSTED
  */
-export function readRequest(wanted: ExecFiles, clock: Clock): ReadRequest {
+export function readRequest(wanted: ExecFiles, clock: Clock, home: string): ReadRequest {
   const read = (path: string): NamedBytes => ({ path, bytes: readNamed(path) });
-  const policyPath = findPolicy(wanted.repository, wanted.policy);
   const { request } = wanted;
   const making = { clock, entropy: systemEntropy };
   const files = {
@@ -97,11 +92,11 @@ export function readRequest(wanted: ExecFiles, clock: Clock): ReadRequest {
       typeof request === "string"
         ? read(request)
         : { path: "the request", bytes: makeRequest(request, making) },
-    policy: read(policyPath),
+    policy: readPolicy(home, wanted.repository, wanted.policy),
   };
   return {
     planned: parseExecRequest(files.request.bytes, files.request.path),
-    policy: parsePolicy(files.policy.bytes, policyPath),
+    policy: parsePolicy(files.policy.bytes, files.policy.path),
     files,
   };
 }

@@ -57,7 +57,7 @@ export function execServices(settings: Settings, opened: Opened): ExecServices {
     planRequest: (files, tenantId) => planRequest(settings, files, tenantId),
     runRequest: (files, input) => {
       // Before anything is started for it: what cannot be read is refused at once.
-      const read = readRequest(files, systemClock);
+      const read = readRequest(files, systemClock, settings.home);
       return opened(async (installation) => {
         await ensureKeys(installation, settings, read, input);
         const { repository } = files;
@@ -125,7 +125,7 @@ async function planRequest(
   files: ExecFiles,
   tenantId: string,
 ): Promise<ExecPlanReport> {
-  const { planned, policy: compiled } = readRequest(files, systemClock);
+  const { planned, policy: compiled } = readRequest(files, systemClock, settings.home);
   const policy = new ReviewedPolicy(new PolicyEngine(compiled));
   const repository = await inspectRepository(files.repository);
   // What a killed run holds is let go by whoever comes next.

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { quoted, SovereignError, utf8Encode } from "@sovereign/core";
 import { parsePolicy } from "../../policy/index.ts";
 import { findWorkTree, POLICY_PLACE } from "../exec/find-policy.ts";
+import { openDataFolder, trustPolicy } from "../../home/index.ts";
 import type { Services } from "../services.ts";
 import { type Project, readProject } from "./read-project.ts";
 import { starterPolicy } from "./starter-policy.ts";
@@ -14,16 +15,16 @@ export interface InitReport extends Project {
   readonly text: string;
 }
 
-/** A repository gets a policy to begin with. */
-export function initServices(): Pick<Services, "initRepository"> {
+/** A repository gets a policy to begin with, which is then accepted on this machine. */
+export function initServices(home: string): Pick<Services, "initRepository"> {
   return {
     initRepository: (folder, { dryRun, force }) =>
-      Promise.resolve().then(() => initRepository(folder, dryRun, force)),
+      Promise.resolve().then(() => initRepository(home, folder, dryRun, force)),
   };
 }
 
 /** @throws ERR_REPOSITORY_REFUSED, ERR_POLICY_EXISTS; then nothing was written */
-function initRepository(folder: string, dryRun: boolean, force: boolean): InitReport {
+function initRepository(home: string, folder: string, dryRun: boolean, force: boolean): InitReport {
   const root = findWorkTree(folder);
   if (root === null) {
     const text = `Expected a git repository at ${quoted(folder)}, found none. Type: git init`;
@@ -32,8 +33,14 @@ function initRepository(folder: string, dryRun: boolean, force: boolean): InitRe
   const project = readProject(root);
   const text = starterPolicy(project);
   const policy = join(root, POLICY_PLACE);
-  parsePolicy(utf8Encode(text), policy);
-  if (!dryRun) write(policy, text, force);
+  const bytes = utf8Encode(text);
+  parsePolicy(bytes, policy);
+  if (!dryRun) {
+    // Where nothing can be kept, nothing is written.
+    openDataFolder(home);
+    write(policy, text, force);
+    trustPolicy(home, policy, bytes);
+  }
   return { ...project, policy, written: !dryRun, text };
 }
 
@@ -46,7 +53,9 @@ function write(path: string, text: string, force: boolean): void {
   }
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found !== undefined && (!force || !found.isFile())) {
-    const how = found.isFile() ? "To write it anew: --force" : "It is no plain file: move it away";
+    const how = found.isFile()
+      ? "To see and accept it: sovereign policy trust. To write it anew: --force"
+      : "It is no plain file: move it away";
     throw exists(`${quoted(path)} is there already, and stays as it is. ${how}.`);
   }
   if (there === undefined) mkdirSync(folder, { mode: 0o755 });

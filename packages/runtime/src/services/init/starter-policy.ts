@@ -5,7 +5,7 @@ export function starterPolicy({ found, presets, commands }: Project): string {
   const list = (words: readonly string[]): string => `[${words.map(quoted).join(", ")}]`;
   const lines = [
     "# What agents and requests may do in this repository. What is not named here is denied.",
-    "# No step may change this file. See it work: sovereign policy check .sovereign/policy.yaml",
+    "# No step may change this file. After you change it, accept it: sovereign policy trust",
     ...found.map(({ file, means }) => `# found: ${file} (${means})`),
     "policy_id: repository",
     "schema_version: 1.0.0",

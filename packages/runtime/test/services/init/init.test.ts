@@ -17,7 +17,8 @@ import { parsePolicy, PolicyEngine } from "../../../src/policy/index.ts";
 import { initServices } from "../../../src/services/init/init-services.ts";
 
 const CLI = join(import.meta.dirname, "../../../bin/sovereign.js");
-const { initRepository } = initServices();
+const home = join(mkdtempSync(join(tmpdir(), "sov-init-home-")), "data");
+const { initRepository } = initServices(home);
 const WRITE = { dryRun: false, force: false };
 let root: string;
 
@@ -122,7 +123,11 @@ describe("a repository's first policy", () => {
 
 describe("sovereign init", () => {
   const sovereign = (...words: string[]) =>
-    spawnSync(process.execPath, [CLI, "init", ...words], { cwd: root, encoding: "utf8" });
+    spawnSync(process.execPath, [CLI, "init", ...words], {
+      cwd: root,
+      encoding: "utf8",
+      env: { ...process.env, SOVEREIGN_HOME: home },
+    });
 
   it("prints and writes nothing with --dry-run, then writes, then refuses", () => {
     put("package.json", '{"scripts":{"test":"x"}}');

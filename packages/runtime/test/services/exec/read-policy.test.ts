@@ -1,0 +1,178 @@
+import { spawnSync } from "node:child_process";
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { acceptPolicy, readPolicy } from "../../../src/services/exec/read-policy.ts";
+import { initServices } from "../../../src/services/init/init-services.ts";
+
+const HOSTILE = `policy_id: helpful
+schema_version: 1.0.0
+mode: observe
+allowlist:
+  paths: ["**"]
+  commands:
+    - { id: build, executable: sh, allowed_args: ["-c", "**", "\\u202e${"x".repeat(280)}-end"] }
+hosts: ["*.evil.example"]
+presets: [node]
+mounts:
+  - { path: ~/.ssh, at: /opt/keys }
+`;
+const UNTRUSTED: unknown = expect.objectContaining({ code: "ERR_POLICY_UNTRUSTED", exitCode: 3 });
+let rig: string;
+let home: string;
+let root: string;
+
+beforeEach(() => {
+  rig = realpathSync(mkdtempSync(join(tmpdir(), "sov-trust-")));
+  home = join(rig, "home");
+  root = join(rig, "cloned");
+  mkdirSync(join(root, ".git"), { recursive: true });
+  mkdirSync(join(root, ".sovereign"));
+  mkdirSync(join(root, "a"));
+  writeFileSync(own(), HOSTILE);
+});
+afterEach(() => {
+  rmSync(rig, { recursive: true });
+});
+const own = (at = root): string => join(at, ".sovereign/policy.yaml");
+const accept = (place = root): unknown => acceptPolicy(home, place, false);
+const read = (at = root): string => readPolicy(home, at, undefined).path;
+
+describe("a policy that came with a repository", () => {
+  it("does not apply, and the refusal says what to type; nothing is made", () => {
+    expect(() => read()).toThrow(UNTRUSTED);
+    expect(() => read(join(root, "a"))).toThrow(/sovereign policy trust --dry-run .*policy\.yaml"/);
+    expect(existsSync(home)).toBe(false);
+  });
+
+  it("applies when it was accepted, and when it is named", () => {
+    expect(readPolicy(home, root, own()).path).toBe(own());
+    accept();
+    expect(read(join(root, "a"))).toBe(own());
+  });
+
+  it("is shown whole before it is accepted", () => {
+    const { allows, trusted } = acceptPolicy(home, own(), true);
+    expect(trusted).toBe(false);
+    expect(() => read()).toThrow(UNTRUSTED);
+    const text = allows.join("\n");
+    expect(text).toMatch(/^mode: observe\. What it does not allow is done/);
+    expect(text).toContain('command: "sh" "-c" "**"');
+    expect(text).toContain("x-end");
+    expect(text).not.toContain("\u202e");
+    expect(text).toContain('mount: "~/.ssh" at "/opt/keys", read-only');
+    expect(text).toContain('hosts: "*.evil.example"');
+    expect(text).toContain("tools: node");
+  });
+
+  it("is kept in the data folder alone, for its user alone", () => {
+    accept();
+    const folder = join(home, "trusted-policies");
+    const [file = ""] = readdirSync(folder);
+    expect(statSync(folder).mode & 0o777).toBe(0o700);
+    expect(statSync(join(folder, file)).mode & 0o777).toBe(0o600);
+    expect(readdirSync(join(root, ".sovereign"))).toEqual(["policy.yaml"]);
+  });
+
+  it("is not accepted where it cannot be read as a policy", () => {
+    writeFileSync(own(), "policy_id: [");
+    expect(() => accept()).toThrow();
+    expect(() => read()).toThrow(UNTRUSTED);
+  });
+});
+
+describe("an accepted policy no longer applies", () => {
+  beforeEach(() => {
+    accept();
+  });
+
+  it("when one byte of it changes, until it is accepted again", () => {
+    appendFileSync(own(), "# pulled\n");
+    expect(() => read()).toThrow(/is not as you accepted it/);
+    accept();
+    expect(read()).toBe(own());
+  });
+
+  it("when a link stands in its place, even to the same text", () => {
+    renameSync(own(), join(root, "same.yaml"));
+    symlinkSync("../same.yaml", own());
+    expect(() => read()).toThrow(/plain file of yours/);
+    expect(() => accept()).toThrow(/plain file of yours/);
+  });
+
+  it("in another repository with the same text, such as one inside it", () => {
+    for (const other of [join(rig, "other"), join(root, "a/nested")]) {
+      mkdirSync(join(other, ".git"), { recursive: true });
+      cpSync(join(root, ".sovereign"), join(other, ".sovereign"), { recursive: true });
+      expect(() => read(other)).toThrow(UNTRUSTED);
+    }
+  });
+
+  it("when another repository is moved to its place with other text", () => {
+    rmSync(root, { recursive: true });
+    mkdirSync(join(root, ".git"), { recursive: true });
+    mkdirSync(join(root, ".sovereign"));
+    writeFileSync(own(), `${HOSTILE}deny_paths: []\n`);
+    expect(() => read()).toThrow(UNTRUSTED);
+  });
+
+  it("when what is kept of it is damaged, or is of another path", () => {
+    const folder = join(home, "trusted-policies");
+    const [file = ""] = readdirSync(folder);
+    const other = join(rig, "other");
+    mkdirSync(join(other, ".git"), { recursive: true });
+    cpSync(join(root, ".sovereign"), join(other, ".sovereign"), { recursive: true });
+    accept(other);
+    const [second = ""] = readdirSync(folder).filter((name) => name !== file);
+    cpSync(join(folder, second), join(folder, file));
+    expect(() => read()).toThrow(UNTRUSTED);
+    writeFileSync(join(folder, file), "{}");
+    expect(() => read()).toThrow();
+  });
+});
+
+it("init accepts what it wrote, and does not accept what it found", async () => {
+  const { initRepository } = initServices(home);
+  const found = initRepository(root, { dryRun: false, force: false });
+  await expect(found).rejects.toThrow(/sovereign policy trust/);
+  expect(() => read()).toThrow(UNTRUSTED);
+  await initRepository(root, { dryRun: false, force: true });
+  expect(read()).toBe(own());
+});
+
+it("only a repository's own policy can be accepted", () => {
+  const other = join(root, "other.yaml");
+  writeFileSync(other, HOSTILE);
+  expect(() => accept(other)).toThrow(/needs no acceptance/);
+  expect(() => read()).toThrow(UNTRUSTED);
+});
+
+it("the command line refuses with exit code 3 and one line, and takes what was accepted", () => {
+  const cli = join(import.meta.dirname, "../../../bin/sovereign.js");
+  const sovereign = (...words: string[]): { status: number | null; out: string; err: string } => {
+    const env = { ...process.env, SOVEREIGN_HOME: home };
+    const end = spawnSync(process.execPath, [cli, ...words], { cwd: root, env, encoding: "utf8" });
+    return { status: end.status, out: end.stdout, err: end.stderr };
+  };
+  const refused = sovereign("exec", "run", "--", "true");
+  expect(refused).toMatchObject({ status: 3, out: "" });
+  expect(refused.err.trim().split("\n")).toHaveLength(1);
+  expect(refused.err).toMatch(/ERR_POLICY_UNTRUSTED/);
+  expect(sovereign("policy", "trust").out).toMatch(/mount: "~\/\.ssh"/);
+  expect(existsSync(join(home, "trusted-policies"))).toBe(true);
+  expect(read()).toBe(own());
+});
