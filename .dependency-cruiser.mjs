@@ -13,6 +13,7 @@ export const LAYERS = [
   ["runs", "home", "sandbox", "sentinel", "scram-http"],
   ["store"],
   ["pipeline", "executor", "batch"],
+  ["coding"],
   ["installation"],
   ["services"],
   ["cli"],

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { AGENT_ACTIONS } from "./agent-actions.ts";
 import { COMMAND_ACTIONS, PROGRAM_ACTIONS } from "./command-actions.ts";
 import type { ActionDeclaration, PolicyFace, RequestForm } from "./declaration.ts";
 import { FILE_ACTIONS } from "./file-actions.ts";
@@ -15,6 +16,7 @@ export const ACTIONS = {
   ...GIT_ACTIONS,
   ...PROGRAM_ACTIONS,
   ...MODEL_ACTIONS,
+  ...AGENT_ACTIONS,
 } as const satisfies Readonly<Record<string, ActionDeclaration>>;
 
 export type ActionType = keyof typeof ACTIONS;

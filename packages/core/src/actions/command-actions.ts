@@ -33,7 +33,7 @@ export const COMMAND_ACTIONS = {
     output: z.looseObject({ ...confined, exit_code: z.int().nullable() }),
     policy: { matches: "command" },
     repeats: "again",
-    request: requestForm(["lint", "test", "build", "command"], asked, (wanted, word) => {
+    request: requestForm(["lint", "test", "build", "command", "verify"], asked, (wanted, word) => {
       const [resource = "", ...argv] = wanted.argv;
       const params: JsonObject = { argv, cwd: wanted.cwd, kind: word };
       if (wanted.timeout_seconds !== undefined) params["timeout_seconds"] = wanted.timeout_seconds;

@@ -1,3 +1,4 @@
+import { agentsCodes } from "./codes/agents.ts";
 import { authorityCodes } from "./codes/authority.ts";
 import { coreCodes } from "./codes/core.ts";
 import { executorCodes } from "./codes/executor.ts";
@@ -25,6 +26,7 @@ export const errorCatalogue = {
   ...nodesCodes,
   ...runsCodes,
   ...executorCodes,
+  ...agentsCodes,
   ...httpCodes,
   ...modelsCodes,
 } as const;

@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from "commander";
 import { checkTenant } from "../runs/index.ts";
 import { parseRunId } from "./arguments.ts";
+import { agentCommands } from "./commands/agent.ts";
 import { batchCommands } from "./commands/batch.ts";
 import { bundleCommands } from "./commands/bundle.ts";
 import { doctorCommand } from "./commands/doctor.ts";
@@ -35,9 +36,12 @@ const WORK = new Set([
   "exec resume",
   "exec rollback",
   "batch run",
+  "agent run",
+  "agent apply",
+  "agent resume",
 ]);
 /** Those whose argument is a run. */
-const GOES_ON = new Set(["resume", "rollback"]);
+const GOES_ON = new Set(["resume", "rollback", "apply"]);
 
 /**
  * Run one command line.
@@ -85,6 +89,7 @@ function buildProgram(context: CommandContext): Command {
     runCommands,
     runsCommands,
     execCommands,
+    agentCommands,
     gatesCommands,
     keysCommands,
     policyCommands,

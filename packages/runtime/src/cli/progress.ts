@@ -1,10 +1,14 @@
 import { printable } from "@sovereign/core";
+import type { AgentProgress } from "../coding/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
 import type { Progress } from "../pipeline/index.ts";
+import { agentLine, isAgentProgress } from "./agent-progress.ts";
 import type { Output } from "./output.ts";
 
 /** Plain lines as a run goes on; with `--json`, one event a line on standard output. */
-export function showProgress(output: Output): (progress: Progress | ExecProgress) => void {
+export function showProgress(
+  output: Output,
+): (progress: Progress | ExecProgress | AgentProgress) => void {
   if (output.json) {
     return (progress) => {
       output.printJson(progress);
@@ -12,7 +16,8 @@ export function showProgress(output: Output): (progress: Progress | ExecProgress
   }
   const paint: Paint = (code, text) => (output.colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   return (progress) => {
-    output.note(lineOf(progress, paint));
+    const isAgents = isAgentProgress(progress);
+    output.note(isAgents ? agentLine(progress, paint) : lineOf(progress, paint));
   };
 }
 

@@ -45,6 +45,8 @@ export interface FailedLog {
   readonly lines: readonly string[];
 }
 
+/** A command of this kind looks at the tree: nothing that it changes is taken over. */
+const VERIFY = "verify";
 const MEBIBYTE = 1024 * 1024;
 const LOG_CHARS = 500;
 /** What a command may leave besides what is judged: products that ignore rules hide. */
@@ -77,10 +79,13 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
       tell();
       return failure;
     }
-    const harvest = await workspace.harvest(before, null, context).catch((error: unknown) => {
-      tell();
-      throw error;
-    });
+    const harvest =
+      wanted.kind === VERIFY
+        ? workspace.leave(before)
+        : await workspace.harvest(before, null, context).catch((error: unknown) => {
+            tell();
+            throw error;
+          });
     const found = { exit_code: end.exitCode, ...usedOf(end) };
     return treeOutput(harvest, found, [kept], end.wallMs);
   });

@@ -67,6 +67,8 @@ export interface ExecutorRunOptions {
   readonly base: Head;
   readonly tape: RunTape;
   readonly onProgress: (progress: ExecProgress) => void;
+  /** True where the commits are not to be brought back now. */
+  readonly waits?: () => boolean;
 }
 
 /** What the steps came to, as far as they came. */
@@ -109,8 +111,8 @@ export class ExecutorRun {
   async run(): Promise<void> {
     for (const step of this.#options.planned.steps) await this.#step(step);
     // Where no step changed anything, there is nothing that anybody would have to allow.
-    if (this.done.steps.length > 0) await this.#bringBack();
-    else this.#options.onProgress({ event: "exec.unchanged" });
+    if (this.done.steps.length === 0) this.#options.onProgress({ event: "exec.unchanged" });
+    else if (this.#options.waits?.() !== true) await this.#bringBack();
   }
 
   async #step(step: PlannedStep): Promise<void> {

@@ -1,14 +1,19 @@
 export { type FailedLog } from "./command-effect.ts";
 export { patchName } from "./commit-effects.ts";
+export { watchWrites } from "./disk-quota.ts";
 export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";
 export { rollbackProofOf, writeEvidence } from "./evidence.ts";
 export { type ExecProgress, ExecutorRun, type StepsDone } from "./executor-run.ts";
 export {
+  forgetResult,
   type Head,
   inspectRepository,
   isWhole,
   keepCommit,
   keptIn,
+  nameResult,
+  requireFreeBranch,
+  resultAt,
   type KeptName,
   readHead,
   readRef,

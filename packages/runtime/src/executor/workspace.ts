@@ -187,6 +187,12 @@ export class Workspace {
     return { tree, changes, hostRun };
   }
 
+  /** Take nothing over of what a command did: the next one finds the files of the tree again. */
+  leave(tree: string): Harvest {
+    this.#at = null;
+    return { tree, changes: [], hostRun: [] };
+  }
+
   /**
    * Hold all of a run's changes together to the limits: many small steps are as much as a large one.
    * @throws ERR_CHANGE_REFUSED, ERR_CHANGE_FILES, ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL

@@ -69,6 +69,12 @@ export const SETTINGS: readonly SettingDeclaration[] = [
     'Set to 1 it permits --mode compatible, whose evidence never proves "sovereign".',
   ),
   environmentOnly(
+    "agents",
+    "SOVEREIGN_AGENTS",
+    "~/.cache/sovereign/agents/node_modules",
+    "The folder of packages in which `sovereign agent` looks for the programs of coding agents.",
+  ),
+  environmentOnly(
     "debug",
     "SOVEREIGN_DEBUG",
     false,

@@ -82,7 +82,7 @@ export function compileSandboxPolicy(policy: SandboxPolicy, path: string): Compi
   }
   for (const { id } of policy.allowlist.commands)
     permit(`command:${id}`, "command.run", `command:${id}`);
-  for (const host of policy.hosts) permit(`host:${host}`, "http.call", `host:${host}`);
+  permitNames(policy, permit);
   for (const glob of policy.deny_paths)
     rules[`deny:${glob}`] = rule("forbid", null, `deny:${glob}`, null);
   const { mode, limits } = policy;
@@ -111,6 +111,7 @@ export function allowedTypes(policy: SandboxPolicy): Set<string> {
     ...(paths.length > 0 ? file_operations.map((name) => FILE_OPERATIONS[name] as string) : []),
     ...(commands.length > 0 ? ["command.run"] : []),
     ...(policy.hosts.length > 0 ? ["http.call"] : []),
+    ...agentPatterns(policy).flatMap(({ args }) => args),
   ]);
 }
 
@@ -228,6 +229,7 @@ function patternsOf(policy: SandboxPolicy): Pattern[] {
     ...simple("deny", policy.deny_paths),
     ...simple("ci", [...new Set([...host_run_paths, ...ci_paths])]),
     ...simple("host", policy.hosts),
+    ...agentPatterns(policy),
     ...policy.operations.flatMap((one): Pattern[] =>
       typeof one === "string"
         ? []
@@ -245,6 +247,32 @@ function patternsOf(policy: SandboxPolicy): Pattern[] {
         glob: executable,
         args: allowed_args,
       }),
+    ),
+  ];
+}
+
+/** What is allowed by a name alone: agents and their tools, and hosts. */
+function permitNames(
+  policy: SandboxPolicy,
+  permit: (id: string, type: string, needs: string | null) => void,
+): void {
+  for (const { name, args } of agentPatterns(policy)) permit(name, args[0] ?? "", name);
+  for (const host of policy.hosts) permit(`host:${host}`, "http.call", `host:${host}`);
+}
+
+/** Rules named `tool:` allow a tool's calls unread; `judged-tool:` those whose arguments are allowed. */
+function agentPatterns({ agent }: SandboxPolicy): Pattern[] {
+  const { run = [], tools = {} } = agent ?? {};
+  const pattern = (name: string, glob: string, type: string): Pattern => ({
+    name: `${name}:${glob}`,
+    kind: "resource",
+    glob,
+    args: [type],
+  });
+  return [
+    ...run.map((name) => pattern("agent", name, "agent.run")),
+    ...Object.entries(tools).map(([name, how]) =>
+      pattern(how === "allow" ? "tool" : "judged-tool", name, "agent.tool_call"),
     ),
   ];
 }

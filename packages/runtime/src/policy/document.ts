@@ -8,6 +8,8 @@ const operation = z
   .regex(/^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]{0,40}$/, "expected noun.verb");
 const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/);
 
+const toolName = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,99}$/, "expected a name");
+
 const command = z.strictObject({
   id,
   executable: z.string().min(1).max(200),
@@ -95,6 +97,17 @@ export const sandboxPolicy = z.strictObject({
       ci_paths: z.array(glob).max(LIST_MAX).default([]),
     })
     .prefault({}),
+  /** Coding agents, by the names of their adapters, and what their tools may do. */
+  agent: z
+    .strictObject({
+      run: z.array(toolName).max(20).default([]),
+      /**
+       * `judge`: allowed where the rules above allow what the call does: the file that it reads or
+       * writes, or the words of its command. `allow`: with any arguments. Others are denied.
+       */
+      tools: z.record(toolName, z.enum(["judge", "allow"])).default({}),
+    })
+    .optional(),
   /** Paths that no operation may touch, whatever else allows it. */
   deny_paths: z.array(glob).max(LIST_MAX).default([]),
   hosts: z.array(z.string().min(1).max(253)).max(LIST_MAX).default([]),

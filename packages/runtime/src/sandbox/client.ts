@@ -60,7 +60,7 @@ export function connectSandbox(
   { minimumLevel = "G2", backend = "bubblewrap" }: Partial<SandboxDemands> = {},
 ): Sandbox {
   const place = { link, owner, minimumLevel, backend };
-  return { run: (request, signal) => runPath(place, request, signal) };
+  return { run: (request, signal, onOutput) => runPath(place, request, signal, onOutput) };
 }
 
 interface Place extends SandboxDemands {
@@ -72,6 +72,7 @@ async function runPath(
   { link, owner, minimumLevel, backend }: Place,
   request: SandboxRequest,
   signal: AbortSignal,
+  onOutput?: (bytes: Uint8Array) => void,
 ): Promise<SandboxResult> {
   const socket = await unlessAborted(link.connectEngine(), signal).catch((error: unknown) => {
     throw trippedFor(link, owner) ?? error;
@@ -83,7 +84,8 @@ async function runPath(
     size += content.length;
     // The engine holds to the limit; so do we, should it not.
     if (size > request.limits.outputBytes + 64 * 1024) throw new Error("too much output");
-    streams[kind].push(Buffer.from(content));
+    if (kind === "out" && onOutput !== undefined) onOutput(Buffer.from(content));
+    else streams[kind].push(Buffer.from(content));
   });
   const closed = new Promise<void>((resolve) => {
     socket.on("close", resolve);

@@ -73,17 +73,23 @@ export interface Sandbox {
    * @throws ERR_SANDBOX_REQUEST for a request that cannot be met exactly
    * @throws ERR_SANDBOX_UNAVAILABLE where this machine gives no sandbox
    * @throws ERR_SANDBOX_SURVIVOR when a process did not die
+   *
+   * @param onOutput takes standard output as it comes, in the place of the result
    */
-  run(request: SandboxRequest, signal: AbortSignal): Promise<SandboxResult>;
+  run(
+    request: SandboxRequest,
+    signal: AbortSignal,
+    onOutput?: (bytes: Uint8Array) => void,
+  ): Promise<SandboxResult>;
 }
 
 export function createSandbox(options: SandboxOptions = {}): Sandbox {
   return {
-    run: async (request, signal) => {
+    run: async (request, signal, onOutput) => {
       const checked = checkRequest(request);
       const { minimumLevel = "G2" } = options;
       const launcher = launcherFor(options, minimumLevel);
-      const path = new SandboxedPath(checked, options, launcher);
+      const path = new SandboxedPath(checked, withReader(options, onOutput), launcher);
       if (LEVELS.indexOf(path.level) < LEVELS.indexOf(minimumLevel)) {
         path.discard();
         throw unavailable(launcher, `level ${path.level} holds, ${minimumLevel} is asked for`);
@@ -93,6 +99,20 @@ export function createSandbox(options: SandboxOptions = {}): Sandbox {
         throw new SovereignError("ERR_SANDBOX_UNAVAILABLE", UNCOUNTED);
       }
       return path.run(signal);
+    },
+  };
+}
+
+function withReader(
+  options: SandboxOptions,
+  onOutput: ((bytes: Uint8Array) => void) | undefined,
+): SandboxOptions {
+  if (onOutput === undefined) return options;
+  return {
+    ...options,
+    onOutput: (stream, bytes) => {
+      if (stream === "out") onOutput(bytes);
+      return null;
     },
   };
 }

@@ -6,6 +6,7 @@ import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec/exec-services.ts";
 import { withinReach } from "./host-tools.ts";
 import { refuseWhileTripped } from "./runs/require-armed.ts";
+import { agentServices } from "./agents/agent-services.ts";
 import { batchServices } from "./batch/batch-services.ts";
 import { createScramServices } from "./scram/scram-services.ts";
 import { runServices } from "./runs/run-services.ts";
@@ -47,6 +48,7 @@ export function createServices(
     ...policyServices(home, opened),
     ...initServices(home),
     ...execServices(settings, opened),
+    ...agentServices(settings, opened),
     ...evidenceServices(opened),
     ...scram,
     ...batchServices(settings, opened, scram),

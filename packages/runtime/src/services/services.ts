@@ -28,6 +28,12 @@ import type {
   ExecPlanReport,
   ExecStatusReport,
 } from "./exec/exec-reports.ts";
+import type {
+  AgentContinueInput,
+  AgentDoctorRow,
+  AgentRunInput,
+  FollowInput,
+} from "./agents/agent-reports.ts";
 import type { RunReport, RunInput } from "./runs/run-result.ts";
 import type {
   ScramInput,
@@ -108,6 +114,15 @@ export interface Services {
   judgeRun(tenantId: string, runId: string): Promise<GateReceipt>;
   answerTemplate(tenantId: string, runId: string): Promise<AnswerPack>;
   applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
+  /** Have a coding agent work on a repository. */
+  runAgent(input: AgentRunInput): Promise<RunReport>;
+  /** Go on with an agent's run: hold its result, bring it back, or throw it away. */
+  continueAgent(runId: string, input: AgentContinueInput): Promise<RunReport>;
+  /** What the agent changed, as a patch. */
+  agentDiff(tenantId: string, runId: string): Promise<Uint8Array>;
+  followAgent(tenantId: string, runId: string, input: FollowInput): Promise<void>;
+  /** Which agents' programs are installed here. */
+  agentDoctor(): Promise<readonly AgentDoctorRow[]>;
   runBatch(file: string, input: RunInput): Promise<BatchReport>;
   health(): Promise<RunnerHealth>;
   /** What lies in the data folder and is not as it should be, in words. Nothing of it stops work. */

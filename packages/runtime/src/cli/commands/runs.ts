@@ -7,7 +7,7 @@ import { table } from "../output.ts";
 import type { RunDetails } from "../../services/index.ts";
 
 const STATUSES = ["running", "pending", "completed", "failed"];
-const KINDS = ["pipeline", "exec_request", "exec_rollback", "batch"];
+const KINDS = ["pipeline", "exec_request", "exec_rollback", "batch", "agent"];
 
 interface ListFlags {
   readonly limit: number;

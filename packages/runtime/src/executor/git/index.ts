@@ -25,6 +25,7 @@ export {
   readPlainText,
 } from "./plain-files.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
+export { forgetResult, nameResult, requireFreeBranch, resultAt } from "./result-branch.ts";
 export { withRefLocked } from "./ref-lock.ts";
 export {
   commitTree,

@@ -14,6 +14,7 @@ import {
 } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import { z } from "zod";
+import { AgentPolicy } from "../../coding/index.ts";
 import {
   createExecutorEffects,
   createRollbackEffect,
@@ -47,7 +48,7 @@ import { makeRequest } from "./made-request.ts";
 
 /** The plan of an execution, as it stands in the run's row. */
 const execPlan = z.strictObject({
-  kind: z.literal("exec_request"),
+  kind: z.enum(["exec_request", "agent"]),
   exec_request_id: z.string(),
   request_digest: z.string(),
   policy_file: z.string(),
@@ -60,6 +61,10 @@ const execPlan = z.strictObject({
   steps: z.array(z.record(z.string(), z.unknown())),
   /** What commands see besides; absent where the policy asks for nothing. */
   toolset: formats.toolset.exactOptional(),
+  /** Of a run of the kind `agent`: who works, and on which branch the result waits. */
+  agent: z
+    .strictObject({ name: z.string(), branch: z.string(), named: z.boolean() })
+    .exactOptional(),
 });
 export type ExecPlan = z.infer<typeof execPlan>;
 
@@ -108,6 +113,7 @@ export async function freezeExec(
   repository: UserRepository,
   base: Head,
   toolset: Toolset | null,
+  agent?: ExecPlan["agent"],
 ): Promise<FrozenExec> {
   const policy_file = `01_intent/policy${extname(files.policy.path)}`;
   mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
@@ -116,13 +122,14 @@ export async function freezeExec(
   const request = await store.put(GATE_DOCUMENTS.request, files.request.bytes, "application/json");
   const { ref, commit, tree } = base;
   const plan: ExecPlan = {
-    kind: "exec_request",
+    kind: agent === undefined ? "exec_request" : "agent",
     exec_request_id: planned.request.exec_request_id,
     request_digest: planned.digest,
     policy_file,
     repository: { root: repository.root, ref, commit, tree },
     steps: planSummary(planned),
     ...(toolset === null ? {} : { toolset }),
+    ...(agent === undefined ? {} : { agent }),
   };
   return { planned, policy, plan, request };
 }
@@ -133,7 +140,7 @@ export async function freezeExec(
  */
 export async function openFrozenExec(folder: string, row: RunRow): Promise<FrozenExec> {
   const value = parseCanonicalJson(row.plan) as JsonObject;
-  if (value["kind"] !== "exec_request") {
+  if (value["kind"] !== "exec_request" && value["kind"] !== "agent") {
     const ofRun = value["of_run"];
     const text =
       typeof ofRun !== "string"
@@ -172,7 +179,7 @@ export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "
 export async function openSession(options: RunOptions, parts: ExecParts): Promise<ExecContext> {
   const { runId } = parts;
   const folder = options.installation.folder.run(runId);
-  const policy = new ReviewedPolicy(new PolicyEngine(parts.policy));
+  const policy = new AgentPolicy(new ReviewedPolicy(new PolicyEngine(parts.policy)));
   const opened = await openRunSession(options, {
     ...parts,
     policy,

@@ -174,7 +174,7 @@ async function planRequest(
 }
 
 /** A new installation gets its keys at its first run. */
-async function ensureKeys(
+export async function ensureKeys(
   installation: Installation,
   settings: Settings,
   { planned: { request }, policy }: ReadRequest,

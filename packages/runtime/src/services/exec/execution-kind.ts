@@ -21,6 +21,8 @@ import {
   type Workspace,
   writeEvidence,
 } from "../../executor/index.ts";
+import type { EffectRegistry } from "../../kernel/index.ts";
+import type { Sandbox } from "../../sandbox/index.ts";
 import { timestampOf } from "../../system/index.ts";
 import type { RunRow } from "../../runs/index.ts";
 import {
@@ -50,6 +52,7 @@ import {
   type KnownRun,
   type RunKind,
   type RunOptions,
+  type RunWork,
   continueRun,
   refuseRetry,
 } from "../runs/lifecycle.ts";
@@ -66,11 +69,42 @@ export interface ExecutionInput {
 }
 
 /** The repository, which nobody else's run may move meanwhile. */
-interface HeldRepository extends Held {
+export interface HeldRepository extends Held {
   readonly repository: UserRepository;
 }
 
 type Known = KnownRun<FrozenExec, HeldRepository>;
+
+/** What another kind of run that ends in commits does otherwise. */
+export interface ExecutionVariant {
+  /** The words before the run's id that go on with it. */
+  readonly resume: string;
+  /** Actions of its own, beside those of executions or in their place. */
+  effects(parts: VariantParts): EffectRegistry;
+  /** Told once the session is there: actions of one run may ask for others. */
+  opened(context: ExecContext): void;
+  /** Asked before anything is done: how it ended by somebody's word. */
+  ending(): Ending | null;
+  /** Asked before the commits are brought back: why they wait; null where they do not. */
+  waits(): Ending | null;
+}
+
+export interface VariantParts {
+  readonly effects: EffectRegistry;
+  readonly workspace: Workspace;
+  readonly repository: UserRepository;
+  readonly base: Head;
+  readonly sandbox: Sandbox;
+  readonly folder: string;
+}
+
+const AS_IT_IS: ExecutionVariant = {
+  resume: "sovereign exec resume",
+  effects: ({ effects }) => effects,
+  opened: () => undefined,
+  ending: () => null,
+  waits: () => null,
+};
 
 export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
   hold: (options, runId, { repository }) => hold(options, runId, repository),
@@ -88,7 +122,7 @@ export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
     ...askedRoles(policy),
     ...(planned.request.requires_review ? [REVIEWER] : []),
   ],
-  work: openWork,
+  work: (options, run) => openWork(options, run, AS_IT_IS),
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   cleanUp: async ({ installation }, runId, { plan }) => {
     await removeScratch(installation.folder.run(runId));
@@ -121,7 +155,12 @@ export async function resumeExecution(options: RunOptions, row: RunRow): Promise
   throw new SovereignError("ERR_RUN_SEALED", `Run ${row.runId} has ended: ${row.status}.`);
 }
 
-async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork> {
+/** Work on a run that ends in commits. */
+export async function openWork(
+  options: RunOptions,
+  run: Known,
+  variant: ExecutionVariant,
+): Promise<RunWork> {
   const { installation } = options;
   const { planned, policy, plan } = run.frozen;
   const { repository } = run.hold;
@@ -149,20 +188,17 @@ async function openWork(options: RunOptions, run: Known): Promise<ExecutionWork>
       mode: run.mode,
       ...(toolset === null ? {} : { toolset }),
     },
-    effects: (artifacts, sandbox) =>
-      executionEffects(installation, {
-        workspace,
-        repository,
-        base,
-        planned,
-        folder,
-        artifacts,
-        sandbox,
-        toolset,
-        onFailedLog,
-      }),
+    effects: (artifacts, sandbox) => {
+      const parts = { workspace, repository, base, folder, sandbox };
+      const more = { planned, artifacts, toolset, onFailedLog };
+      return variant.effects({
+        ...parts,
+        effects: executionEffects(installation, { ...parts, ...more }),
+      });
+    },
   });
-  return new ExecutionWork(options, run, { context, workspace, base, failedLogs });
+  variant.opened(context);
+  return new ExecutionWork(options, run, { context, workspace, base, failedLogs, variant });
 }
 
 /** What an execution works with. */
@@ -172,6 +208,7 @@ interface WorkParts {
   readonly base: Head;
   /** What the commands said that did not end well: evidence, too. */
   readonly failedLogs: readonly FailedLog[];
+  readonly variant: ExecutionVariant;
 }
 
 class ExecutionWork extends KindWork {
@@ -182,13 +219,15 @@ class ExecutionWork extends KindWork {
   readonly #base: Head;
   readonly #failedLogs: readonly FailedLog[];
   readonly #run: ExecutorRun;
+  readonly #variant: ExecutionVariant;
   readonly #startedAt: string;
   #recorded: RecordedEnd | null = null;
   #statusBefore: string | null = null;
 
   constructor(options: RunOptions, known: Known, parts: WorkParts) {
-    const { context, workspace, base, failedLogs } = parts;
-    super(context, `sovereign exec resume ${known.runId}`);
+    const { context, workspace, base, failedLogs, variant } = parts;
+    super(context, `${variant.resume} ${known.runId}`);
+    this.#variant = variant;
     this.#options = options;
     this.#known = known;
     this.#context = context;
@@ -202,6 +241,7 @@ class ExecutionWork extends KindWork {
       base,
       tape: context.tape,
       onProgress: options.onProgress,
+      waits: () => variant.waits() !== null,
     });
   }
 
@@ -227,7 +267,7 @@ class ExecutionWork extends KindWork {
   }
 
   async carryOut(): Promise<Ending> {
-    const blocked = await this.#gateIntent();
+    const blocked = this.#variant.ending() ?? (await this.#gateIntent());
     if (blocked !== null) return blocked;
     const { tape, folder, runId } = this.#context;
     const { repository } = this.#known.hold;
@@ -240,7 +280,8 @@ class ExecutionWork extends KindWork {
     tape.add("rollback_point", null, { head: commit, ref, status: statusBefore });
     this.#statusBefore = statusBefore;
     await this.#run.run();
-    return COMPLETED;
+    const waits = this.#run.done.steps.length > 0 ? this.#variant.waits() : null;
+    return waits ?? COMPLETED;
   }
 
   /** Open blocking questions stop the request before anything of it runs. */

@@ -14,7 +14,14 @@ const KINDS: Readonly<Record<string, (options: RunOptions, row: RunRow) => Promi
   exec_request: resumeExecution,
   exec_rollback: (options, row) => continueRun(ROLLBACK, options, row),
   batch: (options, row) => continueRun(batchKind(), options, row),
+  agent: (_options, { runId }) => Promise.reject(ownCommand(runId)),
 };
+
+/** What an agent needs of this machine is known to its own commands. */
+function ownCommand(runId: string): SovereignError {
+  const text = `Run ${runId} is an agent's work. Type: sovereign agent resume ${runId}`;
+  return new SovereignError("ERR_REQUEST_INVALID", text, { runId });
+}
 
 /**
  * Go on with a run, of whatever kind.

@@ -8,6 +8,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { Authority } from "../../authority/index.ts";
+import type { AgentProgress } from "../../coding/index.ts";
 import type { ExecProgress } from "../../executor/index.ts";
 import {
   createKernel,
@@ -51,7 +52,7 @@ export interface SessionOptions {
   /** True to try again what an earlier process recorded as failed. */
   readonly retryFailed?: boolean;
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress | ExecProgress) => void;
+  readonly onProgress: (progress: Progress | ExecProgress | AgentProgress) => void;
 }
 
 /** What is run. */

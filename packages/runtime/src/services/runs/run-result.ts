@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import type { VerificationReport, ArtifactRef } from "@sovereign/core";
 import { verifyBundle } from "@sovereign/verify";
 import type { Progress } from "../../pipeline/index.ts";
+import type { AgentProgress } from "../../coding/index.ts";
 import type { ExecProgress } from "../../executor/index.ts";
 import type { Outcome } from "../../kernel/index.ts";
 
@@ -33,7 +34,7 @@ export interface RunInput {
   /** True to try again what an earlier process recorded as failed. */
   readonly retryFailed?: boolean;
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress | ExecProgress) => void;
+  readonly onProgress: (progress: Progress | ExecProgress | AgentProgress) => void;
 }
 
 /** How a run ended, or that it waits. */

@@ -1,0 +1,200 @@
+import type { JsonObject } from "@sovereign/core";
+import type { Command } from "commander";
+import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
+import { parseName } from "../arguments.ts";
+import type { CommandContext } from "../context.ts";
+import { exitOf, type Output, table } from "../output.ts";
+import { showProgress } from "../progress.ts";
+import type { AgentDecision, ExecInput, RunReport } from "../../services/index.ts";
+import { report } from "./run.ts";
+
+interface WorkFlags extends ApproverFlags {
+  wait: string;
+}
+interface RunFlags extends WorkFlags {
+  repo: string;
+  policy?: string;
+  model?: string;
+  vendor?: string;
+  budget?: string;
+  verify: string[];
+  timeout?: string;
+  apply?: true;
+  branch?: string;
+  role: string;
+}
+
+export function agentCommands(program: Command, context: CommandContext): void {
+  const { services, output } = context;
+  const agent = program.command("agent").description("have a coding agent work, under policy");
+  const tenant = (): string => program.opts<{ tenant: string }>().tenant;
+  const inputOf = (flags: WorkFlags): ExecInput => ({
+    tenantId: tenant(),
+    approvers: approversOf(flags),
+    signal: context.signal,
+    waitMs: numberIn(agent, "--wait", flags.wait) * 1000,
+    onProgress: showProgress(output),
+  });
+
+  withWork(withOrder(agent.command("run <agent> <task>")))
+    .description("one task: the result waits on a branch, or comes back with --apply")
+    .action(async (name: string, task: string, flags: RunFlags) => {
+      if (flags.apply === true && flags.branch !== undefined) {
+        agent.error("expected --apply or --branch, found both");
+      }
+      const result = await services.runAgent({
+        ...inputOf(flags),
+        decision: flags.apply === true ? "apply" : "hold",
+        agent: name,
+        task,
+        repository: flags.repo,
+        policy: flags.policy,
+        role: flags.role,
+        model: flags.model ?? null,
+        vendor: flags.vendor ?? null,
+        budgetMicrousd:
+          flags.budget === undefined
+            ? null
+            : Math.round(numberIn(agent, "--budget", flags.budget) * 1_000_000),
+        timeoutSeconds: flags.timeout === undefined ? null : durationOf(agent, flags.timeout),
+        verify: flags.verify,
+        branch: flags.branch ?? null,
+      });
+      context.exit = tell(output, result);
+    });
+
+  const goOn = (decision: AgentDecision) => async (runId: string, flags: WorkFlags) => {
+    const input = { ...inputOf(flags), decision };
+    const result = await services.continueAgent(runId, input);
+    context.exit = decision === "discard" ? tellDiscarded(output, result) : tell(output, result);
+  };
+  withWork(agent.command("apply <run>"))
+    .description("bring the result back to the current branch, with approval where policy asks")
+    .action(goOn("apply"));
+  withWork(agent.command("discard <run>"))
+    .description("throw the result away; its evidence stays")
+    .action(goOn("discard"));
+  withWork(agent.command("resume <run>"))
+    .description("go on after a kill: an agent that had not ended begins again")
+    .action(goOn("hold"));
+
+  addLooks(agent, context, tenant);
+}
+
+function addLooks(
+  agent: Command,
+  { services, output, signal }: CommandContext,
+  tenant: () => string,
+): void {
+  agent
+    .command("diff <run>")
+    .description("what the agent changed, as a patch")
+    .action(async (runId: string) => {
+      const patch = Buffer.from(await services.agentDiff(tenant(), runId)).toString("utf8");
+      if (output.json) output.printJson({ run: runId, patch });
+      else output.print(patch.trimEnd());
+    });
+  agent
+    .command("log <run>")
+    .description("each thing that was asked, decided and done, from the ledger")
+    .option("--follow", "wait for more until the run ends or waits")
+    .action(async (runId: string, { follow = false }: { follow?: boolean }) => {
+      const onEntry = (entry: JsonObject): void => {
+        if (output.json) output.printJson(entry);
+        else output.print(lineOf(entry));
+      };
+      await services.followAgent(tenant(), runId, { follow, signal, onEntry });
+    });
+  agent
+    .command("list")
+    .description("the runs of agents, the newest first")
+    .action(async () => {
+      const wanted = { limit: 50, status: null, kind: "agent" };
+      const rows = await services.listRuns(tenant(), wanted);
+      if (output.json) {
+        for (const { runId, status, reason, createdAt } of rows) {
+          output.printJson({ run: runId, status, reason, created_at: createdAt });
+        }
+        return;
+      }
+      const lines = rows.map((row) => [row.runId, row.status, row.createdAt, row.reason ?? ""]);
+      output.print(table([["RUN", "STATUS", "CREATED", "WHY"], ...lines]));
+    });
+  agent
+    .command("doctor")
+    .description("which agents are installed here, and of a version that was tested")
+    .action(async () => {
+      const rows = await services.agentDoctor();
+      if (output.json) {
+        for (const row of rows) output.printJson(row);
+        return;
+      }
+      const lines = rows.map((row) => [row.agent, row.state, row.version ?? "-", row.tested]);
+      output.print(table([["AGENT", "STATE", "VERSION", "TESTED"], ...lines]));
+      for (const { agent: name, next } of rows) {
+        if (next !== null) output.print(`next, for ${name}: ${next}`);
+      }
+    });
+}
+
+function withOrder(command: Command): Command {
+  return command
+    .option("--repo <folder>", "a folder in the repository", ".")
+    .option("--policy <file>", "else .sovereign/policy.yaml of the repository, else one built in")
+    .option("--model <name>", "the model that the agent asks for")
+    .option("--vendor <name>", "whose model, where more than one vendor is set up")
+    .option("--budget <dollars>", "no model call may begin that could exceed this")
+    .option("--verify <command>", "has to succeed on the result; repeatable", collect, [])
+    .option("--timeout <time>", "such as 90s, 30m or 2h; the policy's limit holds, too")
+    .option("--apply", "bring the result back at once")
+    .option("--branch <name>", "a new branch for the result, instead of sovereign/RUN")
+    .option("--role <role>", "whose key signs what the agent does", parseName, "executor");
+}
+
+function withWork(command: Command): Command {
+  return withApprover(command).option(
+    "--wait <seconds>",
+    "wait for another run on the same repository",
+    "0",
+  );
+}
+
+/** A result that waits is what was asked for. */
+function tell(output: Output, result: RunReport): number {
+  if (result.status !== "pending" || result.code !== null) {
+    return report(output, result, "agent resume");
+  }
+  report(output, result, "agent diff");
+  if (!output.json) output.print(`then: sovereign agent apply ${result.runId}, or: discard`);
+  return 0;
+}
+
+function tellDiscarded(output: Output, result: RunReport): number {
+  report(output, result, "agent resume");
+  return result.code === "ERR_AGENT_DISCARDED" ? 0 : exitOf(result.code);
+}
+
+function lineOf(entry: JsonObject): string {
+  const words = ["at", "event", "step", "action", "reason"].map((name) => entry[name] ?? "");
+  const { extract } = entry;
+  const said = extract === null || extract === undefined ? "" : ` ${JSON.stringify(extract)}`;
+  return `${words.filter((word) => word !== "").join("  ")}${said}`;
+}
+
+function collect(value: string, before: string[]): string[] {
+  return [...before, value];
+}
+
+function numberIn(command: Command, name: string, text: string): number {
+  if (!/^\d{1,7}(\.\d{1,6})?$/.test(text)) command.error(`${name} ${text}: expected a number`);
+  return Number(text);
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
+
+function durationOf(command: Command, text: string): number {
+  const [, count = "", unit = "s"] = /^(\d{1,5})([smh])?$/.exec(text) ?? [];
+  const seconds = Number(count) * (UNITS[unit] ?? 1);
+  if (count !== "" && seconds >= 1 && seconds <= 86_400) return seconds;
+  return command.error(`--timeout ${text}: expected a time such as 90s, 30m or 2h`);
+}

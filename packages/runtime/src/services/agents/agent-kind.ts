@@ -1,0 +1,232 @@
+import { join } from "node:path";
+import type { ActionContext, ErrorCode } from "@sovereign/core";
+import {
+  type AgentAdapter,
+  adapterOf,
+  type AgentProgram,
+  createAgentEffect,
+  digestOfProgram,
+  type ModelDoor,
+  ToolCalls,
+} from "../../coding/index.ts";
+import {
+  forgetResult,
+  inspectRepository,
+  nameResult,
+  readHead,
+  requireFreeBranch,
+  requireRunnable,
+} from "../../executor/index.ts";
+import type { Effect, EffectRegistry, PolicyDecider } from "../../kernel/index.ts";
+import type { ScramLink } from "../../scram/index.ts";
+import type { OpenedSession } from "../runs/open-session.ts";
+import { type CompiledPolicy, PolicyEngine } from "../../policy/index.ts";
+import type { RunSession } from "../../runs/index.ts";
+import { type FrozenExec, freezeExec } from "../exec/exec-context.ts";
+import { findTools } from "../exec/find-tools.ts";
+import {
+  EXECUTION,
+  type ExecutionInput,
+  type ExecutionVariant,
+  type HeldRepository,
+  openWork,
+  type VariantParts,
+} from "../exec/execution-kind.ts";
+import type { AgentDecision } from "./agent-reports.ts";
+import type { Ending, RunKind, RunOptions, RunWork, KnownRun } from "../runs/lifecycle.ts";
+
+export interface AgentInput extends ExecutionInput {
+  readonly agent: string;
+  /** The branch on which the result waits; null for one that is named after the run. */
+  readonly branch: string | null;
+}
+
+/** What an agent needs of this machine, found when it is needed. */
+export interface AgentParts {
+  program(adapter: AgentAdapter): AgentProgram;
+  model(run: ModelRun): ModelDoor;
+}
+
+/** Whose calls a model is asked for. */
+export interface ModelRun {
+  readonly tenantId: string;
+  readonly session: () => RunSession;
+  readonly scram: () => ScramLink;
+  readonly context: ActionContext;
+  readonly policy: PolicyDecider;
+  readonly model: string;
+  readonly budgetMicrousd: number | null;
+}
+
+type Known = KnownRun<FrozenExec, HeldRepository>;
+
+/** Runs of coding agents. @param decision what this process was told to do with the result */
+export function agentKind(
+  decision: AgentDecision,
+  parts: AgentParts,
+): RunKind<AgentInput, FrozenExec, HeldRepository> {
+  return {
+    ...EXECUTION,
+    hold: async (options, runId, input) => {
+      // What is missing is told before there is a run.
+      parts.program(adapterOf(input.agent));
+      const held = await EXECUTION.hold(options, runId, input);
+      try {
+        await requireFreeBranch(held.repository, branchOf(input.branch ?? `sovereign/${runId}`));
+        return held;
+      } catch (error) {
+        held.release();
+        throw error;
+      }
+    },
+    freeze: async ({ installation }, input, folder, { repository }) => {
+      const { agent, branch, read, environment } = input;
+      const runId = folder.slice(folder.lastIndexOf("/") + 1);
+      const about = {
+        name: agent,
+        branch: branchOf(branch ?? `sovereign/${runId}`),
+        named: branch !== null,
+      };
+      const head = await readHead(repository);
+      const dataFolder = installation.folder.root;
+      const toolset = await findTools(read.policy, repository, head, { environment, dataFolder });
+      const frozen = await freezeExec(folder, read, repository, head, toolset, about);
+      requireRunnable(frozen.planned);
+      return frozen;
+    },
+    work: (options, run) => openAgent(options, run, decision, parts),
+    cleanUp: async (options, runId, frozen) => {
+      await forgetUnnamed(frozen);
+      await EXECUTION.cleanUp?.(options, runId, frozen);
+    },
+  };
+}
+
+function branchOf(name: string): string {
+  return `refs/heads/${name}`;
+}
+
+/** The branch of a run that has ended says nothing more, unless the user named it. */
+async function forgetUnnamed({ plan }: FrozenExec): Promise<void> {
+  const { agent, repository } = plan;
+  if (agent === undefined || agent.named) return;
+  const user = await inspectRepository(repository.root);
+  await forgetResult(user, agent.branch);
+}
+
+function openAgent(
+  options: RunOptions,
+  run: Known,
+  decision: AgentDecision,
+  parts: AgentParts,
+): Promise<RunWork> {
+  return openWork(options, run, variantOf(options, run, decision, parts));
+}
+
+function variantOf(
+  options: RunOptions,
+  run: Known,
+  decision: AgentDecision,
+  parts: AgentParts,
+): ExecutionVariant {
+  let context: OpenedSession | null = null;
+  const opened = (): OpenedSession => {
+    if (context === null) throw new Error("the session is not open");
+    return context;
+  };
+  const session = (): RunSession => opened().session;
+  const calls = new ToolCalls(() => (step) => session().perform(step));
+  const { runId } = run;
+  return {
+    resume: "sovereign agent resume",
+    opened: (made) => {
+      context = made;
+    },
+    effects: (place) => {
+      const scram = (): ScramLink => opened().scram;
+      return agentEffects(options, run, { ...place, calls, parts, session, scram });
+    },
+    ending: () => (decision === "discard" ? DISCARDED : null),
+    waits: () => (decision === "hold" ? waiting(runId, run.frozen) : null),
+  };
+}
+
+interface EffectParts extends VariantParts {
+  readonly calls: ToolCalls;
+  readonly parts: AgentParts;
+  readonly session: () => RunSession;
+  readonly scram: () => ScramLink;
+}
+
+function agentEffects(options: RunOptions, run: Known, place: EffectParts): EffectRegistry {
+  const { workspace, repository, folder, sandbox, calls, parts, effects, session, scram } = place;
+  const { planned, policy, plan } = run.frozen;
+  const { runId } = run;
+  const contents = planned.steps.flatMap((step) => step.operations);
+  const work: Effect = async (invocation) => {
+    const adapter = adapterOf(invocation.action.resource);
+    const program = parts.program(adapter);
+    const effect = createAgentEffect({
+      adapter,
+      program,
+      programDigest: await digestOfProgram(program),
+      workspace,
+      sandbox,
+      calls,
+      model: parts.model({
+        tenantId: options.tenantId,
+        session,
+        scram,
+        context: invocation.context,
+        policy: new PolicyEngine(policy),
+        model: String(invocation.action.params["model"]),
+        budgetMicrousd: budgetOf(invocation.action.params["budget_microusd"]),
+      }),
+      tools: toolsOf(policy),
+      task: (sha256) =>
+        contents.find((one) => one.action.params["sha256"] === sha256)?.content ?? null,
+      modules: join(repository.root, "node_modules"),
+      folder: join(folder, "work"),
+      onProgress: options.onProgress,
+    });
+    return effect(invocation);
+  };
+  const commit = effects["git.commit"];
+  const named: Effect = async (invocation) => {
+    if (commit === undefined) throw new Error("no commit effect");
+    const made = await commit(invocation);
+    const output = made.status === "completed" ? made.output : null;
+    const id =
+      typeof output === "object" && output !== null && "commit" in output ? output["commit"] : null;
+    if (typeof id === "string" && plan.agent !== undefined) {
+      const result = { ref: plan.agent.branch, run: runId, base: place.base.commit, commit: id };
+      await nameResult(workspace.git, repository, result, workspace.folder);
+    }
+    return made;
+  };
+  return { ...effects, "agent.run": work, "agent.tool_call": calls.effect, "git.commit": named };
+}
+
+function budgetOf(value: unknown): number | null {
+  return typeof value === "number" ? value : null;
+}
+
+/** The tools that a policy names at all. */
+function toolsOf({ patterns }: CompiledPolicy): string[] {
+  return patterns
+    .filter((one) => one.kind === "resource" && one.args[0] === "agent.tool_call")
+    .map((one) => one.glob);
+}
+
+const DISCARDED: Ending = {
+  status: "failed",
+  reason: "the result was discarded; its evidence is kept",
+  code: "ERR_AGENT_DISCARDED" satisfies ErrorCode,
+  outcome: null,
+};
+
+function waiting(runId: string, { plan }: FrozenExec): Ending {
+  const branch = plan.agent?.branch.slice("refs/heads/".length) ?? "";
+  const reason = `its result waits on the branch ${branch}: sovereign agent apply ${runId}`;
+  return { status: "pending", reason, code: null, outcome: null };
+}
