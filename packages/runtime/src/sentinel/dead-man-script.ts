@@ -13,7 +13,8 @@
  *
  * - stopped, or asleep in one call: 400 a wake-up (250 ms);
  * - in uninterruptible sleep, as in an fsync: 200 (500 ms); 50 in a crowd, where whoever holds the
- *   kernel's lock waits for a processor;
+ *   kernel's lock waits for a processor (not in a crowd of the paths themselves, where the kernel
+ *   tells how long they ran);
  * - waiting for a processor: 50 (2 s);
  * - running and silent: 50, and up to 350 more by how much it ran (250 ms where it has a processor).
  *
@@ -32,7 +33,7 @@ read -r _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ nice _ </proc/$$/stat
 [ "$nice" -ge 0 ] || echo "$nice" >/proc/$$/autogroup
 exec {pause}<> <(:)
 declare -A firsts
-engine= stopping=0 points=0 before=
+engine= stopping=0 points=0 before= ours_used= ours_at=
 
 # PID START_TIME: true while exactly this process runs.
 alive() {
@@ -100,6 +101,21 @@ wedged() {
   until_dead
   exit
 }
+# Whether the paths had half of the processors' time since the last wake-up without a word: then the
+# crowd is theirs, and no path makes its own death come later. True as well at the first one.
+ours() {
+  local key used up
+  [ -n "$kill_file" ] || return 1
+  { read -r key used <"\${kill_file%cgroup.kill}cpu.stat"; } 2>/dev/null || return 1
+  read -r up _ </proc/uptime
+  [ "$key" = usage_usec ] || return 1
+  up=$((10#\${up/./} * 10000))
+  set -- "$ours_used" "$ours_at"
+  ours_used=$used ours_at=$up
+  [ -n "$2" ] || return 0
+  # The crowd is two for each processor.
+  ((4 * (used - $1) >= (up - $2) * crowd))
+}
 # One wake-up without a word.
 count() {
   local stat state run ran add
@@ -114,7 +130,7 @@ count() {
   ((ran <= 50000)) || ran=50000
   case $state in
     D) add=200 run=; { read -r _ _ _ run _ </proc/loadavg; } 2>/dev/null
-      [ "\${run%%/*}" -gt "$crowd" ] 2>/dev/null && add=50 ;;
+      [ "\${run%%/*}" -gt "$crowd" ] 2>/dev/null && ! ours && add=50 ;;
     R) add=50; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
     S) add=400; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
     *) add=400 ;;
@@ -126,7 +142,7 @@ count() {
 while :; do
   if IFS=' ' read -r -t 0.05 word id rest; then
     case $word in
-      b) points=0 before=; echo b 2>/dev/null ;;
+      b) points=0 before= ours_at=; echo b 2>/dev/null ;;
       e) engine="$id $rest" ;;
       p) firsts[$id]=$rest ;;
       x) unset "firsts[$id]" ;;

@@ -1,5 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -80,6 +88,42 @@ describe("the dead-man", () => {
       .toBe("6400\n");
     expect(readFileSync(files[0] ?? "", "utf8")).toBe("6400\n");
     expect(readdirSync(folder)).not.toContain("none");
+  });
+
+  it("gives a sentinel no longer in a crowd that its own paths make", async () => {
+    const crowd = Array.from({ length: 32 }, () => begin("sh", "-c", "while :; do :; done"));
+    /** One whose paths ran for so many processors' time. */
+    const under = async (
+      name: string,
+      processors: number,
+    ): Promise<[ChildProcess, NodeJS.Timeout]> => {
+      const group = join(folder, name);
+      mkdirSync(group);
+      const stat = join(group, "cpu.stat");
+      const tell = (): void => {
+        const used = Math.round(performance.now() * 1000 * processors);
+        writeFileSync(`${stat}.new`, `usage_usec ${used}\nuser_usec ${used}\n`);
+        renameSync(`${stat}.new`, stat);
+      };
+      tell();
+      const sentinel = begin("perl", "-e", UNINTERRUPTIBLE);
+      await expect.poll(() => stateOf(sentinel.pid), { timeout: HANG_MS }).toBe("D");
+      const script = ["--norc", "--noprofile", "-c", DEAD_MAN_SCRIPT, "dead-man"];
+      const parts = [join(group, "cgroup.kill"), ...words(sentinel.pid), folder, "4"];
+      begin("/bin/bash", ...script, ...parts);
+      return [sentinel, setInterval(tell, 20)];
+    };
+    const [idle, one] = await under("idle", 0);
+    const [busy, other] = await under("busy", 2);
+    try {
+      expect(await ends(busy)).toBe("SIGKILL");
+      expect(idle.signalCode).toBe(null);
+      expect(await ends(idle)).toBe("SIGKILL");
+    } finally {
+      clearInterval(one);
+      clearInterval(other);
+      for (const { pid } of crowd) endGroup(pid);
+    }
   });
 
   it("kills all under a sentinel that is stopped, and leaves a call before", async () => {
