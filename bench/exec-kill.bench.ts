@@ -16,7 +16,7 @@ interface Scenario {
   readonly of: "run" | "rollback";
   readonly victim: Victim;
 }
-const SCENARIOS: readonly Scenario[] = [
+const EVERY: readonly Scenario[] = [
   { of: "run", victim: "control" },
   { of: "rollback", victim: "control" },
   { of: "run", victim: "engine" },
@@ -31,6 +31,9 @@ const SCENARIOS: readonly Scenario[] = [
   { of: "rollback", victim: "sentinel" },
   { of: "rollback", victim: "order" },
 ];
+/** All of them, or those whose name begins so: `EXEC_KILL_ONLY="rollback, control"`. */
+const ONLY = process.env["EXEC_KILL_ONLY"] ?? "";
+const SCENARIOS = EVERY.filter(({ of, victim }) => `${of}, ${victim}`.startsWith(ONLY));
 
 /** What was found in one trial. */
 interface Trial extends Scenario {

@@ -8,6 +8,7 @@ import {
   formatSchemas,
   HOST_RUN_SECTIONS,
   type HostRunSection,
+  modelClaims,
   REPOSITORY_SECTION,
 } from "@sovereign/core";
 import { z } from "zod";
@@ -49,6 +50,7 @@ const schemas = {
   "scram-config": scramConfig,
   "sandbox-policy": sandboxPolicy,
   pipeline: pipelineSchema,
+  "model-claims": modelClaims,
 };
 for (const [name, format] of Object.entries(schemas)) {
   write(`docs/spec/schemas/${name}.json`, schemaOf(name, format));

@@ -31,6 +31,7 @@ import { answerPack, execRequest, questionPack } from "./exec-request.ts";
 import { eventType, ledgerEntry, placedEntry, severity } from "./entry.ts";
 import { entryData } from "./events.ts";
 import { envelope } from "./envelope.ts";
+import { installationEventData } from "./installation-events.ts";
 import { keyPurpose, keyRecord, predicates, slsaProvenance, statement } from "./predicates.ts";
 import {
   killReceipt,
@@ -131,5 +132,10 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "repository-rollback-proof": repositoryRollbackProof,
   "intent-status": intentStatus,
   "scram-event": scramEvent,
-  ...Object.fromEntries(Object.entries(entryData).map(([name, data]) => [`event.${name}`, data])),
+  ...Object.fromEntries(
+    Object.entries({ ...entryData, ...installationEventData }).map(([name, data]) => [
+      `event.${name}`,
+      data,
+    ]),
+  ),
 };

@@ -34,6 +34,7 @@ import {
   type ScramLink,
   type WorkOwner,
 } from "../../src/scram/index.ts";
+import { journalFaults } from "./event-schemas.ts";
 import { CuttableProxy } from "./cuttable-proxy.ts";
 import { type PostgresServer, startPostgres } from "./postgres-server.ts";
 
@@ -230,7 +231,9 @@ export class NodeRig {
     // The sentinels would wait for another control a while, and write until they end.
     for (const { pid, words } of this.#processes()) if (words.includes("/sentinel.")) end(pid);
     await until("the sentinels end", () => this.#processes().length === 0);
+    const faults = this.nodes.flatMap(({ home }) => journalFaults(home));
     await rm(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
+    if (faults.length > 0) throw new Error(`not of the published schema: ${faults.join("; ")}`);
   }
 
   /** Those that name a node's folder: sentinels and engines. */

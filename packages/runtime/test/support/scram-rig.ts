@@ -1,10 +1,11 @@
 import { type ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach } from "vitest";
+import { afterEach, expect } from "vitest";
 import { connectScram } from "../../src/home/index.ts";
 import { DrillRig } from "../../src/services/index.ts";
 import type { SandboxRequest } from "../../src/sandbox/index.ts";
 import type { ScramLink } from "../../src/scram/index.ts";
+import { journalFaults } from "./event-schemas.ts";
 
 export const ENVIRONMENT = { PATH: process.env["PATH"] };
 const rigs: DrillRig[] = [];
@@ -12,7 +13,11 @@ export const children: ChildProcess[] = [];
 
 afterEach(async () => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
-  for (const rig of rigs.splice(0)) await rig.close();
+  const done = rigs.splice(0);
+  // Whatever a test brought about, each line of the journal is of the schema that is published.
+  const faults = done.flatMap(({ home }) => journalFaults(home));
+  for (const rig of done) await rig.close();
+  expect(faults).toEqual([]);
 });
 
 export async function rig(): Promise<DrillRig> {
