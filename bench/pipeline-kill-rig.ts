@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
-import { join } from "node:path";
+import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   digestOf,
@@ -13,8 +14,11 @@ import { createModelRegistry } from "../packages/runtime/src/pipeline/index.ts";
 import { Store } from "../packages/runtime/src/store/index.ts";
 import { systemClock, systemEntropy } from "../packages/runtime/src/system/index.ts";
 import { type CliEnd, endOf, Installation, type Json } from "../test/e2e/cli.ts";
+import { killAt } from "../test/e2e/kill-at-entry.ts";
 
-const PIPELINE = "examples/iron-path/pipeline.yaml";
+const EXAMPLE = "examples/iron-path";
+/** What is tried is no limit of time: on a busy machine the programs take what they need. */
+const LIMITS = "    limits: { wall_ms: 3600000 }\n";
 const MODEL = "penguin_species";
 const TENANT = "default";
 const PEOPLE = ["release_manager", "safety_officer"];
@@ -37,6 +41,7 @@ export interface PipelineKill {
 /** A throw-away installation whose pipelines are killed at random instants. */
 export class PipelineKillRig {
   readonly #installation = new Installation();
+  readonly #pipeline = patientPipeline(this.#installation.home);
   #store: Store | null = null;
   /** How long an undisturbed run takes. */
   #runMs = 0;
@@ -44,7 +49,7 @@ export class PipelineKillRig {
 
   async open(): Promise<void> {
     const began = performance.now();
-    const first = await this.#cli("run", PIPELINE, ...TOGETHER);
+    const first = await this.#cli("run", this.#pipeline, ...TOGETHER);
     this.#runMs = performance.now() - began;
     const ended = last(first);
     if (ended["verdict"] !== "VALID") throw new Error(`undisturbed: ${JSON.stringify(ended)}`);
@@ -67,8 +72,8 @@ export class PipelineKillRig {
     const aim = async (args: readonly string[], ms: number): Promise<void> => {
       if (await this.#killed(args, ms)) kills += 1;
     };
-    if (killed === "approve") await this.#cli("run", PIPELINE);
-    else await aim(["run", PIPELINE, ...together], this.#runMs);
+    if (killed === "approve") await this.#cli("run", this.#pipeline);
+    else await aim(["run", this.#pipeline, ...together], this.#runMs);
     const run = (await this.#runs()).find((one) => !known.has(one));
     if (run === undefined) return { killed, kills, left: "none", wrong };
     const left = (await this.#entries(run)).at(-1)?.event_type ?? "none";
@@ -81,6 +86,22 @@ export class PipelineKillRig {
     }
     await this.#finish(run, together, wrong);
     return { killed, kills, left, wrong };
+  }
+
+  /**
+   * Kill a run once an entry is durable, then let it end.
+   * @param entry as `killAt` takes it
+   */
+  async killAtEntry(entry: string): Promise<PipelineKill & { readonly step: unknown }> {
+    const wrong: string[] = [];
+    const known = new Set(await this.#runs());
+    const words = ["run", this.#pipeline, ...TOGETHER, "--json"];
+    const { code } = await endOf(this.#installation.start(words, killAt(entry)));
+    const run = (await this.#runs()).find((one) => !known.has(one)) ?? "";
+    const at = (await this.#entries(run)).at(-1);
+    await this.#finish(run, TOGETHER, wrong);
+    const left = at?.event_type ?? "none";
+    return { killed: "run", kills: code === null ? 1 : 0, left, step: at?.data["step_id"], wrong };
   }
 
   async #finish(run: string, together: readonly string[], wrong: string[]): Promise<void> {
@@ -184,6 +205,20 @@ export class PipelineKillRig {
     await registry.read(current?.digest ?? "");
     return wrong;
   }
+}
+
+/** The example in a folder of its own. @returns its file */
+function patientPipeline(home: string): string {
+  const folder = join(home, "pipeline");
+  cpSync(EXAMPLE, folder, { recursive: true });
+  symlinkSync(resolve("node_modules"), join(folder, "node_modules"));
+  const file = join(folder, "pipeline.yaml");
+  const text = readFileSync(file, "utf8");
+  const patient = text
+    .replaceAll(/^ {4}outputs: /gm, `${LIMITS}    outputs: `)
+    .replace(/^ {4}agents:/m, `${LIMITS}    agents:`);
+  writeFileSync(file, patient);
+  return file;
 }
 
 /** Each step of the pipeline completed once, and each of its places was authorised once. */

@@ -93,7 +93,7 @@ describe("keys replace", () => {
     });
     await keyLog.replace(keystore, { purpose: "seal", role: null }, "expired");
     await world.authority.signer("seal", null);
-  }, 30_000);
+  });
 
   it("replaces a lost root key by a spare one, and says what to do without one", async () => {
     const { keyLog, keystore } = world;

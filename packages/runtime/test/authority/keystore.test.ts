@@ -54,7 +54,7 @@ describe("the keystore", () => {
         code: "ERR_KEY_PASSPHRASE",
       });
     }
-  }, 30_000);
+  });
 
   it("refuses to lie in a git work tree", async () => {
     mkdirSync(join(folder, ".git"));
@@ -173,7 +173,7 @@ describe("the keystore", () => {
     });
     const before = await (await openWith(bytes(0xff).toString("utf8"))).create("role", "b", WINDOW);
     expect(await (await openWith(bytes(0xff))).signer(before.key_id)).toBeDefined();
-  }, 30_000);
+  });
 
   it("is refused in a work tree that a link leads to", async () => {
     mkdirSync(join(folder, "tree", ".git"), { recursive: true });
