@@ -16,6 +16,7 @@ import {
   stoppedWorld,
 } from "../packages/runtime/test/support/vector-world.ts";
 import { writeAudits } from "./evidence-vectors/write-audits.ts";
+import { WITHOUT_AUTHORITY } from "./evidence-vectors/authority-rows.ts";
 import type { Row } from "./evidence-vectors/row.ts";
 import { UNDETECTABLE, WITH_ALL_KEYS, WITH_ROOT } from "./evidence-vectors/signed-rows.ts";
 import { WITH_SEAL, WITHOUT_KEYS } from "./evidence-vectors/unsigned-rows.ts";
@@ -61,6 +62,7 @@ for (const [name, world] of Object.entries(worlds)) {
 const rows: readonly Row[] = [
   ...[...WITHOUT_KEYS, ...WITH_SEAL, ...WITH_ALL_KEYS, ...WITH_ROOT],
   ...UNDETECTABLE,
+  ...WITHOUT_AUTHORITY,
 ];
 for (const [index, row] of rows.entries()) {
   const world = worlds[row.base];

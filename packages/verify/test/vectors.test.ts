@@ -65,6 +65,8 @@ describe("recorded and forged evidence", { timeout: 60_000 }, () => {
       "checkpoint and seal: an output that nothing else was signed over",
       "checkpoint and seal: a refusal left out",
       "all keys: another decision, signed by the authority's key",
+      "checkpoint and seal: an effect that happened and is said to have failed",
+      "all keys: a decision that asks nobody any more, signed anew",
     ]);
   });
 });
