@@ -5,7 +5,6 @@ import {
   canonicalBytes,
   digestOf,
   isSovereignError,
-  type JsonObject,
   type JsonValue,
   judgeRelease,
   parseEnvelope,
@@ -95,8 +94,8 @@ interface Opened {
 
 /** An unsigned receipt is the statement itself, so that nobody takes it for a signed one. */
 function open(receipt: Uint8Array, key: PublicKey | null): Opened {
-  const value = parseStrictJson(receipt) as JsonObject;
-  if (typeof value === "object" && "_type" in value) {
+  const value = parseStrictJson(receipt);
+  if (isStatement(value)) {
     return { body: canonicalBytes(value), trust: "UNSIGNED", problem: null };
   }
   const envelope = parseEnvelope(value);
@@ -111,6 +110,13 @@ function open(receipt: Uint8Array, key: PublicKey | null): Opened {
   const problem =
     envelope.payloadType === STATEMENT_PAYLOAD_TYPE ? null : "what is signed is no statement";
   return { body, trust: "VALID", problem };
+}
+
+/** By either field, so that what is wrong is said of the statement that was meant. */
+function isStatement(value: JsonValue): boolean {
+  return (
+    typeof value === "object" && value !== null && ("_type" in value || "predicateType" in value)
+  );
 }
 
 const SHOWN = 20;

@@ -24,7 +24,8 @@ export class HeadFile {
       const bytes = readOwnFile(this.path, BYTES_MAX);
       return bytes === null ? null : parseFormat(head, parseStrictJson(bytes), "signed head");
     } catch (cause) {
-      const text = `${this.path} is damaged: it should hold the last signed head. Type: sovereign repair ledger`;
+      const why = cause instanceof Error ? cause.message : "unknown";
+      const text = `${this.path} is damaged: it should hold the last signed head. ${why}. Type: sovereign repair ledger`;
       throw new SovereignError("ERR_LEDGER_ROLLED_BACK", text, { path: this.path }, cause);
     }
   }

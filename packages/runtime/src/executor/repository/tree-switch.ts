@@ -66,17 +66,30 @@ const content = z.strictObject({
   kind: z.enum(["absent", "file", "executable", "link", "folder", "other"]),
   sha256: fields.digest.nullable(),
 });
+/** Below the work tree, and not in git's own folder, whatever the data folder's file says. */
+const treePath = z
+  .string()
+  .refine(
+    (path) =>
+      !path.includes("\0") &&
+      path.split("/").every((name) => !["", ".", ".."].includes(name)) &&
+      path.split("/")[0]?.toLowerCase() !== ".git",
+    "expected a path below the work tree",
+  );
 const journalFormat = z.strictObject({
   state: z.enum(["applying", "done", "undone"]),
   root: z.string(),
-  ref: z.string().nullable(),
-  from: z.string(),
-  to: z.string(),
-  paths: z.array(z.strictObject({ path: z.string(), before: content, after: content })),
+  ref: z
+    .string()
+    .regex(/^refs\/\S+$/, "expected a full ref")
+    .nullable(),
+  from: fields.gitId,
+  to: fields.gitId,
+  paths: z.array(z.strictObject({ path: treePath, before: content, after: content })),
   /** Folders that are made on the way. */
-  folders: z.array(z.string()),
+  folders: z.array(treePath),
   /** What other programs wrote while files were moved, and where that is kept. */
-  kept: z.array(z.strictObject({ path: z.string(), kept: z.string() })).optional(),
+  kept: z.array(z.strictObject({ path: treePath, kept: z.string() })).optional(),
 });
 type Journal = z.infer<typeof journalFormat>;
 
