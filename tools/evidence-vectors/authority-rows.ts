@@ -50,7 +50,8 @@ const withoutConsent: Change = (one) => {
     one,
     "execution.authorized",
     (data) => {
-      for (const name of ["approval_1", "approval_2"]) delete inside(data, "envelopes")[name];
+      delete inside(data, "envelopes")["approval_1"];
+      delete inside(data, "envelopes")["approval_2"];
     },
     CONSENTED,
   );
