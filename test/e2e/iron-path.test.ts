@@ -1,6 +1,6 @@
 import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { verifyBundle } from "@sovereign/verify";
+import { dirname, join, resolve } from "node:path";
+import { parseBundle, verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { endOf, Installation, runEnded } from "./cli.ts";
 
@@ -17,6 +17,14 @@ afterAll(async () => {
 
 const verdictOf = (ended: { bundle: string; trust_root: string }): string =>
   verifyBundle(readFileSync(ended.bundle), { trustRoot: readFileSync(ended.trust_root) }).verdict;
+
+/** @returns the file of a pipeline that a test may change */
+function exampleCopy(name: string): string {
+  const copy = join(installation.home, name);
+  cpSync("examples/iron-path", copy, { recursive: true });
+  symlinkSync(resolve("node_modules"), join(copy, "node_modules"));
+  return join(copy, "pipeline.yaml");
+}
 
 describe("the Iron Path", () => {
   it("runs to evidence that verifies offline, exported twice with equal bytes", async () => {
@@ -68,6 +76,21 @@ describe("the Iron Path", () => {
     const faulty = documents.filter((one) => one["event"] === "agent.faulty");
     expect(faulty.map((one) => one["role"])).toEqual(["validator"]);
     expect(JSON.stringify(faulty)).toContain("evaluation.");
+  });
+
+  it.each([
+    ["kills itself", "process.kill(process.pid, 'SIGKILL');"],
+    ["floods its output", "for (;;) process.stdout.write('x'.repeat(65536));"],
+  ])("goes on without the vote of an agent that %s", async (name, program) => {
+    const pipeline = exampleCopy(name.replaceAll(" ", "-"));
+    writeFileSync(join(dirname(pipeline), "programs/agents/oversight.ts"), program);
+    const { code, documents } = await installation.json(["run", pipeline, ...APPROVE]);
+    const ended = runEnded(documents);
+    expect(ended).toMatchObject({ status: "completed", verdict: "VALID" });
+    expect(code).toBe(0);
+    const { entries } = parseBundle(readFileSync(ended.bundle));
+    const abstained = entries.filter(({ entry }) => entry.event_type === "agent.abstained");
+    expect(abstained.map(({ entry }) => entry.data["role"])).toEqual(["oversight"]);
   });
 
   it("fails without a quorum, and the failed run's evidence verifies as what it is", async () => {
@@ -183,13 +206,10 @@ describe("the Iron Path", () => {
   });
 
   it("is denied what its policy does not name; observes it instead; and learns the rule", async () => {
-    const copy = join(installation.home, "copy");
-    cpSync("examples/iron-path", copy, { recursive: true });
-    symlinkSync(resolve("node_modules"), join(copy, "node_modules"));
-    const policy = join(copy, "policy.yaml");
+    const pipeline = exampleCopy("copy");
+    const policy = join(dirname(pipeline), "policy.yaml");
     const strict = readFileSync(policy, "utf8").replace("  - model.train\n", "");
     writeFileSync(policy, strict);
-    const pipeline = join(copy, "pipeline.yaml");
     const denied = await installation.json(["run", pipeline, ...APPROVE]);
     expect(runEnded(denied.documents)).toMatchObject({
       status: "failed",
