@@ -39,7 +39,10 @@ export class Installation {
 
   start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
     this.#prepare(env);
-    return spawn(process.execPath, [resolve("packages/runtime/bin/sovereign.js"), ...args], {
+    // What is loaded before a command changes modules of the sources: those run then, not what was
+    // joined of them.
+    const program = "NODE_OPTIONS" in env ? "src/main/cli.ts" : "bin/sovereign.js";
+    return spawn(process.execPath, [resolve("packages/runtime", program), ...args], {
       env: this.#environment(env),
       stdio: ["ignore", "pipe", "pipe"],
     });
