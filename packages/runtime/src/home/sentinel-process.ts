@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { closeSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -36,12 +37,12 @@ export function programCommand(name: ProgramName): [string, ...string[]] {
  * Start the sentinel of a data folder. It ends at once when another serves there already.
  * @throws ERR_SCRAM_SENTINEL_START where it could not say what goes wrong
  */
-export function startSentinel(home: string, environment: Environment): void {
+export function startSentinel(home: string, environment: Environment): ChildProcess {
   const log = openLog(join(home, "scram", "sentinel.log"));
   const { PATH, SOVEREIGN_PASSPHRASE_FILE: passphrase } = environment;
   const [command, ...args] = [...programCommand("sentinel"), home];
   try {
-    startTrustedService("sentinel", command, args, {
+    return startTrustedService("sentinel", command, args, {
       env: {
         PATH: PATH ?? "/usr/bin:/bin",
         ...(passphrase === undefined ? {} : { SOVEREIGN_PASSPHRASE_FILE: passphrase }),
@@ -74,9 +75,7 @@ export function connectScram(home: string, environment: Environment): Promise<Sc
   return ScramLink.connect({
     folder: join(home, "scram"),
     clock: systemClock,
-    start: () => {
-      startSentinel(home, environment);
-    },
+    start: () => startSentinel(home, environment),
   });
 }
 

@@ -7,8 +7,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { constants, getPriority } from "node:os";
+import { constants, getPriority, setPriority } from "node:os";
 import { basename, join } from "node:path";
+import { identify } from "./process-table.ts";
 
 /**
  * What all paths of an installation together weigh, beside the 1024 (of v2: 100) of one process, or
@@ -17,11 +18,18 @@ import { basename, join } from "node:path";
  * with the least there is, one that holds a lock of the kernel keeps even the sentinel waiting. As
  * sixty-four while they die: eight busy processes then take a ninth of the time and not a third of it.
  * That is still less than the sentinel, of the highest priority, which must see that they are dead;
- * where it has not that priority, it would wait too long behind more than twenty.
+ * where it has not that priority, it would wait too long behind more than twenty. What is still being
+ * set up is ours, holds locks of the kernel meanwhile, and counts as four processes: with less, it
+ * takes minutes beside others who keep the processors busy. That needs a hierarchy of its own for the
+ * processors (v1), in which a process is moved without leaving the group that kills it.
  */
+const STARTING = { "cpu.shares": "4096" };
 const LIVING = { "cpu.shares": "256", "cpu.weight": "25" };
 const DYING = { "cpu.shares": "65536", "cpu.weight": "6400" };
 const DYING_BESIDE_EQUALS = { "cpu.shares": "20480", "cpu.weight": "2000" };
+
+/** Behind the name of an installation's group. */
+const STARTING_SUFFIX = ".starting";
 
 export interface GroupLimits {
   readonly processes: number;
@@ -38,10 +46,17 @@ export class ControlGroups {
   readonly folders: readonly string[];
   /** The group by which all paths of an installation share the processor; null where none is. */
   readonly #processor: string | null;
+  /** The same for those that are still being set up. */
+  readonly #starting: string | null;
 
-  constructor(folders: readonly string[], processor: string | null = null) {
+  constructor(
+    folders: readonly string[],
+    processor: string | null = null,
+    starting: string | null = null,
+  ) {
     this.folders = folders;
     this.#processor = processor;
+    this.#starting = processor === null ? null : starting;
   }
 
   /**
@@ -50,18 +65,39 @@ export class ControlGroups {
    */
   static root(name: string): ControlGroups {
     const group = `sovereign-${name}`;
-    const [processor = null] = makeIn(hierarchies("cpu"), group);
-    return new ControlGroups(makeIn(hierarchies("pids", "memory", "cgroup2"), group), processor);
+    const processors = hierarchies("cpu");
+    const [processor = null] = makeIn(processors, group);
+    const [starting = null] = makeIn(processors, `${group}${STARTING_SUFFIX}`);
+    const folders = makeIn(hierarchies("pids", "memory", "cgroup2"), group);
+    return new ControlGroups(folders, processor, starting);
   }
 
   /** A group below this one. */
   child(name: string): ControlGroups {
-    return new ControlGroups(makeIn(this.folders, name), this.#processor);
+    return new ControlGroups(makeIn(this.folders, name), this.#processor, this.#starting);
   }
 
-  /** What a path joins: the groups of its own, and the one that it shares. */
+  /** What a path joins first: the groups of its own, and the one that it shares until it is set up. */
   get joined(): readonly string[] {
-    return this.#processor === null ? this.folders : [...this.folders, this.#processor];
+    const shared = this.#starting ?? this.#processor;
+    return shared === null ? this.folders : [...this.folders, shared];
+  }
+
+  /**
+   * From here on the path counts as a living one, and its processes as the last of these. To be called
+   * while all of them wait, before anything hostile runs: what they start later inherits it.
+   */
+  async holdDown(): Promise<void> {
+    const shared = this.#starting === null ? null : this.#processor;
+    for (const pid of this.members()) {
+      try {
+        if (shared !== null) await writeFile(join(shared, "cgroup.procs"), String(pid));
+        setPriority(pid, constants.priority.PRIORITY_LOW);
+      } catch (error) {
+        // One that has ended meanwhile starts nothing any more.
+        if (identify(pid) !== null) throw error;
+      }
+    }
   }
 
   /**
@@ -82,10 +118,11 @@ export class ControlGroups {
   /** What {@link prefer} writes: files of the kernel, and what into each. */
   preference(dying: boolean, ahead: boolean = hasHighestPriority()): [string, string][] {
     const folders = this.#processor === null ? this.folders : [this.#processor];
-    const weights = !dying ? LIVING : ahead ? DYING : DYING_BESIDE_EQUALS;
-    return Object.entries(weights).flatMap(([file, weight]) =>
-      folders.map((folder): [string, string] => [join(folder, file), weight]),
-    );
+    const raised = ahead ? DYING : DYING_BESIDE_EQUALS;
+    const all = weigh(folders, dying ? raised : LIVING);
+    if (this.#starting === null) return all;
+    // Those that are being set up die in their own group.
+    return [...all, ...weigh([this.#starting], dying ? raised : STARTING)];
   }
 
   /** Set limits on all that is in the group together. */
@@ -247,6 +284,7 @@ export class ControlGroups {
   removeAll(): void {
     this.remove();
     if (this.#processor !== null) removeFolder(this.#processor);
+    if (this.#starting !== null) removeFolder(this.#starting);
   }
 
   #killFile(): string | null {
@@ -269,6 +307,15 @@ export function groupBelow(cgroups: string, name: string): string | null {
     if (at !== -1) return parts[at + 1] ?? "";
   }
   return null;
+}
+
+function weigh(
+  folders: readonly string[],
+  weights: Readonly<Record<string, string>>,
+): [string, string][] {
+  return Object.entries(weights).flatMap(([file, weight]) =>
+    folders.map((folder): [string, string] => [join(folder, file), weight]),
+  );
 }
 
 function makeIn(parents: readonly string[], name: string): string[] {

@@ -30,9 +30,9 @@ export const bubblewrap: Launcher = {
     return `${program === "bwrap" ? debian : program} is not installed, and nothing runs without a sandbox. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
   },
   prepare: (parts) => {
-    const { request, mountPoint, marker, user, perUserProcesses } = parts;
+    const { request, mountPoint, marker, user } = parts;
     const drop = user !== null;
-    const gate = gateScript(request.limits, { perUserProcesses, drop });
+    const gate = gateScript(request.limits, parts);
     const settings = bubblewrapArguments(request, mountPoint, drop);
     const files = String(request.limits.fileBytes);
     return {

@@ -201,21 +201,27 @@ export function openingWords({
   request: { readOnly, writable },
   groups,
   user,
-  heldDown,
 }: LaunchParts): string[] {
   const given = [...writable, ...readOnly.filter(({ own }) => own === true)];
-  const first = [groups.join(" "), String(user ?? ""), schedulingClass(heldDown)];
+  const first = [groups.join(" "), String(user ?? ""), startingClass()];
   return [...first, ...given.map(({ source }) => source), "--"];
 }
 
 /**
- * The words that set it. The lowest, where the group of all paths is raised when they must die;
- * elsewhere that of anybody's work, because no ordinary user can raise what was lowered, and in the
- * lowest class a path that was killed waits behind all others before it is dead. Never root's
- * sentinel's own, which it would inherit.
+ * The words that set how it is scheduled until its gate opens: as anybody's work, so that it is set up
+ * in time beside others who keep the processors busy. Never as root's sentinel, which it would inherit.
  */
-function schedulingClass(heldDown: boolean): string {
-  return heldDown ? "nice -n 39 chrt -i 0" : `nice -n ${Math.max(0, -getPriority())}`;
+function startingClass(): string {
+  return `nice -n ${Math.max(0, -getPriority())}`;
+}
+
+/**
+ * The words that set it for the payload. The lowest, where the group of all paths is raised when they
+ * must die; elsewhere that of anybody's work, because no ordinary user can raise what was lowered, and
+ * in the lowest class a path that was killed waits behind all others before it is dead.
+ */
+export function payloadClass(heldDown: boolean): string {
+  return heldDown ? "nice -n 19 chrt -i 0" : "";
 }
 
 /** The words for `unshare`: who is not root of the machine mounts in a user namespace of its own. */
@@ -256,7 +262,7 @@ const BECOME_NOBODY = `setpriv --reuid=${INSIDE} --regid=${INSIDE} --clear-group
  */
 export function gateScript(
   limits: SandboxRequest["limits"],
-  { perUserProcesses, drop }: { readonly perUserProcesses: boolean; readonly drop: boolean },
+  { perUserProcesses, user, heldDown }: LaunchParts,
 ): string {
   const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
   const { memoryBytes, cpuSeconds } = limits;
@@ -264,7 +270,7 @@ export function gateScript(
 IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
 exec ${GATE_FD}<&- ${USER_FD}<&-
 cd=$1; shift
-exec ${drop ? BECOME_NOBODY : ""} prlimit ${processes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
+exec ${user === null ? "" : BECOME_NOBODY} ${payloadClass(heldDown)} prlimit ${processes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
 }
 
 function refused(expected: string): SovereignError {

@@ -7,6 +7,7 @@ import {
   INFO_FD,
   OPENING_SCRIPT,
   openingWords,
+  payloadClass,
   READY_FD,
   SECCOMP_FD,
   systemFolders,
@@ -14,9 +15,8 @@ import {
 } from "./command-line.ts";
 import { CONTAINER_GATE_FD, CONTAINER_READY_FD, containerConfig } from "./container-config.ts";
 import { OPEN_FILES } from "./holdings.ts";
-import { isInstalled, type Launcher, SYSTEM_PATH } from "./launcher.ts";
+import { isInstalled, type Launcher, type LaunchParts, SYSTEM_PATH } from "./launcher.ts";
 import { ROOM_SCRIPT, roomWords } from "./rooms.ts";
-import type { SandboxLimits } from "./types.ts";
 
 /**
  * A container by crun, an OCI runtime, without any privilege. crun alone dies without its
@@ -46,12 +46,7 @@ export const container: Launcher = {
     ],
     env: { PATH: SYSTEM_PATH, ...parts.marker },
     settings: canonicalBytes(
-      containerConfig(
-        parts.request,
-        parts.user,
-        initScript(parts.request.limits, parts.perUserProcesses),
-        `${parts.mountPoint}/rooms`,
-      ),
+      containerConfig(parts.request, parts.user, initScript(parts), `${parts.mountPoint}/rooms`),
     ),
     // It is among the settings.
     filter: new Uint8Array(),
@@ -128,14 +123,14 @@ exec crun --root "$folder/state" --cgroup-manager=disabled run --preserve-fds 2 
  * The container's first process. It stays, because the kernel spares a first process the signals
  * that limits and failures send; the payload is its child.
  */
-function initScript(limits: SandboxLimits, perUserProcesses: boolean): string {
-  const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
-  const { memoryBytes, cpuSeconds, fileBytes } = limits;
+function initScript({ request, perUserProcesses, heldDown }: LaunchParts): string {
+  const processes = perUserProcesses ? `--nproc=${request.limits.processes}` : "";
+  const { memoryBytes, cpuSeconds, fileBytes } = request.limits;
   return `cd "$1" || exit 126; shift
 echo ready >&${CONTAINER_READY_FD}; exec ${CONTAINER_READY_FD}>&-
 IFS= read -r word <&${CONTAINER_GATE_FD} && [ "$word" = go ] || exit 125
 exec ${CONTAINER_GATE_FD}<&-
-prlimit ${processes} --fsize=${fileBytes} --data=${memoryBytes} \\
+${payloadClass(heldDown)} prlimit ${processes} --fsize=${fileBytes} --data=${memoryBytes} \\
   --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"
 exit $?`;
 }

@@ -298,6 +298,7 @@ class SandboxedPath {
       return;
     }
     try {
+      if (this.#parts.heldDown) await this.#groups.holdDown();
       await this.#announce(this.#outer);
     } catch (error) {
       gate.end();

@@ -21,11 +21,9 @@ import {
   sentinelMessage,
 } from "./protocol.ts";
 import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
+import { type StartedSentinel, StartPatience } from "./start-patience.ts";
 
-const START_MS = 15_000;
 const RETRY_MS = 15;
-/** How many tries a started sentinel gets before another is started; a second one only waits. */
-const RESTART_EVERY = 200;
 /** After this many unanswered pings the sentinel counts as dead: nothing runs without it. */
 const PING_MS = 250;
 const SILENT_PINGS = 6;
@@ -36,9 +34,9 @@ export interface LinkOptions {
   /** The kill switch's folder. */
   readonly folder: string;
   readonly clock: Clock;
-  /** Start a sentinel; called when none answers. */
-  readonly start: () => void;
-  /** How long to wait for one that is started. */
+  /** Start a sentinel; called when none answers, and none that was started is on its way. */
+  readonly start: () => StartedSentinel | null;
+  /** How long to wait for one that makes no progress. */
   readonly patienceMs?: number;
 }
 
@@ -99,18 +97,15 @@ export class ScramLink implements ScramGate {
    * @throws ERR_SCRAM_SENTINEL_START when none answers in time
    */
   static async connect(options: LinkOptions): Promise<ScramLink> {
-    const { folder, clock, start, patienceMs = START_MS } = options;
+    const { folder, clock, start, patienceMs } = options;
     const latch = new ScramLatch(folder);
     const handle = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
-    const deadline = clock.monotonicMs() + patienceMs;
-    let attempts = 0;
+    const patience = new StartPatience(clock, start, patienceMs);
     try {
-      while (clock.monotonicMs() < deadline) {
+      while (!patience.over) {
         const link = await ScramLink.#attempt(latch, handle);
         if (link !== null) return link;
-        // One that was about to end gives its place up within a moment; then another is needed.
-        if (attempts % RESTART_EVERY === 0) start();
-        attempts += 1;
+        patience.startWhereNeeded();
         await sleep(RETRY_MS);
       }
     } catch (error) {
@@ -120,7 +115,7 @@ export class ScramLink implements ScramGate {
     closeSync(handle);
     throw new SovereignError(
       "ERR_SCRAM_SENTINEL_START",
-      `No sentinel answers in ${folder} after ${patienceMs / 1000} s, and nothing runs without one. Look at ${join(folder, "sentinel.log")}.`,
+      `No sentinel answers in ${folder} after ${Math.round(patience.waitedMs / 1000)} s, and nothing runs without one. Look at ${join(folder, "sentinel.log")}.`,
       { folder },
     );
   }

@@ -32,6 +32,22 @@ describe("the weight of all paths together", () => {
     expect(readFileSync(file, "utf8")).toBe(ahead);
   });
 
+  it("is more until they are set up, and is raised there too when they must die", () => {
+    const starting = mkdtempSync(join(tmpdir(), "group-"));
+    try {
+      for (const folder of [group, starting]) writeFileSync(join(folder, "cpu.shares"), "1024");
+      const shares = (): string[] =>
+        [group, starting].map((folder) => readFileSync(join(folder, "cpu.shares"), "utf8"));
+      const groups = new ControlGroups([], group, starting);
+      groups.prefer(false);
+      expect(shares()).toEqual(["256", "4096"]);
+      groups.prefer(true, true);
+      expect(shares()).toEqual(["65536", "65536"]);
+    } finally {
+      rmSync(starting, { recursive: true });
+    }
+  });
+
   it("stays as it is where the kernel offers neither, or refuses", () => {
     new ControlGroups([group]).prefer(true);
     new ControlGroups([join(group, "gone")], join(group, "gone")).prefer(true);

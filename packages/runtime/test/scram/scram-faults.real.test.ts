@@ -225,7 +225,7 @@ describe("when in doubt, it stops", () => {
     const one = await rig();
     process.kill((await pidsOf(one.link)).pid, "SIGKILL");
     const folder = join(one.home, "scram");
-    const start = (): void => undefined;
+    const start = (): null => null;
     const none = ScramLink.connect({
       folder,
       clock: systemClock,

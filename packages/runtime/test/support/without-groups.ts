@@ -34,7 +34,7 @@ export async function holdWithoutGroups(): Promise<Ungrouped> {
     }),
   );
   // One that we started by ourselves, and no other.
-  const start = (): void => undefined;
+  const start = (): null => null;
   const link = await ScramLink.connect({
     folder: join(one.home, "scram"),
     clock: systemClock,
