@@ -36,6 +36,9 @@ const executionPlace = {
   action_digest: digest,
 };
 
+/** Of a tenant's claim that was handed out; the secret is in no entry. */
+const tenantClaim = z.strictObject({ tenant_id: name, generation: count });
+
 /** Further fields may stand beside these in a later release; nothing reads them. */
 const refusal = z.looseObject({
   ...executionPlace,
@@ -169,6 +172,8 @@ export const entryData = {
   "key.introduced": keyEvent,
   "key.rotated": keyEvent,
   "key.revoked": keyEvent,
+  "ledger.claim_issued": tenantClaim,
+  "ledger.claim_replaced": tenantClaim,
 } as const;
 
 export type EventName = keyof typeof entryData;

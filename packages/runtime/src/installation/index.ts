@@ -4,3 +4,4 @@ export { repairInstallation } from "./ledger-repair.ts";
 export { AnchorDuty, anchorInstallation } from "./nodes/journal-anchor.ts";
 export { type LeaseHealth, leaseHealth, leaseOfSentinel } from "./nodes/lease-health.ts";
 export { type JoinedNode, ownStream, readNodes, scramStreamOf } from "./nodes/membership.ts";
+export { issueTenantClaim } from "./tenant-claim.ts";

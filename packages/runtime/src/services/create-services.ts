@@ -1,7 +1,13 @@
 import { isSovereignError, SovereignError } from "@sovereign/core";
 import type { Services } from "./services.ts";
 import { type Environment, passphraseOf, Settings } from "../home/index.ts";
-import { type Installation, openInstallation, repairInstallation } from "../installation/index.ts";
+import {
+  type Installation,
+  issueTenantClaim,
+  openInstallation,
+  repairInstallation,
+} from "../installation/index.ts";
+import { systemClock } from "../system/index.ts";
 import { nodeServices } from "./node-services.ts";
 import { execServices } from "./exec/exec-services.ts";
 import { withinReach } from "./host-tools.ts";
@@ -53,10 +59,11 @@ export function createServices(
     ...scram,
     ...batchServices(settings, opened, scram),
     ...nodeServices(home, opened, scram),
-    tenantClaim: (tenantId) =>
-      opened(({ store }) => {
+    tenantClaim: (tenantId, replace) =>
+      opened(async ({ store }) => {
         checkTenant(tenantId);
-        return Promise.resolve({ tenant_id: tenantId, ...store.tenantClaim(tenantId) });
+        const claim = await issueTenantClaim(store, systemClock, tenantId, replace);
+        return { tenant_id: tenantId, ...claim };
       }),
     repairLedger: (acceptRollback) =>
       repairInstallation(home, settings.databaseUrl, acceptRollback),

@@ -175,7 +175,7 @@ export interface Services {
   watchNodes(signal: AbortSignal, onEvent: (event: WatchEvent) => void): Promise<void>;
   probeSandbox(measure: boolean, tell: (text: string) => void): Promise<DoctorReport>;
   /** What a program that serves one tenant makes its claims with: a secret. */
-  tenantClaim(tenantId: string): Promise<JsonObject>;
+  tenantClaim(tenantId: string, replace: boolean): Promise<JsonObject>;
   /** Move what is no evidence in the ledger out of the way. */
   repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
 }

@@ -31,12 +31,26 @@ export function claimsOf(items: readonly CommitItem[]): string[] {
  * @see docs/spec/ledger.md "Claims"
  */
 export class Claims {
-  readonly #derive: (name: string) => Uint8Array;
+  readonly #derive: (name: string, generation: number) => Uint8Array;
   readonly #secrets = new Map<string, Uint8Array>();
+  /** Of those that were replaced; all others are of generation 0. */
+  #generations: ReadonlyMap<string, number> = new Map();
 
   /** @param secret the installation's, 32 bytes */
   constructor(secret: Uint8Array) {
-    this.#derive = (name) => deriveClaimSecret(secret, name);
+    this.#derive = (name, generation) => deriveClaimSecret(secret, name, generation);
+  }
+
+  /** What the database says of claims that were replaced. @returns whether any is new */
+  learn(generations: ReadonlyMap<string, number>): boolean {
+    const changed = [...generations].filter(([name, now]) => now !== this.generationOf(name));
+    this.#generations = generations;
+    for (const [name] of changed) this.#secrets.delete(name);
+    return changed.length > 0;
+  }
+
+  generationOf(name: string): number {
+    return this.#generations.get(name) ?? 0;
   }
 
   /** The setting that lets one transaction see the rows of the claim's log. */
@@ -53,23 +67,28 @@ export class Claims {
   }
 
   /** What a process that is to make this one claim is given, and no more. */
-  secretOf(name: string): Uint8Array {
-    return Buffer.from(this.#secretOf(name));
+  secretOf(name: string, generation: number): Uint8Array {
+    return this.#derive(name, generation);
   }
 
   #secretOf(name: string): Uint8Array {
     const known = this.#secrets.get(name);
     if (known !== undefined) return known;
     if (this.#secrets.size >= KEPT_MAX) this.#secrets.clear();
-    const derived = this.#derive(name);
+    const derived = this.#derive(name, this.generationOf(name));
     this.#secrets.set(name, derived);
     return derived;
   }
 }
 
 /** One block of HKDF-Expand (RFC 5869 §2.3): what a process that serves one tenant is given. */
-export function deriveClaimSecret(secret: Uint8Array, name: string): Uint8Array {
-  return createHmac("sha256", secret).update(`sovereign.claim/${name}\u0001`).digest();
+export function deriveClaimSecret(
+  secret: Uint8Array,
+  name: string,
+  generation: number,
+): Uint8Array {
+  const label = `sovereign.claim${generation > 0 ? `.${generation}` : ""}`;
+  return createHmac("sha256", secret).update(`${label}/${name}\u0001`).digest();
 }
 
 /** Where a null column of a call stands in its digest. */

@@ -1,7 +1,7 @@
-import { SovereignError } from "@sovereign/core";
+import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import pg from "pg";
 import type { Call } from "./call.ts";
-import type { Claims } from "./claims.ts";
+import { claimOf, type Claims } from "./claims.ts";
 import { claimParameters } from "./commit-sql.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { ownerConfig } from "./embedded.ts";
@@ -19,6 +19,8 @@ export const CLAIM = "select pg_catalog.set_config('sovereign.claim', $1, true)"
 
 /** SQLSTATE: another transaction holds a lock for longer than it is waited for. */
 export const HELD = "55P03";
+/** SQLSTATE: a claim is missing, or is not the one that counts. */
+const DENIED = "42501";
 
 /**
  * Connections that act as the application role, which owns nothing and reads one tenant at a time.
@@ -73,8 +75,34 @@ export class Database {
    * @param claim its name; empty for none, which sees no rows
    */
   async transaction<T>(claim: string, work: (client: pg.ClientBase) => Promise<T>): Promise<T> {
-    const client = await this.#connect();
-    return this.#silence.during(client, () => this.#transaction(client, claim, work));
+    const attempt = async (): Promise<T> => {
+      const client = await this.#connect();
+      return this.#silence.during(client, () => this.#transaction(client, claim, work));
+    };
+    return this.#currently([claim], attempt);
+  }
+
+  /** Where a claim is refused, another process may have replaced it since we learned of it. */
+  async #currently<T>(claims: readonly string[], work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      const replaceable = claims.some((claim) => claim.startsWith(claimOf("")));
+      if (codeOf(error) !== DENIED || !replaceable || !(await this.learn())) throw error;
+      return await work();
+    }
+  }
+
+  /** Ask which claims were replaced. @returns whether any is new */
+  async learn(): Promise<boolean> {
+    return this.transaction(claimOf(INSTALLATION_LOG), async (client) => {
+      const found = await client.query<{ name: string; generation: number }>(
+        "select name, generation from sovereign.list_generations()",
+      );
+      return this.#known().learn(
+        new Map(found.rows.map(({ name, generation }) => [name, generation])),
+      );
+    });
   }
 
   async #transaction<T>(
@@ -107,10 +135,18 @@ export class Database {
    * @throws ERR_STORE_UNAVAILABLE where nothing was done
    * @throws LostCall where it may have been done, or may yet be
    */
-  async call<R extends pg.QueryResultRow>(
+  call<R extends pg.QueryResultRow>(
     call: Call,
     values: unknown[],
     claims: readonly string[] = [],
+  ): Promise<R[]> {
+    return this.#currently(claims, () => this.#call<R>(call, values, claims));
+  }
+
+  async #call<R extends pg.QueryResultRow>(
+    call: Call,
+    values: unknown[],
+    claims: readonly string[],
   ): Promise<R[]> {
     const made = claims.length === 0 ? [] : claimParameters(this.#known(), claims, values);
     const all = [...values, ...made];

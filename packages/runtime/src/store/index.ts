@@ -1,3 +1,3 @@
 export { FEED_PAGE, type FeedOptions, type LogFeed } from "./log-feed.ts";
 export { type LedgerFinding, repairLedger, setEntryAside } from "./repair.ts";
-export { Store, type StoreOptions } from "./store.ts";
+export { Store, type StoreOptions, type TenantClaim } from "./store.ts";

@@ -51,6 +51,16 @@ export interface StoreOptions {
   readonly entropy?: Entropy;
 }
 
+/** A claim of one tenant, for a program of its own. */
+export interface TenantClaim {
+  readonly claim: string;
+  readonly generation: number;
+  readonly secret: string;
+  readonly role: string;
+  /** Null on a server that is given by URL. */
+  readonly socket: string | null;
+}
+
 /** The one importer of the database driver: ledger, runs and steps over PostgreSQL. */
 export class Store implements RunStore {
   readonly #database: Database;
@@ -102,7 +112,7 @@ export class Store implements RunStore {
       store.#claims = claims;
       store.#database.useClaims(claims);
       // A connection of our own from here on: whoever leaves now sees that the server is used.
-      await store.#database.transaction("", () => Promise.resolve());
+      await store.#database.learn();
       return store;
     } catch (cause) {
       await store.#database.close();
@@ -135,24 +145,45 @@ export class Store implements RunStore {
     return this.#target.kind === "url";
   }
 
-  /** What a program that serves one tenant claims with, and where: the secret of that claim alone. */
-  tenantClaim(tenant: string): {
-    claim: string;
-    secret: string;
-    role: string;
-    socket: string | null;
-  } {
-    if (this.#claims === null) throw new Error("the store is not open");
+  /** How often a tenant's claim was replaced, as the database says now. @throws ERR_STORE_UNAVAILABLE */
+  async claimGeneration(tenant: string): Promise<number> {
+    await this.#database.learn();
+    return this.#known().generationOf(claimOf(tenant));
+  }
+
+  /**
+   * What a program that serves one tenant claims with, and where: the secret of that claim alone.
+   * @param generation the present one, or the next: then the former secret counts no more
+   * @throws ERR_STREAM_CONFLICT when the claim was replaced meanwhile
+   */
+  async tenantClaim(tenant: string, generation: number): Promise<TenantClaim> {
     const claim = claimOf(tenant);
-    const secret = Buffer.from(this.#claims.secretOf(claim)).toString("hex");
+    const client = new pg.Client(ownerConfig(this.#target));
+    client.on("error", () => undefined);
+    try {
+      await client.connect();
+      await client.query("select sovereign.issue_claim($1, $2)", [claim, generation]);
+    } catch (cause) {
+      if (codeOf(cause) !== "40001") throw openError(this.#target, cause);
+      const text = `Another process replaced the claim of ${tenant} at the same time. Do it again.`;
+      throw new SovereignError("ERR_STREAM_CONFLICT", text, { tenant }, cause);
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+    await this.#database.learn();
+    const secret = Buffer.from(this.#known().secretOf(claim, generation)).toString("hex");
     const socket = this.#target.kind === "embedded" ? this.#target.socket : null;
-    return { claim, secret, role: "sovereign_app", socket };
+    return { claim, generation, secret, role: "sovereign_app", socket };
+  }
+
+  #known(): Claims {
+    if (this.#claims === null) throw new Error("the store is not open");
+    return this.#claims;
   }
 
   /** The installation's log as it grows, for who must know of it at once. To be closed by its user. */
   feed(options: FeedOptions): LogFeed {
-    if (this.#claims === null) throw new Error("the store is not open");
-    return new LogFeed(this.#target, this.#claims, options);
+    return new LogFeed(this.#target, this.#known(), options);
   }
 
   /** Tell whoever reads the log as it grows that it has. @throws ERR_STORE_UNAVAILABLE */

@@ -82,13 +82,19 @@ describe("a tenant's connection, with raw SQL", () => {
       );
       expect(foreign.rowCount).toBe(0);
     }
-    for (const table of ["claim_secret", "claim_keys", "key_gate", "abandoned"]) {
+    for (const table of [
+      "claim_secret",
+      "claim_keys",
+      "claim_generations",
+      "key_gate",
+      "abandoned",
+    ]) {
       await expect(hostile.query(`select * from sovereign.${table}`)).rejects.toMatchObject(DENIED);
     }
   });
 
   it("reads its own rows with the secret that is handed out, by the specification alone", async () => {
-    const { secret, claim, role } = world.store.tenantClaim("mallory");
+    const { secret, claim, role } = await world.store.tenantClaim("mallory", 0);
     expect({ claim, role }).toEqual({ claim: "tenant/mallory", role: "sovereign_app" });
     const rowsOf = async (name: string): Promise<number | null> => {
       await hostile.query("begin");

@@ -13,11 +13,13 @@ export function tenantsCommands(program: Command, context: CommandContext): void
       "write the secret with which a program of its own reads and writes one tenant's log",
     )
     .requiredOption("--out <file>", "where to; only its owner may read it, and it is not there yet")
-    .action(async (name: string, flags: { out: string }) => {
+    .option("--replace", "make a new secret: the former one is refused from then on")
+    .action(async (name: string, flags: { out: string; replace?: boolean }) => {
       const tenant = parseName(name);
       const options = { mode: 0o600, fresh: true };
       const write = async (file: { write(text: string): void }): Promise<void> => {
-        file.write(`${JSON.stringify(await services.tenantClaim(tenant), null, 2)}\n`);
+        const claim = await services.tenantClaim(tenant, flags.replace === true);
+        file.write(`${JSON.stringify(claim, null, 2)}\n`);
       };
       await writingNamed(flags.out, write, options);
       if (output.json) output.printJson({ tenant, file: flags.out });
