@@ -20,6 +20,7 @@ import {
   SELF_PROOF_LINK,
   Silence,
 } from "../scram/index.ts";
+import { HalfRequests } from "./half-requests.ts";
 import { HoldingsWatch } from "./holdings-watch.ts";
 import { type DeathCosts, pathLimits, pathWeight } from "./holdings.ts";
 import { createSandbox, LEVELS } from "./sandbox.ts";
@@ -95,6 +96,7 @@ export class Engine {
   readonly #admissions = new Map<string, (order: EngineOrder) => void>();
   readonly #queue: { readonly weight: number; readonly start: () => void }[] = [];
   readonly #watch: HoldingsWatch;
+  readonly #half = new HalfRequests();
   /** Those whose gate was opened, and that have not ended. */
   readonly #opened = new Set<string>();
   /** The weights of all paths that live. */
@@ -179,9 +181,11 @@ export class Engine {
         size += content.length;
       } else throw new Error("unexpected frame");
       if (size >= request.stdin_bytes) {
+        this.#half.done(socket);
         void this.#run(frames, request, Buffer.concat(input), controller.signal);
       }
     });
+    this.#half.add(socket);
     socket.on("close", () => {
       controller.abort();
     });
