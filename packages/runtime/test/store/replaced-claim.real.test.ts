@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { issueTenantClaim } from "../../src/installation/tenant-claim.ts";
-import { Claims } from "../../src/store/claims.ts";
+import type { Claims } from "../../src/store/claims.ts";
 import { Store } from "../../src/store/index.ts";
 import { systemClock } from "../../src/system/index.ts";
 import { beginWith, commitBy } from "../support/claims.ts";
@@ -143,7 +143,7 @@ describe("a tenant's claim that is replaced", () => {
     const found = await world.owner.query<{ text: string }>(
       "select convert_from(bytes, 'UTF8') as text from sovereign.entries where log_id = 'installation' and stream = 'ledger' order by index desc limit 1",
     );
-    const [{ text = "" } = {}] = found.rows;
+    const text = found.rows[0]?.text ?? "";
     expect(JSON.parse(text)).toMatchObject({
       event_type: "ledger.claim_replaced",
       data: { tenant_id: "eve", generation },
