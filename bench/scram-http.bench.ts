@@ -44,8 +44,13 @@ export async function run(): Promise<BenchReport> {
   const manners: readonly Manner[] = MANNERS.filter((one) => wanted?.includes(one) ?? true);
   const found = new Map(manners.map((manner) => [manner, [] as Trial[]]));
   for (let round = 0; round < TRIALS; round++) {
-    for (const manner of manners) found.get(manner)?.push(await trial(manner));
-    console.error(`trial ${round + 1} of ${TRIALS}`);
+    for (const manner of manners) {
+      const one = await trial(manner);
+      found.get(manner)?.push(one);
+      const [dead, reaped] = [one.dead, one.reaped].map((ms) => Math.round(ms));
+      const times = `${dead} ms, by the sentinel ${reaped} ms, ${one.survivors} survivors`;
+      console.error(`trial ${round + 1} of ${TRIALS}, ${manner}: ${times}`);
+    }
   }
   const rows = manners.map((manner) => rowOf(manner, found.get(manner) ?? []));
   return { title: `Order to all dead, ${PATHS} paths, ms, ${TRIALS} trials a row`, rows };

@@ -178,6 +178,7 @@ export class DrillRig {
     mayEnd = false,
   ): Promise<void> {
     const gone = new Set<string>();
+    let why = "";
     const count = requests.length;
     const sandbox = connectSandbox(this.link, owner, demands);
     const outputs = requests.map((request) => {
@@ -186,7 +187,10 @@ export class DrillRig {
       const ended = sandbox.run(request(out), this.#ended.signal);
       this.#running.push(
         ended
-          .catch((error: unknown) => error)
+          .catch((error: unknown) => {
+            why ||= error instanceof Error ? ` The first one failed: ${error.message}` : "";
+            return error;
+          })
           .finally(() => {
             if (mayEnd) gone.add(out);
           }),
@@ -196,10 +200,11 @@ export class DrillRig {
     const isReady = (out: string): boolean => gone.has(out) || readdirSync(out).includes("ready");
     for (let waited = 0; waited < readyMs; waited += 20) {
       if (outputs.every(isReady)) return;
+      if (why !== "" && !mayEnd) break;
       await sleep(20);
     }
     const ready = outputs.filter((out) => readdirSync(out).length > 0).length;
-    const text = `Only ${ready} of ${count} paths of the drill started.`;
+    const text = `Only ${ready} of ${count} paths of the drill started.${why}`;
     throw new SovereignError("ERR_SANDBOX_UNAVAILABLE", text);
   }
 
