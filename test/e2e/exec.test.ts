@@ -123,6 +123,8 @@ describe("an execution", () => {
     expect(git("log", "--format=%s", `${base}..HEAD`).split("\n")).toHaveLength(6);
     const back = await installation.json(["exec", "rollback", end.run]);
     expect(back.code).toBe(0);
+    const proved = { event: "rollback.proved", run: end.run, base, kept: [] };
+    expect(back.documents).toContainEqual(expect.objectContaining(proved));
     const undone = runEnded(back.documents);
     expect(undone.verdict).toBe("VALID");
     expect(git("rev-parse", "HEAD")).toBe(base);

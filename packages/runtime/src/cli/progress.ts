@@ -64,6 +64,8 @@ function execLineOf(progress: ExecProgress, paint: Paint): string {
       return failedText(progress);
     case "exec.brought_back":
       return broughtBackText(progress);
+    case "rollback.proved":
+      return provedText(progress);
   }
 }
 
@@ -100,10 +102,26 @@ function broughtBackText({
   head,
   kept,
 }: Extract<ExecProgress, { event: "exec.brought_back" }>): string {
-  const other = kept.map(
+  const back = `  ${counted(commits, "commit")} brought back: ${head.slice(0, 12)}`;
+  return [back, ...keptLines(kept)].join("\n");
+}
+
+function provedText({
+  run,
+  base,
+  tree,
+  files,
+  kept,
+}: Extract<ExecProgress, { event: "rollback.proved" }>): string {
+  return [
+    `  ${run} is undone: ${counted(files, "file")} changed back`,
+    `  proved: the branch is at ${base.slice(0, 12)}, and each file of tree ${tree.slice(0, 12)} was read again`,
+    ...keptLines(kept),
+  ].join("\n");
+}
+
+function keptLines(kept: readonly string[]): string[] {
+  return kept.map(
     (place) => `     another program wrote to a file meanwhile: its text is in ${place}`,
-  );
-  return [`  ${counted(commits, "commit")} brought back: ${head.slice(0, 12)}`, ...other].join(
-    "\n",
   );
 }

@@ -59,6 +59,16 @@ export type ExecProgress =
       readonly commits: number;
       /** Where bytes of another program are that it wrote while files were moved. */
       readonly kept: readonly string[];
+    }
+  | {
+      /** The repository is proved to be what it was before the run. */
+      readonly event: "rollback.proved";
+      readonly run: string;
+      readonly base: string;
+      readonly tree: string;
+      /** Files that the rollback changed. */
+      readonly files: number;
+      readonly kept: readonly string[];
     };
 
 export interface ExecutorRunOptions {

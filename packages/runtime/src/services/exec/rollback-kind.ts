@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import {
+  ACTIONS,
   fields,
   GATE_DOCUMENTS,
   type Mode,
@@ -227,7 +228,12 @@ class RollbackWork extends KindWork {
     const { of_run, ref, base, head } = plan;
     const action = { type: "git.rollback", resource: of_run, params: { of_run, ref, base, head } };
     const { role } = hold.standing.frozen.planned.request;
-    await session.perform({ stepId: STEP, role, action });
+    const done = await session.perform({ stepId: STEP, role, action });
+    const format = ACTIONS["git.rollback"].output;
+    const { tree, files_changed: files, kept = [] } = parseFormat(format, done.output, STEP);
+    const places = kept.map((one) => one.kept);
+    const proved = { event: "rollback.proved", run: of_run, base, tree, files } as const;
+    this.#options.onProgress({ ...proved, kept: places });
     return COMPLETED;
   }
 
