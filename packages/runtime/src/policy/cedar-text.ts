@@ -1,4 +1,5 @@
 import { SovereignError } from "@sovereign/core";
+import { textPlace } from "./text-place.ts";
 
 /** Cedar's reader needs its stack for each level: at 200 it breaks. */
 const NESTING_MAX = 50;
@@ -34,8 +35,5 @@ export function checkCedarText(text: string, path: string): void {
 }
 
 function beyond(path: string, text: string, at: number, found: string): SovereignError {
-  const before = text.slice(0, at);
-  const line = before.split("\n").length;
-  const column = at - before.lastIndexOf("\n");
-  return new SovereignError("ERR_POLICY_INVALID", `${path}:${line}:${column}: ${found}`);
+  return new SovereignError("ERR_POLICY_INVALID", `${textPlace(path, text, at)}: ${found}`);
 }

@@ -1,7 +1,8 @@
-import type { PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
+import type { DetailedError, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
 import { cutText, isSovereignError, printable, SovereignError } from "@sovereign/core";
 import { CedarModule, type CedarPolicies } from "./cedar-module.ts";
 import { checkCedarText } from "./cedar-text.ts";
+import { textPlace } from "./text-place.ts";
 
 /**
  * What a Cedar policy can speak of. `context.matched` names the patterns of the sandbox policy
@@ -45,44 +46,68 @@ const RULE_CHARS = 400;
 const SCHEMA_NAME = "sovereign";
 const cedar = new CedarModule(SCHEMA_NAME, CEDAR_SCHEMA);
 
+/** The policies of a file, and `file:line:column` of each. */
+export interface CedarFile {
+  readonly rules: CedarPolicies;
+  placeOf(id: string): string;
+}
+
 /**
  * Read Cedar text. A policy's id is its `@id` annotation, else its number.
  * @throws ERR_POLICY_INVALID
  */
-export function parseCedar(text: string, path: string): CedarPolicies {
+export function parseCedar(text: string, path: string): CedarFile {
   checkCedarText(text, path);
   return reading(path, () => readPolicies(text, path));
 }
 
-function readPolicies(text: string, path: string): CedarPolicies {
+function readPolicies(text: string, path: string): CedarFile {
   const parts = cedar.use((module) => module.policySetTextToParts(text));
-  if (parts.type === "failure") throw invalid(path, parts.errors);
-  if (parts.policy_templates.length > 0)
-    throw invalid(path, [{ message: "templates are refused" }]);
-  const policies: Record<string, PolicyJson> = {};
+  if (parts.type === "failure") throw invalid(placeIn(text, path, parts.errors), parts.errors);
+  if (parts.policy_templates.length > 0) {
+    const place = placeOfPart(text, path, parts.policy_templates[0]);
+    throw invalid(place, [{ message: "templates are refused" }]);
+  }
+  const rules: Record<string, PolicyJson> = {};
+  const places = new Map<string, string>();
   for (const [index, part] of parts.policies.entries()) {
+    const place = placeOfPart(text, path, part);
     const read = cedar.use((module) => module.policyToJson(part));
-    if (read.type === "failure") throw invalid(path, read.errors);
-    checkAnnotations(read.json, `${path}: policy ${index + 1}`);
+    if (read.type === "failure") throw invalid(place, read.errors);
+    checkAnnotations(read.json, `${place}: policy ${index + 1}`);
     const id = read.json.annotations?.["id"] ?? `policy${index + 1}`;
     if (id.length > RULE_CHARS) {
-      throw invalid(path, [
-        { message: `an id of ${id.length} characters, more than ${RULE_CHARS}` },
-      ]);
+      const message = `an id of ${id.length} characters, more than ${RULE_CHARS}`;
+      throw invalid(place, [{ message }]);
     }
-    if (Object.hasOwn(policies, id))
-      throw invalid(path, [{ message: `the id ${id} stands twice` }]);
-    policies[id] = read.json;
+    if (Object.hasOwn(rules, id)) throw invalid(place, [{ message: `the id ${id} stands twice` }]);
+    rules[id] = read.json;
+    places.set(id, place);
   }
-  return policies;
+  return { rules, placeOf: (id) => places.get(id) ?? path };
+}
+
+/** Cedar hands out each policy as it is written. */
+function placeOfPart(text: string, path: string, part: string | undefined): string {
+  const at = part === undefined ? -1 : text.indexOf(part);
+  return at < 0 ? path : textPlace(path, text, at);
+}
+
+/** Cedar counts bytes. */
+function placeIn(text: string, path: string, [error]: readonly DetailedError[]): string {
+  const start = error?.sourceLocations?.[0]?.start;
+  if (start === undefined) return path;
+  const before = Buffer.from(text).subarray(0, start).toString("utf8");
+  return textPlace(path, text, before.length);
 }
 
 /**
  * Hold policies against our schema, strictly.
+ * @param placeOf where each stands, for messages
  * @throws ERR_POLICY_INVALID
  */
-export function validateCedar(policies: CedarPolicies, path: string): void {
-  const answer = reading(path, () =>
+export function validateCedar(policies: CedarPolicies, placeOf: (id: string) => string): void {
+  const answer = reading(placeOf(""), () =>
     cedar.use((module) =>
       module.validate({
         schema: CEDAR_SCHEMA,
@@ -91,10 +116,11 @@ export function validateCedar(policies: CedarPolicies, path: string): void {
       }),
     ),
   );
-  if (answer.type === "failure") throw invalid(path, answer.errors);
+  if (answer.type === "failure") throw invalid(placeOf(""), answer.errors);
   const [first] = answer.validationErrors;
   if (first !== undefined) {
-    throw invalid(path, [{ message: `${first.policyId}: ${first.error.message}` }]);
+    const { policyId, error } = first;
+    throw invalid(placeOf(policyId), [{ message: `${policyId}: ${error.message}` }]);
   }
 }
 

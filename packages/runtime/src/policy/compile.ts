@@ -20,6 +20,7 @@ import {
   type SandboxPolicy,
   sandboxPolicy,
 } from "./document.ts";
+import type { YamlFile } from "./plain-yaml.ts";
 
 /** A pattern of the policy, with the name under which Cedar hears that it matched. */
 export interface Pattern {
@@ -58,38 +59,71 @@ export function isFileType(type: string): boolean {
 }
 
 /** Compile a sandbox policy to Cedar. */
-export function compileSandboxPolicy(policy: SandboxPolicy, path: string): CompiledPolicy {
+export function compileSandboxPolicy(
+  policy: SandboxPolicy,
+  { placeOf }: Pick<YamlFile, "placeOf">,
+): CompiledPolicy {
   const rules: Record<string, PolicyJson> = {};
-  const stepUps = stepUpsOf(policy, path);
-  const permit = (id: string, type: string, needs: string | null): void => {
-    if (Object.hasOwn(rules, id)) throw repeated(path, id);
+  const stepUps = stepUpsOf(policy, placeOf);
+  for (const { id, type, needs, at } of permitsOf(policy)) {
+    if (Object.hasOwn(rules, id)) throw repeated(placeOf(at), id);
     rules[id] = rule("permit", type, needs, stepUps.get(type) ?? null);
-  };
-  for (const one of policy.operations) {
-    if (typeof one === "string") permit(`operation:${one}`, one, null);
-    else
-      for (const glob of one.resources) {
-        const name = `on:${one.type}:${glob}`;
-        permit(name, one.type, name);
-      }
   }
-  for (const name of policy.allowed_git_operations) {
-    for (const type of GIT_OPERATIONS[name] ?? []) permit(`operation:${type}`, type, null);
-  }
-  for (const name of policy.allowlist.file_operations) {
-    const type = FILE_OPERATIONS[name] as string;
-    for (const glob of policy.allowlist.paths) permit(`${type}:${glob}`, type, `path:${glob}`);
-  }
-  for (const { id } of policy.allowlist.commands)
-    permit(`command:${id}`, "command.run", `command:${id}`);
-  permitNames(policy, permit);
   for (const glob of policy.deny_paths)
     rules[`deny:${glob}`] = rule("forbid", null, `deny:${glob}`, null);
   const { mode, limits } = policy;
-  return finish(
-    { mode, rules, patterns: patternsOf(policy), limits, tools: toolsOf(policy) },
-    path,
-  );
+  const patterns = patternsOf(policy);
+  return finish({ mode, rules, patterns, limits, tools: toolsOf(policy) }, () => placeOf([]));
+}
+
+/** One thing that a policy allows, and where it says so. */
+interface Permit {
+  readonly id: string;
+  readonly type: string;
+  /** The pattern that must match; null for none. */
+  readonly needs: string | null;
+  readonly at: readonly PropertyKey[];
+}
+
+function permitsOf(policy: SandboxPolicy): Permit[] {
+  const { operations, allowed_git_operations: gits, allowlist, hosts } = policy;
+  const { file_operations: files, paths, commands } = allowlist;
+  return [
+    ...operations.flatMap((one, index): Permit[] => {
+      const at = ["operations", index];
+      if (typeof one === "string") return [{ id: `operation:${one}`, type: one, needs: null, at }];
+      return one.resources.map((glob, of) => {
+        const id = `on:${one.type}:${glob}`;
+        return { id, type: one.type, needs: id, at: [...at, "resources", of] };
+      });
+    }),
+    ...gits.flatMap((name, index) =>
+      (GIT_OPERATIONS[name] ?? []).map((type): Permit => {
+        const at = ["allowed_git_operations", index];
+        return { id: `operation:${type}`, type, needs: null, at };
+      }),
+    ),
+    ...files.flatMap((name, of) => {
+      const type = FILE_OPERATIONS[name] as string;
+      const again = files.indexOf(name) < of ? ["allowlist", "file_operations", of] : null;
+      return paths.map((glob, index): Permit => {
+        const at = again ?? ["allowlist", "paths", index];
+        return { id: `${type}:${glob}`, type, needs: `path:${glob}`, at };
+      });
+    }),
+    ...commands.map(({ id }, index): Permit => {
+      const name = `command:${id}`;
+      const at = ["allowlist", "commands", index];
+      return { id: name, type: "command.run", needs: name, at };
+    }),
+    ...agentPatterns(policy).map(({ name, args }): Permit => {
+      return { id: name, type: args[0] ?? "", needs: name, at: ["agent"] };
+    }),
+    ...hosts.map((host, index): Permit => {
+      const id = `host:${host}`;
+      return { id, type: "http.call", needs: id, at: ["hosts", index] };
+    }),
+  ];
 }
 
 function toolsOf({ presets, mounts }: SandboxPolicy): PolicyTools | null {
@@ -116,11 +150,14 @@ export function allowedTypes(policy: SandboxPolicy): Set<string> {
 }
 
 /** What each operation waits for; where several entries name it, the strictest. */
-function stepUpsOf({ approvals }: SandboxPolicy, path: string): Map<string, string> {
+function stepUpsOf(
+  { approvals }: SandboxPolicy,
+  placeOf: YamlFile["placeOf"],
+): Map<string, string> {
   const demands = new Map<string, Demand[]>();
-  for (const { operations, required, roles } of approvals) {
+  for (const [index, { operations, required, roles }] of approvals.entries()) {
     const demand = parseStepUp(
-      `${path}: approvals for ${operations.join(", ")}`,
+      `${placeOf(["approvals", index])}: approvals for ${operations.join(", ")}`,
       `${required} of ${roles.join(",")}`,
     );
     for (const operation of operations) {
@@ -135,13 +172,16 @@ function stepUpsOf({ approvals }: SandboxPolicy, path: string): Map<string, stri
   return texts;
 }
 
-function repeated(path: string, id: string): SovereignError {
-  return new SovereignError("ERR_POLICY_INVALID", `${path}: ${id} stands there twice`);
+function repeated(place: string, id: string): SovereignError {
+  return new SovereignError("ERR_POLICY_INVALID", `${place}: ${id} stands there twice`);
 }
 
 /** Take Cedar policies as they are. */
-export function compileCedar(rules: CedarPolicies, path: string): CompiledPolicy {
-  return finish({ mode: "enforce", rules, patterns: [], limits: null, tools: null }, path);
+export function compileCedar(
+  rules: CedarPolicies,
+  placeOf: (id: string) => string,
+): CompiledPolicy {
+  return finish({ mode: "enforce", rules, patterns: [], limits: null, tools: null }, placeOf);
 }
 
 const frozenPolicy = z.strictObject({
@@ -176,7 +216,7 @@ export function openFrozenPolicy(bytes: Uint8Array, path: string): CompiledPolic
     path,
     "ERR_POLICY_INVALID",
   );
-  return finish({ ...rest, rules: rules as CedarPolicies, limits }, path);
+  return finish({ ...rest, rules: rules as CedarPolicies, limits }, () => path);
 }
 
 /**
@@ -213,8 +253,11 @@ function digestOfPolicy({ tools, ...policy }: Omit<CompiledPolicy, "digest" | "w
   });
 }
 
-function finish(policy: Omit<CompiledPolicy, "digest" | "warnings">, path: string): CompiledPolicy {
-  validateCedar(policy.rules, path);
+function finish(
+  policy: Omit<CompiledPolicy, "digest" | "warnings">,
+  placeOf: (id: string) => string,
+): CompiledPolicy {
+  validateCedar(policy.rules, placeOf);
   const digest = digestOfPolicy(policy);
   prepareCedar(digest, policy.rules);
   return deepFreeze({ ...policy, digest, warnings: [] });
@@ -249,15 +292,6 @@ function patternsOf(policy: SandboxPolicy): Pattern[] {
       }),
     ),
   ];
-}
-
-/** What is allowed by a name alone: agents and their tools, and hosts. */
-function permitNames(
-  policy: SandboxPolicy,
-  permit: (id: string, type: string, needs: string | null) => void,
-): void {
-  for (const { name, args } of agentPatterns(policy)) permit(name, args[0] ?? "", name);
-  for (const host of policy.hosts) permit(`host:${host}`, "http.call", `host:${host}`);
 }
 
 /** Rules named `tool:` allow a tool's calls unread; `judged-tool:` those whose arguments are allowed. */

@@ -1,4 +1,5 @@
 export { type CompiledPolicy, freezePolicy, openFrozenPolicy, ownPolicy } from "./compile.ts";
+export { type CaseResult, checkDecisions, contextOf } from "./decision-table.ts";
 export { describePolicy } from "./describe.ts";
 export { type PolicyTools, type SandboxPolicy, sandboxPolicy } from "./document.ts";
 export { type Explanation, PolicyEngine } from "./engine.ts";

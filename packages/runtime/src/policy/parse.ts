@@ -1,11 +1,4 @@
-import {
-  deepFreeze,
-  parseFormat,
-  parseStrictJson,
-  quoted,
-  SovereignError,
-  utf8Decode,
-} from "@sovereign/core";
+import { deepFreeze, parseFormat, quoted, SovereignError, utf8Decode } from "@sovereign/core";
 import { parseCedar } from "./cedar.ts";
 import {
   allowedTypes,
@@ -19,14 +12,10 @@ import { type SandboxPolicy, sandboxPolicy } from "./document.ts";
 import { parseStepUp } from "./demand.ts";
 import { neverMatchesHost } from "./hosts.ts";
 import { misleads, neverMatches, plainPattern } from "./path-patterns.ts";
-import { readPlainYaml } from "./plain-yaml.ts";
+import type { YamlFile } from "./plain-yaml.ts";
+import { readPolicySource } from "./policy-source.ts";
 
 const BYTES_MAX = 1024 * 1024;
-const YAML_DOOR = {
-  bytesMax: 256 * 1024,
-  tooLarge: "ERR_POLICY_TOO_LARGE",
-  syntax: "ERR_POLICY_SYNTAX",
-} as const;
 
 /**
  * Read and compile a policy file. What it is follows from its name: `.cedar`, `.json`, else YAML.
@@ -45,75 +34,111 @@ export function parsePolicy(
     throw new SovereignError("ERR_POLICY_TOO_LARGE", text);
   }
   if (path.endsWith(".cedar")) return compileCedarFile(decode(bytes, path), path);
-  const value = path.endsWith(".json")
-    ? readJson(bytes, path)
-    : readPlainYaml(bytes, path, YAML_DOOR).value;
-  const policy = parseFormat(sandboxPolicy, value, path, "ERR_POLICY_INVALID");
-  checkPolicy(policy, path);
-  if (options.isFrozen !== true) checkDenied(policy, path);
-  const compiled = compileSandboxPolicy(policy, path);
-  return deepFreeze({ ...compiled, warnings: warningsOf(policy) });
+  const file = readPolicySource(bytes, path);
+  const policy = readShape(file, path);
+  checkPolicy(policy, file);
+  if (options.isFrozen !== true) checkDenied(policy, file);
+  const compiled = compileSandboxPolicy(policy, file);
+  return deepFreeze({ ...compiled, warnings: warningsOf(policy, file) });
+}
+
+/** @throws ERR_POLICY_INVALID with the place of the first part that is wrong */
+function readShape({ value, placeOf }: YamlFile, path: string): SandboxPolicy {
+  const issue = sandboxPolicy.safeParse(value).error?.issues[0];
+  const keys = issue?.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : [];
+  const place = issue === undefined ? path : placeOf([...issue.path, ...keys]);
+  return parseFormat(sandboxPolicy, value, place, "ERR_POLICY_INVALID");
 }
 
 function compileCedarFile(text: string, path: string): CompiledPolicy {
-  const rules = parseCedar(text, path);
+  const { rules, placeOf } = parseCedar(text, path);
   for (const [id, rule] of Object.entries(rules)) {
     const stepUp = rule.annotations?.["step_up"];
-    if (stepUp !== undefined) parseStepUp(`${path}: ${id}`, stepUp);
+    if (stepUp !== undefined) parseStepUp(`${placeOf(id)}: ${id}`, stepUp);
   }
-  return compileCedar(rules, path);
+  return compileCedar(rules, placeOf);
 }
 
-function checkPolicy(policy: SandboxPolicy, path: string): void {
-  const patterned = policy.operations.map(typeOf).find(isPatterned);
-  if (patterned !== undefined) {
-    const where = patterned.startsWith("file.") ? "allowlist.file_operations" : "commands or hosts";
-    const text = `${path}: operations: ${patterned} is allowed by pattern: use ${where}`;
+function checkPolicy(policy: SandboxPolicy, { placeOf }: YamlFile): void {
+  for (const [index, entry] of policy.operations.entries()) {
+    const type = typeOf(entry);
+    if (!isPatterned(type)) continue;
+    const where = type.startsWith("file.") ? "allowlist.file_operations" : "commands or hosts";
+    const place = placeOf(["operations", index]);
+    const text = `${place}: operations: ${type} is allowed by pattern: use ${where}`;
     throw new SovereignError("ERR_POLICY_INVALID", text);
   }
   const allowed = allowedTypes(policy);
-  for (const operation of policy.approvals.flatMap(({ operations }) => operations)) {
-    if (allowed.has(operation)) continue;
+  for (const [index, { operations }] of policy.approvals.entries()) {
+    const at = operations.findIndex((operation) => !allowed.has(operation));
+    if (at < 0) continue;
+    const place = placeOf(["approvals", index, "operations", at]);
     const known = [...allowed].sort().join(", ") || "nothing";
-    const text = `${path}: approvals: nothing here allows ${operation}, so nobody would be asked; it allows ${known}`;
+    const text = `${place}: approvals: nothing here allows ${operations[at] ?? ""}, so nobody would be asked; it allows ${known}`;
     throw new SovereignError("ERR_POLICY_INVALID", text);
   }
 }
 
 /** What is written to deny, and would not, is an error; elsewhere it is safe, and only told. */
-function checkDenied({ deny_paths }: SandboxPolicy, path: string): void {
-  for (const pattern of deny_paths) {
+function checkDenied({ deny_paths }: SandboxPolicy, { placeOf }: YamlFile): void {
+  for (const [index, pattern] of deny_paths.entries()) {
     const why = misleads(pattern);
     if (why === null) continue;
-    const text = `${path}: deny_paths: ${quoted(pattern)} would not deny what it seems to: ${why}`;
+    const place = placeOf(["deny_paths", index]);
+    const text = `${place}: deny_paths: ${quoted(pattern)} would not deny what it seems to: ${why}`;
     throw new SovereignError("ERR_POLICY_INVALID", text);
   }
 }
 
-/** The patterns that nothing can ever match, each with what was expected. */
-function warningsOf({ allowlist, deny_paths, hosts }: SandboxPolicy): string[] {
-  const lists: [string, readonly string[], (pattern: string) => string | null][] = [
-    ["allowlist.paths", allowlist.paths, neverMatches],
-    ["allowlist.host_run_paths", allowlist.host_run_paths, neverMatches],
-    ["allowlist.ci_paths", allowlist.ci_paths, neverMatches],
-    ["deny_paths", deny_paths, (pattern) => neverMatches(plainPattern(pattern))],
-    ["hosts", hosts, neverMatchesHost],
+type Judge = (pattern: string) => string | null;
+
+/** What allows nothing, though it is written to: each with its place and with what was expected. */
+function warningsOf({ allowlist, deny_paths, hosts }: SandboxPolicy, file: YamlFile): string[] {
+  const { paths, host_run_paths, ci_paths, commands, file_operations } = allowlist;
+  const never = (judge: Judge): Judge => toldAs(judge, "can never match");
+  const allowing: Judge = (pattern) =>
+    never(neverMatches)(pattern) ?? toldAs(misleads, "would not match what it seems to")(pattern);
+  const lists: [string[], readonly string[], Judge][] = [
+    [["allowlist", "paths"], paths, allowing],
+    [["allowlist", "host_run_paths"], host_run_paths, allowing],
+    [["allowlist", "ci_paths"], ci_paths, allowing],
+    [["deny_paths"], deny_paths, never((pattern) => neverMatches(plainPattern(pattern)))],
+    [["hosts"], hosts, never(neverMatchesHost)],
   ];
-  return lists.flatMap(([list, patterns, judge]) =>
-    patterns.flatMap((pattern) => {
+  const told = lists.flatMap(([list, patterns, judge]) =>
+    patterns.flatMap((pattern, index) => {
       const why = judge(pattern);
-      return why === null ? [] : [`${list}: ${quoted(pattern)} can never match: ${why}`];
+      const place = (): string => file.placeOf([...list, index]);
+      return why === null ? [] : [`${place()}: ${list.join(".")}: ${quoted(pattern)} ${why}`];
     }),
   );
+  const programs = commands.flatMap(({ executable }, index) => {
+    if (!/[\s*?]/.test(executable)) return [];
+    const place = file.placeOf(["allowlist", "commands", index, "executable"]);
+    const why = "expected the name of one program; its arguments are for allowed_args";
+    return [`${place}: allowlist.commands: ${quoted(executable)} would not match: ${why}`];
+  });
+  return [...told, ...programs, ...halves(paths, file_operations, file)];
 }
 
-function readJson(bytes: Uint8Array, path: string): unknown {
-  try {
-    return parseStrictJson(bytes);
-  } catch (cause) {
-    const found = cause instanceof SovereignError ? cause.message : "not JSON";
-    throw new SovereignError("ERR_POLICY_SYNTAX", `${path}: ${found}`, {}, cause);
-  }
+function toldAs(judge: Judge, what: string): Judge {
+  return (pattern) => {
+    const why = judge(pattern);
+    return why === null ? null : `${what}: ${why}`;
+  };
+}
+
+/** Operations on files need both lists: one alone allows nothing. */
+function halves(
+  paths: readonly string[],
+  operations: readonly string[],
+  { placeOf }: YamlFile,
+): string[] {
+  if ((paths.length === 0) === (operations.length === 0)) return [];
+  const [there, missing] =
+    paths.length > 0 ? ["paths", "file_operations"] : ["file_operations", "paths"];
+  const place = placeOf(["allowlist", there]);
+  return [`${place}: allowlist.${there} allows nothing: allowlist.${missing} is empty`];
 }
 
 function decode(bytes: Uint8Array, path: string): string {

@@ -3,6 +3,8 @@ import { readNamed } from "@sovereign/verify";
 import type { Services } from "./services.ts";
 import {
   type AskedApproval,
+  checkDecisions,
+  contextOf,
   PolicyEngine,
   parsePolicy,
   proposePolicy,
@@ -10,12 +12,17 @@ import {
 } from "../policy/index.ts";
 import { acceptPolicy } from "./exec/read-policy.ts";
 import { readRun } from "../ledger/index.ts";
+import { findPolicy } from "./exec/find-policy.ts";
+import { runNotFound } from "./runs/run-folder.ts";
 import type { Opened } from "./opened.ts";
 
 export function policyServices(
   home: string,
   opened: Opened,
-): Pick<Services, "trustPolicy" | "checkPolicy" | "explainPolicy" | "learnPolicy"> {
+): Pick<
+  Services,
+  "trustPolicy" | "checkPolicy" | "explainPolicy" | "testPolicy" | "learnPolicy"
+> {
   return {
     trustPolicy: (place, { dryRun }) =>
       Promise.resolve().then(() => acceptPolicy(home, place, dryRun)),
@@ -25,19 +32,20 @@ export function policyServices(
         const policy = parsePolicy(readNamed(file), file);
         const value = { type, resource, params: parseStrictJson(utf8Encode(params)) };
         const action = parseFormat(formats.action, value, "--action, --resource, --params");
-        return new PolicyEngine(policy).explain(action, {
-          tenant_id: "default",
-          run_id: `run_${"a".repeat(20)}`,
-          step_id: "explain",
-          attempt: 1,
-          role,
-          mode: "sovereign",
-          config_digest: "0".repeat(64),
-          policy_digest: policy.digest,
-        });
+        return new PolicyEngine(policy).explain(action, contextOf(role, policy.digest));
+      }),
+    testPolicy: (table, { policy: named, repository }) =>
+      Promise.resolve().then(() => {
+        const file = findPolicy(repository, named);
+        const engine = new PolicyEngine(parsePolicy(readNamed(file), file));
+        return { policy: file, cases: checkDecisions(engine, readNamed(table), table) };
       }),
     learnPolicy: (tenantId, runId) =>
-      opened(async ({ store }) => {
+      opened(async (installation) => {
+        const { store } = installation;
+        if ((await store.findRun(tenantId, runId)) === null) {
+          throw await runNotFound(installation, tenantId, runId);
+        }
         const refused: Refused[] = [];
         const asked: AskedApproval[] = [];
         for await (const { entry } of readRun(store, tenantId, runId)) {
@@ -50,7 +58,8 @@ export function policyServices(
           if (!known.success || !(observed || entry.event_type === "execution.denied")) continue;
           refused.push({ action: known.data, decision: decided.data });
         }
-        return proposePolicy(`learned-${runId.slice(4, 12)}`, refused, asked);
+        const proposal = proposePolicy(`learned-${runId.slice(4, 12)}`, refused, asked);
+        return { ...proposal, denials: refused.length };
       }),
   };
 }

@@ -13,7 +13,7 @@ import type {
 } from "@sovereign/core";
 import type { Setting, Settings } from "../home/index.ts";
 import type { KeySlot } from "../authority/index.ts";
-import type { CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
+import type { CaseResult, CompiledPolicy, Explanation, Proposal } from "../policy/index.ts";
 import type { RunFilter, RunRow } from "../runs/index.ts";
 import type { RunDetails } from "./runs/run-details.ts";
 import type { RunLog } from "./runs/run-log.ts";
@@ -105,7 +105,13 @@ export interface Services {
     role: string,
     params: string,
   ): Promise<Explanation>;
-  learnPolicy(tenantId: string, runId: string): Promise<Proposal>;
+  /** Hold a policy against a table of expected decisions; no policy named is the repository's own. */
+  testPolicy(
+    table: string,
+    of: { readonly policy: string | undefined; readonly repository: string },
+  ): Promise<{ readonly policy: string; readonly cases: readonly CaseResult[] }>;
+  /** `denials`: of how many a rule could be proposed. */
+  learnPolicy(tenantId: string, runId: string): Promise<Proposal & { readonly denials: number }>;
   planRequest(files: ExecFiles, tenantId: string): Promise<ExecPlanReport>;
   runRequest(files: ExecFiles, input: ExecInput & { readonly mode: Mode }): Promise<RunReport>;
   resumeRequest(runId: string, input: ExecInput): Promise<RunReport>;

@@ -1,6 +1,10 @@
-import { describe, expect, it, vi } from "vitest";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { runCli } from "../../src/cli/index.ts";
-import type { Services } from "../../src/services/index.ts";
+import type { ExecInput, Services } from "../../src/services/index.ts";
+import { policyServices } from "../../src/services/policy-services.ts";
 
 /** No command of these lines may come as far as to use a service. */
 const services = {
@@ -144,5 +148,74 @@ describe("a run that waits", () => {
     const { out } = await type("exec", "status", RUN);
     expect(out).toContain("running, but no process works on it");
     expect(out).toContain(`next: sovereign exec resume ${RUN}\n`);
+  });
+});
+
+describe("the policy of a repository", () => {
+  const POLICY =
+    'policy_id: p\nschema_version: "1"\nallowlist: { file_operations: [write_file], paths: [src/**] }\n';
+  let folder = "";
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "sov-usage-"));
+    writeFileSync(join(folder, "p.yaml"), POLICY);
+    const opened = () => Promise.reject(new Error("no data folder is needed"));
+    Object.assign(services, policyServices(folder, opened));
+  });
+  afterEach(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  it.each([
+    ["allow", 0, /^1 case, all as expected\n$/],
+    ["deny", 1, /t\.yaml:2:5: file\.write on "src\/a": expected deny, found allow by file/],
+  ])("that should %s what it allows answers with exit code %i", async (wanted, code, said) => {
+    const table = join(folder, "t.yaml");
+    writeFileSync(table, `cases:\n  - { action: file.write, on: src/a, expect: ${wanted} }\n`);
+    const line = ["policy", "test", table, "--policy", join(folder, "p.yaml")];
+    const { exit, out, err } = await type(...line);
+    expect({ exit, err }).toEqual({ exit: code, err: "" });
+    expect(out).toMatch(said);
+    const json = await type(...line, "--json");
+    expect(json.exit).toBe(code);
+    expect(JSON.parse(json.out)).toMatchObject({ failed: code, cases: [{ passed: code === 0 }] });
+  });
+
+  it("that denied nothing of a run has no rule to learn, and says so", async () => {
+    const learnPolicy = () => Promise.resolve({ policy: {}, leftOut: [], denials: 0 });
+    Object.assign(services, { learnPolicy });
+    const { exit, out, err } = await type("policy", "learn", RUN);
+    expect({ exit, out }).toEqual({ exit: 0, out: "" });
+    expect(err).toContain("nothing was denied");
+  });
+});
+
+describe("a rollback", () => {
+  it("says what it proved, and where another program's text is", async () => {
+    const rollbackRequest = (run: string, { onProgress }: ExecInput) => {
+      const about = { run, base: "b".repeat(40), tree: "c".repeat(40), files: 1 };
+      onProgress({ event: "rollback.proved", ...about, kept: ["/kept/x"] });
+      const ended = { runId: RUN, status: "completed", reason: null, code: null, verdict: "VALID" };
+      return Promise.resolve({ ...ended, bundle: null, trustRoot: null });
+    };
+    Object.assign(services, { rollbackRequest });
+    const { exit, err } = await type("exec", "rollback", RUN);
+    expect(exit).toBe(0);
+    expect(err).toMatch(/is undone: 1 file .*\n.*branch is at b{12}, .* tree c{12}.*\n.*\/kept\/x/);
+  });
+});
+
+describe("status", () => {
+  const found = { home: "/h", database: "d", installation: "i", scram: "COMPLETE" };
+  it.each([
+    ["HEALTHY", null, 0],
+    ["HALTED", "security_breach", 5],
+    ["UNAVAILABLE", "unknown", 1],
+  ])("of what is %s exits as health does: %s", async (runner_status, reason, code) => {
+    const status = () => Promise.resolve(found);
+    const health = () => Promise.resolve({ runner_status, reason });
+    Object.assign(services, { status, health });
+    const { exit, out } = await type("status");
+    expect(exit).toBe(code);
+    expect(out).toContain(reason === null ? "COMPLETE\n" : `COMPLETE: ${reason}`);
   });
 });

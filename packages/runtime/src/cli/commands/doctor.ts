@@ -38,17 +38,19 @@ export function doctorCommand(program: Command, context: CommandContext): void {
 
   program
     .command("status")
-    .description("which data folder and database are used, and whether work may run")
+    .description("which data folder and database are used, and whether work may run; 5 if not")
     .action(async () => {
       const status = await services.status();
+      const { runner_status, reason } = await services.health();
+      context.exit = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 }[runner_status];
       if (output.json) {
-        output.printJson(status);
+        output.printJson({ ...status, runner_status, reason });
         return;
       }
       output.print(`data folder:  ${status.home}`);
       output.print(`database:     ${status.database}`);
       output.print(`installation: ${status.installation}`);
-      output.print(`kill switch:  ${status.scram}`);
+      output.print(`kill switch:  ${status.scram}${reason === null ? "" : `: ${reason}`}`);
     });
 }
 

@@ -1,5 +1,6 @@
 import { quoted } from "@sovereign/core";
 import type { Command } from "commander";
+import type { CaseResult } from "../../policy/index.ts";
 import type { CommandContext } from "../context.ts";
 
 export function policyCommands(program: Command, context: CommandContext): void {
@@ -76,13 +77,63 @@ export function policyCommands(program: Command, context: CommandContext): void 
       },
     );
 
+  addTest(policy, context);
+
   policy
     .command("learn <run>")
     .description("propose the rules that would allow what a run was denied, or would have been")
     .action(async (runId: string) => {
       const { tenant } = program.opts<{ tenant: string }>();
-      const { policy, leftOut } = await services.learnPolicy(tenant, runId);
+      const { policy, leftOut, denials } = await services.learnPolicy(tenant, runId);
+      if (denials === 0) {
+        output.note(
+          `run ${runId}: nothing was denied or would have been, so there is no rule to propose`,
+        );
+        if (!output.json) return;
+      }
       for (const line of leftOut) output.note(`not proposed: ${line}`);
       output.print(JSON.stringify(policy, null, output.json ? 0 : 2));
     });
 }
+
+function addTest(policy: Command, context: CommandContext): void {
+  const { services, output } = context;
+  policy
+    .command("test <table>")
+    .description("hold a policy against a table of expected decisions; exit 1 where one differs")
+    .option("--policy <file>", "which policy; else .sovereign/policy.yaml in the repository")
+    .option("--repo <folder>", "a folder in the repository", ".")
+    .addHelpText("after", TEST_EXAMPLE)
+    .action(async (table: string, flags: { policy?: string; repo: string }) => {
+      const wanted = { policy: flags.policy, repository: flags.repo };
+      const tested = await services.testPolicy(table, wanted);
+      const failed = tested.cases.filter((one) => !one.passed);
+      context.exit = failed.length === 0 ? 0 : 1;
+      if (output.json) {
+        const { policy: file, cases } = tested;
+        output.printJson({ policy: file, failed: failed.length, cases });
+        return;
+      }
+      for (const one of failed) output.print(differenceOf(one));
+      const count = `${tested.cases.length} ${tested.cases.length === 1 ? "case" : "cases"}`;
+      output.print(
+        `${count}, ${failed.length === 0 ? "all as expected" : `${failed.length} differ`}`,
+      );
+    });
+}
+
+function differenceOf({ place, action, resource, expected, found }: CaseResult): string {
+  const by = (effect: string, rules: readonly string[]): string =>
+    rules.length === 0 ? effect : `${effect} by ${rules.join(", ")}`;
+  const wanted = by(expected.effect, expected.rule === null ? [] : [expected.rule]);
+  const why = found.reasons.map((reason) => `\n  because: ${reason}`).join("");
+  const what = `${action} on ${quoted(resource)}`;
+  return `${place}: ${what}: expected ${wanted}, found ${by(found.effect, found.rules)}${why}`;
+}
+
+const TEST_EXAMPLE = `
+Example of a table, YAML or JSON:
+  cases:
+    - { action: file.write, on: src/a.ts, expect: allow }
+    - { action: file.write, on: secret/key, expect: deny, rule: "deny:secret/**" }
+    - { action: command.run, on: npm, params: { argv: [test] }, expect: allow, rule: command:test }`;
