@@ -169,7 +169,7 @@ describe("exec run -- COMMAND", () => {
     git("-C", bare, "commit", "-q", "--allow-empty", "-m", "base");
     const refused = await installation.run(["exec", "run", "--repo", bare, "--", "ls"]);
     expect(refused.code).toBe(2);
-    expect(refused.err).toMatch(/--policy FILE or ".*\.sovereign\/policy\.yaml".*sovereign init/);
+    expect(refused.err).toMatch(/\.sovereign\/policy\.yaml" .* sovereign init,.* --policy FILE/);
   });
 });
 

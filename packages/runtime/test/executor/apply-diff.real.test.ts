@@ -1,17 +1,21 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeRequest } from "../../src/services/exec/made-request.ts";
 import { systemClock, systemEntropy } from "../../src/system/index.ts";
 import { execute, type Operation, requestOf, write } from "./support/exec-world.ts";
 import { TestRepository } from "./support/repository.ts";
 
+/** One for all: what is refused leaves it as it was, and what is not comes last. */
 let repo: TestRepository;
 let runs = 0;
-beforeEach(() => {
+beforeAll(() => {
   repo = new TestRepository();
+  repo.write("mine/x", "mine\n");
+  repo.link("docs/link", "guide.md");
+  repo.commit("a file that no step may touch, and a link");
 });
-afterEach(() => {
+afterAll(() => {
   repo.dispose();
 });
 
@@ -73,8 +77,6 @@ describe("a diff", () => {
     ["renamed to what tools run", rename("README.md", "src/.envrc"), "ERR_CI_FILE_REFUSED"],
     ["renamed from nowhere", rename("src/none", "src/y"), "ERR_PATH_REFUSED"],
   ])("of a file %s ends as it should", async (_, patch, expected) => {
-    repo.write("mine/x", "mine\n");
-    repo.commit("a file that no step may touch");
     const before = repo.state();
     const { code, reason } = await carryOut(requestFor(patch));
     expect({ code, reason }).toMatchObject({ code: expected });
@@ -88,6 +90,22 @@ describe("rename_file and edit_file", () => {
     params,
   });
 
+  it.each<[string, Operation]>([
+    [
+      "a place that is not there",
+      operation("edit_file", { path: "README.md", edits: [{ search: "# Helo", replace: "" }] }),
+    ],
+    [
+      "a link in the place of a file",
+      operation("rename_file", { from: "docs/link", path: "docs/x" }),
+    ],
+  ])("refuse %s", async (_, one) => {
+    const before = repo.state();
+    const { code } = await carryOut(requestOf([[one]]));
+    expect(["ERR_CHANGE_REFUSED", "ERR_PATH_REFUSED"]).toContain(code);
+    expect(repo.state()).toEqual(before);
+  });
+
   it("move a file with its mode and bytes, and change the one place that is named", async () => {
     const request = requestOf([
       [
@@ -99,23 +117,5 @@ describe("rename_file and edit_file", () => {
     expect(await carryOut(request)).toMatchObject({ code: "none" });
     expect(repo.read("docs/deep/two.txt")).toBe("a\nB\nc\n");
     expect(repo.git("ls-tree", "-r", "--name-only", "HEAD", "src")).not.toContain("one.txt");
-  });
-
-  it.each<[string, Operation]>([
-    [
-      "a place that is not there",
-      operation("edit_file", { path: "README.md", edits: [{ search: "# Helo", replace: "" }] }),
-    ],
-    [
-      "a link in the place of a file",
-      operation("rename_file", { from: "docs/link", path: "docs/x" }),
-    ],
-  ])("refuse %s", async (_, one) => {
-    repo.link("docs/link", "guide.md");
-    repo.commit("a link");
-    const before = repo.state();
-    const { code } = await carryOut(requestOf([[one]]));
-    expect(["ERR_CHANGE_REFUSED", "ERR_PATH_REFUSED"]).toContain(code);
-    expect(repo.state()).toEqual(before);
   });
 });
