@@ -18,6 +18,7 @@ beforeAll(() => {
     { id: "echo", executable: "echo", allowed_args: ["*"] },
     { id: "sleep", executable: "sleep", allowed_args: ["*"] },
     { id: "false", executable: "false", allowed_args: [] },
+    { id: "shell", executable: "sh", allowed_args: ["-c", "seq *"] },
   ];
   const policy = { policy_id: "batch", schema_version: "1.0.0", allowlist: { commands } };
   writeFileSync(join(folder, "policy.json"), JSON.stringify(policy));
@@ -28,6 +29,7 @@ afterAll(async () => {
 });
 
 interface Report {
+  readonly runId: string;
   readonly status: string;
   readonly code: string | null;
   readonly actions: readonly { id: string; state: string; code: string | null }[];
@@ -82,13 +84,17 @@ describe("a batch", () => {
     const failing = await run(
       write("failing", [
         { id: "one", argv: ["echo", "1"] },
-        { id: "two", argv: ["false"] },
+        { id: "two", argv: ["sh", "-c", "seq 100; echo why >&2; exit 3"] },
         { id: "three", argv: ["echo", "3"] },
       ]),
     );
     expect(failing.code).toBe(1);
     expect(failing.report).toMatchObject({ status: "BATCH_FAILED", code: "ERR_PROGRAM_FAILED" });
     expect(states(failing.report)).toEqual(["completed", "failed", "not_started"]);
+    expect(verdictOf(failing.report)).toBe("VALID");
+    const log = await installation.json(["runs", "log", failing.report.runId, "--step", "two"]);
+    const text = `${Array.from({ length: 100 }, (_, at) => at + 1).join("\n")}\nwhy\n`;
+    expect(log.documents[0]).toMatchObject({ step: "two", text });
     const denied = await run(write("denied", [{ id: "one", argv: ["cat", "/etc/passwd"] }]));
     expect(denied.code).toBe(3);
     expect(denied.report).toMatchObject({ status: "BATCH_FAILED", code: "ERR_POLICY_DENIED" });

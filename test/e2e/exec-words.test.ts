@@ -44,6 +44,8 @@ allowlist:
     - { id: wait, executable: sleep, allowed_args: ["20"] }
 `;
 
+const CLI = resolve("packages/runtime/bin/sovereign.js");
+
 function git(...args: string[]): string {
   const identity = ["-c", "user.name=User", "-c", "user.email=user@example.org"];
   return execFileSync("git", [...identity, ...args], { cwd: repo, encoding: "utf8" }).trimEnd();
@@ -96,12 +98,12 @@ describe("exec run -- COMMAND", () => {
   });
 
   it("that changes files has the user's words as its commit, and its run in a trailer", async () => {
-    const { code, run } = await exec(
+    const { code, run, err } = await exec(
       ...["run", "--message", "Add b\n\nBecause.\nSovereign-Run: run_other"],
       ...["--author", "Ada Lovelace <ada@example.org>"],
       ...["--co-author", "Bob <bob@example.org>", "--", "sh", "-c", "echo b > src/b.txt"],
     );
-    expect(code).toBe(0);
+    expect(code, err).toBe(0);
     expect(git("log", "-1", "--format=%s|%an|%ae|%cn")).toBe(
       "Add b|Ada Lovelace|ada@example.org|Sovereign Executor",
     );
@@ -187,7 +189,7 @@ describe("exec apply", () => {
     return { file, tree };
   }
 
-  it("brings a mail of every kind of change in, to the byte, with its message", async () => {
+  it("brings a mail of every kind of change in from a pipe, to the byte, with its message", async () => {
     const { file, tree } = diffOf(() => {
       git("mv", "src/a.txt", "src/new name.txt");
       writeFileSync(join(repo, "src/new name.txt"), "one\ntwo\nthree\nfour");
@@ -199,22 +201,15 @@ describe("exec apply", () => {
       symlinkSync("crlf.txt", join(repo, "src/link"));
       chmodSync(join(repo, "src/crlf.txt"), 0o755);
     });
-    const { code } = await exec("apply", file);
-    expect({ code, tree: git("rev-parse", "HEAD^{tree}") }).toEqual({ code: 0, tree });
-    expect(git("log", "-1", "--format=%s|%b")).toMatch(/^Many kinds\|Of change\.\n/);
-  });
-
-  it("reads a diff from standard input", async () => {
     git("reset", "-q", "--hard", base);
-    const args = ["exec", "apply", "-", "--repo", repo, "--message", "From a pipe"];
-    const child = spawn(process.execPath, [resolve("packages/runtime/bin/sovereign.js"), ...args], {
+    const child = spawn(process.execPath, [CLI, "exec", "apply", "-", "--repo", repo], {
       env: { PATH: process.env["PATH"] ?? "", SOVEREIGN_HOME: installation.home },
       stdio: ["pipe", "pipe", "pipe"],
     });
-    child.stdin.end("--- a/src/a.txt\n+++ b/src/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n");
-    expect(await endOf(child)).toMatchObject({ code: 0 });
-    expect(git("log", "-1", "--format=%s")).toBe("From a pipe");
-    expect(readFileSync(join(repo, "src/a.txt"), "utf8")).toBe("one\n2\nthree\n");
+    child.stdin.end(readFileSync(file));
+    const { code } = await endOf(child);
+    expect({ code, tree: git("rev-parse", "HEAD^{tree}") }).toEqual({ code: 0, tree });
+    expect(git("log", "-1", "--format=%s|%b")).toMatch(/^Many kinds\|Of change\.\n/);
   });
 
   it("refuses what no step may do, as of any request", async () => {

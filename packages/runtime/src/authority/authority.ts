@@ -162,7 +162,7 @@ export class Authority {
       const signer = await this.#signerOf(record.key_id);
       if (signer !== null) return signer;
     }
-    throw notInForce({ purpose, role }, keys, windows.at(-1));
+    throw notInForce({ purpose, role }, keys, { lost: windows.at(-1), at });
   }
 
   /** Null where its file is not here. */

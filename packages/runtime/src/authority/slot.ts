@@ -54,12 +54,13 @@ function inForce(slot: KeySlot): SovereignError {
 /**
  * Why nothing can be signed for a purpose, and the one command that changes it.
  *
- * @param lost the key that is in force, whose file is not here; undefined where none is in force
+ * @param found.lost the key in force, whose file is not here; undefined where none is in force
+ * @param found.at the machine's time
  */
 export function notInForce(
   slot: KeySlot,
   keys: KeyTable,
-  lost: KeyWindow | undefined,
+  { lost, at }: { readonly lost: KeyWindow | undefined; readonly at: string },
 ): SovereignError {
   const { purpose, role } = slot;
   const last = keys.windows.findLast((window) => isOfSlot(window, slot));
@@ -68,6 +69,9 @@ export function notInForce(
   if (lost !== undefined) {
     const id = lost.record.key_id.slice(0, 16);
     text = `The file of the ${purpose} key ${id} is not in the folder of the keys. Put it back, or ${replace}`;
+  } else if (last?.endedBy === null && at < last.record.not_before) {
+    const { key_id, not_before } = last.record;
+    text = `This machine's clock says ${at}, and the ${slotText(slot)} key ${key_id.slice(0, 16)} is good from ${not_before} on. If the clock is behind, set it; nothing was signed`;
   } else {
     text = `No valid key is enrolled for ${role === null ? purpose : `${purpose} ${role}`}`;
     if (last === undefined && NAMED_PURPOSES.includes(purpose)) {

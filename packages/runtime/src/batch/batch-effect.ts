@@ -1,7 +1,7 @@
 import { mkdirSync, realpathSync } from "node:fs";
 import { type ActionParams, sha256Hex, SovereignError } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
-import type { ArtifactStore } from "../runs/index.ts";
+import { type ArtifactStore, type FailedLog, keepFailedLog } from "../runs/index.ts";
 import { type Mount, type Sandbox, type SandboxResult, usedOf } from "../sandbox/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -14,6 +14,7 @@ export interface BatchEffectOptions {
   readonly work: string;
   /** Seen read-only as /input; null for none. */
   readonly input: string | null;
+  readonly onFailedLog?: (log: FailedLog) => void;
 }
 
 /** Run a batch's command in the sandbox; what it printed is kept whole, by digest. */
@@ -42,6 +43,10 @@ export function createBatchEffect(options: BatchEffectOptions): Effect {
       },
       signal,
     );
+    if (end.ended !== "exited" || end.exitCode !== 0) {
+      const { artifacts } = options;
+      options.onFailedLog?.(await keepFailedLog(artifacts, context.step_id, end, OUTPUT_BYTES_MAX));
+    }
     return resultOf(options.artifacts, context.step_id, end);
   });
 }

@@ -1,16 +1,9 @@
 import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
-import {
-  type ActionParams,
-  type ArtifactRef,
-  cutText,
-  type ErrorCode,
-  SovereignError,
-  type Toolset,
-} from "@sovereign/core";
+import { type ActionParams, type ErrorCode, SovereignError, type Toolset } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
-import type { ArtifactStore } from "../runs/index.ts";
+import { type ArtifactStore, type FailedLog, lastLines, wholeLog } from "../runs/index.ts";
 import {
   type Mount,
   type Sandbox,
@@ -37,14 +30,6 @@ export interface CommandEffectOptions {
   readonly onFailedLog?: (log: FailedLog) => void;
 }
 
-/** What a command said that did not end well: no outcome of the kernel's names it. */
-export interface FailedLog {
-  readonly step: string;
-  readonly ref: ArtifactRef;
-  /** The last lines; untrusted. */
-  readonly lines: readonly string[];
-}
-
 /** A command of this kind looks at the tree: nothing that it changes is taken over. */
 const VERIFY = "verify";
 const MEBIBYTE = 1024 * 1024;
@@ -69,7 +54,7 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
       workspace.uncoverGit();
       uncover?.();
     });
-    const log = logOf(end, request.limits.outputBytes);
+    const log = wholeLog(end, request.limits.outputBytes);
     const kept = await artifacts.put(commandLogName(context.step_id), log, "text/plain");
     const tell = (): void => {
       options.onFailedLog?.({ step: context.step_id, ref: kept, lines: lastLines(log) });
@@ -101,25 +86,6 @@ function treeBefore({ before }: ActionParams<"command.run">): string {
 /** The artifact that holds all that a command of a step said. */
 export function commandLogName(stepId: string): string {
   return `03_executor/logs/${stepId}.log`;
-}
-
-/** Standard output and then standard error, whole; where a limit cut them, the last line says so. */
-function logOf(end: SandboxResult, outputBytesMax: number): Buffer {
-  const said = Buffer.concat([end.stdout, end.stderr]);
-  if (end.ended !== "output_limit") return said;
-  const mark = `[sovereign: cut off: it said more than ${outputBytesMax} bytes, its limit]`;
-  return Buffer.concat([said, Buffer.from(`\n${mark}\n`)]);
-}
-
-const LAST_LINES = 30;
-const LINE_CHARS = 1000;
-/** Enough for that many lines of any length that is shown. */
-const LAST_BYTES = 4 * LAST_LINES * LINE_CHARS;
-
-/** The end of a hostile log, line by line. */
-function lastLines(log: Buffer): string[] {
-  const lines = log.subarray(-LAST_BYTES).toString("utf8").trimEnd().split(/\r?\n/);
-  return lines.slice(-LAST_LINES).map((line) => cutText(line, LINE_CHARS));
 }
 
 function requestOf(

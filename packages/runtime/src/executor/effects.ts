@@ -1,7 +1,8 @@
 import type { Toolset } from "@sovereign/core";
 import type { EffectRegistry } from "../kernel/index.ts";
 import type { Sandbox } from "../sandbox/index.ts";
-import { createCommandEffect, type FailedLog } from "./command-effect.ts";
+import type { FailedLog } from "../runs/index.ts";
+import { createCommandEffect } from "./command-effect.ts";
 import {
   type CommitEffectOptions,
   createBringBackEffect,

@@ -1,4 +1,3 @@
-export { type FailedLog } from "./command-effect.ts";
 export { patchName } from "./commit-effects.ts";
 export { watchWrites } from "./disk-quota.ts";
 export { createExecutorEffects, type ExecutorEffectsOptions } from "./effects.ts";

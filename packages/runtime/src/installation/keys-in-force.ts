@@ -36,7 +36,7 @@ function requireSentinelKey({ keyLog, clock }: Keys): void {
   const keys = keyLog.current();
   const at = clock.now().toISOString();
   if (keys.valid("sentinel", null, keys.count, at).length > 0) return;
-  throw notInForce({ purpose: "sentinel", role: null }, keys, undefined);
+  throw notInForce({ purpose: "sentinel", role: null }, keys, { lost: undefined, at });
 }
 
 /**

@@ -10,7 +10,7 @@ import {
   quoted,
 } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult, type Invocation } from "../kernel/index.ts";
-import { type ArtifactStore, readHarvest } from "../runs/index.ts";
+import { type ArtifactStore, type FailedLog, keepFailedLog, readHarvest } from "../runs/index.ts";
 import { type Mount, usedOf } from "../sandbox/index.ts";
 import { digestTree } from "./frozen.ts";
 import type { ProgramEnd, ProgramSandbox } from "./ports.ts";
@@ -29,6 +29,7 @@ export interface ProgramEffectOptions {
   readonly modules: string | null;
   /** A scratch folder of the run. */
   readonly scratch: string;
+  readonly onFailedLog?: (log: FailedLog) => void;
 }
 
 /** How much of a program's log is kept with a failure. */
@@ -49,7 +50,14 @@ export function createProgramEffect(type: ProgramType, options: ProgramEffectOpt
       await prepare(options, params, stage);
       const end = await launch(options, params, invocation, stage);
       const failure = failureOf(end);
-      if (failure !== null) return failure;
+      if (failure !== null) {
+        const { artifacts } = options;
+        const { output_bytes: most } = params.limits;
+        options.onFailedLog?.(
+          await keepFailedLog(artifacts, invocation.context.step_id, end, most),
+        );
+        return failure;
+      }
       return await harvest(options, params, invocation, stage, end);
     } finally {
       await rm(stage, { recursive: true, force: true });

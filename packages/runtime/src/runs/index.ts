@@ -1,5 +1,6 @@
 export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
 export { type BundleRequest, exportBundle, logOrigin } from "./bundle.ts";
+export { type FailedLog, keepFailedLog, lastLines, wholeLog } from "./failed-log.ts";
 export type { RunFilter, RunRow, RunStore, StepRow } from "./ports.ts";
 export { readSteps, requireAdmitted } from "./run-history.ts";
 export { hasDocuments } from "./run-kind.ts";

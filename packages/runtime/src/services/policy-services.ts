@@ -19,10 +19,7 @@ import type { Opened } from "./opened.ts";
 export function policyServices(
   home: string,
   opened: Opened,
-): Pick<
-  Services,
-  "trustPolicy" | "checkPolicy" | "explainPolicy" | "testPolicy" | "learnPolicy"
-> {
+): Pick<Services, "trustPolicy" | "checkPolicy" | "explainPolicy" | "testPolicy" | "learnPolicy"> {
   return {
     trustPolicy: (place, { dryRun }) =>
       Promise.resolve().then(() => acceptPolicy(home, place, dryRun)),

@@ -95,6 +95,16 @@ describe("keys replace", () => {
     await world.authority.signer("seal", null);
   });
 
+  it("is no help where the clock is behind, which is said with both times", async () => {
+    world.clock.ms -= 2 * 365 * 24 * 3600 * 1000;
+    const now = world.clock.now().toISOString();
+    for (const slot of SLOTS.filter(({ purpose }) => ["seal", "role"].includes(purpose))) {
+      const signing = world.authority.signer(slot.purpose, slot.role);
+      await expect(signing).rejects.toThrow(/clock says .* is good from .* on\. If the clock/);
+      await expect(signing).rejects.toThrow(now);
+    }
+  });
+
   it("replaces a lost root key by a spare one, and says what to do without one", async () => {
     const { keyLog, keystore } = world;
     const first = world.keyIdOf("root");

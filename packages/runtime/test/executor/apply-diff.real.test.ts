@@ -32,10 +32,10 @@ async function carryOut(request: string): ReturnType<typeof execute> {
   return execute(repo, request, { folder: join(repo.folder, `run-${runs}`), policy: POLICY });
 }
 
-function requestFor(patch: string): string {
+function requestFor(patch: string, message: string | null = null): string {
   const file = join(repo.folder, "change.patch");
   writeFileSync(file, patch);
-  const words = { message: null, author: null, coAuthors: [] };
+  const words = { message, author: null, coAuthors: [] };
   const making = { clock: systemClock, entropy: systemEntropy };
   const request = makeRequest({ kind: "patch", file, ...words }, making);
   const value = JSON.parse(Buffer.from(request).toString("utf8")) as object;
@@ -58,6 +58,8 @@ const rename = (from: string, to: string): string =>
   `diff --git a/${from} b/${to}\nsimilarity index 100%\nrename from ${from}\nrename to ${to}\n`;
 const gone = (path: string, text: string): string =>
   `diff --git a/${path} b/${path}\ndeleted file mode 100644\nindex 1111111..0000000\n--- a/${path}\n+++ /dev/null\n@@ -1 +0,0 @@\n-${text}\n`;
+
+const FITS = "--- a/docs/guide.md\n+++ b/docs/guide.md\n@@ -1 +1 @@\n-guide\n+way\n";
 
 describe("a diff", () => {
   it.each<[string, string, string]>([
@@ -117,5 +119,11 @@ describe("rename_file and edit_file", () => {
     expect(await carryOut(request)).toMatchObject({ code: "none" });
     expect(repo.read("docs/deep/two.txt")).toBe("a\nB\nc\n");
     expect(repo.git("ls-tree", "-r", "--name-only", "HEAD", "src")).not.toContain("one.txt");
+  });
+
+  it("of a diff that fits has the words that were given as its commit", async () => {
+    expect(await carryOut(requestFor(FITS, "From a pipe"))).toMatchObject({ code: "none" });
+    expect(repo.git("log", "-1", "--format=%s")).toBe("From a pipe");
+    expect(repo.read("docs/guide.md")).toBe("way\n");
   });
 });

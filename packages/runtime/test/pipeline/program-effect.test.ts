@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { EffectResult } from "../../src/kernel/index.ts";
 import { digestTree } from "../../src/pipeline/frozen.ts";
 import { createProgramEffect } from "../../src/pipeline/program-effect.ts";
-import { ArtifactStore } from "../../src/runs/index.ts";
+import { ArtifactStore, type FailedLog } from "../../src/runs/index.ts";
 import type { SandboxRequest, SandboxResult } from "../../src/sandbox/index.ts";
 
 let folder: string;
@@ -24,6 +24,7 @@ async function run(
   leaves: Record<string, string>,
   end: Partial<SandboxResult> = {},
   programsDigest?: string,
+  onFailedLog: (log: FailedLog) => void = () => undefined,
 ): Promise<EffectResult> {
   const effect = createProgramEffect("data.prepare", {
     sandbox: {
@@ -46,6 +47,7 @@ async function run(
     programs: join(folder, "programs"),
     modules: null,
     scratch: join(folder, "scratch"),
+    onFailedLog,
   });
   const params: JsonObject = {
     program: "p.ts",
@@ -87,6 +89,21 @@ describe("the effect that runs a program", () => {
     await expect(run({ "extra.json": "{}" })).rejects.toMatchObject({ code: "ERR_OUTPUT_REFUSED" });
     await expect(run({ "a.json": "{}" })).rejects.toMatchObject({ code: "ERR_PROGRAM_OUTPUT" });
     expect(readdirSync(join(folder, "scratch"))).toEqual([]);
+  });
+
+  it("keeps all that a failed program said, with the mark of a limit that cut it", async () => {
+    const logs: FailedLog[] = [];
+    const stdout = Buffer.from(Array.from({ length: 200 }, (_, at) => `line ${at}\n`).join(""));
+    const end = { ended: "output_limit", exitCode: null, signal: "SIGKILL", stdout } as const;
+    await run({}, end, undefined, (log) => logs.push(log));
+    await run({}, {}, undefined, (log) => logs.push(log)).catch(() => undefined);
+    expect(logs).toHaveLength(1);
+    const [{ step, ref, lines } = { step: "", ref: { name: "", sha256: "" }, lines: [] }] = logs;
+    const kept = await new ArtifactStore(join(folder, "artifacts")).get(ref);
+    const text = Buffer.from(kept).toString("utf8");
+    expect(text.startsWith(stdout.toString("utf8"))).toBe(true);
+    expect(text).toMatch(/\u001b\[31m\nline\n\[sovereign: cut off: .* 1 bytes, its limit\]\n$/);
+    expect({ step, count: lines.length }).toEqual({ step: "stage", count: 30 });
   });
 
   it("tells a failure from a kill, with the end of the log as one plain line", async () => {

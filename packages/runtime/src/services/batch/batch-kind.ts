@@ -30,6 +30,7 @@ import {
   type RunKind,
   type RunOptions,
 } from "../runs/lifecycle.ts";
+import { FailedLogs } from "../runs/failed-logs.ts";
 import {
   authorityOf,
   demandsOf,
@@ -116,8 +117,15 @@ export function batchKind(
         batch.policy_digest === undefined ? null : openPolicy(folder, batch.policy_digest);
       return Promise.resolve({ plan, batch, policy });
     },
-    work: async (options, run) =>
-      new BatchWork(options, run, await openBatch(options, run), progress),
+    work: async (options, run) => {
+      const logs = new FailedLogs(options);
+      return new BatchWork(
+        options,
+        run,
+        { ...(await openBatch(options, run, logs)), logs },
+        progress,
+      );
+    },
   };
 }
 
@@ -130,7 +138,7 @@ function openPolicy(folder: string, digest: string): CompiledPolicy {
   throw new SovereignError("ERR_RUN_DIVERGED", text, { expected: digest, found: policy.digest });
 }
 
-function openBatch(options: RunOptions, run: Known): Promise<OpenedSession> {
+function openBatch(options: RunOptions, run: Known, logs: FailedLogs): Promise<OpenedSession> {
   const { runId, mode, row } = run;
   const { plan, batch, policy } = run.frozen;
   const folder = options.installation.folder.run(runId);
@@ -150,6 +158,7 @@ function openBatch(options: RunOptions, run: Known): Promise<OpenedSession> {
         artifacts,
         input: batch.input,
         work: join(folder, "work"),
+        onFailedLog: logs.of(artifacts),
       }),
     }),
   });
@@ -167,12 +176,19 @@ class BatchWork extends KindWork {
   readonly #options: RunOptions;
   readonly #known: Known;
   readonly #progress: BatchProgress;
+  readonly #logs: FailedLogs;
 
-  constructor(options: RunOptions, known: Known, opened: OpenedSession, progress: BatchProgress) {
+  constructor(
+    options: RunOptions,
+    known: Known,
+    opened: OpenedSession & { readonly logs: FailedLogs },
+    progress: BatchProgress,
+  ) {
     super(opened, `sovereign run resume ${known.runId}`);
     this.#options = options;
     this.#known = known;
     this.#progress = progress;
+    this.#logs = opened.logs;
   }
 
   announce(): void {
@@ -203,6 +219,11 @@ class BatchWork extends KindWork {
       }
     }
     return COMPLETED;
+  }
+
+  async conclude(): Promise<void> {
+    const { refs } = this.#logs;
+    if (refs.length > 0) await this.opened.session.recordEvidence(refs);
   }
 
   #isArmed(): boolean {

@@ -18,7 +18,6 @@ import { AgentPolicy } from "../../coding/index.ts";
 import {
   createExecutorEffects,
   createRollbackEffect,
-  type FailedLog,
   type Head,
   parseExecRequest,
   type PlannedRequest,
@@ -31,7 +30,7 @@ import {
 } from "../../executor/index.ts";
 import type { EffectRegistry } from "../../kernel/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../../policy/index.ts";
-import { ArtifactStore, type RunRow } from "../../runs/index.ts";
+import { ArtifactStore, type FailedLog, type RunRow } from "../../runs/index.ts";
 import type { Sandbox } from "../../sandbox/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import {

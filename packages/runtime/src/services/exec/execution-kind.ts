@@ -8,7 +8,6 @@ import {
 } from "@sovereign/core";
 import {
   ExecutorRun,
-  type FailedLog,
   type Head,
   inspectRepository,
   keepCommit,
@@ -24,7 +23,7 @@ import {
 import type { EffectRegistry } from "../../kernel/index.ts";
 import type { Sandbox } from "../../sandbox/index.ts";
 import { timestampOf } from "../../system/index.ts";
-import type { RunRow } from "../../runs/index.ts";
+import type { FailedLog, RunRow } from "../../runs/index.ts";
 import {
   type ExecContext,
   executionEffects,

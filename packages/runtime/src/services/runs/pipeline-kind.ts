@@ -28,6 +28,7 @@ import {
   type RunOptions,
   submitRun,
 } from "./lifecycle.ts";
+import { FailedLogs } from "./failed-logs.ts";
 import {
   demandsOf,
   type OpenedSession,
@@ -92,13 +93,14 @@ export const PIPELINE: RunKind<PipelineInput, Frozen, Held> = {
 };
 
 type Known = KnownRun<Frozen, Held>;
-type Opened = OpenedSession & { readonly models: SwitchedModels };
+type Opened = OpenedSession & { readonly models: SwitchedModels; readonly logs: FailedLogs };
 
 async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
   const { installation } = options;
   const { store, clock, folder } = installation;
   const { runId, mode, row } = run;
   const { pipeline: frozen, modules, plan } = run.frozen;
+  const logs = new FailedLogs(options);
   const policy = parsePolicy(frozen.policyBytes, frozen.policyPath);
   const registry = createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy });
   const opened = await openRunSession(options, {
@@ -121,21 +123,24 @@ async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
         scratch: join(folder.run(runId), "scratch"),
         registry,
         ledger: store,
+        onFailedLog: logs.of(artifacts),
       }),
   });
-  return { ...opened, models: new SwitchedModels(registry, store, options.tenantId) };
+  return { ...opened, logs, models: new SwitchedModels(registry, store, options.tenantId) };
 }
 
 class PipelineWork extends KindWork {
   readonly #options: RunOptions;
   readonly #run: Known;
   readonly #models: SwitchedModels;
+  readonly #logs: FailedLogs;
 
   constructor(options: RunOptions, run: Known, opened: Opened) {
     super(opened, `sovereign run resume ${run.runId}`);
     this.#options = options;
     this.#run = run;
     this.#models = opened.models;
+    this.#logs = opened.logs;
   }
 
   announce(): void {
@@ -160,6 +165,11 @@ class PipelineWork extends KindWork {
     });
     await run.run(await importDataset(frozen, artifacts));
     return COMPLETED;
+  }
+
+  async conclude(): Promise<void> {
+    const { refs } = this.#logs;
+    if (refs.length > 0) await this.opened.session.recordEvidence(refs);
   }
 }
 

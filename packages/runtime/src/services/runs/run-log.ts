@@ -16,7 +16,7 @@ export interface RunLog {
   readonly bytes: Uint8Array;
 }
 
-const LOG = /^(?:03_executor\/logs\/([^/]+)\.log|([^/]+)\/stdout)$/;
+const LOG = /^(?:03_executor\/logs\/([^/]+)\.log|([^/]+)\/(?:stdout|failed\.log))$/;
 
 /**
  * What the commands of a run said, in their order, each held against the digest in the ledger.
