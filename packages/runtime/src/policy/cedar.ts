@@ -49,7 +49,7 @@ const cedar = new CedarModule(SCHEMA_NAME, CEDAR_SCHEMA);
 /** The policies of a file, and `file:line:column` of each. */
 export interface CedarFile {
   readonly rules: CedarPolicies;
-  placeOf(id: string): string;
+  readonly placeOf: (id: string) => string;
 }
 
 /**

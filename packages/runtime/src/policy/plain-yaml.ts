@@ -27,7 +27,7 @@ export interface YamlDoor {
 export interface YamlFile {
   readonly value: unknown;
   /** `file:line:column` of the value at a path, or of the nearest part that holds it. */
-  placeOf(path: readonly PropertyKey[]): string;
+  readonly placeOf: (path: readonly PropertyKey[]) => string;
 }
 
 /**

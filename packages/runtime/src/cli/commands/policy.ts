@@ -45,6 +45,14 @@ export function policyCommands(program: Command, context: CommandContext): void 
       );
     });
 
+  addExplain(policy, context);
+  addTest(policy, context);
+
+  addLearn(program, policy, context);
+}
+
+function addExplain(policy: Command, context: CommandContext): void {
+  const { services, output } = context;
   policy
     .command("explain <file>")
     .description("what a policy says of one action, and by which rules")
@@ -76,9 +84,10 @@ export function policyCommands(program: Command, context: CommandContext): void 
         }
       },
     );
+}
 
-  addTest(policy, context);
-
+function addLearn(program: Command, policy: Command, context: CommandContext): void {
+  const { services, output } = context;
   policy
     .command("learn <run>")
     .description("propose the rules that would allow what a run was denied, or would have been")
