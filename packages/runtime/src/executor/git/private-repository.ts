@@ -1,11 +1,12 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { quoted, SovereignError } from "@sovereign/core";
+import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { Git } from "./git.ts";
 import { copyPlainFile } from "./plain-files.ts";
 import type { UserRepository } from "./user-repository.ts";
 
 const SHALLOW_BYTES_MAX = 64 * 1024 * 1024;
+const TRIES = 3;
 
 /**
  * A bare repository of our own that borrows the user's objects. Its configuration is ours, so a
@@ -26,6 +27,23 @@ export async function createPrivateRepository(
       `Cannot work on ${quoted(user.root)}: its path has a quote or a line end.`,
     );
   }
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await makeRepository(folder, user, head, lenders);
+    } catch (error) {
+      // A sentinel that starts may kill a git amid, whose lock the same git would trip over.
+      if (tries === TRIES || !isSovereignError(error, "ERR_GIT_FAILED")) throw error;
+    }
+  }
+}
+
+/** In a folder that is empty, whatever an earlier try left there. */
+async function makeRepository(
+  folder: string,
+  user: UserRepository,
+  head: string,
+  lenders: readonly string[],
+): Promise<Git> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const git = new Git({ gitDir: folder });
