@@ -175,10 +175,14 @@ function tellDiscarded(output: Output, result: RunReport): number {
 }
 
 function lineOf(entry: JsonObject): string {
-  const words = ["at", "event", "step", "action", "reason"].map((name) => entry[name] ?? "");
+  const words = ["at", "event", "step", "action", "reason"].map((name) => wordOf(entry[name]));
   const { extract } = entry;
   const said = extract === null || extract === undefined ? "" : ` ${JSON.stringify(extract)}`;
   return `${words.filter((word) => word !== "").join("  ")}${said}`;
+}
+
+function wordOf(value: JsonObject[string] | undefined): string {
+  return typeof value === "string" ? value : "";
 }
 
 function collect(value: string, before: string[]): string[] {

@@ -179,7 +179,7 @@ function agentEffects(options: RunOptions, run: Known, place: EffectParts): Effe
         scram,
         context: invocation.context,
         policy: new PolicyEngine(policy),
-        model: String(invocation.action.params["model"]),
+        model: modelOf(invocation.action.params["model"]),
         budgetMicrousd: budgetOf(invocation.action.params["budget_microusd"]),
       }),
       tools: toolsOf(policy),
@@ -205,6 +205,10 @@ function agentEffects(options: RunOptions, run: Known, place: EffectParts): Effe
     return made;
   };
   return { ...effects, "agent.run": work, "agent.tool_call": calls.effect, "git.commit": named };
+}
+
+function modelOf(value: unknown): string {
+  return typeof value === "string" ? value : "";
 }
 
 function budgetOf(value: unknown): number | null {

@@ -168,7 +168,7 @@ async function followRun(
 /** One entry in short: what was asked, what was answered. */
 function tellEntry({ index, entry }: PlacedEntry): JsonObject {
   const { event_type: event, timestamp, data } = entry;
-  const action = data["action"] as JsonObject | undefined;
+  const action = data["action"] as ({ type: string; resource: string } & JsonObject) | undefined;
   const context = data["context"] as JsonObject | undefined;
   const params = (action?.["params"] ?? {}) as JsonObject;
   return {
@@ -176,7 +176,7 @@ function tellEntry({ index, entry }: PlacedEntry): JsonObject {
     at: timestamp,
     event,
     step: context?.["step_id"] ?? data["step_id"] ?? null,
-    action: action === undefined ? null : `${String(action["type"])} ${String(action["resource"])}`,
+    action: action === undefined ? null : `${action.type} ${action.resource}`,
     extract: params["extract"] ?? null,
     reason: data["reason"] ?? null,
   };
