@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { endOf, Installation, runEnded } from "./cli.ts";
+import { killAt as killAtEntry } from "./kill-at-entry.ts";
 
 const FILES = [
   "--policy",
@@ -162,5 +163,37 @@ describe("an execution that is killed", () => {
     }
     expect(git("log", "--format=%s", "-6").split("\n")[0]).toBe("step_06: 1 operation");
     expect(await installation.run(["gates", "run", run])).toMatchObject({ code: 0 });
+  });
+});
+
+describe("an execution that is killed once the failure of a command is recorded", () => {
+  /** The example, with a test in its second step that fails. */
+  async function failed(name: string): Promise<string> {
+    const { root } = makeRepository(name);
+    const request = readFileSync("examples/exec/request.json", "utf8");
+    const path = join(installation.home, `${name}.json`);
+    writeFileSync(path, request.replace("sum([1, 2, 3]), 6", "sum([1, 2, 3]), 7"));
+    const args = ["--policy", "examples/exec/policy.json", "--request", path, "--repo", root];
+    const env = killAtEntry("execution.failed");
+    const child = installation.start(["exec", "run", ...args, "--json"], env);
+    expect((await endOf(child)).code).toBeNull();
+    const found = await newestRun();
+    expect(found).toMatchObject({ status: "running" });
+    return found?.run ?? "";
+  }
+
+  it.each([
+    ["is not tried again", [], 1],
+    ["is tried again where that is asked for", ["--retry-failed"], 2],
+  ])("%s when it is resumed", async (name, flags, attempt) => {
+    const run = await failed(name.replaceAll(" ", "-"));
+    const resumed = await installation.json(["exec", "resume", run, ...flags]);
+    const ended = { status: "failed", code: "ERR_COMMAND_FAILED", verdict: "VALID" };
+    expect(runEnded(resumed.documents)).toMatchObject(ended);
+    const { documents } = await installation.json(["runs", "show", run]);
+    const steps = documents[0]?.["steps"] as Record<string, unknown>[];
+    expect(steps.at(-1)).toMatchObject({ status: "failed", attempt });
+    const late = await installation.json(["exec", "resume", run, "--retry-failed"]);
+    expect(late).toMatchObject({ code: 2, documents: [{ error: { code: "ERR_RUN_SEALED" } }] });
   });
 });
