@@ -161,7 +161,7 @@ describe("an execution that is killed", () => {
         verdict: "VALID",
       });
     }
-    expect(git("log", "--format=%s", "-6").split("\n")[0]).toBe("step_06: 1 operation");
+    expect(git("log", "--format=%s", "-6").split("\n")[0]).toBe("Say what is here");
     expect(await installation.run(["gates", "run", run])).toMatchObject({ code: 0 });
   });
 });
