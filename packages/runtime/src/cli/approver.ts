@@ -10,7 +10,7 @@ export interface ApproverFlags {
 
 /** `--approver` is the word everywhere; `--approve` and `--as` are older words for the same. */
 export function withApprover(command: Command): Command {
-  const text = "consent with the key of this approver, where it is asked for; repeatable";
+  const text = "approve with this approver's key when policy asks for it; repeatable";
   command.option("--approver <role>", text, many, []);
   for (const alias of ["--approve <role>", "--as <role>"]) {
     command.addOption(new Option(alias).argParser(many).default([]).hideHelp());

@@ -78,11 +78,11 @@ export async function runCli(
 
 function buildProgram(context: CommandContext): Command {
   const program = new Command("sovereign")
-    .description("AI agents and pipelines do real work, under law that can be proved.")
+    .description("Run AI agents and pipelines whose work can be proved.")
     .version(context.services.version)
-    .option("--json", "print results as JSON, one document a line")
-    .option("--verbose", "say which data folder and database are used")
-    .option("--tenant <name>", "whose work this is", "default")
+    .option("--json", "print results as JSON, one document per line")
+    .option("--verbose", "print which data folder and database are used")
+    .option("--tenant <name>", "the tenant that the work belongs to", "default")
     .addHelpText("after", EXIT_CODES)
     .showHelpAfterError("(add --help for what is expected)");
   for (const add of [

@@ -26,7 +26,9 @@ interface RunFlags extends WorkFlags {
 
 export function agentCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
-  const agent = program.command("agent").description("have a coding agent work, under policy");
+  const agent = program
+    .command("agent")
+    .description("run a coding agent in the sandbox, under policy");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   const inputOf = (flags: WorkFlags): ExecInput => ({
     tenantId: tenant(),
@@ -37,7 +39,7 @@ export function agentCommands(program: Command, context: CommandContext): void {
   });
 
   withWork(withOrder(agent.command("run <agent> <task>")))
-    .description("one task: the result waits on a branch, or comes back with --apply")
+    .description("run one task; the result waits on a branch, or is applied at once with --apply")
     .action(async (name: string, task: string, flags: RunFlags) => {
       if (flags.apply === true && flags.branch !== undefined) {
         agent.error("expected --apply or --branch, found both");
@@ -69,13 +71,13 @@ export function agentCommands(program: Command, context: CommandContext): void {
     context.exit = decision === "discard" ? tellDiscarded(output, result) : tell(output, result);
   };
   withWork(agent.command("apply <run>"))
-    .description("bring the result back to the current branch, with approval where policy asks")
+    .description("apply the result to the current branch, with approvals when policy asks for them")
     .action(goOn("apply"));
   withWork(agent.command("discard <run>"))
-    .description("throw the result away; its evidence stays")
+    .description("throw the result away; its evidence is kept")
     .action(goOn("discard"));
   withWork(agent.command("resume <run>"))
-    .description("go on after a kill: an agent that had not ended begins again")
+    .description("resume a run that was killed; an agent that had not ended begins again")
     .action(goOn("hold"));
 
   addLooks(agent, context, tenant);
@@ -88,7 +90,7 @@ function addLooks(
 ): void {
   agent
     .command("diff <run>")
-    .description("what the agent changed, as a patch")
+    .description("print what the agent changed, as a patch")
     .action(async (runId: string) => {
       const patch = Buffer.from(await services.agentDiff(tenant(), runId)).toString("utf8");
       if (output.json) output.printJson({ run: runId, patch });
@@ -96,8 +98,8 @@ function addLooks(
     });
   agent
     .command("log <run>")
-    .description("each thing that was asked, decided and done, from the ledger")
-    .option("--follow", "wait for more until the run ends or waits")
+    .description("print what was asked, decided and done, from the ledger")
+    .option("--follow", "print new entries until the run ends or waits")
     .action(async (runId: string, { follow = false }: { follow?: boolean }) => {
       const onEntry = (entry: JsonObject): void => {
         if (output.json) output.printJson(entry);
@@ -107,7 +109,7 @@ function addLooks(
     });
   agent
     .command("list")
-    .description("the runs of agents, the newest first")
+    .description("list the runs of agents, newest first")
     .action(async () => {
       const wanted = { limit: 50, status: null, kind: "agent" };
       const rows = await services.listRuns(tenant(), wanted);
@@ -122,7 +124,7 @@ function addLooks(
     });
   agent
     .command("doctor")
-    .description("which agents are installed here, and of a version that was tested")
+    .description("show which agents are installed here, and if their versions were tested")
     .action(async () => {
       const rows = await services.agentDoctor();
       if (output.json) {
@@ -140,21 +142,35 @@ function addLooks(
 function withOrder(command: Command): Command {
   return command
     .option("--repo <folder>", "a folder in the repository", ".")
-    .option("--policy <file>", "else .sovereign/policy.yaml of the repository, else one built in")
+    .option(
+      "--policy <file>",
+      "the policy; without it, .sovereign/policy.yaml, or else the built-in one",
+    )
     .option("--model <name>", "the model that the agent asks for")
-    .option("--vendor <name>", "whose model, where more than one vendor is set up")
-    .option("--budget <dollars>", "no model call may begin that could exceed this")
-    .option("--verify <command>", "has to succeed on the result; repeatable", collect, [])
-    .option("--timeout <time>", "such as 90s, 30m or 2h; the policy's limit holds, too")
-    .option("--apply", "bring the result back at once")
-    .option("--branch <name>", "a new branch for the result, instead of sovereign/RUN")
-    .option("--role <role>", "whose key signs what the agent does", parseName, "executor");
+    .option("--vendor <name>", "the vendor of the model, if more than one is configured")
+    .option(
+      "--budget <dollars>",
+      "refuse a model call that could cost more than what is left of this",
+    )
+    .option(
+      "--verify <command>",
+      "a command that must succeed on the result; repeatable",
+      collect,
+      [],
+    )
+    .option(
+      "--timeout <time>",
+      "stop the agent after this time, such as 90s, 30m or 2h, or the policy's limit",
+    )
+    .option("--apply", "apply the result at once")
+    .option("--branch <name>", "the new branch for the result; without it, sovereign/RUN")
+    .option("--role <role>", "the role whose key signs what the agent does", parseName, "executor");
 }
 
 function withWork(command: Command): Command {
   return withApprover(command).option(
     "--wait <seconds>",
-    "wait for another run on the same repository",
+    "how long to wait while another run uses the repository",
     "0",
   );
 }

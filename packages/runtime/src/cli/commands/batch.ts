@@ -9,9 +9,9 @@ export function batchCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   program
     .command("batch")
-    .description("batches of commands, each in the sandbox, under the kill switch")
+    .description("run batches of commands in the sandbox, under the kill switch")
     .command("run <file>")
-    .description("run a batch; exit 5 when the kill switch stopped it")
+    .description("run a batch; exit 5 if the kill switch stopped it")
     .action(async (file: string) => {
       const { tenant: tenantId } = program.opts<{ tenant: string }>();
       const report = await services.runBatch(file, {
@@ -41,8 +41,8 @@ export function batchCommands(program: Command, context: CommandContext): void {
 
   program
     .command("health")
-    .description("whether work may run, for monitors; exit 0 healthy, 5 halted, 1 unknown")
-    .option("--watched", "exit 5, too, where the other machines' orders are not being heard now")
+    .description("show a monitor if work may run; exit 0 healthy, 5 halted, 1 unknown")
+    .option("--watched", "also exit 5 if nobody reads the other machines' orders now")
     .action(async (flags: { watched?: boolean }) => {
       const health = await services.health();
       const exits = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 } as const;

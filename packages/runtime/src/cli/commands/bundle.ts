@@ -7,13 +7,13 @@ import { writingNamed } from "../named-file.ts";
 export function bundleCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
-  const bundle = program.command("bundle").description("evidence for auditors");
+  const bundle = program.command("bundle").description("export evidence for auditors");
 
   bundle
     .command("export <run>")
-    .description("write the compliance bundle of a run; the same bytes each time")
-    .option("--out <file>", "a .json or .zip file", "compliance_bundle.json")
-    .option("--with-artifacts", "put the artifacts' bytes in as well", false)
+    .description("write the compliance bundle of a run; a run always gives the same bytes")
+    .option("--out <file>", "the file to write, .json or .zip", "compliance_bundle.json")
+    .option("--with-artifacts", "include the artifacts' bytes", false)
     .action(async (runId: string, flags: { out: string; withArtifacts: boolean }) => {
       const size = await writingNamed(
         flags.out,
@@ -31,11 +31,11 @@ export function bundleCommands(program: Command, context: CommandContext): void 
 
   program
     .command("audit")
-    .description("the ledger itself")
+    .description("export a log of the ledger")
     .command("export")
-    .description("write a log as immutable_audit.jsonl, one entry a line")
-    .option("--log <name>", "a tenant's name, or installation", parseName)
-    .option("--out <file>", "where to", "immutable_audit.jsonl")
+    .description("write a log as immutable_audit.jsonl, one entry per line")
+    .option("--log <name>", "a tenant's name, or `installation`", parseName)
+    .option("--out <file>", "the file to write", "immutable_audit.jsonl")
     .action(async (flags: { log?: string; out: string }) => {
       const count = await writingNamed(
         flags.out,

@@ -8,8 +8,11 @@ export function doctorCommand(program: Command, context: CommandContext): void {
   const { services, output } = context;
   program
     .command("doctor")
-    .description("try the sandbox; say what holds, what is missing, and how to have it")
-    .option("--measure", "measure how many paths a stop reaps in time, hostile ones too; minutes")
+    .description("try the sandbox; say what works, what is missing and how to install it")
+    .option(
+      "--measure",
+      "measure how many paths a stop kills in time, hostile ones too; takes minutes",
+    )
     .action(async ({ measure = false }: { measure?: boolean }) => {
       const report = await services.probeSandbox(measure, (text) => {
         output.note(text);
@@ -38,7 +41,7 @@ export function doctorCommand(program: Command, context: CommandContext): void {
 
   program
     .command("status")
-    .description("which data folder and database are used, and whether work may run; 5 if not")
+    .description("show the data folder, the database, and if work may run; exits as health does")
     .action(async () => {
       const status = await services.status();
       const { runner_status, reason } = await services.health();

@@ -36,7 +36,9 @@ interface RunFlags extends ExecFlags {
 
 export function execCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
-  const exec = program.command("exec").description("execute a request on a repository, or undo it");
+  const exec = program
+    .command("exec")
+    .description("carry out a request on a git repository, or undo it");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   const inputOf = (flags: ExecFlags): ExecInput => ({
     tenantId: tenant(),
@@ -75,7 +77,9 @@ export function execCommands(program: Command, context: CommandContext): void {
     });
 
   withMode(withRun(withWords(exec.command("apply <patch>"))))
-    .description("bring one diff in, or the mails of git format-patch; - reads standard input")
+    .description(
+      "apply one diff, or the mails of git format-patch, as commits; - reads standard input",
+    )
     .addHelpText("after", APPLY_EXAMPLES)
     .action(async (file: string, flags: WordFlags & RunFlags) => {
       await run({ ...placeOf(flags), request: { kind: "patch", file, ...wordsOf(flags) } }, flags);
@@ -84,7 +88,7 @@ export function execCommands(program: Command, context: CommandContext): void {
   addResume(exec, context, inputOf);
 
   withRun(exec.command("rollback <run>"))
-    .description("bring the repository back to where the run began, and prove it")
+    .description("undo a run: set the repository back to where the run began, and prove it")
     .action(async (runId: string, flags: ExecFlags) => {
       context.exit = reportExec(output, await services.rollbackRequest(runId, inputOf(flags)));
     });
@@ -101,12 +105,8 @@ function addResume(
 ): void {
   const { services, output } = context;
   withRun(exec.command("resume <run>"))
-    .description("go on after a kill, for approvals or for answers")
-    .option(
-      "--retry-failed",
-      "try again what is recorded as failed, where the run has not ended",
-      false,
-    )
+    .description("resume a run that was killed, or that waited for approvals or answers")
+    .option("--retry-failed", "try failed steps again, if the run has not ended", false)
     .action(async (runId: string, flags: ExecFlags & { retryFailed: boolean }) => {
       const { retryFailed } = flags;
       const input = { ...inputOf(flags), retryFailed };
@@ -120,7 +120,9 @@ function addStatus(
   inputOf: (flags: ExecFlags) => ExecInput,
 ): void {
   withRun(exec.command("status <run>"))
-    .description("say where the repository stands; end what a kill left halfway")
+    .description(
+      "show the state of a run and its repository; finish a move that a kill interrupted",
+    )
     .action(async (runId: string, flags: ExecFlags) => {
       const found = await services.requestStatus(runId, inputOf(flags));
       if (output.json) output.printJson(found);
@@ -144,9 +146,11 @@ function addStatus(
 function addCustody(exec: Command, context: CommandContext): void {
   exec
     .command("custody")
-    .description("verify a bundle and hold its commits against a repository; exit 4 if they differ")
-    .requiredOption("--bundle <file>", "the evidence of an execution")
-    .requiredOption("--trust <file>", "the trust root, received by another way")
+    .description(
+      "verify a bundle, and compare its commits with a repository; exit 4 if they differ",
+    )
+    .requiredOption("--bundle <file>", "the compliance bundle of a run")
+    .requiredOption("--trust <file>", "the trust root; it must not come with the bundle")
     .option("--repo <folder>", "a folder in the repository", ".")
     .action(async ({ bundle, trust, repo }: { bundle: string; trust: string; repo: string }) => {
       const words = [`--bundle=${bundle}`, `--trust=${trust}`, `--repo=${repo}`];
@@ -214,7 +218,7 @@ function wordsOf({
 
 function withFiles(command: Command): Command {
   return command
-    .option("--policy <file>", "what may be done; else .sovereign/policy.yaml in the repository")
+    .option("--policy <file>", "the policy; without it, .sovereign/policy.yaml in the repository")
     .option("--repo <folder>", "a folder in the repository", ".");
 }
 
@@ -222,15 +226,24 @@ function withWords(command: Command): Command {
   return withFiles(command)
     .option("--message <text>", "the commit's message; its first line is the subject")
     .option("--author <person>", "the commit's author: Name <address>")
-    .option("--co-author <person>", "named beside the author; repeatable", people, []);
+    .option(
+      "--co-author <person>",
+      "one more author of the commit: Name <address>; repeatable",
+      people,
+      [],
+    );
 }
 
 function withRequest(command: Command): Command {
-  return withWords(command).option("--request <file>", "the request, JSON, instead of a command");
+  return withWords(command).option("--request <file>", "a request as JSON, instead of a command");
 }
 
 function withMode(command: Command): Command {
-  return command.option("--mode <mode>", "sovereign, or compatible if configured", "sovereign");
+  return command.option(
+    "--mode <mode>",
+    "sovereign; or compatible (without authority), if config.yaml allows it",
+    "sovereign",
+  );
 }
 
 function people(value: string, before: string[]): string[] {
@@ -259,7 +272,7 @@ function printPlan(output: Output, plan: ExecPlanReport): number {
 function withRun(command: Command): Command {
   return withApprover(command).option(
     "--wait <seconds>",
-    "wait for another run on the same repository",
+    "how long to wait while another run uses the repository",
     "0",
   );
 }
@@ -278,11 +291,13 @@ function addAnswers(
   { services, output }: CommandContext,
   tenant: () => string,
 ): void {
-  const answers = program.command("answers").description("answer what a blocked request asks");
+  const answers = program
+    .command("answers")
+    .description("answer the questions of a blocked request");
   answers
     .command("create <run>")
-    .description("write an answer pack to be filled in")
-    .option("--out <file>", "where to", "answer_pack.json")
+    .description("write the open questions of a run as an answer pack to fill in")
+    .option("--out <file>", "the file to write", "answer_pack.json")
     .action(async (runId: string, flags: { out: string }) => {
       await writingNamed(
         flags.out,
@@ -300,7 +315,7 @@ function addAnswers(
     });
   answers
     .command("apply <run> <file>")
-    .description("take the answers, if they leave nothing open")
+    .description("apply the answers; refused if a question stays open")
     .action(async (runId: string, file: string) => {
       await services.applyAnswers(tenant(), runId, file);
       if (output.json) output.printJson({ run: runId, answered: true });

@@ -6,11 +6,11 @@ import { table } from "../output.ts";
 export function gatesCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
-  const gates = program.command("gates").description("judge an execution by its evidence");
+  const gates = program.command("gates").description("check a run by its evidence");
 
   gates
     .command("list")
-    .description("every gate")
+    .description("list every gate")
     .action(() => {
       if (output.json)
         for (const { id, title, asks } of GATES) output.printJson({ id, title, asks });
@@ -19,7 +19,7 @@ export function gatesCommands(program: Command, context: CommandContext): void {
 
   gates
     .command("explain <gate>")
-    .description("what a gate asks, and of which documents")
+    .description("show what a gate checks, and which documents it reads")
     .action((id: string) => {
       const gate = GATES.find((one) => one.id.toLowerCase() === id.toLowerCase());
       if (gate === undefined) program.error(`no gate ${id}: try sovereign gates list`);
@@ -30,7 +30,7 @@ export function gatesCommands(program: Command, context: CommandContext): void {
 
   gates
     .command("run <run>")
-    .description("judge a run again, from its folder and the ledger; exit 4 where a gate fails")
+    .description("check a run again, from its folder and the ledger; exit 4 if a gate fails")
     .action(async (runId: string) => {
       const receipt = await services.judgeRun(tenant(), runId);
       if (output.json) output.printJson(receipt);

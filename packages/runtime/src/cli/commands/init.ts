@@ -11,10 +11,10 @@ interface InitFlags {
 export function initCommand(program: Command, { services, output }: CommandContext): void {
   program
     .command("init")
-    .description("write a policy to begin with into a repository: .sovereign/policy.yaml")
+    .description("write a first policy into a repository: .sovereign/policy.yaml")
     .argument("[folder]", "a folder in the repository", ".")
     .option("--dry-run", "print the policy and write nothing")
-    .option("--force", "write it anew where there is one")
+    .option("--force", "replace a policy that is there")
     .action(async (folder: string, { dryRun = false, force = false }: InitFlags) => {
       const report = await services.initRepository(folder, { dryRun, force });
       if (output.json) {

@@ -12,15 +12,17 @@ const VALID_DAYS_MAX = 3650;
 
 export function keysCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
-  const keys = program.command("keys").description("the installation's keys");
+  const keys = program
+    .command("keys")
+    .description("make, list, replace and revoke the installation's keys");
 
   keys
     .command("init")
     .description("make the keys of a new installation, one for each purpose and role")
     .option("--role <name>", "also a key for this role; repeatable", many, [])
     .option("--approver <name>", "also a key for this approver; repeatable", many, [])
-    .option("--operator <name>", "also a key of the kill switch, as operator", many, [])
-    .option("--architect <name>", "also a key of the kill switch, as architect", many, [])
+    .option("--operator <name>", "also a kill switch key for this operator; repeatable", many, [])
+    .option("--architect <name>", "also a kill switch key for this architect; repeatable", many, [])
     .action(async (flags: SlotFlags) => {
       const made = await services.initKeys(slotsOf(flags));
       for (const key of made) {
@@ -32,16 +34,30 @@ export function keysCommands(program: Command, context: CommandContext): void {
 
   keys
     .command("add")
-    .description("make and enrol the key of one more role or approver")
-    .option("--role <name>", "a role", many, [])
-    .option("--approver <name>", "an approver", many, [])
-    .option("--operator <name>", "one who may stop and reset, as the first of two", many, [])
-    .option("--architect <name>", "one who may stop and reset, as the second of two", many, [])
-    .option("--root", "a spare root key: move its file to a safe")
-    .option("--another", "also where one has a key in force: both sign from then on", false)
+    .description("make and enrol a key for a role, approver, operator, architect or a spare root")
+    .option("--role <name>", "a role; repeatable", many, [])
+    .option("--approver <name>", "an approver; repeatable", many, [])
+    .option(
+      "--operator <name>",
+      "a person who may stop and reset together with an architect",
+      many,
+      [],
+    )
+    .option(
+      "--architect <name>",
+      "a person who may stop and reset together with an operator",
+      many,
+      [],
+    )
+    .option("--root", "a spare root key; move its file to a safe")
+    .option(
+      "--another",
+      "make a second key beside the one in force; both are valid from then on",
+      false,
+    )
     .option(
       "--valid-days <days>",
-      "how long they are good; without it, until they are revoked",
+      "how many days the key is valid; without it, until it is revoked",
       wholeNumber(1, VALID_DAYS_MAX),
     )
     .action(async (flags: SlotFlags & { another: boolean }) => {
@@ -61,17 +77,21 @@ function lifeCommands(keys: Command, context: CommandContext): void {
   const { services, output } = context;
   keys
     .command("list")
-    .description("every key that was ever enrolled, with its window in the key log")
+    .description("list every key that was ever enrolled, and when it was valid by the key log")
     .action(async () => {
       listKeys(await services.listKeys(), context);
     });
 
   keys
     .command("replace <purpose>")
-    .description("make a new key in the place of one that is lost, revoked, expired, or in use")
+    .description("replace a key that is lost, revoked, expired or in use by a new one")
     .addHelpText("after", REPLACE_HELP)
     .option("--reason <text>", "why", "replacement")
-    .option("--valid-days <days>", "how long it is good", wholeNumber(1, VALID_DAYS_MAX))
+    .option(
+      "--valid-days <days>",
+      "how many days the key is valid; without it, until it is revoked",
+      wholeNumber(1, VALID_DAYS_MAX),
+    )
     .action(async (purpose: string, flags: { reason: string; validDays?: number }) => {
       const notAfter = flags.validDays === undefined ? null : timestampAfter(flags.validDays);
       const slot = { ...slotOf(keys, purpose), notAfter };
@@ -82,7 +102,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
 
   keys
     .command("rotate <key>")
-    .description("make a new key in the place of an old one (its id, or the beginning of it)")
+    .description("replace one key, named by its id or the beginning of it")
     .option("--reason <text>", "why", "rotation")
     .action(async (keyId: string, flags: { reason: string }) => {
       const key = await services.rotateKey(keyId, flags.reason);
@@ -93,10 +113,10 @@ function lifeCommands(keys: Command, context: CommandContext): void {
   keys
     .command("revoke <key>")
     .description(
-      "withdraw a key (id or beginning); what it signed before stays good unless --distrust-all",
+      "revoke a key by its id or beginning; earlier signatures stay valid without --distrust-all",
     )
     .requiredOption("--reason <text>", "why")
-    .option("--distrust-all", "believe nothing that this key ever signed", false)
+    .option("--distrust-all", "distrust everything that this key ever signed", false)
     .action(async (keyId: string, flags: { reason: string; distrustAll: boolean }) => {
       const { key_id } = await services.revokeKey(keyId, flags.reason, flags.distrustAll);
       if (output.json) output.printJson({ revoked: key_id, distrust_all: flags.distrustAll });
@@ -105,10 +125,8 @@ function lifeCommands(keys: Command, context: CommandContext): void {
 
   keys
     .command("export-trust")
-    .description(
-      "write the trust root that auditors pin; give it to them by another way than bundles",
-    )
-    .option("--out <file>", "where to; standard output if absent")
+    .description("write the trust root for auditors; send it by another way than bundles")
+    .option("--out <file>", "the file to write; without it, standard output")
     .action(async (flags: { out?: string }) => {
       const text = async (): Promise<string> =>
         `${JSON.stringify(await services.trustRoot(), null, 2)}\n`;

@@ -8,11 +8,11 @@ export function nodesCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   const nodes = program
     .command("nodes")
-    .description("machines that are one installation on one PostgreSQL (DATABASE_URL)");
+    .description("several machines as one installation, on one PostgreSQL (DATABASE_URL)");
 
   nodes
     .command("export <file>")
-    .description("write what another machine needs to join; it holds no secret")
+    .description("write the file that another machine needs to join; it holds no secret")
     .action(async (file: string) => {
       await writingNamed(file, async (out) => {
         out.write(`${JSON.stringify(await services.exportNode(), null, 2)}\n`);
@@ -35,10 +35,11 @@ export function nodesCommands(program: Command, context: CommandContext): void {
 
   nodes
     .command("watch")
-    .description(
-      "have this machine hear of the others although nothing else runs here; Ctrl-C ends it",
+    .description("read the other machines' orders while no other command runs here; Ctrl-C ends it")
+    .option(
+      "--until-eof",
+      "also end when standard input ends; for a program that starts this command",
     )
-    .option("--until-eof", "end, too, when standard input ends: for a program that starts it")
     .action(async (flags: { untilEof?: boolean }) => {
       const signals = [context.signal, ...(flags.untilEof === true ? [inputEnd()] : [])];
       try {
@@ -54,7 +55,7 @@ export function nodesCommands(program: Command, context: CommandContext): void {
 
   nodes
     .command("list")
-    .description("every node that joined, what it stopped, and whether it watches now")
+    .description("list every node that joined, what it stopped, and if it watches now")
     .action(async () => {
       const found = await services.listNodes();
       if (output.json) {

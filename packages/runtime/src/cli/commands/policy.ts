@@ -5,7 +5,7 @@ import type { CommandContext } from "../context.ts";
 
 export function policyCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
-  const policy = program.command("policy").description("check and explain policies");
+  const policy = program.command("policy").description("check, accept and explain policies");
 
   policy
     .command("check <file>")
@@ -26,9 +26,9 @@ export function policyCommands(program: Command, context: CommandContext): void 
 
   policy
     .command("trust")
-    .description("accept a repository's own policy as it is now; says what it allows")
+    .description("accept a repository's own policy as it is now; prints what it allows")
     .argument("[place]", "the policy, or a folder in its repository", ".")
-    .option("--dry-run", "say what it allows, and accept nothing")
+    .option("--dry-run", "print what it allows, and accept nothing")
     .action(async (place: string, { dryRun = false }: { dryRun?: boolean }) => {
       const report = await services.trustPolicy(place, { dryRun });
       if (output.json) {
@@ -55,10 +55,10 @@ function addExplain(policy: Command, context: CommandContext): void {
   const { services, output } = context;
   policy
     .command("explain <file>")
-    .description("what a policy says of one action, and by which rules")
-    .requiredOption("--action <type>", "such as file.write or model.promote")
-    .option("--resource <name>", "what it acts on", "resource")
-    .option("--role <name>", "who acts", "agent")
+    .description("show how a policy decides one action, and by which rules")
+    .requiredOption("--action <type>", "the action, such as file.write or model.promote")
+    .option("--resource <name>", "what the action acts on", "resource")
+    .option("--role <name>", "the role that acts", "agent")
     .option("--params <json>", "the action's parameters", "{}")
     .action(
       async (file: string, flags: Record<"action" | "resource" | "role" | "params", string>) => {
@@ -90,7 +90,9 @@ function addLearn(program: Command, policy: Command, context: CommandContext): v
   const { services, output } = context;
   policy
     .command("learn <run>")
-    .description("propose the rules that would allow what a run was denied, or would have been")
+    .description(
+      "propose rules that would allow what a run was denied, or would have been in observe mode",
+    )
     .action(async (runId: string) => {
       const { tenant } = program.opts<{ tenant: string }>();
       const { policy, leftOut, denials } = await services.learnPolicy(tenant, runId);

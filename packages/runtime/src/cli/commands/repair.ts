@@ -6,12 +6,12 @@ export function repairCommands(program: Command, context: CommandContext): void 
   const { services, output } = context;
   program
     .command("repair")
-    .description("mend what a command says is damaged, without losing evidence")
+    .description("repair what a command reports as damaged, without losing evidence")
     .command("ledger")
-    .description("look at every log; move what is no evidence out of the way, and record that")
+    .description("check every log; set aside what is not evidence, and record it")
     .option(
       "--accept-rollback",
-      "go on with a database that holds less than was signed: what it lacks is lost",
+      "accept a database that holds less than was signed; the missing entries are lost",
     )
     .action(async (flags: { acceptRollback?: boolean }) => {
       const findings = await services.repairLedger(flags.acceptRollback === true);

@@ -18,7 +18,7 @@ interface RunFlags extends ApproverFlags {
 
 export function runCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
-  const run = program.command("run").description("run a pipeline, or go on with a run");
+  const run = program.command("run").description("run a pipeline, or resume a run");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   const inputOf = (flags: ApproverFlags): RunInput => ({
     tenantId: tenant(),
@@ -28,16 +28,16 @@ export function runCommands(program: Command, context: CommandContext): void {
   });
 
   withApprover(run.command("start <file>", { isDefault: true }))
-    .description("run a pipeline file (the word `start` may be left out)")
+    .description("run a pipeline file; `sovereign run FILE` is the same")
     .option(
       "--fault <role>",
-      "tell this role's agent to lie, to see it found; repeatable",
+      "make this role's agent lie, to test that it is found; repeatable",
       many,
       [],
     )
     .option(
       "--mode <mode>",
-      "sovereign, or compatible (without authority) if configured",
+      "sovereign; or compatible (without authority), if config.yaml allows it",
       "sovereign",
     )
     .action(async (file: string, flags: RunFlags) => {
@@ -49,12 +49,8 @@ export function runCommands(program: Command, context: CommandContext): void {
     });
 
   withApprover(run.command("resume <run>"))
-    .description("go on from the last completed stage")
-    .option(
-      "--retry-failed",
-      "try again what is recorded as failed, where the run has not ended",
-      false,
-    )
+    .description("resume a run after its last completed stage")
+    .option("--retry-failed", "try failed steps again, if the run has not ended", false)
     .action(async (runId: string, flags: ResumeFlags) => {
       const { retryFailed } = flags;
       const input = { ...inputOf(flags), retryFailed };
@@ -71,7 +67,7 @@ function addApprove(
   tenant: () => string,
 ): void {
   withApprover(run.command("approve <run>"))
-    .description("consent to the action that a run waits for")
+    .description("approve the action that a run waits for")
     .action(async (runId: string, flags: ApproverFlags) => {
       const [approver, ...others] = approversOf(flags);
       if (approver === undefined || others.length > 0) {

@@ -15,9 +15,9 @@ interface ListFlags {
   readonly kind?: string;
 }
 
-/** `runs`: look at runs of every kind. */
+/** `runs`: list and show runs of every kind. */
 export function runsCommands(program: Command, context: CommandContext): void {
-  const runs = program.command("runs").description("look at runs of every kind");
+  const runs = program.command("runs").description("list and show runs of every kind");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   addRunLooks(runs, context, tenant);
 }
@@ -36,7 +36,7 @@ function addRunShow(
 ): void {
   parent
     .command("show <run>")
-    .description("one run: its steps, where its files lie, what to type next")
+    .description("show a run: its steps, its files, and the next command")
     .action(async (runId: string) => {
       const found = await services.showRun(tenant(), runId);
       if (output.json) output.printJson(asJson(found));
@@ -51,8 +51,8 @@ function addRunLog(
 ): void {
   parent
     .command("log <run>")
-    .description("all that the commands of a run printed: output, then errors")
-    .option("--step <step>", "of this command alone, such as step_01.test, or of this step")
+    .description("print what the commands of a run printed: first output, then errors")
+    .option("--step <step>", "only of this step, or of this command of it, such as step_01.test")
     .action(async (runId: string, flags: { step?: string }) => {
       const logs = await services.readRunLogs(tenant(), runId, flags.step ?? null);
       for (const { step, name, path, sha256, bytes } of logs) {
@@ -75,10 +75,10 @@ function addRunList(
 ): void {
   parent
     .command("list")
-    .description("runs of every kind, the newest first")
-    .option("--limit <count>", "at most so many, from 1 to 1000", wholeNumber(1, 1000), 50)
-    .addOption(new Option("--status <status>", "only those").choices(STATUSES))
-    .addOption(new Option("--kind <kind>", "only those").choices(KINDS))
+    .description("list runs of every kind, newest first")
+    .option("--limit <count>", "how many runs to show, 1 to 1000", wholeNumber(1, 1000), 50)
+    .addOption(new Option("--status <status>", "only runs with this status").choices(STATUSES))
+    .addOption(new Option("--kind <kind>", "only runs of this kind").choices(KINDS))
     .action(async (flags: ListFlags) => {
       const rows = await services.listRuns(tenant(), {
         limit: flags.limit,

@@ -15,23 +15,26 @@ interface ServeFlags {
 }
 
 const HELP = `
-Takes signed orders by POST /v1/scram/orders, tells the state by GET /v1/scram/status, and a monitor
-whether work may run by GET /healthz. An order's signatures are its right: there are no passwords.
-A reset is not taken over HTTP. Ctrl-C ends the server; what runs goes on, and so does the sentinel.
-With DATABASE_URL it keeps a "sovereign nodes watch" beside it, so that this machine hears of the others.`;
+POST /v1/scram/orders takes a signed order. GET /v1/scram/status shows the state. GET /healthz shows
+a monitor if work may run. There are no passwords: an order's signatures authorise it. The server
+accepts no reset. Ctrl-C ends the server; runs and the sentinel continue. With DATABASE_URL the
+server also runs "sovereign nodes watch", so that this machine reads the other machines' orders.`;
 
 export function serveCommand(scram: Command, { services, output, signal }: CommandContext): void {
   scram
     .command("serve")
-    .description("take signed orders over HTTP")
+    .description("accept signed orders over HTTP")
     .option("--listen <address>", "ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", LISTEN)
-    .option("--tls-cert <file>", "certificate chain, as PEM; needed to serve other machines")
-    .option("--tls-key <file>", "its key, as PEM")
-    .option("--client-ca <file>", "let in only those whom this certified, as PEM")
-    .option("--host <name...>", "names that the server goes by, besides its certificate's")
+    .option(
+      "--tls-cert <file>",
+      "the server's certificate chain, as PEM; needed to serve other machines",
+    )
+    .option("--tls-key <file>", "the private key of --tls-cert, as PEM")
+    .option("--client-ca <file>", "accept only clients certified by this CA, as PEM")
+    .option("--host <name...>", "more host names that the server answers to")
     .option(
       "--insecure-plaintext",
-      "serve other machines without TLS: orders can be read on the way",
+      "serve other machines without TLS; others on the network can read the orders",
     )
     .addHelpText("after", HELP)
     .action(async (flags: ServeFlags) => {

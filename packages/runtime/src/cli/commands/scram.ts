@@ -30,6 +30,7 @@ import {
 /** Ten years; longer than keys should live. */
 const VALID_DAYS_MAX = 3650;
 const DRILL_MAX = 1000;
+const OPERATOR_KEY = "the operator's key: its file, the beginning of its id, or its holder's name";
 const REASONS = formats.scramReason.options;
 
 interface OrderFlags {
@@ -58,8 +59,8 @@ export function scramCommands(program: Command, context: CommandContext): void {
 function orderCommands(scram: Command, context: CommandContext): void {
   const { services, output } = context;
   withRemote(withOrder(scram.command("activate")))
-    .description("stop, with both keys; or with an order that was signed before")
-    .option("--order <file>", "a prepared order (see: scram prepare)")
+    .description("stop, with two people's keys or with an order signed before")
+    .option("--order <file>", "an order signed before (see: scram prepare)")
     .action(async (flags: Partial<OrderFlags> & { order?: string }) => {
       const order = flags.order ?? null;
       const remote = remoteOf(scram, flags);
@@ -68,8 +69,8 @@ function orderCommands(scram: Command, context: CommandContext): void {
     });
 
   withRemote(withOrder(scram.command("emergency")))
-    .description("the same as activate, with metadata about the threat")
-    .requiredOption("--metadata <json>", "an object, kept in the event", parseMetadata)
+    .description("stop as activate does, and record metadata about the threat")
+    .requiredOption("--metadata <json>", "a JSON object, recorded with the stop", parseMetadata)
     .action(async (flags: Partial<OrderFlags>) => {
       const remote = remoteOf(scram, flags);
       const input = { ...inputOf(bothKeys(scram, flags, false)), order: null, remote };
@@ -77,7 +78,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
     });
 
   withRemote(withOrder(scram.command("authorize"), false))
-    .description("sign as one of two: the first makes the order, the second sets it off")
+    .description("sign an order as one of two people: the first signature waits, the second stops")
     .option("--operator-key <key>", "sign with this operator's key")
     .option("--architect-key <key>", "sign with this architect's key")
     .action(async (flags: Partial<OrderFlags>) => {
@@ -93,10 +94,15 @@ function orderCommands(scram: Command, context: CommandContext): void {
     });
 
   withOrder(scram.command("prepare"))
-    .description("sign an order for later, to be kept in a safe; bin/scram --order sets it off")
-    .requiredOption("--out <file>", "where to write it")
-    .option("--valid-days <days>", "how long it is good", wholeNumber(1, VALID_DAYS_MAX), 30)
-    .option("--installation <id>", "whose switch it is for, if not this data folder's")
+    .description("sign an order to keep in a safe; `scram --order FILE` gives it later")
+    .requiredOption("--out <file>", "the file to write")
+    .option(
+      "--valid-days <days>",
+      "how many days the order is valid",
+      wholeNumber(1, VALID_DAYS_MAX),
+      30,
+    )
+    .option("--installation <id>", "the installation to stop, if not this data folder's")
     .action(async (flags: Partial<OrderFlags> & { out: string; validDays: number }) => {
       const validMs = flags.validDays * 86_400_000;
       const installation = flags.installation ?? null;
@@ -114,12 +120,10 @@ function orderCommands(scram: Command, context: CommandContext): void {
 
   scram
     .command("reset")
-    .description(
-      "go on after a stop, with both keys and a reason; this machine alone; needs the database",
-    )
-    .requiredOption("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
-    .requiredOption("--architect-key <key>", "the same, of an architect")
-    .requiredOption("--reason <text>", "why it is safe to go on")
+    .description("lift a stop on this machine, with both keys and a reason; needs the database")
+    .requiredOption("--operator-key <key>", OPERATOR_KEY)
+    .requiredOption("--architect-key <key>", "the same for the architect's key")
+    .requiredOption("--reason <text>", "why it is safe to work again")
     .action(async (flags: { operatorKey: string; architectKey: string; reason: string }) => {
       const { operatorKey, architectKey, reason: statement } = flags;
       showStatus(await services.scramReset({ operatorKey, architectKey, statement }), context);
@@ -130,14 +134,14 @@ function stateCommands(scram: Command, context: CommandContext): void {
   const { services, output } = context;
   scram
     .command("status")
-    .description("the state, what is stopped, and who watches; exit 5 when anything is stopped")
+    .description("show the state, the stops and the sentinel; exit 5 if anything is stopped")
     .action(async () => {
       showStatus(await services.scramStatus(), context);
     });
 
   scram
     .command("keys")
-    .description("the keys that may stop and reset (make them with: keys add --operator NAME)")
+    .description("list the keys that may stop and reset (make one: keys add --operator NAME)")
     .action(async () => {
       const rows = (await services.scramKeys()).map(({ record, endedBy }) => [
         record.key_id,
@@ -155,14 +159,16 @@ function stateCommands(scram: Command, context: CommandContext): void {
 
   scram
     .command("repair")
-    .description("make a damaged journal whole; keeps what can be read, and stops everything")
+    .description(
+      "repair a damaged journal; keeps every readable line and leaves everything stopped",
+    )
     .action(async () => {
       showRepair(await services.scramRepair(), output);
     });
 
   scram
     .command("log")
-    .description("the sentinel's journal, checked as it is read")
+    .description("print the sentinel's journal; checks each line")
     .action(async () => {
       for (const line of await services.scramLog()) {
         if (output.json) output.printJson(line);
@@ -172,9 +178,9 @@ function stateCommands(scram: Command, context: CommandContext): void {
 
   scram
     .command("drill")
-    .description("rehearse a stop on throw-away paths in a throw-away installation; safe anywhere")
-    .option("--paths <count>", "how many hostile paths", wholeNumber(1, DRILL_MAX), 15)
-    .option("--trials <count>", "how many times", wholeNumber(1, DRILL_MAX), 3)
+    .description("rehearse a stop in a temporary installation; stops nothing else")
+    .option("--paths <count>", "how many hostile paths to stop", wholeNumber(1, DRILL_MAX), 15)
+    .option("--trials <count>", "how many times to stop them", wholeNumber(1, DRILL_MAX), 3)
     .action(async (flags: { paths: number; trials: number }) => {
       showDrill(await services.scramDrill(flags), context);
     });
@@ -183,25 +189,28 @@ function stateCommands(scram: Command, context: CommandContext): void {
 function withOrder(command: Command, both = true): Command {
   if (both) {
     command
-      .option("--operator-key <key>", "key file, beginning of the key's id, or holder's name")
-      .option("--architect-key <key>", "the same, of an architect");
+      .option("--operator-key <key>", OPERATOR_KEY)
+      .option("--architect-key <key>", "the same for the architect's key");
   }
-  const scope = new Option("--scope <scope>", "all, tenant:NAME or run:ID")
+  const scope = new Option("--scope <scope>", "what to stop: all, tenant:NAME or run:ID")
     .argParser(parseScope)
     .default({ kind: "all" }, "all");
   return command
     .addOption(scope)
     .option("--reason <reason>", REASONS.join(", "), parseReason, "operator_initiated")
-    .option("--message <text>", "in your own words");
+    .option("--message <text>", "the reason in your own words");
 }
 
 function withRemote(command: Command): Command {
   return command
     .option("--url <url>", "send it to a server (see: scram serve): https://…, http://…, unix:PATH")
-    .option("--ca <file>", "whose certificates of servers are believed, if not the system's")
-    .option("--client-cert <file>", "our certificate, for a server with --client-ca, as PEM")
-    .option("--client-key <file>", "its key")
-    .option("--installation <id>", "whose switch it is for, if not this data folder's");
+    .option("--ca <file>", "the CA that certified the server, if not one of the system's")
+    .option(
+      "--client-cert <file>",
+      "this client's certificate, for a server with --client-ca, as PEM",
+    )
+    .option("--client-key <file>", "the private key of --client-cert, as PEM")
+    .option("--installation <id>", "the installation to stop, if not this data folder's");
 }
 
 function remoteOf(scram: Command, flags: Partial<OrderFlags>): ScramRemote | null {

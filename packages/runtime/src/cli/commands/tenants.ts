@@ -7,13 +7,11 @@ export function tenantsCommands(program: Command, context: CommandContext): void
   const { services, output } = context;
   program
     .command("tenants")
-    .description("programs that serve one tenant of a shared database")
+    .description("give a program one tenant of a shared database")
     .command("claim <name>")
-    .description(
-      "write the secret with which a program of its own reads and writes one tenant's log",
-    )
-    .requiredOption("--out <file>", "where to; only its owner may read it, and it is not there yet")
-    .option("--replace", "make a new secret: the former one is refused from then on")
+    .description("write the secret that lets a program read and write one tenant's log")
+    .requiredOption("--out <file>", "the new file to write, mode 0600; it must not exist")
+    .option("--replace", "make a new secret; the former one is refused from then on")
     .action(async (name: string, flags: { out: string; replace?: boolean }) => {
       const tenant = parseName(name);
       const options = { mode: 0o600, fresh: true };
