@@ -31,7 +31,7 @@ export interface PlannedAction {
 
 /** How a request asks for an action. */
 export interface RequestForm {
-  /** The words of both seed vocabularies; the type itself is a word, too. */
+  /** Other names that requests may use for the action. The type itself is always a name, too. */
   readonly words: readonly string[];
   /**
    * What an operation becomes. Null where the runtime does it for each step anyway.

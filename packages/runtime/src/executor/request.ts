@@ -41,7 +41,7 @@ export interface PlannedRequest {
 }
 
 /**
- * Read a request, in either of the seed's vocabularies or in ours.
+ * Read a request. An operation may be named by any of its action's words: see `RequestForm.words`.
  *
  * @param bytes untrusted JSON
  * @throws ERR_REQUEST_INVALID

@@ -211,7 +211,8 @@ export class Workspace {
     const hostRun = judgeChanges(changes, this.limits, await this.namesOf(tree));
     const other = hostRun.find((path) => !named.includes(path));
     if (other === undefined) return;
-    const text = `The change of ${quoted(other)} is refused: tools run it, and policy was not asked.`;
+    const why = "a tool on another machine runs this file, and the policy did not allow the change";
+    const text = `The change of ${quoted(other)} is refused: ${why} (allowlist.host_run_paths).`;
     throw new SovereignError("ERR_CI_FILE_REFUSED", text);
   }
 

@@ -37,6 +37,6 @@ export async function recordLedgerEvent(
     });
     if (verdict.status === "committed") return;
   }
-  const text = "Other processes were always quicker to record something; try again.";
+  const text = "Other processes wrote first each time. Nothing was recorded; try again.";
   throw new SovereignError("ERR_STREAM_CONFLICT", text);
 }

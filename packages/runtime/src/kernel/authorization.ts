@@ -191,7 +191,7 @@ function judgeApproval(
   const marks = [`approver:${role}`, `key:${keyId}`, `nonce:${nonce.nonce}`];
   const repeated = marks.find((mark) => seen.has(mark));
   if (repeated !== undefined) {
-    return refuse("ERR_APPROVAL_REPEATED", `${repeated} approved before; people are counted`);
+    return refuse("ERR_APPROVAL_REPEATED", `${repeated} approved already: one person counts once`);
   }
   for (const mark of marks) seen.add(mark);
   return { ok: true, value: { approver: role, envelope, nonce } };

@@ -57,7 +57,10 @@ function problemOf(decision: PolicyDecision, policyDigest: string, request: stri
     [effect !== "allow" && observed, "an observed denial that is none"],
     [effect !== "deny" && rules.length === 0 && !observed, "an allowance by no rule"],
     [effect === "step_up" && approvals === null, "step_up without its approvals"],
-    [effect === "allow" && approvals !== null, "allow with approvals that nobody gives"],
+    [
+      effect === "allow" && approvals !== null,
+      "`allow` has approvals: only `step_up` may have them",
+    ],
     [(approvals?.required ?? 0) > people, "more approvals than there are roles to give them"],
     [length > DECISION_BYTES_MAX, `a decision of ${length} bytes`],
   ];

@@ -187,7 +187,7 @@ class Execution {
 
   async recall({ action, context, signal }: TakenRequest): Promise<Outcome | null> {
     if (!this.#parts.records.wasLeftOpen(context, this.#actionDigest)) {
-      const reason = `attempt ${context.attempt} of ${context.step_id} waits for no end`;
+      const reason = `attempt ${context.attempt} of ${context.step_id} has no open authorisation`;
       return this.#refuse("BLOCKED", "ERR_STEP_UNAUTHORISED", reason);
     }
     const effect = this.#parts.effects.get(action.type);

@@ -94,12 +94,12 @@ const ADVICE = {
     "Nothing runs in it. In a container allow user namespaces; on Ubuntu 24.04: sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
   confinement: "Nothing runs: the sandbox does not hold. Look for another bwrap or crun in PATH.",
   group:
-    "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start us in it.",
+    "Costs: paths are killed one by one instead of by one write, and their memory is limited for each process, not together. Have root delegate a control group: mkdir and chown a folder in the cgroup2 mount, and start Sovereign in it.",
   memory:
     "Costs: memory is limited for each process, not for a path together, and what a hostile path owns of the kernel's memory is not bounded: it may take longer than 500 ms to die. To refuse commands then, set scram.require_memory_controller: true in config.yaml. Mount the memory controller, or have it delegated.",
   share:
     "Costs: busy paths slow down what is beside them, and fewer are let in at once. Mount the processor controller, or have it delegated.",
-  user: "Costs: who gets out of a sandbox is root here. Start us as an ordinary user, or as root of the machine itself.",
+  user: "Costs: a process that escapes from a sandbox is root here. Start Sovereign as an ordinary user, or as root of the machine itself.",
   watchdog:
     "Costs: a hung sentinel is noticed by its controls alone. Set scram.hardware_watchdog in config.yaml where there is a /dev/watchdog.",
 } as const;
@@ -113,7 +113,10 @@ function check(name: string, ok: boolean, detail: string, advice: string): Sandb
 }
 
 function userCheck(user: number): SandboxCheck {
-  const found = user > 0 ? `commands run as user ${user}` : "commands run as the root that we are";
+  const found =
+    user > 0
+      ? `commands run as user ${user}`
+      : "commands run as the root user that Sovereign runs as";
   return check("not root outside", user > 0, found, ADVICE.user);
 }
 

@@ -39,6 +39,8 @@ const REFUSALS = { burst: 10, perSecond: 1 };
 const ALL_REFUSALS = { burst: 100, perSecond: 20 };
 /** How often the same order with the same signatures is handed on: it may be an eavesdropper's. */
 const REPEATS = { burst: 5, perSecond: 1 };
+const TOO_MANY_REFUSED =
+  "Too many refused requests came from this address: wait as Retry-After says.";
 /** Of the right form, so that it is verified, and good for nothing. */
 const SIG = `${"A".repeat(86)}==`;
 
@@ -142,7 +144,7 @@ export class ScramDoor {
     const seconds = Math.max(this.#refusals.count(source), this.#allRefusals.count("all"));
     if (code === "ERR_HTTP_RATE") return { ...answer, headers: { "retry-after": "1" } };
     if (seconds === 0) return answer;
-    const text = `It was refused (${String(code)}), as too much from there before it.`;
+    const text = `The request was refused (${String(code)}). ${TOO_MANY_REFUSED}`;
     const limited = problemOf(new SovereignError("ERR_HTTP_RATE", text));
     return { ...limited, headers: { "retry-after": String(seconds) } };
   }

@@ -40,7 +40,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
   {
     id: "INV-SYS-002",
     name: "no check of the kill switch is bypassed",
-    broken: "a path was let go although a stop covered it; tell the authors",
+    broken: "a start gate was opened although a stop covered the path: report this defect",
     enforcement: "HARD",
     violation: "TERMINATE",
     holds: (facts) => facts.admittedAfterLatch === 0,

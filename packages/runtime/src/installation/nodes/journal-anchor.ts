@@ -62,7 +62,7 @@ export async function anchorInstallation(anchored: Anchored, announce = false): 
  *
  * @param stream the node's
  * @returns how many lines were taken
- * @throws ERR_STREAM_CONFLICT when others were always quicker
+ * @throws ERR_STREAM_CONFLICT when other processes wrote first each time
  * @throws ERR_NODE_CLONED when the stream holds lines that this journal never had
  */
 async function anchorJournal(

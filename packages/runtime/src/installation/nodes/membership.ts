@@ -147,6 +147,6 @@ async function recordJoining(
     });
     if (verdict.status === "committed") return { at, index: verdict.firstIndex, hash };
   }
-  const text = "Other nodes were always quicker to join; try again.";
+  const text = "Other nodes wrote first each time. Nothing was recorded; try again.";
   throw new SovereignError("ERR_STREAM_CONFLICT", text);
 }

@@ -163,6 +163,7 @@ function orderOf(envelope: Envelope): ScramOrder {
 }
 
 function forged(url: string, why: string, cause: unknown): SovereignError {
-  const message = `The answer of ${url} proves nothing: ${why}. Whether it stopped is not known.`;
+  const next = "Whether it stopped is not known. Look on that machine with: sovereign scram status";
+  const message = `The answer of ${url} proves nothing: ${why}. ${next}`;
   return new SovereignError("ERR_HTTP_ANSWER", message, {}, cause);
 }

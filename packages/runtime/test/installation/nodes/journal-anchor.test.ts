@@ -112,7 +112,7 @@ describe("the journal of a node", () => {
     await anchor();
   });
 
-  it("gives up where others are always quicker", async () => {
+  it("gives up if other processes write first each time", async () => {
     journal.append("engine.lost", AT, {});
     store.commit = () =>
       Promise.resolve({ status: "refused", reason: "stream_conflict", detail: "" });
