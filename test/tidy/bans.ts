@@ -48,7 +48,7 @@ export const BANS: readonly Ban[] = [
     instead: "configuration passed in from main/",
     example: "const v = process.env.HOME;",
     allowed:
-      /runtime\/src\/main\/(cli|sentinel|model-proxy|egress-proxy)\.ts$|^tools\/|^bench\/|^examples\/agent\/demo\.ts$/,
+      /runtime\/src\/main\/(cli|sentinel|model-proxy)\.ts$|^tools\/|^bench\/|^examples\/agent\/demo\.ts$/,
   },
   {
     name: "console",

@@ -219,3 +219,4 @@ export {
   readGateInputs,
   type SourceImports,
 } from "./gates/index.ts";
+export { type Amount, CallBudget, chargeOf, dollars, NO_CALLS } from "./calls/index.ts";

@@ -1,11 +1,7 @@
-import {
-  digestOf,
-  type EntryData,
-  type PlacedEntry,
-  type PolicyDecision,
-  type Predicate,
-} from "@sovereign/core";
+import { digestOf, type EntryData, type PlacedEntry, type Predicate } from "@sovereign/core";
+import { CallTrace } from "./call-trace.ts";
 import type { Evidence } from "./evidence.ts";
+import { verifyPermission } from "./permission.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
 type Authorized = EntryData<"execution.authorized">;
@@ -33,8 +29,14 @@ export function verifyPolicyTrace(evidence: Evidence, step: StepRecorder): void 
   const trace = { admitted, open: new Set<string>(), places: new Set<string>() };
   const whole = { ...trace, nonces: new Set<string>() };
   const count = { authorized: 0, refused: 0, stepUps: 0 };
+  const calls = new CallTrace(admitted, evidence.bundle.manifest);
   for (const [sequence, entry] of evidence.bundle.entries.entries()) {
     const { event_type: event } = entry.entry;
+    if (calls.isOurs(event)) {
+      step.check(`entries[${sequence}]`, () => {
+        calls.follow(evidence, entry);
+      });
+    }
     if (!event.startsWith("execution.") && event !== "approval.granted") continue;
     step.check(`entries[${sequence}]`, () => {
       if (event === "execution.authorized") {
@@ -49,6 +51,7 @@ export function verifyPolicyTrace(evidence: Evidence, step: StepRecorder): void 
   step.detail("authorized", count.authorized);
   step.detail("refused", count.refused);
   step.detail("approved_by_people", count.stepUps);
+  for (const [name, value] of calls.details()) step.detail(name, value);
 }
 
 /** @returns false for a refusal */
@@ -138,23 +141,13 @@ function verifyAuthorized(
   const { tenant_id, role, mode } = context;
   const request = digestOf({ action, tenant_id, role, mode });
   expectEqual(decision.request_digest, request, "The decision's request");
-  verifyDecision(decision);
+  verifyPermission(decision);
   verifyNames(data, admitted.mode);
   if (admitted.mode === "sovereign") {
     verifyRole(evidence, entry, data, trace.nonces);
     verifyBinding(evidence, entry, data, trace.nonces);
   }
   if (decision.effect === "step_up") verifyApprovals(evidence, entry, data, trace.nonces);
-}
-
-/** A permission says which rule gave it; the default is a denial. */
-function verifyDecision({ effect, rules, approvals, observed }: PolicyDecision): void {
-  if (effect === "deny") throw wrong("A denied action was authorised.");
-  if (observed && effect !== "allow") throw wrong("Only an allowance can be an observed denial.");
-  if (rules.length === 0 && !observed) throw wrong("No rule is named that allowed the action.");
-  if ((effect === "step_up") !== (approvals !== null)) {
-    throw wrong("Approvals belong to a step-up, and a step-up names its approvals.");
-  }
 }
 
 /** Each envelope that an authorisation names is one that its decision asks for. */

@@ -1,6 +1,5 @@
 export {
   type AdmittedRun,
-  dollars,
   ModelCallDesk,
   type ModelCallDeskOptions,
   type ModelCallOutcome,
@@ -10,8 +9,8 @@ export {
   ModelProxy,
   ModelProxyProcess,
   type ModelProxyProcessOptions,
-  NO_CALLS,
   type OpenedVendor,
+  priceOf,
   type ProxiedRun,
   type ProxyGrant,
   type ProxyLimits,
@@ -22,3 +21,10 @@ export {
   type VendorReport,
   VendorStore,
 } from "./model-proxy/index.ts";
+export {
+  EgressDesk,
+  type EgressDeskOptions,
+  type EgressLimits,
+  EgressProxy,
+  type EgressProxyOptions,
+} from "./egress/index.ts";

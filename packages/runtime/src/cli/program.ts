@@ -9,6 +9,7 @@ import { execCommands } from "./commands/exec.ts";
 import { gatesCommands } from "./commands/gates.ts";
 import { initCommand } from "./commands/init.ts";
 import { keysCommands } from "./commands/keys.ts";
+import { modelsCommands } from "./commands/models.ts";
 import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { repairCommands } from "./commands/repair.ts";
@@ -99,6 +100,7 @@ function buildProgram(context: CommandContext): Command {
     batchCommands,
     scramCommands,
     nodesCommands,
+    modelsCommands,
     tenantsCommands,
     repairCommands,
     doctorCommand,

@@ -13,7 +13,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Sources start in half the time where what was compiled of them before is kept. */
 const COMPILED = fileURLToPath(new URL("../../bin/compile-cache.js", import.meta.url));
 
-type ProgramName = "sentinel" | "engine" | "cli" | "model-proxy" | "egress-proxy";
+type ProgramName = "sentinel" | "engine" | "cli" | "model-proxy";
 
 /** These must answer while others keep the processors busy, so they wait for no thread of their own. */
 const ALONE = {
@@ -21,7 +21,6 @@ const ALONE = {
   engine: ["--single-threaded-gc"],
   cli: [],
   "model-proxy": [],
-  "egress-proxy": [],
 } as const;
 
 /** Node and one of our programs, as source or built, whichever we are ourselves. */

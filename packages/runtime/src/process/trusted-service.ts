@@ -1,17 +1,10 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 
 /**
- * The kill switch's own processes, the work beside which it is tried, and the proxies through which
- * alone a sandbox reaches a model or a host. Nothing else gets this door.
+ * The kill switch's own processes, the work beside which it is tried, and the proxy through which
+ * alone a sandbox reaches a model. Nothing else gets this door.
  */
-export type TrustedService =
-  | "sentinel"
-  | "engine"
-  | "dead-man"
-  | "watch"
-  | "load"
-  | "model-proxy"
-  | "egress-proxy";
+export type TrustedService = "sentinel" | "engine" | "dead-man" | "watch" | "load" | "model-proxy";
 
 export interface ServiceOptions {
   readonly env: Readonly<Record<string, string>>;

@@ -17,6 +17,7 @@ import { batchServices } from "./batch/batch-services.ts";
 import { createScramServices } from "./scram/scram-services.ts";
 import { runServices } from "./runs/run-services.ts";
 import { checkTenant } from "../runs/index.ts";
+import { modelServices } from "./model-services.ts";
 import { keyServices } from "./key-services.ts";
 import { initServices } from "./init/init-services.ts";
 import { policyServices } from "./policy-services.ts";
@@ -53,6 +54,7 @@ export function createServices(
     ...keyServices(opened),
     ...policyServices(home, opened),
     ...initServices(home),
+    ...modelServices(settings),
     ...execServices(settings, opened),
     ...agentServices(settings, opened),
     ...evidenceServices(opened),

@@ -18,6 +18,7 @@ import type { RunFilter, RunRow } from "../runs/index.ts";
 import type { RunDetails } from "./runs/run-details.ts";
 import type { RunLog } from "./runs/run-log.ts";
 import type { JournalLine } from "../scram/index.ts";
+import type { ModelServices } from "./model-services.ts";
 import type { NodeReport } from "./node-services.ts";
 import type { InitReport } from "./init/init-services.ts";
 import type { TrustReport } from "./exec/read-policy.ts";
@@ -49,7 +50,7 @@ import type {
 } from "./scram/scram-reports.ts";
 
 /** What a door to the product can do: the command line, and whoever comes beside it. */
-export interface Services {
+export interface Services extends ModelServices {
   readonly version: string;
   readonly home: string;
   /** How a door shows what happens. */

@@ -32,4 +32,8 @@ export const modelsCodes = {
     http: 502,
   },
   ERR_MODEL_TIMEOUT: transient(504, "The model vendor did not answer in time."),
+  ERR_EGRESS_REQUEST: row.input("The egress proxy does not take this request."),
+  ERR_EGRESS_DENIED: row.denied("Policy does not name this host."),
+  ERR_EGRESS_NAME: row.denied("A connection names another host than it was opened for."),
+  ERR_EGRESS_LIMIT: denied(429, "The run has used up its connections or bytes."),
 } as const satisfies Record<string, ErrorRow>;

@@ -1,4 +1,7 @@
 import {
+  type Amount,
+  CallBudget,
+  chargeOf,
   type Action,
   type ActionContext,
   type ErrorCode,
@@ -11,7 +14,6 @@ import {
 } from "@sovereign/core";
 import { askPolicy, noDecision, type PolicyDecider, type ScramGate } from "../../kernel/index.ts";
 import { type Clock, type Entropy, newId } from "../../system/index.ts";
-import { type Amount, CallBudget, chargeOf } from "./budget.ts";
 import type {
   ModelCallOutcome,
   ModelCallRequest,

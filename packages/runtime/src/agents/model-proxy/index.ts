@@ -1,4 +1,3 @@
-export { dollars, NO_CALLS } from "./budget.ts";
 export { ModelCallDesk, type ModelCallDeskOptions } from "./desk.ts";
 export { type ProxyLimits, proxyLimits } from "./limits.ts";
 export type {
@@ -7,6 +6,7 @@ export type {
   ModelCalls,
   ModelCallVerdict,
 } from "./model-calls.ts";
+export { priceOf } from "./price.ts";
 export { type AdmittedRun, ModelProxy } from "./proxy.ts";
 export {
   ModelProxyProcess,

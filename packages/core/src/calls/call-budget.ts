@@ -1,12 +1,12 @@
-import {
-  type EntryData,
-  type LedgerEntry,
-  type ModelBudget,
-  type ModelCallEnd,
-  type ModelTotals,
-  type ModelUsage,
-  type ErrorCode,
-} from "@sovereign/core";
+import type { ErrorCode } from "../errors/index.ts";
+import type {
+  EntryData,
+  LedgerEntry,
+  ModelBudget,
+  ModelCallEnd,
+  ModelTotals,
+  ModelUsage,
+} from "../formats/index.ts";
 
 /** Tokens and money; null where no price is known. */
 export interface Amount {

@@ -1,0 +1,1 @@
+export { type Amount, CallBudget, chargeOf, dollars, NO_CALLS } from "./call-budget.ts";
