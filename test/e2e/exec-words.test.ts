@@ -235,3 +235,21 @@ describe("exec apply", () => {
     expect((await exec("apply", pipe)).err).toContain("named pipe");
   });
 });
+
+describe("exec resume --approver", () => {
+  it("enrols an approver who never had a key and whom the run asks", async () => {
+    const file = join(installation.home, "asks.yaml");
+    const consent = "approvals: [{ operations: [git.bring_back], required: 1, roles: [late] }]\n";
+    writeFileSync(file, `${POLICY}${consent}`);
+    const words = ["--policy", file, "--", "sh", "-c", "echo new > src/late.txt"];
+    const { run, code } = await exec("run", ...words);
+    expect(code).not.toBe(0);
+    const resumed = await installation.run(["exec", "resume", run, "--approver", "late"]);
+    expect({ code: resumed.code, head: git("show", "HEAD:src/late.txt") }, resumed.err).toEqual({
+      code: 0,
+      head: "new",
+    });
+    const keys = await installation.json(["keys", "list"]);
+    expect(JSON.stringify(keys.documents)).toContain('"late"');
+  });
+});

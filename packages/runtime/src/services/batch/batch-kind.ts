@@ -37,6 +37,7 @@ import {
   type OpenedSession,
   openRunSession,
 } from "../runs/open-session.ts";
+import { refuseTools } from "../runs/refuse-tools.ts";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 export interface BatchInput {
@@ -89,7 +90,8 @@ export function batchKind(
   progress: BatchProgress = { actions: [], aborted: false },
 ): RunKind<BatchInput, Frozen, Held> {
   return {
-    hold: async ({ installation }, _runId, { role }) => {
+    hold: async ({ installation }, _runId, { role, policy }) => {
+      refuseTools(policy, "batch", null);
       // A role without a key is told before there is a run.
       await authorityOf(installation, null).signer("role", role);
       return NOTHING_HELD;

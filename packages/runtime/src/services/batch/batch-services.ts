@@ -8,6 +8,7 @@ import type { Services } from "../services.ts";
 import { parsePolicy } from "../../policy/index.ts";
 import { refusalOf, type Settings } from "../../home/index.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
+import { refuseTools } from "../runs/refuse-tools.ts";
 import { enrolFirstUse } from "../runs/first-use.ts";
 import type { Opened } from "../opened.ts";
 import { SovereignRunner } from "./batch-runner.ts";
@@ -25,6 +26,7 @@ export function batchServices(
         const { batch_id, actions, metadata, role } = batch;
         const policyFile = resolve(dirname(file), batch.policy);
         const policy = parsePolicy(readNamed(policyFile), policyFile);
+        refuseTools(policy, "batch", policyFile);
         const slots = [...INSTALLATION_KEYS, { purpose: "role", role } as const];
         await installation.keyLog.ensure(installation.keystore, slots);
         const asks = askedRoles(policy);

@@ -7,6 +7,7 @@ import { newId, systemEntropy } from "../../system/index.ts";
 import { authorityOf, type OpenedSession, type SessionOptions } from "./open-session.ts";
 import { requireArmed } from "./require-armed.ts";
 import { makeRunFolder } from "./run-folder.ts";
+import { enrolFirstUse } from "./first-use.ts";
 import { refuseUnasked } from "./asked-roles.ts";
 import type { RunResult } from "./run-result.ts";
 import { publishSealed, sealRun } from "./seal-run.ts";
@@ -145,7 +146,9 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
   }
   requireArmed(installation, { tenant_id: tenantId, run_id: runId });
   const frozen = await kind.open(options, row);
-  refuseUnasked(options.approvers, kind.asks?.(frozen));
+  const asks = kind.asks?.(frozen);
+  refuseUnasked(options.approvers, asks);
+  await enrolFirstUse(installation, installation, { role: "", asks: asks ?? [] }, options);
   const hold = held ?? (await kind.holdAgain(options, runId, frozen));
   try {
     const known = { runId, mode, row, frozen, hold };

@@ -35,6 +35,7 @@ import {
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { refuseTools } from "./refuse-tools.ts";
 import type { RunResult } from "./run-result.ts";
 
 export interface SubmitOptions extends SessionOptions {
@@ -70,6 +71,7 @@ export const PIPELINE: RunKind<PipelineInput, Frozen, Held> = {
   freeze: async (_options, { pipeline, faults }, folder) => {
     const modules = findModules(dirname(resolve(pipeline)));
     const frozen = await freezePipeline(pipeline, folder, faults);
+    refuseTools(parsePolicy(frozen.policyBytes, frozen.policyPath), "pipeline", frozen.policyPath);
     return { pipeline: frozen, modules, plan: { ...frozen.plan, modules } };
   },
   open: async ({ installation }, row) => {

@@ -1,4 +1,12 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { canonicalBytes, digestOf } from "@sovereign/core";
@@ -36,4 +44,19 @@ it("a pipeline that is gone on with sees the libraries that its plan names, and 
   const opened = await PIPELINE.open(options, row);
   expect(opened.modules).toBe(frozen.modules);
   expect(digestOf(opened.plan)).toBe(digestOf(frozen.plan));
+});
+
+it.each([
+  ["presets: [node]", /names presets, which a pipeline does not have/],
+  ["mounts: [{ path: ~/.ssh }]", /names mounts, which a pipeline/],
+])("a pipeline refuses a policy whose tools it would leave out: %s", async (line, text) => {
+  const folder = mkdtempSync(join(runs, "tools-"));
+  cpSync(resolve("examples/iron-path"), folder, { recursive: true });
+  const [policy = ""] = readdirSync(folder).filter((name) => /^policy\.ya?ml$/.test(name));
+  appendFileSync(join(folder, policy), `\n${line}\n`);
+  const options = {} as RunOptions;
+  const input = { pipeline: join(folder, "pipeline.yaml"), mode: "sovereign", faults: [] } as const;
+  const hold = await PIPELINE.hold(options, RUN, input);
+  const place = mkdtempSync(join(runs, "frozen-"));
+  await expect(PIPELINE.freeze(options, input, place, hold)).rejects.toThrow(text);
 });
