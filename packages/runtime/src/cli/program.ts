@@ -4,6 +4,7 @@ import { parseRunId } from "./arguments.ts";
 import { agentCommands } from "./commands/agent.ts";
 import { batchCommands } from "./commands/batch.ts";
 import { bundleCommands } from "./commands/bundle.ts";
+import { configCommands } from "./commands/config.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { execCommands } from "./commands/exec.ts";
 import { gatesCommands } from "./commands/gates.ts";
@@ -104,6 +105,7 @@ function buildProgram(context: CommandContext): Command {
     tenantsCommands,
     repairCommands,
     doctorCommand,
+    configCommands,
   ]) {
     add(program, context);
   }

@@ -21,5 +21,6 @@ export const coreCodes = {
   ERR_NOTE_MALFORMED: row.input("The text is not a C2SP signed note."),
   ERR_NOTE_SIGNATURE: row.integrity("No trusted key signed the note."),
   ERR_CHECKPOINT_MALFORMED: row.input("The note is not a C2SP checkpoint."),
+  ERR_SETTING_UNKNOWN: row.input("There is no setting of this name."),
   ERR_FORMAT_INVALID: row.input("The document does not match its schema."),
 } as const satisfies Record<string, ErrorRow>;
