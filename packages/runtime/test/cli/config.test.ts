@@ -37,7 +37,7 @@ it("config lists every setting with its value and source, and shows no password"
 it("config get says one value, and what a misspelt name was meant to be", () => {
   expect(config("get", "scram.linger_seconds")).toMatchObject({ status: 0, out: "7\n" });
   const { status, err } = config("get", "scram.lingerseconds");
-  expect({ status, err }).toMatchObject({ status: 2, err: expect.stringContaining("UNKNOWN") });
+  expect(status).toBe(2);
   expect(err).toMatch(/Did you mean scram\.linger_seconds\?.*\(ERR_SETTING_UNKNOWN\)/);
 });
 

@@ -5,7 +5,6 @@ import {
   type PlacedEntry,
   SovereignError,
 } from "@sovereign/core";
-import { readNamed } from "@sovereign/verify";
 import { ADAPTERS, adapterOf, findProgram, installCommand } from "../../coding/index.ts";
 import type { Settings } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
@@ -13,7 +12,7 @@ import { readRun } from "../../ledger/index.ts";
 import { ArtifactStore, type RunRow } from "../../runs/index.ts";
 import { timestampOf } from "../../system/index.ts";
 import { ensureKeys } from "../exec/exec-services.ts";
-import { findPolicy } from "../exec/find-policy.ts";
+import { readPolicy } from "../exec/read-policy.ts";
 import type { Opened } from "../opened.ts";
 import { continueRun, type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { runNotFound } from "../runs/run-folder.ts";
@@ -47,10 +46,11 @@ export function agentServices(settings: Settings, opened: Opened): AgentServices
     allowCompatible,
   });
   return {
-    runAgent: (input) =>
-      opened(async (installation) => {
-        const order = orderOf(input);
-        const policy = policyOf(input, order);
+    runAgent: (input) => {
+      // Before anything is started for it: what may not apply is refused at once.
+      const order = orderOf(input);
+      const policy = policyOf(settings.home, input, order);
+      return opened(async (installation) => {
         const at = timestampOf(installation.clock).replace(/\.\d+Z$/, "Z");
         const read = readOrder(order, policy, at);
         await ensureKeys(installation, settings, read, { ...input, mode: "sovereign" });
@@ -59,7 +59,8 @@ export function agentServices(settings: Settings, opened: Opened): AgentServices
         const about = { read, agent, repository, branch, environment };
         const wanted = { ...about, mode: "sovereign" } as const;
         return reportOf(await submitRun(kind, optionsOf(installation, input), wanted));
-      }),
+      });
+    },
     continueAgent: (runId, input) =>
       opened(async (installation) => {
         const row = await agentRun(installation, input.tenantId, runId);
@@ -86,14 +87,14 @@ function orderOf(input: AgentRunInput): AgentOrder {
   return { agent, role, task, model, verify, timeoutSeconds, budgetMicrousd };
 }
 
-/** The policy that is named, else the repository's own, else the one that is built in. */
+/** The policy that is named, else the repository's own where the user accepted it, else the one that is built in. */
 function policyOf(
+  home: string,
   { policy, repository }: AgentRunInput,
   order: AgentOrder,
 ): { path: string; bytes: Uint8Array } {
   try {
-    const path = findPolicy(repository, policy);
-    return { path, bytes: readNamed(path) };
+    return readPolicy(home, repository, policy);
   } catch (error) {
     const isAbsent = error instanceof SovereignError && error.code === "ERR_POLICY_MISSING";
     if (policy !== undefined || !isAbsent || !error.message.startsWith("No policy is named")) {

@@ -168,10 +168,15 @@ it("the command line refuses with exit code 3 and one line, and takes what was a
     const end = spawnSync(process.execPath, [cli, ...words], { cwd: root, env, encoding: "utf8" });
     return { status: end.status, out: end.stdout, err: end.stderr };
   };
-  const refused = sovereign("exec", "run", "--", "true");
-  expect(refused).toMatchObject({ status: 3, out: "" });
-  expect(refused.err.trim().split("\n")).toHaveLength(1);
-  expect(refused.err).toMatch(/ERR_POLICY_UNTRUSTED/);
+  for (const words of [
+    ["exec", "run", "--", "true"],
+    ["agent", "run", "claude", "mend it"],
+  ]) {
+    const refused = sovereign(...words);
+    expect(refused).toMatchObject({ status: 3, out: "" });
+    expect(refused.err.trim().split("\n")).toHaveLength(1);
+    expect(refused.err).toMatch(/ERR_POLICY_UNTRUSTED/);
+  }
   expect(sovereign("policy", "trust").out).toMatch(/mount: "~\/\.ssh"/);
   expect(existsSync(join(home, "trusted-policies"))).toBe(true);
   expect(read()).toBe(own());
