@@ -17,7 +17,7 @@ const pinned = { sha256: fields.digest, bytes: fields.count };
 
 export const AGENT_ACTIONS = {
   "agent.run": {
-    text: "Have a coding agent work on the tree, in the sandbox.",
+    text: "Run a coding agent on the tree, in the sandbox.",
     /** The resource is the agent's name. */
     params: z.strictObject({
       /** The task's text, which stands in the request. */
@@ -49,7 +49,7 @@ export const AGENT_ACTIONS = {
     }),
   },
   "agent.tool_call": {
-    text: "Let a coding agent carry out one call of one of its tools.",
+    text: "Let a coding agent do one tool call.",
     /** The resource is the tool's name. */
     params: z.strictObject({
       /** As the agent names the call. */

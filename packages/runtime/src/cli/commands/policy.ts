@@ -111,8 +111,8 @@ function addTest(policy: Command, context: CommandContext): void {
   const { services, output } = context;
   policy
     .command("test <table>")
-    .description("hold a policy against a table of expected decisions; exit 1 where one differs")
-    .option("--policy <file>", "which policy; else .sovereign/policy.yaml in the repository")
+    .description("compare a policy with a table of expected decisions; exit 1 if one differs")
+    .option("--policy <file>", "the policy; without it, .sovereign/policy.yaml in the repository")
     .option("--repo <folder>", "a folder in the repository", ".")
     .addHelpText("after", TEST_EXAMPLE)
     .action(async (table: string, flags: { policy?: string; repo: string }) => {
