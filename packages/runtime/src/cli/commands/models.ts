@@ -56,7 +56,9 @@ interface AddFlags {
 
 /** Vendors of models, whose keys only the model proxy opens. */
 export function modelsCommands(program: Command, context: CommandContext): void {
-  const models = program.command("models").description("vendors of models, and their keys");
+  const models = program
+    .command("models")
+    .description("add, list, test and remove model vendors and their keys");
   addCommand(models, context);
   listCommand(models, context);
   testCommand(models, context);
@@ -66,15 +68,16 @@ export function modelsCommands(program: Command, context: CommandContext): void 
 function addCommand(models: Command, { services, output }: CommandContext): void {
   models
     .command("add <name>")
-    .description("set up a vendor; its key is read from standard input, a file or the environment")
+    .description("add a vendor; its key comes from standard input, a file or the environment")
     .addOption(
-      new Option("--kind <kind>", "what it speaks; the name, where that is a kind").choices(
-        Object.keys(KINDS),
-      ),
+      new Option(
+        "--kind <kind>",
+        "the vendor's protocol; without it, the vendor's name must be one of these",
+      ).choices(Object.keys(KINDS)),
     )
-    .option("--base-url <url>", "where it is; the vendor's own, where that is known")
+    .option("--base-url <url>", "the vendor's address; without it, the kind's own, if it has one")
     .addOption(
-      new Option("--auth <how>", "how it is shown the key").choices([
+      new Option("--auth <how>", "how requests carry the key").choices([
         "x-api-key",
         "bearer",
         "none",
@@ -82,8 +85,11 @@ function addCommand(models: Command, { services, output }: CommandContext): void
     )
     .option("--key-file <file>", "the file that holds the key; standard input without it")
     .option("--key-env <name>", "the environment variable that holds the key")
-    .option("--price <in,out>", "dollars for a million tokens in and out, before any table")
-    .option("--replace", "put it in the place of another of the name")
+    .option(
+      "--price <in,out>",
+      "dollars per million input and output tokens, instead of the built-in table",
+    )
+    .option("--replace", "replace the vendor of this name")
     .action(async (name: string, flags: AddFlags) => {
       const { kind, input } = inputOf(name, flags);
       const vendor = await services.addVendor(input);
@@ -137,7 +143,7 @@ function priceOf(text: string | undefined): { input: number; output: number } | 
 function listCommand(models: Command, { services, output }: CommandContext): void {
   models
     .command("list")
-    .description("the vendors that are set up; no key is shown")
+    .description("list the vendors; prints no key")
     .action(async () => {
       const vendors = await services.listVendors();
       if (output.json) {
@@ -162,7 +168,7 @@ function testCommand(models: Command, context: CommandContext): void {
   const { services, output } = context;
   models
     .command("test <name>")
-    .description("make one small call through the model proxy, and say what it found")
+    .description("make one small call through the model proxy, and print the result")
     .requiredOption("--model <model>", "the model to ask")
     .action(async (name: string, { model }: { model: string }) => {
       const report = await services.testVendor(name, model);
@@ -183,7 +189,7 @@ function testCommand(models: Command, context: CommandContext): void {
 function removeCommand(models: Command, { services, output }: CommandContext): void {
   models
     .command("remove <name>")
-    .description("forget a vendor and its key")
+    .description("remove a vendor and its key")
     .action(async (name: string) => {
       await services.removeVendor(name);
       if (output.json) output.printJson({ removed: name });
