@@ -89,7 +89,7 @@ export async function resolveChecked(
   }
   const refused = found.find((address) => !allowed(address));
   if (refused === undefined && found.length > 0) return found;
-  const text = `${host} leads to ${refused ?? "no address"}, which is private, link-local or special, and not taken.`;
+  const text = `${host}: expected public addresses, found ${refused ?? "none"}. Private, link-local and special ones are refused.`;
   throw new SovereignError("ERR_MODEL_ADDRESS", text, { host, address: refused ?? null });
 }
 

@@ -54,8 +54,8 @@ function problemOf(decision: PolicyDecision, policyDigest: string, request: stri
   const problems: [boolean, string][] = [
     [decision.policy_digest !== policyDigest, "a decision of another policy"],
     [decision.request_digest !== request, "a decision on another request"],
-    [effect !== "allow" && observed, "an observed denial that is none"],
-    [effect !== "deny" && rules.length === 0 && !observed, "an allowance by no rule"],
+    [effect !== "allow" && observed, "`observed` with another effect than `allow`"],
+    [effect !== "deny" && rules.length === 0 && !observed, "`allow` or `step_up` without a rule"],
     [effect === "step_up" && approvals === null, "step_up without its approvals"],
     [
       effect === "allow" && approvals !== null,

@@ -315,7 +315,7 @@ describe("a decider's answer", () => {
       "allow with approvals",
       (decision) => ({ ...decision, approvals: { required: 1, roles: ["a"] } }),
     ],
-    ["an allowance by no rule", (decision) => ({ ...decision, rules: [] })],
+    ["an effect without a rule", (decision) => ({ ...decision, rules: [] })],
     ["one on another request", (decision) => ({ ...decision, request_digest: "0".repeat(64) })],
     ["an observed denial", (decision) => ({ ...decision, effect: "deny", observed: true })],
     ["nothing", () => undefined],

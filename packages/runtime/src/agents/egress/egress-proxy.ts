@@ -260,7 +260,7 @@ class Tunnel {
   #requireName({ serverName }: ClientHello, bytes: Buffer): Buffer {
     const name = this.#options.host.replace(/^\[(.*)\]$/, "$1");
     if (serverName === (isIP(name) === 0 ? name : null)) return bytes;
-    const text = `It was opened for ${name}, and names ${serverName ?? "no host"}.`;
+    const text = `Expected the TLS server name ${name}, found ${serverName ?? "none"}.`;
     throw new SovereignError("ERR_EGRESS_NAME", text);
   }
 

@@ -262,7 +262,7 @@ export class ModelProxyProcess {
 
   #lost(why: string): SovereignError {
     const said = this.#said.trim().split("\n").at(-1) ?? "";
-    const text = `The model proxy is not there: ${why}. ${said}`.trim();
+    const text = `The model proxy does not run: ${why}. ${said}`.trim();
     return new SovereignError("ERR_MODEL_PROXY", text);
   }
 }

@@ -236,7 +236,7 @@ export class ModelProxy {
       }
     }
     if (found !== null) return found;
-    const text = "The token is not one of a run that goes on.";
+    const text = "The token belongs to no running run.";
     throw new SovereignError("ERR_MODEL_TOKEN", text);
   }
 }

@@ -10,12 +10,12 @@ type Setting = ReturnType<Services["settings"]>[number];
 export function configCommands(program: Command, { services, output }: CommandContext): void {
   const config = program
     .command("config")
-    .description("the settings: what holds, and where it is set")
+    .description("show the settings, and where each is set")
     .addHelpText("after", "\nEach setting is described in docs/settings.md.");
 
   config
     .command("list", { isDefault: true })
-    .description("every setting, its value, and where that comes from")
+    .description("list every setting, its value, and where the value is set")
     .action(() => {
       const settings = services.settings();
       if (output.json) {
@@ -28,7 +28,7 @@ export function configCommands(program: Command, { services, output }: CommandCo
 
   config
     .command("get <name>")
-    .description("the value of one setting")
+    .description("print the value of one setting")
     .action((name: string) => {
       const settings = services.settings();
       const found = settings.find((one) => one.name === name);

@@ -79,7 +79,7 @@ function decodeLine(line: string): Buffer {
     let value = 0;
     for (const one of rest.slice(at, at + GROUP)) {
       const digit = LETTERS.indexOf(one);
-      if (digit < 0) throw unreadable("its data have a letter that is none of theirs");
+      if (digit < 0) throw unreadable("its data have a letter that base85 does not have");
       value = value * LETTERS.length + digit;
     }
     for (let shift = GROUP_BYTES - 1; shift >= 0; shift -= 1)

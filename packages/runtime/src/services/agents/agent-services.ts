@@ -113,7 +113,7 @@ async function agentRun(
   const row = await installation.store.findRun(tenantId, runId);
   if (row === null) throw await runNotFound(installation, tenantId, runId);
   if (row.kind === "agent") return row;
-  const text = `Run ${runId} is no agent's work. What it is: sovereign runs show ${runId}`;
+  const text = `Run ${runId} is not a run of an agent. To see what it is: sovereign runs show ${runId}`;
   throw new SovereignError("ERR_REQUEST_INVALID", text, { runId });
 }
 
