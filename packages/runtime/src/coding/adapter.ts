@@ -25,7 +25,13 @@ export type AgentEvent =
   | { readonly kind: "started"; readonly version: string; readonly model: string }
   | { readonly kind: "text"; readonly text: string }
   | { readonly kind: "tool"; readonly id: string; readonly name: string }
-  | { readonly kind: "tool_result"; readonly id: string; readonly isError: boolean }
+  | {
+      readonly kind: "tool_result";
+      readonly id: string;
+      readonly isError: boolean;
+      /** The agent says that its hook ended without an answer, so that it did not make the call. */
+      readonly isHookFailed: boolean;
+    }
   | { readonly kind: "retry"; readonly status: number | null }
   | {
       readonly kind: "result";
@@ -47,6 +53,8 @@ export interface AgentEnd {
   readonly events: readonly AgentEvent[];
   /** Of the calls that it asked for, in their order: what it was told. */
   readonly answers: readonly ToolAnswer[];
+  /** The ids of calls of which the hook told that they ended. */
+  readonly ended: ReadonlySet<string>;
 }
 
 export interface ToolAnswer {

@@ -131,6 +131,7 @@ class AgentSession {
   readonly #place: string;
   readonly #events: AgentEvent[] = [];
   readonly #answers: ToolAnswer[] = [];
+  readonly #ended = new Set<string>();
   #end: SandboxResult | null = null;
   wallMs = 0;
 
@@ -173,7 +174,7 @@ class AgentSession {
         program: [INSIDE.canaryModel, String(MODEL_PORT), INSIDE.canaryAnswers],
         mounts: [{ source: answers, target: INSIDE.canaryAnswers, own: true }],
         wallMs: CANARY_MS,
-        then: `; code=$?; [ -e ${CANARY_FILE} ] && exit 99; exit $code`,
+        then: `[ -e ${CANARY_FILE} ] && exit 99`,
       });
       const end = await this.#launch(request, (line) => events.push(...adapter.parse(line)));
       this.wallMs += end.wallMs;
@@ -196,6 +197,9 @@ class AgentSession {
       onAnswer: (answer) => {
         this.#answers.push(answer);
         onProgress({ event: "agent.tool", ...answer });
+      },
+      onEnd: (id) => {
+        this.#ended.add(id);
       },
       onBroken: (error) => {
         broken.abort(error);
@@ -288,9 +292,15 @@ class AgentSession {
     }
     const { adapter } = this.#options;
     const { exitCode } = end;
-    const outcome = adapter.classify({ exitCode, events: this.#events, answers: this.#answers });
+    const told = { exitCode, events: this.#events, answers: this.#answers, ended: this.#ended };
+    const outcome = adapter.classify(told);
+    if (exitCode === HELPER_GONE) {
+      const reason = `${adapter.name}: the relay to its model was killed before the agent ended`;
+      return { status: "failed", code: "ERR_AGENT_FAILED", reason };
+    }
     if (outcome.ok) return null;
-    const said = outcome.code === "ERR_AGENT_FAILED" ? `; ${lastOf(end.stderr)}` : "";
+    const last = outcome.code === "ERR_AGENT_FAILED" ? lastOf(end.stderr) : "";
+    const said = last === "" ? "" : `; ${last}`;
     return {
       status: "failed",
       code: outcome.code,
@@ -333,7 +343,7 @@ class AgentSession {
     const libraries: Mount[] =
       modules !== null && existsSync(modules) ? [{ source: modules, target: "/node_modules" }] : [];
     const [helper = "", ...words] = part.program;
-    const script = `${START}${part.then === "" ? "exec " : ""}"$@"${part.then}`;
+    const script = `${START}${part.then}\n${END}`;
     return {
       argv: ["/bin/sh", "-c", script, "sh", helper, ...words, "--", ...prepared.argv],
       cwd: "/workspace",
@@ -382,13 +392,28 @@ class AgentSession {
 
 /**
  * Its words: the program that listens on the loopback, with its own words, `--`, and the agent's. The
- * agent begins when that program listens, and ends all of it.
+ * agent begins when that program listens.
  */
 const START = `mkfifo /tmp/ready || exit 125
 set -f; helper=; while [ "$1" != -- ]; do helper="$helper $1"; shift; done; shift
 ${NODE.join(" ")} $helper >/tmp/ready </dev/null 2>/dev/null &
+helper=$!
 read -r word </tmp/ready && [ "$word" = ready ] || exit 125
 rm /tmp/ready
+"$@"
+code=$?
+`;
+
+/** Exit code of a sandbox whose relay had ended before the agent did. */
+const HELPER_GONE = 98;
+
+/**
+ * The agent's end is that of the sandbox. An agent that was killed ends it as one that was killed. A
+ * process that was killed and not yet waited for has no program, so `exe` leads nowhere.
+ */
+const END = `[ $code -lt 129 ] || kill -9 $$
+[ -e /proc/$helper/exe ] || exit ${HELPER_GONE}
+exit $code
 `;
 
 /** As source or built, whichever we are ourselves. */

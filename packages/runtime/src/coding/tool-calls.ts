@@ -32,6 +32,8 @@ export interface ToolSession {
   readonly prefix: string;
   readonly role: string;
   readonly onAnswer: (answer: ToolAnswer) => void;
+  /** The hook told that a call has ended. @param id untrusted */
+  readonly onEnd: (id: string) => void;
   /** The run cannot go on: the agent must end. */
   readonly onBroken: (error: Error) => void;
 }
@@ -59,7 +61,9 @@ export class ToolCalls {
     const call = session.adapter.hook(body);
     if (call === null) throw new Error("no hook that we know");
     if (call.phase === "after") {
-      this.#open.get(keyOf(session, call.id))?.ended.resolve({ response: call.response });
+      const open = this.#open.get(keyOf(session, call.id));
+      open?.ended.resolve({ response: call.response });
+      if (open !== undefined) session.onEnd(call.id);
       return { word: "seen", answer: session.adapter.answer(call, answerOf(call, true, "")) };
     }
     const answer = await this.#ask(session, call);

@@ -16,6 +16,7 @@ const answer = (id: string, allowed: boolean): ToolAnswer => ({
   allowed,
   reason: "because",
 });
+const ENDED = new Set(["toolu_1"]);
 const ANSWERS = [answer("toolu_1", true), answer("toolu_2", false), answer("toolu_3", true)];
 
 describe("a recorded stream of Claude Code", () => {
@@ -37,9 +38,8 @@ describe("a recorded stream of Claude Code", () => {
   });
 
   test("of a success is a success, though a call was denied on the way", () => {
-    expect(claude.classify({ exitCode: 0, events: EVENTS, answers: ANSWERS })).toEqual({
-      ok: true,
-    });
+    const end = { exitCode: 0, events: EVENTS, answers: ANSWERS, ended: ENDED };
+    expect(claude.classify(end)).toEqual({ ok: true });
   });
 
   test.each<[string, number | null, readonly AgentEvent[], readonly ToolAnswer[], string]>([
@@ -49,7 +49,32 @@ describe("a recorded stream of Claude Code", () => {
     ["a call that nobody was asked for", 0, EVENTS, ANSWERS.slice(1), "ERR_AGENT_HOOK"],
     ["an end at a denial", 0, EVENTS, ANSWERS.slice(0, 2), "ERR_AGENT_DENIED"],
   ])("is no success with %s", (_name, exitCode, events, answers, code) => {
-    expect(claude.classify({ exitCode, events, answers })).toMatchObject({ ok: false, code });
+    const end = { exitCode, events, answers, ended: ENDED };
+    expect(claude.classify(end)).toMatchObject({ ok: false, code });
+  });
+
+  test("is no success where the hook never told that a call had ended", () => {
+    const end = { exitCode: 0, events: EVENTS, answers: ANSWERS, ended: new Set<string>() };
+    expect(claude.classify(end)).toMatchObject({ ok: false, code: "ERR_AGENT_HOOK" });
+  });
+
+  const KILLED = `PreToolUse:Write hook error: [/runtime/node '{"a":1}' 30000]: failed; blocking because onFailure is "block"\nNo stderr output`;
+  test.each<[string, unknown, boolean]>([
+    ["a killed hook", KILLED, true],
+    ["a killed hook in a tag", `<tool_use_error>${KILLED}</tool_use_error>`, true],
+    ["a killed hook in a block", [{ type: "text", text: KILLED }], true],
+    ["a denial of ours", "PreToolUse:Write hook error: policy denies [x]", false],
+    ["a command that prints the same", `Exit code 1\n${KILLED}`, false],
+    ["a command that fails", "Exit code 3", false],
+    ["nothing", undefined, false],
+  ])("tells a killed hook from another failure: %s", (_name, content, isHookFailed) => {
+    const block = { type: "tool_result", tool_use_id: "toolu_3", is_error: true, content };
+    const line = JSON.stringify({ type: "user", message: { role: "user", content: [block] } });
+    const result = { kind: "tool_result", id: "toolu_3", isError: true, isHookFailed };
+    expect(claude.parse(line)).toEqual([result]);
+    const events = [...claude.parse(line), ...EVENTS.slice(-1)];
+    const outcome = claude.classify({ exitCode: 0, events, answers: ANSWERS, ended: ENDED });
+    expect(outcome.ok).toBe(!isHookFailed);
   });
 
   test.each([

@@ -49,6 +49,13 @@ const write = (path: string): ScriptedTurn => ({
   tools: [{ name: "Write", input: { file_path: `/workspace/${path}`, content: "new\n" } }],
 });
 
+/** Kills our program of such a name, wherever it runs in the sandbox. */
+function killing(program: string): string {
+  const words = `tr "\\0" " " <$p/cmdline 2>/dev/null`;
+  const found = `${words} | grep -q "^/runtime/node .*/programs/${program}[.]"`;
+  return `for p in /proc/[0-9]*; do ${found} && kill -9 \${p#/proc/}; done`;
+}
+
 function ends({ entries }: Worked, event: string): JsonObject[] {
   return entries.filter((one) => one.event === event).map(({ data }) => data);
 }
@@ -113,6 +120,37 @@ describe("the real Claude Code", () => {
     const killed = ends(worked, "execution.killed").map((one) => one["code"]);
     expect(killed).toContain("ERR_AGENT_TOOL_FAILED");
     expect(repository.state()).toEqual(state);
+  });
+
+  test.each<[string, string, string]>([
+    ["its relay", "relay", "ERR_AGENT_FAILED"],
+    ["each of its hooks", "hook", "ERR_AGENT_HOOK"],
+  ])("comes to nothing where a call kills %s", async (_name, program, code) => {
+    const state = repository.state();
+    const again = `setsid sh -c 'while :; do ${killing(program)}; done' >/dev/null 2>&1 & sleep 0.3`;
+    const worked = await run([bash(again), write("b.txt"), { text: "done" }]);
+    expect(worked).toMatchObject({ code, commit: null });
+    expect(ends(worked, "execution.failed")).toMatchObject([{ code }]);
+    expect(repository.state()).toEqual(state);
+  });
+
+  test("comes to nothing where its relay is killed after the model's last word", async () => {
+    const claude = adapterOf("claude");
+    const done = canonicalize({ type: "result", subtype: "success", is_error: false, result: "" });
+    const script = `echo b >/workspace/b.txt; ${killing("relay")}; echo '${done}'`;
+    const adapter: AgentAdapter = {
+      ...claude,
+      // The canary is the real program's, and the work is that of one that says "success" and ends.
+      prepare: (task) => {
+        const prepared = claude.prepare(task);
+        return task.token === "canary"
+          ? prepared
+          : { ...prepared, argv: ["/bin/sh", "-c", script] };
+      },
+    };
+    const worked = await run([], { adapter });
+    expect(worked).toMatchObject({ code: "ERR_AGENT_FAILED", commit: null });
+    expect(worked.reason).toContain("the relay to its model was killed");
   });
 
   test("comes to nothing where the model refuses", async () => {

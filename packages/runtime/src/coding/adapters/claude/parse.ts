@@ -68,7 +68,22 @@ function blockEvent(block: JsonObject): AgentEvent[] {
   if (type === "text") return [{ kind: "text", text: textOf(text) }];
   if (type === "tool_use") return [{ kind: "tool", id: textOf(id), name: textOf(name) }];
   if (type !== "tool_result") return [];
-  return [{ kind: "tool_result", id: textOf(call), isError: isError === true }];
+  const failed = isError === true;
+  const isHookFailed = failed && HOOK_FAILED.test(contentOf(block["content"]));
+  return [{ kind: "tool_result", id: textOf(call), isError: failed, isHookFailed }];
+}
+
+/**
+ * How this program reports a hook that was killed, hung or said nothing, where `onFailure` is `block`.
+ * What a command printed begins with its exit code, so it cannot begin like this.
+ */
+const HOOK_FAILED =
+  /^(?:<tool_use_error>)?PreToolUse:[^\n]{1,200} hook error: \[[^\n]*failed; blocking because onFailure/;
+
+/** The text of a result: a string, or the first of its blocks. */
+function contentOf(value: JsonValue | undefined): string {
+  const [first] = Array.isArray(value) ? value : [];
+  return textOf(isObject(first) ? first["text"] : value);
 }
 
 function result(value: JsonObject): AgentEvent {
