@@ -4,6 +4,7 @@ import { parseRunId } from "./arguments.ts";
 import { agentCommands } from "./commands/agent.ts";
 import { batchCommands } from "./commands/batch.ts";
 import { bundleCommands } from "./commands/bundle.ts";
+import { completionCommand } from "./commands/completion.ts";
 import { configCommands } from "./commands/config.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { execCommands } from "./commands/exec.ts";
@@ -106,6 +107,7 @@ function buildProgram(context: CommandContext): Command {
     repairCommands,
     doctorCommand,
     configCommands,
+    completionCommand,
   ]) {
     add(program, context);
   }
