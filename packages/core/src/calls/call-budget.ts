@@ -78,7 +78,7 @@ export class CallBudget {
     }
     const used = all.microusd + all.reserved_microusd;
     if (used + microusd <= budget.microusd) return null;
-    const reason = `The budget of ${dollars(budget.microusd)} does not cover this call: ${dollars(used)} are used or held, and it may cost ${dollars(microusd)}.`;
+    const reason = `The budget of ${dollars(budget.microusd)} does not cover this call: it reserves ${dollars(microusd)}, the most that up to ${tokens} tokens can cost, and ${dollars(used)} are used or reserved. Start a run with a budget of at least ${dollars(upToCent(used + microusd))}: agent run --budget DOLLARS.`;
     return { code: "ERR_MODEL_BUDGET", reason };
   }
 
@@ -127,6 +127,10 @@ export class CallBudget {
     const held = this.#open.get(call);
     if (held !== undefined) this.end(call, held, charged);
   }
+}
+
+function upToCent(microusd: number): number {
+  return Math.ceil(microusd / 10_000) * 10_000;
 }
 
 /** Millionths of a dollar as people read them. */

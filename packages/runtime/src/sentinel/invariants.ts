@@ -26,6 +26,8 @@ interface InvariantRow {
   readonly name: string;
   /** What it means that it does not hold, for who reads of it. */
   readonly broken: string;
+  /** Where it is no fault that it does not hold, in a few words. */
+  readonly expected?: string;
   readonly enforcement: "HARD" | "SOFT";
   readonly violation:
     | "TERMINATE"
@@ -67,6 +69,7 @@ export const SCRAM_INVARIANTS: readonly InvariantRow[] = [
     name: "bound to hardware",
     broken:
       "no hardware watchdog is held. The stop is complete without one; this is expected unless scram.hardware_watchdog names one in config.yaml",
+    expected: "expected where no hardware watchdog is set",
     enforcement: "SOFT",
     violation: "LOG_AND_CONTINUE",
     holds: (facts) => facts.watchdog,

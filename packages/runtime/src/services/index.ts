@@ -6,7 +6,7 @@ export {
 } from "./batch/batch-runner.ts";
 export { createServices } from "./create-services.ts";
 export type { ExecFiles, ExecInput, ExecPlanReport, RequestWords } from "./exec/exec-reports.ts";
-export type { AgentDecision } from "./agents/agent-reports.ts";
+export type { AgentDecision, AgentDoctorRow } from "./agents/agent-reports.ts";
 export type { KeySource, ModelTestReport } from "./model-services.ts";
 export type { NodeReport } from "./node-services.ts";
 export {

@@ -129,7 +129,7 @@ export interface Services extends ModelServices {
   agentDiff(tenantId: string, runId: string): Promise<Uint8Array>;
   followAgent(tenantId: string, runId: string, input: FollowInput): Promise<void>;
   /** Which agents' programs are installed here. */
-  agentDoctor(): Promise<readonly AgentDoctorRow[]>;
+  agentDoctor(tenantId: string): Promise<readonly AgentDoctorRow[]>;
   runBatch(file: string, input: RunInput): Promise<BatchReport>;
   health(): Promise<RunnerHealth>;
   /** What lies in the data folder and is not as it should be, in words. Nothing of it stops work. */

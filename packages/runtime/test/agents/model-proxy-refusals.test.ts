@@ -207,6 +207,11 @@ describe("what policy, budget and kill switch say", () => {
     expect(second.status).toBe(402);
     expect(second.text).toContain('"type":"billing_error"');
     expect(second.text).toContain("ERR_MODEL_BUDGET");
+    const said = /reserves \$(0\.\d+), .* and \$(0\.\d+) are used .* at least \$(0\.\d\d):/.exec(
+      second.text,
+    );
+    const [, reserved, used, least] = (said ?? []).map(Number);
+    expect(least).toBeGreaterThanOrEqual((reserved ?? NaN) + (used ?? NaN));
     expect(made.vendor.requests.length).toBe(1);
     expect(made.desk.totals.microusd).toBe(spent);
   });

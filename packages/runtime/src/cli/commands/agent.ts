@@ -5,7 +5,7 @@ import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { exitOf, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import type { AgentDecision, ExecInput, RunReport } from "../../services/index.ts";
+import type { AgentDecision, AgentDoctorRow, ExecInput, RunReport } from "../../services/index.ts";
 import { report } from "./run.ts";
 
 interface WorkFlags extends ApproverFlags {
@@ -83,11 +83,8 @@ export function agentCommands(program: Command, context: CommandContext): void {
   addLooks(agent, context, tenant);
 }
 
-function addLooks(
-  agent: Command,
-  { services, output, signal }: CommandContext,
-  tenant: () => string,
-): void {
+function addLooks(agent: Command, context: CommandContext, tenant: () => string): void {
+  const { services, output, signal } = context;
   agent
     .command("diff <run>")
     .description("print what the agent changed, as a patch")
@@ -124,20 +121,48 @@ function addLooks(
     });
   agent
     .command("doctor")
-    .description("show which agents are installed here, and if their versions were tested")
+    .description("check what each agent needs: program, version, hooks, sandbox and model")
+    .addHelpText("after", DOCTOR_HELP)
     .action(async () => {
-      const rows = await services.agentDoctor();
+      const rows = await services.agentDoctor(tenant());
+      context.exit = rows.some((row) => row.ready) ? 0 : 1;
       if (output.json) {
         for (const row of rows) output.printJson(row);
         return;
       }
-      const lines = rows.map((row) => [row.agent, row.state, row.version ?? "-", row.tested]);
-      output.print(table([["AGENT", "STATE", "VERSION", "TESTED"], ...lines]));
-      for (const { agent: name, next } of rows) {
-        if (next !== null) output.print(`next, for ${name}: ${next}`);
-      }
+      output.print(rows.map(healthOf).join("\n"));
     });
 }
+
+const DOCTOR_HELP = `
+Exits 0 if an agent is ready: its program is found, there is a sandbox, and a model can be reached. Each
+run proves the agent's hooks before the work begins. The doctor shows the last run that did. It opens a
+connection to each vendor of models and sends nothing.`;
+
+/** One agent's needs, a line each. */
+function healthOf(row: AgentDoctorRow): string {
+  const { agent, ready, state, version, tested, path, next, hooks, sandbox, models } = row;
+  const unproved = "not proved here yet; each run proves them before the work begins";
+  const lines = [
+    `${agent}: ${ready ? "ready" : "not ready"}`,
+    `  program:  ${state === "found" ? (path ?? "") : state}`,
+    `  version:  ${version ?? "none"} (tested: ${tested})`,
+    `  hooks:    ${hooks === null ? unproved : `proved in ${hooks.run} at ${hooks.at}`}`,
+    `  sandbox:  ${sandbox ?? "none; type: sovereign doctor"}`,
+    ...models.map((one) => {
+      const word = one.reachable ? "reachable" : "not reachable; check the network and --base-url";
+      return `  model:    ${one.vendor} at ${one.url}: ${word}`;
+    }),
+  ];
+  if (models.length === 0) lines.push("  model:    none; type: sovereign models add --help");
+  if (next !== null) lines.push(`  next:     ${next}`);
+  return lines.join("\n");
+}
+
+const BUDGET_HELP = `
+Before each model call, the run reserves the most that the call can cost. After the call, the rest is free
+again. The first call of claude reserves about $0.60, because its request has about 90 kB. With a smaller
+--budget, the first call is denied with ERR_MODEL_BUDGET. The denial shows the budget to type.`;
 
 function withOrder(command: Command): Command {
   return command
@@ -164,7 +189,8 @@ function withOrder(command: Command): Command {
     )
     .option("--apply", "apply the result at once")
     .option("--branch <name>", "the new branch for the result; without it, sovereign/RUN")
-    .option("--role <role>", "the role whose key signs what the agent does", parseName, "executor");
+    .option("--role <role>", "the role whose key signs what the agent does", parseName, "executor")
+    .addHelpText("after", BUDGET_HELP);
 }
 
 function withWork(command: Command): Command {

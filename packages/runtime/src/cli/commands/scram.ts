@@ -332,10 +332,12 @@ function showStop(
   for (const { pid, state } of receipt.stragglers) {
     output.print(`STILL THERE: pid ${pid}, state ${state}`);
   }
-  output.print(`invariants failed: ${event.invariants_failed.join(", ") || "none"}`);
-  for (const { id, broken } of SCRAM_INVARIANTS) {
-    if (event.invariants_failed.includes(id)) output.print(`  ${id}: ${broken}`);
-  }
+  const failed = SCRAM_INVARIANTS.filter(({ id }) => event.invariants_failed.includes(id));
+  const named = failed.map(({ id, expected }) =>
+    expected === undefined ? id : `${id} (${expected})`,
+  );
+  output.print(`invariants failed: ${named.join(", ") || "none"}`);
+  for (const { id, broken } of failed) output.print(`  ${id}: ${broken}`);
   const unsigned = envelope === null ? " (unsigned: the sentinel's key is locked or missing)" : "";
   output.print(`receipt: ${event.receipt_digest}${unsigned}`);
   if (checked === false) {

@@ -1,4 +1,5 @@
 import type { JsonObject } from "@sovereign/core";
+import type { SandboxLevel } from "../../sandbox/index.ts";
 import type { ExecInput } from "../exec/exec-reports.ts";
 
 /** What becomes of a result: its branch waits, it is brought back, or it is thrown away. */
@@ -26,11 +27,30 @@ export interface AgentRunInput extends AgentContinueInput {
 
 export interface AgentDoctorRow {
   readonly agent: string;
-  readonly state: "ready" | "missing" | "untested";
+  /** It is found, there is a sandbox, and some model can be reached. */
+  readonly ready: boolean;
+  readonly state: "found" | "missing" | "untested";
   readonly version: string | null;
   readonly tested: string;
   readonly path: string | null;
   readonly next: string | null;
+  /** The last run in which the hooks of this version were proved; null where none is known. */
+  readonly hooks: HookProof | null;
+  /** Null where nothing can run. */
+  readonly sandbox: SandboxLevel | null;
+  readonly models: readonly ModelReach[];
+}
+
+export interface HookProof {
+  readonly run: string;
+  readonly at: string;
+}
+
+export interface ModelReach {
+  readonly vendor: string;
+  readonly url: string;
+  /** Somebody takes connections there. */
+  readonly reachable: boolean;
 }
 
 export interface FollowInput {

@@ -5,7 +5,7 @@ import {
   type PlacedEntry,
   SovereignError,
 } from "@sovereign/core";
-import { ADAPTERS, adapterOf, findProgram, installCommand } from "../../coding/index.ts";
+import { adapterOf, findProgram } from "../../coding/index.ts";
 import type { Settings } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
@@ -18,7 +18,8 @@ import { continueRun, type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { runNotFound } from "../runs/run-folder.ts";
 import { reportOf } from "../runs/run-result.ts";
 import type { Services } from "../services.ts";
-import type { AgentContinueInput, AgentDoctorRow, AgentRunInput } from "./agent-reports.ts";
+import type { AgentContinueInput, AgentRunInput } from "./agent-reports.ts";
+import { examineAgents } from "./agent-doctor.ts";
 import { agentKind, type AgentParts } from "./agent-kind.ts";
 import { type AgentOrder, readOrder, starterPolicy } from "./agent-request.ts";
 import { agentsFolder } from "./agents-folder.ts";
@@ -76,7 +77,7 @@ export function agentServices(settings: Settings, opened: Opened): AgentServices
       opened((installation) =>
         followRun(installation, { tenantId, runId, follow, signal, onEntry }),
       ),
-    agentDoctor: () => Promise.resolve(ADAPTERS.map((one) => examine(one.name, folder))),
+    agentDoctor: (tenantId) => examineAgents(settings, opened, tenantId),
   };
 }
 
@@ -181,18 +182,4 @@ function tellEntry({ index, entry }: PlacedEntry): JsonObject {
     extract: params["extract"] ?? null,
     reason: data["reason"] ?? null,
   };
-}
-
-function examine(name: string, folder: string): AgentDoctorRow {
-  const adapter = adapterOf(name);
-  const tested = `${adapter.versions.from} to ${adapter.versions.to}`;
-  try {
-    const { version, path } = findProgram(adapter, folder);
-    return { agent: name, state: "ready", version, tested, path, next: null };
-  } catch (error) {
-    if (!(error instanceof SovereignError)) throw error;
-    const state = error.code === "ERR_AGENT_MISSING" ? "missing" : "untested";
-    const next = installCommand(adapter);
-    return { agent: name, state, version: null, tested, path: null, next };
-  }
 }
