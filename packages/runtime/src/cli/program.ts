@@ -15,6 +15,7 @@ import { modelsCommands } from "./commands/models.ts";
 import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { repairCommands } from "./commands/repair.ts";
+import { uninstallCommand } from "./commands/uninstall.ts";
 import { tenantsCommands } from "./commands/tenants.ts";
 import { runCommands } from "./commands/run.ts";
 import { runsCommands } from "./commands/runs.ts";
@@ -108,6 +109,7 @@ function buildProgram(context: CommandContext): Command {
     doctorCommand,
     configCommands,
     completionCommand,
+    uninstallCommand,
   ]) {
     add(program, context);
   }

@@ -11,6 +11,7 @@ export {
   exportInstallation,
   installationIdOf,
   joinInstallation,
+  knownInstallation,
   parseExport,
   refuseOtherRoot,
   switchInstallationId,

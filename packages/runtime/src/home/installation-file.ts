@@ -111,6 +111,14 @@ export function installationIdOf(root: string): string {
 }
 
 /**
+ * The identifier of an installation that is there; none is made.
+ * @throws ERR_DATA_FOLDER
+ */
+export function knownInstallation(root: string): string {
+  return readInstallationFile(root).installation_id;
+}
+
+/**
  * For whom an order is: a stop does not wait until the installation's file is mended.
  * @throws ERR_DATA_FOLDER when neither the file nor the kill switch says it
  */

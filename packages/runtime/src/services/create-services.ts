@@ -22,6 +22,7 @@ import { keyServices } from "./key-services.ts";
 import { initServices } from "./init/init-services.ts";
 import { policyServices } from "./policy-services.ts";
 import { evidenceServices } from "./evidence-services.ts";
+import { uninstallServices } from "./uninstall/uninstall.ts";
 import { stateServices } from "./state-services.ts";
 
 const VERSION = "0.1.0";
@@ -70,6 +71,7 @@ export function createServices(
     repairLedger: (acceptRollback) =>
       repairInstallation(home, settings.databaseUrl, acceptRollback),
     ...stateServices(home, environment, opened, scram),
+    ...uninstallServices(settings, scram),
   };
   return withinReach(home, services);
 }

@@ -21,6 +21,7 @@ import type { JournalLine } from "../scram/index.ts";
 import type { ModelServices } from "./model-services.ts";
 import type { NodeReport } from "./node-services.ts";
 import type { InitReport } from "./init/init-services.ts";
+import type { UninstallReport } from "./uninstall/uninstall.ts";
 import type { TrustReport } from "./exec/read-policy.ts";
 import type { BatchReport } from "./batch/batch-runner.ts";
 import type {
@@ -98,6 +99,8 @@ export interface Services extends ModelServices {
   ): Promise<InitReport>;
   /** Accept a repository's own policy as it is now, or only say what it allows. */
   trustPolicy(place: string, how: { readonly dryRun: boolean }): Promise<TrustReport>;
+  /** Say what the installation has on this machine, and with `yes` remove it. */
+  uninstall(yes: boolean): Promise<UninstallReport>;
   checkPolicy(file: string): Promise<CompiledPolicy>;
   explainPolicy(
     file: string,

@@ -238,6 +238,15 @@ async function clearStale(target: ConnectionTarget & { kind: "embedded" }): Prom
   }
 }
 
+/**
+ * Whether the server of a data folder lives, whatever name the folder had when it was started.
+ * @param folder the data folder's `postgres/`
+ */
+export function embeddedLives(folder: string): boolean {
+  const pid = postmasterPid(join(folder, "data"));
+  return pid !== null && wordsOf(pid).some((word) => word.endsWith("postgres"));
+}
+
 function postmasterPid(data: string): number | null {
   try {
     const bytes = readOwnFile(join(data, "postmaster.pid"), PID_FILE_BYTES_MAX);
@@ -249,11 +258,16 @@ function postmasterPid(data: string): number | null {
 }
 
 function isServerOf(pid: number, data: string): boolean {
+  const words = wordsOf(pid);
+  return words.includes(data) && words.some((word) => word.endsWith("postgres"));
+}
+
+/** The command line of a process; empty where it is gone. */
+function wordsOf(pid: number): string[] {
   try {
-    const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-    return words.includes(data) && words.some((word) => word.endsWith("postgres"));
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
   } catch {
-    return false;
+    return [];
   }
 }
 

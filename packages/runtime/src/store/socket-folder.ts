@@ -37,7 +37,7 @@ export async function socketFolder(
   refuse: (path: string, found: string, cause?: unknown) => Error,
   parent: string = PARENT,
 ): Promise<string> {
-  const path = join(parent, nameOf(folder));
+  const path = socketFolderOf(folder, parent);
   let made = true;
   try {
     mkdirSync(path, { mode: 0o700 });
@@ -56,14 +56,33 @@ export async function socketFolder(
   return path;
 }
 
+/** Where it is, or would be made. */
+export function socketFolderOf(folder: string, parent: string = PARENT): string {
+  return join(parent, nameOf(folder));
+}
+
+/** Remove the socket folder of a data folder whose server has ended. What is not ours stays. */
+export async function removeSocketFolder(folder: string): Promise<void> {
+  const path = socketFolderOf(folder);
+  try {
+    if (existsSync(path) && isOurs(path) && !(await isServed(path))) removeContent(path);
+  } catch {
+    // There is something else in it: it stays, as the folder does.
+  }
+}
+
+function removeContent(path: string): void {
+  for (const one of CONTENT) rmSync(join(path, one), { force: true });
+  rmdirSync(path);
+}
+
 /** It saves space alone: what cannot be looked at or removed stays. */
 async function removeDeserted(parent: string): Promise<void> {
   for (const name of readdirSync(parent)) {
     const path = join(parent, name);
     try {
       if (NAME.test(name) && isOurs(path) && isDeserted(path, name) && !(await isServed(path))) {
-        for (const one of CONTENT) rmSync(join(path, one), { force: true });
-        rmdirSync(path);
+        removeContent(path);
       }
     } catch {
       // Another process removes it as well, or there is something else in it.

@@ -26,6 +26,8 @@ export const runsCodes = {
   ERR_REGISTRY_UNAVAILABLE: row.transient("The folder of the model registry cannot be used now."),
   ERR_TENANT_INVALID: row.input("The tenant's name cannot be used."),
   ERR_DATA_FOLDER: row.fatal("The data folder cannot be used."),
+  ERR_UNINSTALL_REFUSED: row.input("The folder is not an installation's, so nothing is removed."),
+  ERR_UNINSTALL_LIVE: row.input("The installation cannot be removed while something of it lives."),
   ERR_RUN_DIVERGED: row.integrity("A resumed run does not match what it was admitted with."),
   ERR_RUN_NOT_FOUND: row.input("No such run."),
   ERR_LOG_NOT_FOUND: row.input("The run has no output of such a command."),
