@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -10,6 +11,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { parseStrictJson } from "@sovereign/core";
 import { buildPage } from "./build-page.ts";
+import { manPage } from "./man-page.ts";
 import { asObject, publishedManifest } from "./published-manifest.ts";
 
 /**
@@ -21,8 +23,28 @@ import { asObject, publishedManifest } from "./published-manifest.ts";
 const root = resolve(import.meta.dirname, "..");
 
 for (const name of ["core", "verify", "runtime"]) stagePackage(name);
+addManual(join(root, "dist/runtime"));
 mkdirSync(join(root, "dist/verify/page"));
 writeFileSync(join(root, "dist/verify/page/sovereign-verify.html"), await buildPage());
+
+/** What a system reads beside the program: its manual page, and how shells complete its words. */
+function addManual(to: string): void {
+  const { version, help } = asObject(parseStrictJson(readFileSync(join(to, "bin/help.json"))));
+  mkdirSync(join(to, "man"));
+  const page = manPage(String(version), asObject(help) as Record<string, string>);
+  writeFileSync(join(to, "man/sovereign.1"), page);
+  mkdirSync(join(to, "completions"));
+  const names = { bash: "sovereign.bash", zsh: "_sovereign", fish: "sovereign.fish" };
+  for (const [shell, file] of Object.entries(names)) {
+    const line = [join(root, "packages/runtime/bin/sovereign.js"), "completion", shell];
+    writeFileSync(join(to, "completions", file), execFileSync(process.execPath, line));
+  }
+  const path = join(to, "package.json");
+  const manifest = asObject(parseStrictJson(readFileSync(path)));
+  const files = [...(manifest["files"] as string[]), "man", "completions"];
+  const more = { ...manifest, man: ["./man/sovereign.1"], files };
+  writeFileSync(path, `${JSON.stringify(more, null, 2)}\n`);
+}
 
 function stagePackage(name: string): void {
   const from = join(root, "packages", name);

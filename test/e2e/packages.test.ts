@@ -1,5 +1,14 @@
-import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile, execFileSync } from "node:child_process";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { canonicalBytes, type JsonValue } from "@sovereign/core";
@@ -80,8 +89,9 @@ describe.each(NAMES)("the package %s", (name) => {
     const { files } = packed.get(name)!;
     const odd = files.filter(
       (path) =>
-        !/^(dist\/.+\.(js|d\.ts|sql)|bin\/[a-z-]+(\.js|\.json)?|page\/.+\.html)$/.test(path) &&
-        !["LICENSE", "README.md", "package.json"].includes(path),
+        !/^(dist\/.+\.(js|d\.ts|sql)|bin\/[a-z-]+(\.js|\.json)?|page\/.+\.html|man\/sovereign\.1|completions\/.+)$/.test(
+          path,
+        ) && !["LICENSE", "README.md", "package.json"].includes(path),
     );
     expect(odd).toEqual([]);
     expect(files).toEqual(expect.arrayContaining(["LICENSE", "README.md", "dist/index.js"]));
@@ -91,6 +101,44 @@ describe.each(NAMES)("the package %s", (name) => {
         readFileSync(resolve("dist", name, path), "utf8").includes("sourceMapping"),
       );
     expect(pointing).toEqual([]);
+  });
+});
+
+describe("packages that are installed for everybody", () => {
+  /** Root may read and write everything: an ordinary user may not. */
+  const ordinary = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+
+  it("bring the manual page and completion, and run as an ordinary user", () => {
+    const prefix = join(folder, "global");
+    const tarballs = NAMES.map((name) => packed.get(name)!.tarball);
+    const line = ["install", "-g", "--prefix", prefix, "--prefer-offline", "--ignore-scripts"];
+    execFileSync("npm", [...line, ...tarballs], { stdio: "ignore" });
+    chmodSync(folder, 0o755);
+    const cwd = mkdtempSync(join(tmpdir(), "sov-person-"));
+    if (ordinary.uid !== undefined) chownSync(cwd, ordinary.uid, ordinary.gid);
+    const env = { PATH: process.env["PATH"], HOME: cwd };
+    const type = (...words: string[]): string =>
+      execFileSync(join(prefix, "bin/sovereign"), words, {
+        ...ordinary,
+        cwd,
+        env,
+        encoding: "utf8",
+      });
+    const place = join(prefix, "lib/node_modules/@sovereign/runtime");
+    for (const [shell, file] of [
+      ["bash", "sovereign.bash"],
+      ["zsh", "_sovereign"],
+      ["fish", "sovereign.fish"],
+    ] as const) {
+      expect(readFileSync(join(place, "completions", file), "utf8")).toBe(
+        type("completion", shell),
+      );
+    }
+    const page = readFileSync(join(prefix, "share/man/man1/sovereign.1"), "utf8");
+    expect(page).toMatch(/^\.TH SOVEREIGN 1 [^]*\n\.SS sovereign scram activate\n/);
+    expect(() => type("uninstall", "--yes")).toThrow(/ERR_UNINSTALL_REFUSED/);
+    expect(readdirSync(cwd)).toEqual([]);
+    rmSync(cwd, { recursive: true });
   });
 });
 
