@@ -4,6 +4,7 @@ import {
   type Action,
   type ActionContext,
   isCiDenial,
+  isSovereignError,
   quoted,
   SovereignError,
 } from "@sovereign/core";
@@ -11,6 +12,7 @@ import type { PolicyDecider } from "../kernel/index.ts";
 import type { CompiledPolicy } from "../policy/index.ts";
 import {
   applyChanges,
+  beginAgain,
   type Change,
   type ChangeLimits,
   checkOut,
@@ -96,7 +98,7 @@ export class Workspace {
     this.folder = folder;
     this.root = join(folder, "tree");
     this.noGit = join(folder, "no-git");
-    this.git = new Git({ gitDir: join(folder, "git"), workTree: this.root });
+    this.git = new Git({ gitDir: join(folder, "git"), workTree: this.root, own: true });
     this.#policy = policy;
     this.limits = limits;
   }
@@ -134,9 +136,13 @@ export class Workspace {
   async require(tree: string): Promise<void> {
     if (this.#at === tree) return;
     this.#at = null;
-    await removeHostile(this.root);
-    mkdirSync(this.root, { recursive: true, mode: 0o700 });
-    await checkOut(this.git, tree);
+    // Half of the files would be in the way of a git that is started again.
+    const again = (error: unknown): boolean => isSovereignError(error, "ERR_GIT_FAILED");
+    await beginAgain(async () => {
+      await removeHostile(this.root);
+      mkdirSync(this.root, { recursive: true, mode: 0o700 });
+      await checkOut(this.git, tree);
+    }, again);
     this.#at = tree;
   }
 

@@ -10,6 +10,8 @@ export interface ToolLimits {
   readonly reply?: (stdout: string) => string | null;
   /** Told which process it is. */
   readonly onStarted?: (pid: number) => void;
+  /** Told that it was killed, each time, when nothing of it lives: what it held may be left. */
+  readonly onKilled?: () => void;
   /** More than this on standard output ends the tool. */
   readonly stdoutBytesMax: number;
   readonly timeoutMs: number;
@@ -69,7 +71,7 @@ export async function startToolRun(
   const mayRepeat = onlyLooks(held, options);
   for (let tries = 1; ; tries += 1) {
     const begun = performance.now();
-    const end = await runTool([command, ...args], options, scope);
+    const end = await runOnce([command, ...args], options, scope);
     if (scope === null || !isKilled(end)) return end;
     const short = performance.now() - begun < SWEPT_MS;
     const why = await whyKilled(scope);
@@ -112,6 +114,16 @@ function start(
     detached: true,
     stdio: ["pipe", "pipe", "pipe"],
   });
+}
+
+async function runOnce(
+  words: readonly string[],
+  options: ToolOptions & ToolLimits,
+  scope: ToolScope | null,
+): Promise<ToolRun> {
+  const end = await runTool(words, options, scope);
+  if (end.ended !== "not_started" && end.status === null) options.onKilled?.();
+  return end;
 }
 
 function runTool(

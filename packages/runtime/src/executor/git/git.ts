@@ -1,5 +1,7 @@
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
-import { type ErrorCode, SovereignError } from "@sovereign/core";
+import { join } from "node:path";
+import { type ErrorCode, isSovereignError, SovereignError } from "@sovereign/core";
 import { startToolRun } from "../../process/index.ts";
 import { oddGitFile } from "./odd-files.ts";
 
@@ -13,6 +15,8 @@ export interface GitPlace {
   readonly indexFile?: string;
   /** Where new objects go, when not into `gitDir`. */
   readonly objectDirectory?: string;
+  /** Nobody else's git works there: what a killed one of ours holds is taken away. */
+  readonly own?: true;
   /** Settings over ours, as `NAME=VALUE`: of line ends alone. */
   readonly settings?: readonly string[];
 }
@@ -30,6 +34,8 @@ export interface GitCall {
   readonly reply?: (stdout: string) => string | null;
   /** Told which process git is. */
   readonly onStarted?: (pid: number) => void;
+  /** Told that git was killed, each time. */
+  readonly onKilled?: () => void;
   /** Exit codes, besides 0, that are an answer and no failure. */
   readonly answers?: readonly number[];
 }
@@ -38,6 +44,7 @@ const PATH = "/usr/local/bin:/usr/bin:/bin";
 const STDOUT_BYTES_MAX = 256 * 1024 * 1024;
 const TIMEOUT_MS = 10 * 60 * 1000;
 const MEMORY_BYTES = 1024 * 1024 * 1024;
+const TRIES = 3;
 
 /** Who makes our commits, so that they are the same wherever a request runs. */
 export const COMMITTER = {
@@ -127,6 +134,10 @@ export class Git {
       timeoutMs: TIMEOUT_MS,
       memoryBytes: MEMORY_BYTES,
       ...limits,
+      onKilled: () => {
+        removeOwnLocks(this.place);
+        limits.onKilled?.();
+      },
       env: { ...environmentOf(this.place, at ?? 0), ...authorOf(author) },
       cwd: this.place.workTree ?? "/",
       ...(input === undefined ? {} : { input: Buffer.from(input as string) }),
@@ -138,6 +149,40 @@ export class Git {
     // What it waited for may have been put there after it was looked for.
     const odd = end.ended === "timeout" ? oddGitFile(this.place.gitDir) : null;
     throw failure(args[0] ?? "", end.ended, status, odd ?? end.stderr);
+  }
+}
+
+/** A git that was killed cannot take its locks away, over which the next one would stumble. */
+function removeOwnLocks({ gitDir, own, indexFile }: GitPlace): void {
+  // An index that a call names is a copy of ours, wherever the repository is.
+  if (indexFile !== undefined) rmSync(`${indexFile}.lock`, { force: true });
+  if (own !== true || !existsSync(gitDir)) return;
+  const locks = readdirSync(gitDir).filter((name) => name.endsWith(".lock"));
+  for (const name of locks) rmSync(join(gitDir, name), { force: true });
+}
+
+/** True where git ended by a kill, and not by its own judgement. */
+export function isKilledGit(error: unknown): boolean {
+  return isSovereignError(error, "ERR_GIT_FAILED") && error.details["status"] === -1;
+}
+
+/**
+ * Begin again what a git was killed amid: a sentinel that starts kills what is left of one before
+ * it. After a stop nothing is begun again, for that ends with another error.
+ *
+ * @param work begins in a place that is empty, whatever an earlier try left there
+ * @param mayRepeat whether a failure may come of a kill
+ */
+export async function beginAgain<T>(
+  work: () => Promise<T>,
+  mayRepeat: (error: unknown) => boolean = isKilledGit,
+): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (tries === TRIES || !mayRepeat(error)) throw error;
+    }
   }
 }
 

@@ -6,7 +6,7 @@ export {
   readChanges,
 } from "./changes.ts";
 export { type CommitText, commitMessage } from "./commit-message.ts";
-export { COMMITTER, Git } from "./git.ts";
+export { beginAgain, COMMITTER, Git } from "./git.ts";
 export {
   isConnected,
   isWhole,
@@ -26,7 +26,7 @@ export {
 } from "./plain-files.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
 export { forgetResult, nameResult, requireFreeBranch, resultAt } from "./result-branch.ts";
-export { withRefLocked } from "./ref-lock.ts";
+export { changeRefs, lockIdentity, withRefLocked } from "./ref-lock.ts";
 export {
   commitTree,
   formatPatch,

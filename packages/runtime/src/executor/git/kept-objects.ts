@@ -14,16 +14,19 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isSovereignError } from "@sovereign/core";
 import { Git } from "./git.ts";
 import { readPlainText } from "./plain-files.ts";
+import { changeRefs, lockIdentity } from "./ref-lock.ts";
 import { damaged, type UserRepository } from "./user-repository.ts";
 
 /** Our refs in the user's repository: what one names, git's own cleaning keeps. */
 const REFS = "refs/sovereign";
 /** How often objects are handed over again that somebody's cleaning took away. */
 const TRIES = 3;
-const PACKED_REFS = ["-c", "core.packedRefsTimeout=10000"];
+/** A lock that is the same for so long is nobody's. */
+const ABANDONED_MS = 1000;
 
 /** What a ref of a run holds: where the run began, or what is being moved to or from. */
 export type KeptName = "base" | "head" | "rolled-back";
@@ -39,7 +42,29 @@ export async function keepCommit(
   commit: string,
 ): Promise<void> {
   const user = new Git({ gitDir: repository.gitDir });
-  await user.bytes(["update-ref", `${REFS}/${run}/${name}`, commit]);
+  const ref = `${REFS}/${run}/${name}`;
+  const change = (): Promise<void> =>
+    changeRefs(user, repository, `update ${ref} ${commit}\n`, [ref]);
+  try {
+    await change();
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
+    if (!(await isAbandoned(join(repository.commonDir, `${ref}.lock`)))) throw error;
+    await change();
+  }
+}
+
+/**
+ * Remove the lock of a ref of a run, if it stays as it is: the run is ours alone, so a git of ours
+ * was killed. The git of somebody who packs refs holds it for a moment only.
+ */
+async function isAbandoned(lock: string): Promise<boolean> {
+  const identity = lockIdentity(lock);
+  if (identity === null) return false;
+  await sleep(ABANDONED_MS);
+  if (lockIdentity(lock) !== identity) return true;
+  rmSync(lock, { force: true });
+  return true;
 }
 
 /**
@@ -63,7 +88,7 @@ export async function releaseKept(
     const there = said.split("\n").filter((ref) => wanted.includes(ref));
     if (there.length > 0) {
       const input = there.map((ref) => `delete ${ref}\n`).join("");
-      await user.bytes([...PACKED_REFS, "update-ref", "--stdin"], { input });
+      await changeRefs(user, repository, input, there);
     }
   } catch (error) {
     if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;

@@ -1,12 +1,11 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
-import { Git } from "./git.ts";
+import { beginAgain, Git } from "./git.ts";
 import { copyPlainFile } from "./plain-files.ts";
 import type { UserRepository } from "./user-repository.ts";
 
 const SHALLOW_BYTES_MAX = 64 * 1024 * 1024;
-const TRIES = 3;
 
 /**
  * A bare repository of our own that borrows the user's objects. Its configuration is ours, so a
@@ -27,14 +26,10 @@ export async function createPrivateRepository(
       `Cannot work on ${quoted(user.root)}: its path has a quote or a line end.`,
     );
   }
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await makeRepository(folder, user, head, lenders);
-    } catch (error) {
-      // A sentinel that starts may kill a git amid, whose lock the same git would trip over.
-      if (tries === TRIES || !isSovereignError(error, "ERR_GIT_FAILED")) throw error;
-    }
-  }
+  return beginAgain(
+    () => makeRepository(folder, user, head, lenders),
+    (error) => isSovereignError(error, "ERR_GIT_FAILED"),
+  );
 }
 
 /** In a folder that is empty, whatever an earlier try left there. */
@@ -46,7 +41,7 @@ async function makeRepository(
 ): Promise<Git> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const git = new Git({ gitDir: folder });
+  const git = new Git({ gitDir: folder, own: true });
   const format = `--object-format=${user.objectFormat}`;
   await git.bytes(["init", "--quiet", "--bare", "--template=", format, folder]);
   mkdirSync(join(folder, "objects", "info"), { recursive: true });
@@ -66,7 +61,7 @@ async function makeRepository(
  * was just written is known to be clean, and need not be read again.
  */
 export async function checkOut(git: Git, commit: string): Promise<void> {
-  // An earlier index would speak of files that are gone.
-  rmSync(join(git.place.gitDir, "index"), { force: true });
+  // An earlier index would speak of files that are gone; its lock is of a git that was killed.
+  for (const name of ["index", "index.lock"]) rmSync(join(git.place.gitDir, name), { force: true });
   await git.bytes(["read-tree", "-m", "-u", commit]);
 }

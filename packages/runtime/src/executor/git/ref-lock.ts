@@ -1,5 +1,8 @@
+import { lstatSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { identify, type ProcessIdentity } from "../../process/index.ts";
-import type { Git, GitCall } from "./git.ts";
+import { beginAgain, type Git, type GitCall, isKilledGit } from "./git.ts";
+import type { UserRepository } from "./user-repository.ts";
 
 /** A branch by its full name, or a detached HEAD, and where it has to be. */
 export interface RefAt {
@@ -57,4 +60,54 @@ export async function withRefLocked(
     if (thrown !== null) throw thrown.error;
   });
   return moves;
+}
+
+/**
+ * Change refs in the user's repository in one transaction. Git says when it holds its locks: from
+ * then on they are known for its own. If it is killed, they are removed, and no others.
+ *
+ * @param lines commands of `git update-ref --stdin`, each with its line end
+ * @param refs the full names that the commands change
+ * @param onHeld for tests: called while git holds its locks
+ * @throws ERR_GIT_FAILED
+ */
+export function changeRefs(
+  git: Git,
+  { commonDir }: UserRepository,
+  lines: string,
+  refs: readonly string[],
+  onHeld?: () => void,
+): Promise<void> {
+  const packed = join(commonDir, "packed-refs.lock");
+  const paths = [...refs.map((name) => join(commonDir, `${name}.lock`)), packed];
+  const args = ["-c", "core.packedRefsTimeout=10000", "update-ref", "--stdin"];
+  return beginAgain(async () => {
+    const own = new Map<string, string | null>();
+    const reply = (said: string): string | null => {
+      if (said.includes("commit: ok")) return null;
+      if (!said.includes("prepare: ok") || own.size > 0) return "";
+      for (const path of paths) own.set(path, lockIdentity(path));
+      onHeld?.();
+      return "commit\n";
+    };
+    try {
+      await git.bytes(args, { input: `start\n${lines}prepare\n`, reply });
+    } catch (error) {
+      for (const [path, identity] of isKilledGit(error) ? own : []) {
+        if (identity === null || lockIdentity(path) !== identity) continue;
+        // What comes into the place of packed refs is written beside, by whoever holds their lock.
+        if (path === packed) rmSync(path.replace(/lock$/, "new"), { force: true });
+        rmSync(path, { force: true });
+      }
+      throw error;
+    }
+  });
+}
+
+/** A file that is made anew has another one, also under the same name and number. */
+export function lockIdentity(path: string): string | null {
+  const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  if (found === undefined) return null;
+  const { dev, ino, size, mtimeNs, ctimeNs } = found;
+  return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
 }

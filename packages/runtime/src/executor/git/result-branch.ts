@@ -1,6 +1,7 @@
 import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { Git } from "./git.ts";
 import { keepObjects } from "./kept-objects.ts";
+import { changeRefs } from "./ref-lock.ts";
 import type { UserRepository } from "./user-repository.ts";
 
 /** A commit of ours that waits under a name in the user's repository. */
@@ -29,9 +30,11 @@ export async function nameResult(
   const user = new Git({ gitDir: repository.gitDir });
   if ((await resultAt(repository, ref)) === commit) return;
   try {
-    await user.bytes(["update-ref", "--no-deref", ref, commit, "0".repeat(commit.length)]);
+    await changeRefs(user, repository, `option no-deref\ncreate ${ref} ${commit}\n`, [ref]);
   } catch (cause) {
     if (!isSovereignError(cause, "ERR_GIT_FAILED")) throw cause;
+    // What failed may be the answer alone.
+    if ((await resultAt(repository, ref)) === commit) return;
     throw taken(ref, cause);
   }
 }
@@ -49,7 +52,7 @@ export async function forgetResult(repository: UserRepository, ref: string): Pro
   const commit = await resultAt(repository, ref);
   if (commit === null) return;
   const user = new Git({ gitDir: repository.gitDir });
-  await user.bytes(["update-ref", "--no-deref", "-d", ref, commit]);
+  await changeRefs(user, repository, `option no-deref\ndelete ${ref} ${commit}\n`, [ref]);
 }
 
 /** @throws ERR_REPOSITORY_REFUSED for a name that no new branch may have */

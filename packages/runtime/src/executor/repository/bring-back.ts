@@ -1,7 +1,8 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { digestOf, sha256Hex, SovereignError } from "@sovereign/core";
+import { digestOf, isSovereignError, sha256Hex, SovereignError } from "@sovereign/core";
 import {
+  beginAgain,
   type Change,
   createPrivateRepository,
   type Git,
@@ -111,9 +112,22 @@ export async function mendObjects(
  *
  * @throws ERR_BRING_BACK_MISMATCH
  */
-export async function stagePatches(
-  options: Omit<BringBackOptions, "onStep" | "at" | "switchFolder" | "run">,
-): Promise<{ git: Git; commits: readonly string[] }> {
+export async function stagePatches(options: StageOptions): Promise<Staged> {
+  // A git that is killed amid leaves half of a patch, which no patch applies to.
+  return beginAgain(
+    () => stageAnew(options),
+    (error) => {
+      const cause = error instanceof Error ? error.cause : undefined;
+      return [error, cause].some((one) => isSovereignError(one, "ERR_GIT_FAILED"));
+    },
+  );
+}
+
+type StageOptions = Omit<BringBackOptions, "onStep" | "at" | "switchFolder" | "run">;
+type Staged = { readonly git: Git; readonly commits: readonly string[] };
+
+/** In a folder that is emptied first. */
+async function stageAnew(options: StageOptions): Promise<Staged> {
   const { repository, base, patches, folder } = options;
   const staging = join(folder, "staging");
   rmSync(staging, { recursive: true, force: true });
@@ -170,7 +184,7 @@ async function checkOutTouched(
   await git.bytes(["update-index", "-z", "--skip-worktree", "--stdin"], {
     input: others.join("\0"),
   });
-  await git.bytes(["checkout-index", "-z", "--stdin", "--quiet"], {
+  await git.bytes(["checkout-index", "--force", "-z", "--stdin", "--quiet"], {
     input: all.filter((path) => touched.has(path)).join("\0"),
   });
   await git.status(["update-index", "-q", "--refresh"], { answers: [1] });

@@ -1,10 +1,10 @@
-import { existsSync, lstatSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { canonicalBytes, parseFormat, parseStrictJson, SovereignError } from "@sovereign/core";
 import { z } from "zod";
 import { isAlive, type ProcessIdentity } from "../../process/index.ts";
-import type { UserRepository } from "../git/index.ts";
+import { lockIdentity as identityOf, type UserRepository } from "../git/index.ts";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 const POLL_MS = 50;
@@ -70,14 +70,6 @@ export function heldRefs(paths: readonly string[], cause?: unknown): SovereignEr
 function lockPaths({ gitDir, commonDir }: UserRepository, ref: string | null): string[] {
   const head = join(gitDir, "HEAD.lock");
   return ref === null ? [head] : [join(commonDir, `${ref}.lock`), head];
-}
-
-/** A file that is made anew has another one, also under the same name and number. */
-function identityOf(path: string): string | null {
-  const found = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  if (found === undefined) return null;
-  const { dev, ino, size, mtimeNs, ctimeNs } = found;
-  return [dev, ino, size, mtimeNs, ctimeNs].join(" ");
 }
 
 function notePath(folder: string): string {

@@ -20,6 +20,7 @@ import {
 import { z } from "zod";
 import { type ProcessIdentity, withLook } from "../../process/index.ts";
 import {
+  beginAgain,
   type Change,
   FILE_BYTES_MAX,
   Git,
@@ -102,7 +103,12 @@ type Journal = z.infer<typeof journalFormat>;
  * @returns what other programs wrote meanwhile and is nowhere else, with where it is kept
  * @throws ERR_REPOSITORY_BUSY, ERR_REPOSITORY_MOVED, ERR_REPOSITORY_DIRTY with both sides untouched
  */
-export async function switchTree(options: SwitchOptions): Promise<readonly Kept[]> {
+export function switchTree(options: SwitchOptions): Promise<readonly Kept[]> {
+  // Where a git was killed amid, all is as it was before.
+  return beginAgain(() => switchOnce(options));
+}
+
+async function switchOnce(options: SwitchOptions): Promise<readonly Kept[]> {
   const { folder, repository, changes } = options;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -233,13 +239,17 @@ async function requireClean(options: SwitchOptions): Promise<void> {
   const { root } = repository;
   const staged = new Set(await stagedPaths(options));
   const edited = await editedPaths(options);
-  const blocked = changes.filter(
-    (one) =>
-      staged.has(one.path) ||
-      (one.status === "added" ? isBlocked(root, one, changes) : edited.has(one.path)),
-  );
+  const blockers = changes.flatMap((one) => {
+    if (staged.has(one.path)) return one.path;
+    if (one.status !== "added") return edited.has(one.path) ? one.path : [];
+    return blockerOf(root, one, changes) ?? [];
+  });
+  const blocked = [...new Set(blockers)];
   if (blocked.length === 0) return;
-  const names = blocked.slice(0, 5).map((one) => JSON.stringify(one.path));
+  const names = blocked.slice(0, 5).map((path) => {
+    const isLink = contentAt(root, path).kind === "link";
+    return `${JSON.stringify(path)}${isLink ? " (a link)" : ""}`;
+  });
   throw new SovereignError(
     "ERR_REPOSITORY_DIRTY",
     `${blocked.length} files that are not as committed are in the way: ${names.join(", ")}. Nothing was changed; commit or move them, then try again.`,
@@ -287,19 +297,20 @@ async function stagedPaths({ repository, git, from, folder }: SwitchOptions): Pr
 }
 
 /** Something untracked where a file must come, or a file where a folder must. */
-function isBlocked(root: string, change: Change, changes: readonly Change[]): boolean {
+function blockerOf(root: string, change: Change, changes: readonly Change[]): string | null {
   const goes = (path: string): boolean =>
     changes.some((other) => other.status === "deleted" && other.path === path);
   const names = change.path.split("/");
   for (let depth = 1; depth < names.length; depth++) {
     const parent = names.slice(0, depth).join("/");
     const found = lstatSync(join(root, parent), { throwIfNoEntry: false });
-    if (found === undefined) return false;
-    if (!found.isDirectory()) return !goes(parent);
+    if (found === undefined) return null;
+    if (!found.isDirectory()) return goes(parent) ? null : parent;
   }
   const { kind } = contentAt(root, change.path);
-  if (kind === "absent") return false;
-  return kind !== "folder" || !filesBelow(root, change.path).every(goes);
+  if (kind === "absent") return null;
+  if (kind !== "folder") return change.path;
+  return filesBelow(root, change.path).every(goes) ? null : change.path;
 }
 
 function filesBelow(root: string, folder: string): string[] {
@@ -323,7 +334,8 @@ async function checkOutSides(options: SwitchOptions): Promise<void> {
     const side = git.at({ workTree: join(folder, name), indexFile, settings });
     await side.bytes(["read-tree", commit]);
     const input = wanted.map((one) => one.path).join("\0");
-    await side.bytes(["checkout-index", "-z", "--stdin", "--quiet"], { input });
+    // The folder is ours: what is there is of a git that was killed amid, and is written anew.
+    await side.bytes(["checkout-index", "--force", "-z", "--stdin", "--quiet"], { input });
   }
 }
 
@@ -406,6 +418,8 @@ async function moveBranch(
     // What failed may be the answer alone.
     const { ref, commit } = await withLook(() => readRef(repository));
     if (ref === from.ref && commit === to.commit) return;
+    // A git that was killed could not take its locks away: those that are known for its own go.
+    await breakRefLocks(folder);
     if (ref === from.ref && commit === from.commit) throw heldOr(cause, repository, from);
     throw new SovereignError(
       "ERR_REPOSITORY_MOVED",
