@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -103,5 +104,59 @@ describe("whatever stands in the place of the repository's lock", () => {
     expect(readFileSync(inGit("sovereign.lock"), "utf8")).toContain("run_one");
     lock.release();
     expect(repo.names().filter((name) => name.includes("sovereign.lock"))).toEqual([]);
+  });
+});
+
+describe("a link of the user's that is not in git", () => {
+  const results: Readonly<Record<string, { readonly path: string; readonly result: string }>> = {
+    "a file comes": { path: "note", result: "note" },
+    "a folder comes": { path: "out", result: "out/note" },
+    "a folder comes, deeper": { path: "src/out", result: "src/out/deep/note" },
+  };
+  const targets = ["file", "folder"];
+  const cases = Object.entries(results).flatMap(([what, one]) =>
+    targets.map((target) => ({ what, target, ...one })),
+  );
+
+  it.each(cases)("where $what, to a $target outside, stays as it is", async (one) => {
+    const { target, path, result } = one;
+    writeFileSync(join(elsewhere, "file"), "theirs\n");
+    mkdirSync(join(elsewhere, "folder/deep"), { recursive: true });
+    writeFileSync(join(elsewhere, "folder/deep/kept"), "theirs\n");
+    const judged = await judgeSteps(repo, [
+      (tree) => {
+        mkdirSync(dirname(join(tree, result)), { recursive: true });
+        writeFileSync(join(tree, result), "ours\n");
+      },
+    ]);
+    const theirs = join(elsewhere, target);
+    repo.link(path, theirs);
+    const before = execFileSync("tar", ["-c", "."], { cwd: elsewhere });
+    const state = repo.state();
+    await expect(judged.bring()).rejects.toMatchObject({
+      code: "ERR_REPOSITORY_DIRTY",
+      message: `1 files that are not as committed are in the way: "${path}" (a link). Nothing was changed; commit or move them, then try again.`,
+    });
+    expect(readlinkSync(join(repo.root, path))).toBe(theirs);
+    expect(execFileSync("tar", ["-c", "."], { cwd: elsewhere })).toEqual(before);
+    expect(repo.state()).toEqual(state);
+  });
+
+  it("that is put there amid bringing back has nothing written behind it", async () => {
+    mkdirSync(join(elsewhere, "folder"));
+    const judged = await judgeSteps(repo, [
+      (tree) => {
+        mkdirSync(join(tree, "out"));
+        writeFileSync(join(tree, "out/note"), "ours\n");
+      },
+    ]);
+    const head = repo.git("rev-parse", "HEAD");
+    const work = judged.bring((step) => {
+      if (step === "journalled") repo.link("out", join(elsewhere, "folder"));
+    });
+    await expect(work).rejects.toMatchObject({ code: "ERR_REPOSITORY_DIRTY" });
+    expect(readlinkSync(join(repo.root, "out"))).toBe(join(elsewhere, "folder"));
+    expect(readdirSync(join(elsewhere, "folder"))).toEqual([]);
+    expect(repo.git("rev-parse", "HEAD")).toBe(head);
   });
 });
