@@ -13,7 +13,12 @@ export {
 export { connectSandbox } from "./client.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
 export { DEATH_COSTS, type DeathCosts, HOLDINGS } from "./holdings.ts";
-export { probeSandbox, type SandboxCheck, type SandboxReport } from "./probe.ts";
+export {
+  probeSandbox,
+  type SandboxCheck,
+  type SandboxReport,
+  unboundedMemory,
+} from "./probe.ts";
 export { createSandbox, type Sandbox } from "./sandbox.ts";
 export { seccompFilter } from "./seccomp.ts";
 export {

@@ -120,6 +120,15 @@ function userCheck(user: number): SandboxCheck {
   return check("not root outside", user > 0, found, ADVICE.user);
 }
 
+/**
+ * One line where nothing bounds what a path owns of the kernel's memory, such as its mappings.
+ * @returns null where a memory controller does
+ */
+export function unboundedMemory(): string | null {
+  if (ControlGroups.root("standalone").limitsMemory) return null;
+  return "no memory controller that we may write: what a path owns of the kernel's memory, such as its mappings, is not bounded, and a hostile path may take longer than 500 ms to die; see sovereign doctor";
+}
+
 /** What the machine gives beyond what must be there. */
 function kernelChecks(level: SandboxLevel, user: number): SandboxCheck[] {
   const group = level === "G3";

@@ -137,6 +137,8 @@ export interface Services extends ModelServices {
   health(): Promise<RunnerHealth>;
   /** What lies in the data folder and is not as it should be, in words. Nothing of it stops work. */
   dataWarnings(): Promise<readonly string[]>;
+  /** One line where nothing bounds what a path owns of the kernel's memory; null where it is bounded. */
+  unboundedMemory(): string | null;
   scramStatus(): Promise<ScramReport>;
   /** Stop, with both keys, or with the prepared order in a file. Needs no database. */
   scramActivate(

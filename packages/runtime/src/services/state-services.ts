@@ -1,7 +1,7 @@
 import { isSovereignError } from "@sovereign/core";
 import type { Services } from "./services.ts";
 import { dataWarnings, type Environment, openSwitchFolder, Settings } from "../home/index.ts";
-import { probeSandbox, measuredCapacity } from "../sandbox/index.ts";
+import { measuredCapacity, probeSandbox, unboundedMemory } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 import { measureCapacity } from "./scram/measure-capacity.ts";
 import type { Opened } from "./opened.ts";
@@ -11,9 +11,10 @@ export function stateServices(
   environment: Environment,
   opened: Opened,
   services: Pick<Services, "scramStatus">,
-): Pick<Services, "status" | "probeSandbox" | "dataWarnings"> {
+): Pick<Services, "status" | "probeSandbox" | "dataWarnings" | "unboundedMemory"> {
   return {
     dataWarnings: () => dataWarnings(home),
+    unboundedMemory,
     status: () =>
       opened(async (installation) => ({
         home,

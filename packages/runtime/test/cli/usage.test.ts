@@ -213,9 +213,33 @@ describe("status", () => {
   ])("of what is %s exits as health does: %s", async (runner_status, reason, code) => {
     const status = () => Promise.resolve(found);
     const health = () => Promise.resolve({ runner_status, reason });
-    Object.assign(services, { status, health });
+    Object.assign(services, { status, health, unboundedMemory: () => null });
     const { exit, out } = await type("status");
     expect(exit).toBe(code);
     expect(out).toContain(reason === null ? "COMPLETE\n" : `COMPLETE: ${reason}`);
+    expect(out).not.toContain("memory");
+  });
+
+  it.each(["status", "health"])("and %s says where nothing bounds memory", async (command) => {
+    const memory = "no memory controller that we may write";
+    Object.assign(services, {
+      status: () => Promise.resolve(found),
+      health: () =>
+        Promise.resolve({
+          runner_status: "HEALTHY",
+          scram_state: "ARMED",
+          reason: null,
+          lease: null,
+        }),
+      dataWarnings: () => Promise.resolve([]),
+      unboundedMemory: () => memory,
+    });
+    const { exit, out } = await type(command);
+    expect(exit).toBe(0);
+    expect(
+      out.split("\n").filter((line) => /^memory: +no memory controller/.test(line)),
+    ).toHaveLength(1);
+    const { out: json } = await type("--json", command);
+    expect(JSON.parse(json)).toMatchObject({ unbounded_memory: memory });
   });
 });

@@ -50,8 +50,9 @@ export function batchCommands(program: Command, context: CommandContext): void {
       if (flags.watched === true && health.lease?.state === "unwatched") context.exit = 5;
       if (context.exit === 0 && isUnproved(health.self_proof)) context.exit = 1;
       const warnings = await services.dataWarnings();
+      const memory = services.unboundedMemory();
       if (output.json) {
-        output.printJson({ ...health, warnings });
+        output.printJson({ ...health, unbounded_memory: memory, warnings });
         return;
       }
       noteWarnings(output, warnings);
@@ -59,5 +60,6 @@ export function batchCommands(program: Command, context: CommandContext): void {
       output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
       if (health.self_proof) output.print(`self-proof: ${describeSelfProof(health.self_proof)}`);
       if (health.lease !== null) output.print(`lease: ${describeLease(health.lease)}`);
+      if (memory !== null) output.print(`memory: ${memory}`);
     });
 }

@@ -45,15 +45,17 @@ export function doctorCommand(program: Command, context: CommandContext): void {
     .action(async () => {
       const status = await services.status();
       const { runner_status, reason } = await services.health();
+      const memory = services.unboundedMemory();
       context.exit = { HEALTHY: 0, HALTED: 5, UNAVAILABLE: 1 }[runner_status];
       if (output.json) {
-        output.printJson({ ...status, runner_status, reason });
+        output.printJson({ ...status, runner_status, reason, unbounded_memory: memory });
         return;
       }
       output.print(`data folder:  ${status.home}`);
       output.print(`database:     ${status.database}`);
       output.print(`installation: ${status.installation}`);
       output.print(`kill switch:  ${status.scram}${reason === null ? "" : `: ${reason}`}`);
+      if (memory !== null) output.print(`memory:       ${memory}`);
     });
 }
 
