@@ -40,7 +40,7 @@ export function loadSwitchConfig(home: string, onRefusal: (why: string) => void)
  */
 export function loadConfig(home: string): Config {
   const path = join(home, "config.yaml");
-  const bytes = readOwnFile(path, DOOR.bytesMax);
+  const bytes = readConfigFile(path);
   const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
   const unknown = Object.keys(sections).find(
@@ -56,6 +56,18 @@ export function loadConfig(home: string): Config {
     keys: parseSection(keys, "keys", sections, path),
     given: givenBy(sections),
   };
+}
+
+/** @throws ERR_DATA_FOLDER, whatever keeps it from being read */
+function readConfigFile(path: string): Buffer | null {
+  try {
+    return readOwnFile(path, DOOR.bytesMax);
+  } catch (error) {
+    if (error instanceof SovereignError) throw error;
+    const why = error instanceof Error ? error.message : "unknown";
+    const message = `Cannot read ${path}: ${why}. Mend it, or set SOVEREIGN_HOME to a folder that you own.`;
+    throw new SovereignError("ERR_DATA_FOLDER", message, { path }, error);
+  }
 }
 
 function parseSection<T>(
