@@ -103,7 +103,7 @@ export function verifyRepositoryCustody(
     step.check("rollback", () => {
       verifyUndone(repository, bundle, undone, step);
     });
-  } else if (endedWell(bundle) && ![...completed.values()].some(isCommit)) {
+  } else if (endedWell(bundle) && !bundle.entries.some(asksCommit)) {
     step.notApplicable("no step of the run changed anything: it made no commits");
   } else {
     step.check("bring_back", () => {
@@ -123,8 +123,10 @@ function isExecution({ entries }: ComplianceBundle): boolean {
   });
 }
 
-function isCommit({ type }: Done): boolean {
-  return type === "git.commit";
+/** Whether it says how it ended or not: a commit that was asked for may be somewhere. */
+function asksCommit({ entry: { event_type: event, data } }: PlacedEntry): boolean {
+  if (event !== "execution.authorized") return false;
+  return (data as EntryData<"execution.authorized">).action.type === "git.commit";
 }
 
 /** The entry is held against the signed proof of the run, which says the same. */
