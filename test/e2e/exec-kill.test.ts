@@ -70,6 +70,9 @@ async function holdRollback(): Promise<{
   return { control, ended, release };
 }
 
+/** Each run's commits have ids of their own, because each names its run. */
+const namesCommit = (line: string): boolean => /^. (rev-parse|for-each-ref|worktree): /.test(line);
+
 /** Every run's end is in the ledger, and its bundle can be had with what it names. */
 async function everyRunEnded(): Promise<Document[]> {
   const { documents } = await rig.cli("run", "list");
@@ -142,6 +145,7 @@ describe("a rollback that is killed", () => {
 describe("what a kill left halfway", () => {
   it("is ended by whoever works in the repository next", async () => {
     run = await execute();
+    result = lookAt(root);
     const held = await holdRollback();
     held.control.kill("SIGKILL");
     await held.ended;
@@ -180,7 +184,7 @@ describe("an execution that ends between its seal and its bundle", () => {
     expect(await last("verify", "--bundle", bundle, "--trust", trust)).toMatchObject({
       verdict: "VALID",
     });
-    expect(difference(lookAt(root), result)).toEqual([]);
+    expect(difference(lookAt(root), result).filter((line) => !namesCommit(line))).toEqual([]);
     expect(await last("exec", "rollback", run)).toMatchObject({ verdict: "VALID" });
   });
 });
