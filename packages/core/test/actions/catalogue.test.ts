@@ -23,10 +23,12 @@ describe("the catalogue of actions", () => {
 
   it("plans what its effect takes", () => {
     const edits = [{ search: "x", replace: "y" }];
-    const asked = { path: "a", content: "x", patch: "x", argv: ["ls"], from: "b", edits };
+    const task = { agent: "a", task: "x", model: "m" };
+    const asked = { path: "a", content: "x", patch: "x", argv: ["ls"], from: "b", edits, ...task };
     for (const [type, { params, request }] of Object.entries(ACTIONS)) {
       if (request === null || request.plan === null) continue;
       const names = type === "command.run" ? ["argv"] : ["path"];
+      if (type === "agent.run") names.splice(0, 1, ...Object.keys(task));
       if (type === "file.write" || type === "file.update") names.push("content");
       if (type === "file.patch") names.push("patch");
       if (type === "file.edit") names.push("edits");

@@ -20,7 +20,7 @@ const WRITES =
 const NAMES = /\b(?:event|eventType|JOINED|LOST_LINE)(?: =|:) "([a-z_]+\.[a-z_]+)"/g;
 /** What commands tell people while they work, and nobody records. */
 const PROGRESS =
-  /^(?:exec|stage|step)\.|^agent\.faulty$|^approval\.(?:needed|given)$|^run\.(?:ended|started)$|^sentinel\.(?:lost|back)$/;
+  /^(?:exec|stage|step)\.|^agent\.(?:faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
 
 function eventsInCode(): string[] {
   const files = readdirSync(SOURCES, { recursive: true, encoding: "utf8" });

@@ -1,6 +1,7 @@
 import { ACTIONS, type ActionType, GENESIS_HASH } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
 import { createBatchEffect } from "../../src/batch/index.ts";
+import { createAgentEffect, TOOL_CALL, ToolCalls } from "../../src/coding/index.ts";
 import { createExecutorEffects, createRollbackEffect } from "../../src/executor/index.ts";
 import { defineEffect, type EffectResult, type Invocation } from "../../src/kernel/index.ts";
 import { createPipelineEffects } from "../../src/pipeline/index.ts";
@@ -22,6 +23,8 @@ const registries = {
   ...createPipelineEffects(NOTHING),
   "command.run": createBatchEffect(NOTHING),
   "git.rollback": createRollbackEffect(NOTHING),
+  "agent.run": createAgentEffect(NOTHING),
+  [TOOL_CALL]: new ToolCalls(NOTHING).effect,
 };
 
 describe("the effects", () => {

@@ -61,7 +61,11 @@ describe.each(BACK_ENDS)("when a part dies, what ran in $title dies", ({ backend
       expect(one.link.preflight(OWNER)).toMatchObject({ code: "ERR_SCRAM_SENTINEL_LOST" });
       const late = connectSandbox(one.link, OWNER, { backend }).run(trivial("true"), quiet);
       await expect(late).rejects.toMatchObject({ code: "ERR_SCRAM_SENTINEL_LOST" });
-      expect(await stateOf(one)).toBe("ARMED");
+      if ((await stateOf(one)) === "ARMED") return;
+      // Nobody gave an order: a path that a slow machine does not let die in time stops everything.
+      const status = new ScramLatch(join(one.home, "scram")).status();
+      const stops = status.state === "TRIPPED" ? status.stops : null;
+      expect(new Set(stops?.map(({ reason }) => reason))).toEqual(new Set(["system_critical"]));
     },
   );
 

@@ -96,7 +96,7 @@ describe("the dead-man", () => {
     const under = async (
       name: string,
       processors: number,
-    ): Promise<[ChildProcess, NodeJS.Timeout]> => {
+    ): Promise<[ChildProcess, NodeJS.Timeout, () => void]> => {
       const group = join(folder, name);
       mkdirSync(group);
       const stat = join(group, "cpu.stat");
@@ -110,11 +110,15 @@ describe("the dead-man", () => {
       await expect.poll(() => stateOf(sentinel.pid), { timeout: HANG_MS }).toBe("D");
       const script = ["--norc", "--noprofile", "-c", DEAD_MAN_SCRIPT, "dead-man"];
       const parts = [join(group, "cgroup.kill"), ...words(sentinel.pid), folder, "4"];
-      begin("/bin/bash", ...script, ...parts);
-      return [sentinel, setInterval(tell, 20)];
+      const guard = (): void => {
+        begin("/bin/bash", ...script, ...parts);
+      };
+      return [sentinel, setInterval(tell, 20), guard];
     };
-    const [idle, one] = await under("idle", 0);
-    const [busy, other] = await under("busy", 2);
+    const [idle, one, guardIdle] = await under("idle", 0);
+    const [busy, other, guardBusy] = await under("busy", 2);
+    guardBusy();
+    guardIdle();
     try {
       expect(await ends(busy)).toBe("SIGKILL");
       expect(idle.signalCode).toBe(null);
