@@ -36,8 +36,18 @@ const SETTINGS = [
   "log_min_messages=warning",
 ];
 
+/** Connection options, in words of ours: whoever installs the package has no types of the driver. */
+interface OwnerConfig {
+  readonly connectionString?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly user?: string;
+  readonly database?: string;
+  readonly application_name?: string;
+}
+
 /** The connection options of the server's owner, on its socket. */
-export function ownerConfig(target: ConnectionTarget): pg.ClientConfig {
+export function ownerConfig(target: ConnectionTarget): OwnerConfig {
   if (target.kind === "url") return { connectionString: target.url };
   return {
     host: target.socket,
