@@ -67,7 +67,7 @@ const HAS_DEFAULT = new Set(["run", "health", "doctor", "status"]);
 function unknownCommands(text: string): string[] {
   const code = `${quoted(text).join("\n")}\n${fencesOf(text)}`;
   const named = [
-    ...code.matchAll(/(?:^|[$ ])(?:npx )?sovereign ([a-z][a-z-]*)(?: ([a-z][a-z-]*(?=\s|$)))?/gm),
+    ...code.matchAll(/(?:^|[$ ])sovereign ([a-z][a-z-]*)(?: ([a-z][a-z-]*(?=\s|$)))?/gm),
   ];
   return named.flatMap(([, first = "", second]) => {
     if (!commands.has(first)) return [first];
@@ -75,6 +75,14 @@ function unknownCommands(text: string): string[] {
     if (second === undefined || !isGroup || HAS_DEFAULT.has(first)) return [];
     return commands.has(`${first} ${second}`) ? [] : [`${first} ${second}`];
   });
+}
+
+/** Our programs' names are not ours in the registry: what installs or runs them from there is a stranger's. */
+function strangersPackages(text: string): string[] {
+  const calls = text.matchAll(
+    /\b(?:npx|npm (?:i|install|exec)|pnpm dlx|yarn dlx|bunx)(?: -\S+)* (sovereign(?:-verify)?|scram)(?![\w/@-])/g,
+  );
+  return [...calls].map(([, name = ""]) => name);
 }
 
 const LINE_CHARS_MAX = 120;
@@ -128,7 +136,15 @@ describe("the documents", () => {
     expect(read("docs/decisions/README.md")).toContain(`(${path.replace(/.*\//, "")})`);
   });
 
+  it.each(documents)("%s sends nobody to a stranger's package", (path) => {
+    expect(strangersPackages(read(path))).toEqual([]);
+  });
+
   it("would be found out", () => {
+    expect(strangersPackages("`npx sovereign status` npm i -g scram\nnpx -y prettier")).toEqual([
+      "sovereign",
+      "scram",
+    ]);
     const long = "x".repeat(LINE_CHARS_MAX + 1);
     expect(longLines(`${long}\n| ${long}\n\`\`\`\n${long}\n\`\`\`\n- ${long}`)).toEqual([1, 6]);
     expect(beginsWithExample("# A\n\n## Rules\n\n## Example")).toBe(false);
