@@ -51,6 +51,11 @@ async function until(there: () => boolean): Promise<void> {
   }
 }
 
+/** The git that waits for the lock ends after who called it, and must not get the lock meanwhile. */
+function gitEnded(): Promise<void> {
+  return until(() => !rig.living().some((line) => /^\d+ (?:\S*\/)?git /.test(line)));
+}
+
 /** Starts a rollback that has replaced files and index, and waits for the branch. */
 async function holdRollback(): Promise<{
   control: ReturnType<KillRig["start"]>;
@@ -92,6 +97,7 @@ describe("a rollback that is killed", () => {
     const first = await holdRollback();
     first.control.kill("SIGKILL");
     await first.ended;
+    await gitEnded();
     expect(difference(lookAt(root), result)).not.toEqual([]);
     first.release();
     const status = await last("exec", "status", run);
@@ -103,6 +109,7 @@ describe("a rollback that is killed", () => {
     const second = await holdRollback();
     second.control.kill("SIGKILL");
     await second.ended;
+    await gitEnded();
     second.release();
     const back = await last("exec", "rollback", run);
     expect(back).toMatchObject({ status: "completed", verdict: "VALID" });
@@ -149,6 +156,7 @@ describe("what a kill left halfway", () => {
     const held = await holdRollback();
     held.control.kill("SIGKILL");
     await held.ended;
+    await gitEnded();
     held.release();
     expect(difference(lookAt(root), result)).not.toEqual([]);
     const files = rig.runArguments(root).slice(2);
