@@ -144,7 +144,7 @@ export {
   frozenCopy,
   JSON_DEPTH_MAX,
 } from "./json/index.ts";
-export { cutText } from "./text/index.ts";
+export { cutText, unquoteGitName } from "./text/index.ts";
 export { type JsonLimits, parseCanonicalJson, parseStrictJson } from "./json/index.ts";
 export { isSameHolder, KeyLogReplay } from "./keys/index.ts";
 export { type KeyRefusal, KeyTable, type KeyWindow } from "./keys/index.ts";

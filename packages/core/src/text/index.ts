@@ -1,1 +1,2 @@
 export { cutText } from "./cut.ts";
+export { unquoteGitName } from "./git-name.ts";

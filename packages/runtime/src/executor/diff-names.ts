@@ -1,24 +1,6 @@
+import { unquoteGitName } from "@sovereign/core";
+
 /** Names as git writes them in a diff. Each character of a name is one byte. */
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  a: "\x07",
-  b: "\b",
-  f: "\f",
-  n: "\n",
-  r: "\r",
-  t: "\t",
-  v: "\v",
-};
-
-export function unquotedName(name: string): string {
-  const inner = /^"(.*)"$/s.exec(name)?.[1];
-  if (inner === undefined) return name;
-  return inner.replaceAll(/\\([0-7]{3}|.)/gs, (_, escape: string) =>
-    escape.length === 3
-      ? String.fromCharCode(Number.parseInt(escape, 8) & 0xff)
-      : (ESCAPES[escape] ?? escape),
-  );
-}
 
 /** A name as git reads it back: in quotes where it holds more than plain letters. */
 export function quotedName(prefix: string, name: string): string {
@@ -35,8 +17,8 @@ export function quotedName(prefix: string, name: string): string {
 export function plainName(names: string): string | null {
   const half = (names.length - 1) / 2;
   if (!Number.isInteger(half) || names[half] !== " ") return null;
-  const left = unquotedName(names.slice(0, half));
-  const right = unquotedName(names.slice(half + 1));
+  const left = unquoteGitName(names.slice(0, half));
+  const right = unquoteGitName(names.slice(half + 1));
   if (left === right) return left;
   const [a, b] = [left, right].map((name) => name.slice(name.indexOf("/") + 1));
   return a === b && a !== undefined && a !== "" ? a : null;
@@ -47,7 +29,7 @@ export function plainName(names: string): string | null {
  * @returns null where they name two files
  */
 export function stripped(before: string, after: string): string | null {
-  const [a, b] = [before, after].map((name) => unquotedName(name.replace(/\t.*$/s, "")));
+  const [a, b] = [before, after].map((name) => unquoteGitName(name.replace(/\t.*$/s, "")));
   if (a === undefined || b === undefined || (a === NONE && b === NONE)) return null;
   if (a === NONE) return b.replace(/^b\//, "");
   if (b === NONE) return a.replace(/^a\//, "");

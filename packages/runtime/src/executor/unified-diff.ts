@@ -1,7 +1,7 @@
-import { quoted, SovereignError } from "@sovereign/core";
+import { quoted, SovereignError, unquoteGitName } from "@sovereign/core";
 import { DiffLines } from "./diff-lines.ts";
 import { readMail } from "./diff-mail.ts";
-import { plainName, quotedName, stripped, unquotedName } from "./diff-names.ts";
+import { plainName, quotedName, stripped } from "./diff-names.ts";
 
 /** What a diff does to one file. */
 export interface FileDiff {
@@ -134,7 +134,7 @@ function namesIn(
   }
   const [from, to] = [said.get("rename from"), said.get("rename to")];
   if (from !== undefined && to !== undefined) {
-    return { before: unquotedName(from), path: unquotedName(to) };
+    return { before: unquoteGitName(from), path: unquoteGitName(to) };
   }
   if (from !== to) {
     throw lines.refused("it renames a file, and says one of its names alone", place);
@@ -188,7 +188,7 @@ function readContent(lines: DiffLines, head: Said | null): string[] {
 function isNamed(names: readonly string[], { before, path, said }: Said): boolean {
   const gone = [said.has("new file mode"), said.has("deleted file mode")];
   return names.every((line, at) => {
-    const name = unquotedName(line.slice(4).replace(/\t.*$/s, ""));
+    const name = unquoteGitName(line.slice(4).replace(/\t.*$/s, ""));
     if (gone[at] === true) return name === "/dev/null";
     const expected = at === 0 ? before : path;
     return name === expected || name.slice(name.indexOf("/") + 1) === expected;

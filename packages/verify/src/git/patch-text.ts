@@ -1,3 +1,4 @@
+import { unquoteGitName } from "@sovereign/core";
 import { decodeBase85Line } from "./base85.ts";
 import { OBJECT_BYTES_MAX } from "./budget.ts";
 import { latin1 } from "./git-file.ts";
@@ -94,30 +95,10 @@ function modesOf(said: ReadonlyMap<string, string>, both: string | null): FilePa
 /** The same name twice, behind `a/` and `b/`: nothing is renamed. */
 function pathOf(names: string): string {
   const half = (names.length - 1) / 2;
-  const [a, b] = [names.slice(0, half), names.slice(half + 1)].map(unquoted);
+  const [a, b] = [names.slice(0, half), names.slice(half + 1)].map(unquoteGitName);
   const path = a?.slice(2) ?? "";
   if (path !== "" && a === `a/${path}` && b === `b/${path}`) return path;
   throw patchProblem("a file of it has two names, or none");
-}
-
-const ESCAPES: Readonly<Record<string, string>> = {
-  a: "\x07",
-  b: "\b",
-  f: "\f",
-  n: "\n",
-  r: "\r",
-  t: "\t",
-  v: "\v",
-};
-
-function unquoted(name: string): string {
-  const inner = /^"(.*)"$/s.exec(name)?.[1];
-  if (inner === undefined) return name;
-  return inner.replaceAll(/\\([0-7]{3}|.)/gs, (_, escape: string) =>
-    escape.length === 3
-      ? String.fromCharCode(Number.parseInt(escape, 8) & 0xff)
-      : (ESCAPES[escape] ?? escape),
-  );
 }
 
 function parseBody(lines: PatchLines): PatchBody {
