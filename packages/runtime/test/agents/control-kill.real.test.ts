@@ -7,12 +7,14 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { ScriptedModel } from "../../../../examples/agent/scripted-model.ts";
 import { ModelCallDesk, VendorStore } from "../../src/agents/index.ts";
 import {
+  ADDED_AT,
   ask,
   CANARY,
   deskOptions,
   HandGate,
   type Recorded,
   REQUESTS,
+  scriptedVendor,
 } from "../support/model-rig.ts";
 
 /** A control in a process of its own: it records into a file, and says its proxy's pid and token. */
@@ -54,17 +56,8 @@ beforeEach(async () => {
   const script = [{ text: "x".repeat(4000), pieces: 4000, delayMs: 5 }];
   vendor = await ScriptedModel.start({ script, key: CANARY });
   await new VendorStore(join(home, "models"), null).add(
-    {
-      name: "scripted",
-      baseUrl: vendor.url,
-      auth: "bearer",
-      wires: ["anthropic_messages"],
-      provider: null,
-      price: null,
-      outputField: "max_tokens",
-      key: CANARY,
-    },
-    "2026-11-28T22:00:00.000Z",
+    scriptedVendor(vendor.url),
+    ADDED_AT,
     false,
   );
 });

@@ -8,6 +8,7 @@ import { programCommand } from "../../src/home/index.ts";
 import { ScramLatch } from "../../src/scram/index.ts";
 import { systemEntropy } from "../../src/system/index.ts";
 import {
+  ADDED_AT,
   ask,
   CANARY,
   deskOptions,
@@ -17,6 +18,7 @@ import {
   type Recorded,
   REQUESTS,
   type Reply,
+  scriptedVendor,
 } from "../support/model-rig.ts";
 
 const SLOW: ScriptedTurn = { text: "x".repeat(2000), pieces: 2000, delayMs: 5 };
@@ -39,20 +41,7 @@ beforeEach(async () => {
   const passphrase = join(home, "passphrase");
   writeFileSync(passphrase, "correct horse battery\n", { mode: 0o600 });
   const store = new VendorStore(join(home, "models"), "correct horse battery");
-  await store.add(
-    {
-      name: "scripted",
-      baseUrl: vendor.url,
-      auth: "bearer",
-      wires: ["anthropic_messages"],
-      provider: null,
-      price: null,
-      outputField: "max_tokens",
-      key: CANARY,
-    },
-    "2026-11-28T22:00:00.000Z",
-    false,
-  );
+  await store.add(scriptedVendor(vendor.url), ADDED_AT, false);
   entries = [];
   gate = new HandGate();
   desk = await ModelCallDesk.open(deskOptions({ entries, gate }, {}), null);

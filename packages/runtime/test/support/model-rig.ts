@@ -32,6 +32,20 @@ export const ALL_WIRES: readonly ModelWire[] = [
   "openai_chat",
 ];
 export const CANARY = "sk-canary-9f2d61c07b5e4a3899aa";
+/** When the vendors of tests were added. */
+export const ADDED_AT = "2026-11-28T22:00:00.000Z";
+
+/** A scripted model as a vendor of ours, with the key that nobody else may see. */
+export const scriptedVendor = (baseUrl: string) => ({
+  name: "scripted",
+  baseUrl,
+  auth: "bearer" as const,
+  wires: ["anthropic_messages" as const],
+  provider: null,
+  price: null,
+  outputField: "max_tokens" as const,
+  key: CANARY,
+});
 export const TOKEN = "7b".repeat(32);
 export const RUN_ID = "run_aaaaaaaaaaaaaaaaaaaa";
 export const OWNER = { tenant_id: "default", run_id: RUN_ID };
