@@ -11,11 +11,12 @@ export const LAYERS = [
   ["kernel"],
   ["scram", "agents"],
   ["runs", "home", "sandbox", "sentinel", "scram-http"],
-  ["store"],
-  ["pipeline", "executor", "batch"],
-  ["coding"],
+  ["store", "gateway"],
+  ["pipeline", "executor", "batch", "skills", "contents"],
+  ["coding", "planning"],
   ["installation"],
   ["services"],
+  ["api"],
   ["cli"],
   ["main"],
 ];
@@ -64,10 +65,23 @@ export default {
     },
     {
       name: "driver-only-in-store",
-      comment: "Only store/ speaks to the database.",
+      comment: "Only store/ speaks to our database; the gateway speaks to those of plans.",
       severity: "error",
-      from: { path: "^packages/", pathNot: folder("store") },
+      from: {
+        path: "^packages/",
+        pathNot: [folder("store"), `${folder("gateway")}postgres\\.ts$`],
+      },
       to: { path: "node_modules/(@types/pg|pg)/", dependencyTypesNot: ["type-only"] },
+    },
+    {
+      name: "skills-in-the-sandbox-stand-alone",
+      comment: "What runs in the skill host needs nothing of ours but its neighbours.",
+      severity: "error",
+      from: { path: `${folder("skills")}(inside/|[^/]+/(?!index)[a-z-]+\\.ts$)` },
+      to: {
+        path: "^packages/|node_modules/",
+        pathNot: `${folder("skills")}(inside/|[^/]+/(?!index)[a-z-]+\\.ts$)|node_modules/@types/node/`,
+      },
     },
     {
       name: "engine-without-keys-and-database",
@@ -100,6 +114,13 @@ export default {
       severity: "error",
       from: { path: "^packages/verify/src/" },
       to: { path: "^packages/runtime/" },
+    },
+    {
+      name: "client-stands-alone",
+      comment: "Who calls the HTTP API needs nothing of ours, and no system but fetch.",
+      severity: "error",
+      from: { path: "^packages/client/src/" },
+      to: { path: "^packages/(core|verify|runtime)/|^node:|node_modules" },
     },
   ],
   options: {

@@ -15,8 +15,13 @@ const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
  */
 const ALONE = ["packages/runtime/test/**/{scram,scram-wedge,holdings}.real.test.ts"];
 
+/** What a busy machine starves: a start of this program takes ten seconds of a processor. */
+const STARVED = ["packages/runtime/test/coding/opencode.real.test.ts"];
+
 /** A bound on what hangs, not on speed: a busy machine fails no test. */
 const PATIENT = { testTimeout: 120_000, hookTimeout: 120_000 } as const;
+/** Whole pipelines in sandboxes: beside ten others' work one takes two minutes. */
+const MORE_PATIENT = { testTimeout: 600_000, hookTimeout: 600_000 } as const;
 const TEMPORARY_FOLDER = { globalSetup: "test/setup/temporary-folder.ts" } as const;
 /** For the programs that tests start: what Node compiled of our sources is kept for the next one. */
 const COMPILED = { env: { NODE_COMPILE_CACHE: resolve("node_modules/.cache/compiled") } } as const;
@@ -35,12 +40,12 @@ export default defineConfig({
       {
         test: {
           name: "real",
-          ...PATIENT,
+          ...MORE_PATIENT,
           ...TEMPORARY_FOLDER,
           ...COMPILED,
           ...SHARED,
           include: REAL,
-          exclude: ALONE,
+          exclude: [...ALONE, ...STARVED],
         },
       },
       {
@@ -65,12 +70,23 @@ export default defineConfig({
       {
         test: {
           name: "alone",
-          ...PATIENT,
+          ...MORE_PATIENT,
           ...TEMPORARY_FOLDER,
           ...COMPILED,
           include: ALONE,
           maxWorkers: 1,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          name: "agents",
+          ...MORE_PATIENT,
+          ...TEMPORARY_FOLDER,
+          ...COMPILED,
+          include: STARVED,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -220,8 +220,13 @@ export function lookAt(root: string): string[] {
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => `${args[0] ?? ""}: ${line}`);
+  // A commit names its run, so each run's has an id of its own: what it is shows in tree and history.
+  const head = execFileSync("git", ["rev-parse", "HEAD"], { cwd: root, env, encoding: "utf8" });
+  const unnamed = (line: string): string =>
+    line.replaceAll(head.trim(), "HEAD").replaceAll(head.slice(0, 7), "HEAD");
   return [
-    ...git("rev-parse", "HEAD", "HEAD^{tree}"),
+    ...git("rev-parse", "HEAD^{tree}"),
+    ...git("log", "--format=%an %s"),
     ...git("symbolic-ref", "HEAD"),
     ...git("for-each-ref"),
     ...git("ls-files", "--stage"),
@@ -233,7 +238,7 @@ export function lookAt(root: string): string[] {
     ...below(join(root, ".git"), "", (path) => path === "logs" || path === "index")
       .filter((line) => !line.startsWith("objects/") || line.includes("tmp_"))
       .map((line) => `git: ${line.replace(/ [0-9a-f]{64}$/, "")}`),
-  ];
+  ].map(unnamed);
 }
 
 function below(root: string, folder: string, leftOut: (path: string) => boolean): string[] {

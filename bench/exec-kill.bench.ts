@@ -202,7 +202,7 @@ class Lab {
   ): Promise<void> {
     const { rig } = this;
     const status = await rig.cli("exec", "status", run);
-    const said = status.documents[0];
+    const said = status.documents.at(-1);
     if (status.code !== 0 || said === undefined) {
       const why = JSON.stringify(said);
       if (!why.includes("ERR_RUN_NOT_FOUND")) failures.push(`status: ${why} ${status.err}`);
@@ -257,7 +257,7 @@ class Lab {
     found.left = this.#standing(root);
     await this.#awaitEnd(ended, child.pid ?? 0, failures);
     await this.#disarm(failures);
-    const status = (await rig.cli("exec", "status", run)).documents[0];
+    const status = (await rig.cli("exec", "status", run)).documents.at(-1);
     found.place = String(status?.["place"]);
     const wanted = found.place === "at base" ? "base" : "result";
     this.#expect(wanted, root, `status says ${found.place}`, failures);

@@ -40,7 +40,7 @@ export interface PipelineKill {
 
 /** A throw-away installation whose pipelines are killed at random instants. */
 export class PipelineKillRig {
-  readonly #installation = new Installation();
+  readonly #installation = new Installation({ processes: "one" });
   readonly #pipeline = patientPipeline(this.#installation.home);
   #store: Store | null = null;
   /** How long an undisturbed run takes. */

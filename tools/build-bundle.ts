@@ -73,13 +73,15 @@ async function makeBundle(): Promise<void> {
         },
       },
     ],
-    ssr: { noExternal: true, external: ["pg-native"] },
+    ssr: { noExternal: true, external: ["pg-native", "fastify"] },
     build: {
       write: false,
       ssr: join(RUNTIME, "src/main/cli.ts"),
       target: "node22",
       minify: false,
       rolldownOptions: {
+        // Node's own modules do nothing when they are loaded but take time, `http` the most.
+        treeshake: { moduleSideEffects: "no-external" },
         output: { format: "esm", entryFileNames: "cli.mjs", chunkFileNames: "[name]-[hash].mjs" },
       },
     },

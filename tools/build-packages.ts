@@ -22,7 +22,7 @@ import { asObject, publishedManifest } from "./published-manifest.ts";
  */
 const root = resolve(import.meta.dirname, "..");
 
-for (const name of ["core", "verify", "runtime"]) stagePackage(name);
+for (const name of ["core", "verify", "runtime", "client"]) stagePackage(name);
 addManual(join(root, "dist/runtime"));
 mkdirSync(join(root, "dist/verify/page"));
 writeFileSync(join(root, "dist/verify/page/sovereign-verify.html"), await buildPage());

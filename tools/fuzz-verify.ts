@@ -19,6 +19,10 @@ const seed = numberOf(process.argv[3] ?? "1", "SEED");
 const bases = [
   ["forged/pipeline-genuine.zip", "forged/trust-pipeline.json"],
   ["forged/execution-genuine.zip", "forged/trust-execution.json"],
+  ["forged/agent-genuine.zip", "forged/trust-agent.json"],
+  ["forged/compare-genuine.zip", "forged/trust-compare.json"],
+  ["forged/source-genuine.zip", "forged/trust-source.json"],
+  ["forged/goal-genuine.zip", "forged/trust-goal.json"],
   ["genuine/exec-deny.json", "genuine/trust-last.json"],
   ["genuine/exec-rb.json", "genuine/trust-last.json"],
   ["genuine/failing.json", "genuine/trust-last.json"],
@@ -47,7 +51,7 @@ const [[pipeline, root]] = bases;
 await fuzz("audit file", tenth, (plan) => fuzzAudit(auditOf(read(pipeline)), read(root), plan));
 await fuzz("checkpoint", tenth, (plan) => fuzzNote(auditOf(read(pipeline)), read(root), plan));
 await fuzz("trust root", tenth, (plan) =>
-  fuzzTrust(read("genuine/exec-deny.json"), read(bases[2][1]), plan),
+  fuzzTrust(read("genuine/exec-deny.json"), read("genuine/trust-last.json"), plan),
 );
 console.log(JSON.stringify({ variants: done, ...wrong, peak_mib: peakMib() }));
 if (whole === 0) console.error("INPUTS: expected words of inputs' names, found none of them.");

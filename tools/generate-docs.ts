@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +9,8 @@ import {
   formatSchemas,
   HOST_RUN_SECTIONS,
   type HostRunSection,
+  JUDGED_ACTIONS,
+  type JudgedAction,
   modelClaims,
   REPOSITORY_SECTION,
 } from "@sovereign/core";
@@ -18,10 +21,14 @@ import { SETTINGS } from "../packages/runtime/src/home/index.ts";
 import { scramConfig } from "../packages/runtime/src/scram/index.ts";
 import { sandboxPolicy } from "../packages/runtime/src/policy/index.ts";
 import { pipelineSchema } from "../packages/runtime/src/pipeline/index.ts";
+import { openApi, ROUTES } from "../packages/runtime/src/api/index.ts";
+import { planFile } from "../packages/runtime/src/planning/index.ts";
+
+import { openApiTypes } from "./openapi-types.ts";
 
 /**
  * Writes what is generated into docs/: the error catalogue, the settings, the actions, the JSON Schemas, the layer diagram, the
- * table of files that other machines run, and what the help says.
+ * table of files that other machines run, what the help says, and the types of the HTTP API's client.
  * With --check it writes nothing, and fails when a file is not what it would write.
  */
 
@@ -50,12 +57,22 @@ const schemas = {
   "scram-config": scramConfig,
   "sandbox-policy": sandboxPolicy,
   pipeline: pipelineSchema,
+  plan: planFile,
   "model-claims": modelClaims,
 };
 for (const [name, format] of Object.entries(schemas)) {
   write(`docs/spec/schemas/${name}.json`, schemaOf(name, format));
 }
 write("docs/ARCHITECTURE.md", withDiagram(read("docs/ARCHITECTURE.md")));
+
+write(
+  "packages/client/src/generated.ts",
+  execFileSync("biome", ["format", "--stdin-file-path", "packages/client/src/generated.ts"], {
+    cwd: ROOT,
+    encoding: "utf8",
+    input: openApiTypes(openApi(ROUTES)),
+  }),
+);
 
 const { version } = createRequire(import.meta.url)("../packages/runtime/package.json") as {
   version: string;
@@ -153,6 +170,15 @@ function actionsPage(): string {
     "|---|---|---|---|---|---|",
     ...Object.entries(ACTIONS).map(([type, one]) => actionRow(type, one)),
     "",
+    "## Actions of tools and proxies",
+    "",
+    "Policy decides on these, and no effect of the kernel carries them out. A tool's call is recorded with",
+    "`agent.tool_call`. A proxy asks before it sends a byte, and records by the events that are listed.",
+    "",
+    "| type | what it does | policy matches | events |",
+    "|---|---|---|---|",
+    ...Object.entries(JUDGED_ACTIONS).map(([type, one]) => judgedRow(type, one)),
+    "",
   ].join("\n");
 }
 
@@ -171,6 +197,13 @@ function actionRow(type: string, one: ActionDeclaration): string {
     `${schema("params")} ${schema("output")}`,
   ];
   return `| ${cells.join(" | ")} |`;
+}
+
+function judgedRow(type: string, { text, policy, events }: JudgedAction): string {
+  const { matches, words = [] } = policy;
+  const named = words.length === 0 ? "" : `, as \`${words.join("`, `")}\``;
+  const told = events.map((event) => `[\`${event}\`](schemas/event.${event}.json)`);
+  return `| \`${type}\` | ${text} | ${matches}${named} | ${told.join(" ")} |`;
 }
 
 function hostRunPage(): string {
@@ -205,10 +238,17 @@ function onPurpose(): string[] {
     "",
     "- **Builds.** `package.json` scripts, `Makefile`, `CMakeLists.txt`, `CMakePresets.json`, `build.rs`,",
     "  `build.gradle`, `settings.gradle`, `pom.xml`, `build.sbt`, `mix.exs`, `Rakefile`, `Gemfile`, `Package.swift`,",
-    "  `build.zig`, `setup.py`, `flake.nix`, `//go:generate` lines, bundlers' configurations such as `vite.config.ts`.",
+    "  `build.zig`, `setup.py`, `flake.nix`, `meson.build`, `BUCK`, `BUILD.bazel`, `MODULE.bazel`, `Justfile`,",
+    "  `Taskfile.yml`, `Earthfile`, `dagger.json`, `//go:generate` lines, bundlers' configurations such as",
+    "  `vite.config.ts` or `babel.config.js`, Xcode's projects and workspaces, `SConstruct`, `Podfile`, `Brewfile`.",
     "- **Tests.** `conftest.py`, `pytest.ini`, `tox.ini`, `noxfile.py`, `vitest.config.ts`, `jest.config.js`,",
-    "  `.mocharc.js`, `phpunit.xml`.",
-    "- **Deployment.** `Dockerfile`, `compose.yaml`, `Vagrantfile`, `serverless.yml`, Terraform's files.",
+    "  `.mocharc.js`, `phpunit.xml`, `.coveragerc`, `.taprc`, `.nycrc`.",
+    "- **Sessions and services.** `.tmuxp.yaml`, `.tmuxinator.yml`, `process-compose.yaml`, `.ddev`, `.lando.yml`,",
+    "  `nodemon.json`: somebody starts them by name.",
+    "- **What a job of a host reads.** `.releaserc`, `Dangerfile`, `.mega-linter.yml`, `qodana.yaml` and the like run only",
+    "  where a workflow starts their tool. Workflows are in the table; what they start is not followed.",
+    "- **Deployment.** `Dockerfile`, `compose.yaml`, `Vagrantfile`, `Tiltfile`, `skaffold.yaml`, `serverless.yml`,",
+    "  Terraform's files.",
     "- **Configuration of several tools.** `pyproject.toml` (also names the build backend), `setup.cfg`, `tsconfig.json`,",
     "  `deno.json`, `Cargo.toml`, `go.mod`, `composer.json`.",
     "- **Rules for people.** `CODEOWNERS` runs nothing; who may change it takes a reviewer away.",

@@ -6,15 +6,15 @@ import { copyFileSync, mkdirSync } from "node:fs";
 import { spawnSync } from "node:child_process";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { ADAPTERS, findProgram } from "../packages/runtime/src/coding/index.ts";
+import { findProgram, INSTALLED } from "../packages/runtime/src/coding/index.ts";
 import { agentsFolder } from "../packages/runtime/src/services/agents/agents-folder.ts";
 
 const PINNED = fileURLToPath(new URL("../e2e/clis/", import.meta.url));
 const folder = dirname(agentsFolder(process.env));
 
-if (!ADAPTERS.every((one) => isInstalled(one))) install();
+if (!INSTALLED.every((one) => isInstalled(one))) install();
 
-function isInstalled(adapter: (typeof ADAPTERS)[number]): boolean {
+function isInstalled(adapter: (typeof INSTALLED)[number]): boolean {
   try {
     findProgram(adapter, join(folder, "node_modules"));
     return true;

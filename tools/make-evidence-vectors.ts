@@ -8,17 +8,26 @@ import {
 } from "@sovereign/core";
 import { verifyBundle, writeBundleZip } from "@sovereign/verify";
 import { Forgery } from "../packages/runtime/test/support/forger.ts";
+import { agentWorld } from "../packages/runtime/test/support/agent-evidence.ts";
+import { connectionWorld } from "../packages/runtime/test/support/connection-evidence.ts";
+import { compareWorld } from "../packages/runtime/test/support/compare-evidence.ts";
+import { sourceWorld } from "../packages/runtime/test/support/source-evidence.ts";
 import type { EvidenceWorld } from "../packages/runtime/test/support/evidence.ts";
 import {
   bundleOf,
   executionWorld,
+  goalWorld,
   pipelineWorld,
   stoppedWorld,
 } from "../packages/runtime/test/support/vector-world.ts";
 import { writeAudits } from "./evidence-vectors/write-audits.ts";
 import { WITHOUT_AUTHORITY } from "./evidence-vectors/authority-rows.ts";
+import { OF_CONNECTIONS } from "./evidence-vectors/connection-rows.ts";
+import { OF_GOALS } from "./evidence-vectors/goal-rows.ts";
+import { OF_BALLOTS, OF_SOURCES } from "./evidence-vectors/newest-rows.ts";
 import type { Row } from "./evidence-vectors/row.ts";
 import { UNDETECTABLE, WITH_ALL_KEYS, WITH_ROOT } from "./evidence-vectors/signed-rows.ts";
+import { OF_TOOLS } from "./evidence-vectors/tool-rows.ts";
 import { WITH_SEAL, WITHOUT_KEYS } from "./evidence-vectors/unsigned-rows.ts";
 
 /**
@@ -45,16 +54,24 @@ interface Vector {
 
 rmSync(FORGED, { recursive: true, force: true });
 mkdirSync(FORGED, { recursive: true });
+const agent = await agentWorld();
+const compared = await compareWorld();
+const { made: source } = await sourceWorld();
 const worlds = {
   pipeline: await pipelineWorld(),
   execution: await executionWorld(),
   compatible: await pipelineWorld("compatible"),
   stopped: await stoppedWorld(),
+  agent: agent.made,
+  compare: compared.made,
+  source,
+  goal: await goalWorld(),
+  connection: await connectionWorld(),
 };
 const vectors: Vector[] = [...recorded()];
 for (const [name, world] of Object.entries(worlds)) {
   writeFileSync(join(FORGED, `trust-${name}.json`), world.trustRoot());
-  const genuine = await bundleOf(world);
+  const genuine = await genuineOf(world);
   write(`${name}-genuine`, new Forgery(genuine, signers(world)).bytes());
   const row = { name: `a genuine ${name} run`, held: "genuine", base: name, verdict: "VALID" };
   vectors.push(vectorOf(`${name}-genuine`, row));
@@ -63,6 +80,11 @@ const rows: readonly Row[] = [
   ...[...WITHOUT_KEYS, ...WITH_SEAL, ...WITH_ALL_KEYS, ...WITH_ROOT],
   ...UNDETECTABLE,
   ...WITHOUT_AUTHORITY,
+  ...OF_TOOLS,
+  ...OF_SOURCES,
+  ...OF_BALLOTS,
+  ...OF_GOALS,
+  ...OF_CONNECTIONS,
 ];
 for (const [index, row] of rows.entries()) {
   const world = worlds[row.base];
@@ -82,7 +104,9 @@ console.log(`${all.length} vectors, ${wrong.length} of them with another verdict
 process.exitCode = wrong.length > 0 ? 1 : 0;
 
 async function genuineOf(world: EvidenceWorld): Promise<ComplianceBundle> {
-  return bundleOf(world);
+  if (world === agent.made) return agent.bundle();
+  if (world === compared.made) return compared.bundle();
+  return world === source ? world.bundle() : bundleOf(world);
 }
 
 function signers(world: EvidenceWorld): ConstructorParameters<typeof Forgery>[1] {

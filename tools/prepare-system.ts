@@ -19,6 +19,9 @@ const NEEDED_BY_TESTS: Readonly<Record<string, string>> = {
   chromium: "chromium",
   crun: "crun",
   pgbouncer: "pgbouncer",
+  radicale: "radicale",
+  zsh: "zsh",
+  fish: "fish",
 };
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 

@@ -12,7 +12,7 @@ import { killAt } from "./kill-at-entry.ts";
 let installation: Installation;
 let folder: string;
 beforeAll(() => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
   folder = mkdtempSync(join(tmpdir(), "sov-batch-"));
   const commands = [
     { id: "echo", executable: "echo", allowed_args: ["*"] },

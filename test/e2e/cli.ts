@@ -6,7 +6,13 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
+import pg from "pg";
 import { ScramLink } from "../../packages/runtime/src/scram/index.ts";
+import {
+  ownerConfig,
+  startEmbedded,
+  stopEmbedded,
+} from "../../packages/runtime/src/store/embedded.ts";
 import { copyCluster } from "../../packages/runtime/test/support/prepared.ts";
 
 export interface CliEnd {
@@ -23,7 +29,11 @@ interface Options {
    * which saves half of the time of a short one.
    */
   readonly processes?: "each" | "one";
+  /** Whether the database server stays between commands, or each starts it and stops it, as a user's. */
+  readonly server?: "kept" | "started";
 }
+
+const NOT_KEPT = Promise.resolve(null);
 
 /** A throw-away installation, driven through the real command line. */
 export class Installation {
@@ -31,6 +41,7 @@ export class Installation {
   readonly #options: Options;
   #cluster: boolean;
   #host: CliHost | null = null;
+  #server: Promise<(() => Promise<void>) | null> | null = null;
 
   constructor(options: Options = {}) {
     this.#options = options;
@@ -48,9 +59,11 @@ export class Installation {
     });
   }
 
-  run(args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> {
-    if (this.#options.processes !== "one") return endOf(this.start(args, env));
+  async run(args: readonly string[], env: Record<string, string> = {}): Promise<CliEnd> {
     this.#prepare(env);
+    if (this.#options.server !== "started" && this.#isOurs(env))
+      await (this.#server ??= this.#keepServer().catch(() => null));
+    if (this.#options.processes !== "one") return endOf(this.start(args, env));
     this.#host ??= new CliHost();
     return this.#host.run(args, this.#environment(env));
   }
@@ -61,9 +74,32 @@ export class Installation {
   }
 
   #prepare(env: Record<string, string>): void {
-    if (this.#cluster || "DATABASE_URL" in env || "SOVEREIGN_HOME" in env) return;
+    if (this.#cluster || !this.#isOurs(env)) return;
     this.#cluster = true;
     copyCluster(join(this.home, "postgres"));
+  }
+
+  /** Whether a command uses the cluster that was copied. */
+  #isOurs(env: Record<string, string>): boolean {
+    return this.#options.cluster !== "made" && !("DATABASE_URL" in env || "SOVEREIGN_HOME" in env);
+  }
+
+  /**
+   * Use the server until the end: else each command starts it and stops it again, which takes longer
+   * than most of what it does. One that a test kills is the commands' own from then on.
+   */
+  async #keepServer(): Promise<() => Promise<void>> {
+    const folder = join(this.home, "postgres");
+    const target = await startEmbedded(folder);
+    const client = new pg.Client(ownerConfig(target));
+    client.on("error", () => {
+      this.#server = NOT_KEPT;
+    });
+    await client.connect();
+    return async () => {
+      await client.end();
+      await stopEmbedded(target, folder);
+    };
   }
 
   /** Run with --json; the documents of standard output. */
@@ -76,6 +112,7 @@ export class Installation {
   /** Not `rmSync`: one name after the other takes seconds where a disk discards at once. */
   async dispose(): Promise<void> {
     await this.#host?.end();
+    await (await this.#server)?.();
     // The sentinel and the server end a moment after the last command, and write until then.
     await rm(this.home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }

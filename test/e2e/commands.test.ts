@@ -124,9 +124,11 @@ describe("the command line", () => {
   });
 
   it("works when many start and stop the embedded database at once", async () => {
-    const several = Array.from({ length: 6 }, () => installation.run(["run", "list"]));
+    const one = new Installation({ server: "started" });
+    const several = Array.from({ length: 6 }, () => one.run(["run", "list"]));
     const codes = (await Promise.all(several)).map((end) => end.code);
     expect(codes).toEqual([0, 0, 0, 0, 0, 0]);
+    await one.dispose();
   });
 
   it("names the data folder, the database and the sandbox level", async () => {
@@ -177,6 +179,29 @@ describe("the embedding example", () => {
       "with the same permission again: BLOCKED ERR_NONCE_REPLAYED",
       "without a permission: BLOCKED ERR_BINDING_MISSING",
       "another action: DENIED ERR_ACTION_UNKNOWN",
+    ]);
+  });
+});
+
+describe("the example with an agent SDK", () => {
+  it("makes the calls that policy allows, and no other, under evidence that holds", async () => {
+    const child = spawn(process.execPath, ["examples/embed-agent/embed-agent.ts"], {
+      env: { PATH: process.env["PATH"], HOME: installation.home },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const { code, out } = await endOf(child);
+    expect(code).toBe(0);
+    expect(out.trimEnd().split("\n")).toEqual([
+      "tools with an execute:",
+      '  lookup: {"order":"A-17","state":"shipped"}',
+      '  readFile: "contents of docs/returns.md"',
+      "  readFile: ERR_POLICY_DENIED",
+      "  refund: there is no such tool",
+      "  Your order has shipped.",
+      "a permission callback:",
+      "  Bash ls -l: allow",
+      "  Bash rm -rf /: deny",
+      "the session completed, its evidence is VALID",
     ]);
   });
 });

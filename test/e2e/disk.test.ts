@@ -4,12 +4,13 @@ import { verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { SmallDisk } from "../../packages/runtime/test/support/small-disk.ts";
 import { type CliEnd, Installation, runEnded } from "./cli.ts";
+import { shortPipeline } from "./short-pipeline.ts";
 
-const PIPELINE = "examples/iron-path/pipeline.yaml";
-const RUN = ["run", PIPELINE, "--approve", "release_manager", "--approve", "safety_officer"];
 const KILOBYTE = 1024;
 
-const installation = new Installation();
+const installation = new Installation({ processes: "one" });
+const PIPELINE = shortPipeline(join(installation.home, "example"));
+const RUN = ["run", PIPELINE, "--approve", "release_manager", "--approve", "safety_officer"];
 const disk = SmallDisk.mount(256);
 const home = disk?.path ?? installation.home;
 beforeAll(() => expectGoodRun());

@@ -13,7 +13,7 @@ const FILES = [
   resolve("examples/exec/request.json"),
 ];
 /** More by hand: EXEC_CRASH_TRIALS=100 vitest run --project real test/e2e/exec-crash.test.ts */
-const TRIALS = Number(process.env["EXEC_CRASH_TRIALS"] ?? 4);
+const TRIALS = Number(process.env["EXEC_CRASH_TRIALS"] ?? 2);
 /** What an execution of six steps says, from its start to its end. */
 const LINES = 15;
 /** About what passes between two lines; more before the first. */
@@ -57,8 +57,10 @@ async function rollBackKilled(run: string, share: number): Promise<void> {
   await sleep(ROLLBACK_EARLIEST_MS + share * ROLLBACK_MS);
   child.kill("SIGKILL");
   await ended;
-  const status = await installation.json(["exec", "status", run]);
-  expect(["at base", "at result"]).toContain(status.documents[0]?.["place"]);
+  const { code, documents } = await installation.json(["exec", "status", run]);
+  // Before it stands what became of the rollback, where the kill left one that moved the branch.
+  const place = expect.stringMatching(/^at (?:base|result)$/) as string;
+  expect({ code, said: documents.at(-1) }).toMatchObject({ code: 0, said: { place } });
 }
 
 /**
@@ -136,7 +138,7 @@ describe("an execution that is killed", () => {
     expect(git("fsck", "--strict")).not.toMatch(/error|missing/);
   });
 
-  it.each([0, 20, 40, 70, 110])("%i ms after its last step ends with one evidence", async (ms) => {
+  it.each([0, 40, 110])("%i ms after its last step ends with one evidence", async (ms) => {
     const { root, git } = makeRepository(`end-${ms}`);
     const runs = join(installation.home, "runs");
     const before = new Set(existsSync(runs) ? readdirSync(runs) : []);

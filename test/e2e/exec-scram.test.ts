@@ -40,7 +40,7 @@ const REQUEST = {
 let installation: Installation;
 let repo: string;
 beforeAll(() => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
   repo = join(installation.home, "repo");
   mkdirSync(repo);
   git("init", "-q", "-b", "main");

@@ -138,6 +138,16 @@ describe("an execution", () => {
     expect(way.out).toMatch(/base [0-9a-f]{12} on refs\/heads\/main/);
     expect(way.out).toMatch(/files 1 by SHA-256, 1 of them in the work tree/);
     expect(way.code).toBe(0);
+
+    // A stop right after the bundle keeps the rollback from letting its ref go: whoever asks does it.
+    const left = join(installation.home, "runs", end.run, "rollback");
+    mkdirSync(left);
+    writeFileSync(join(left, "run"), undone.run);
+    git("update-ref", `refs/sovereign/${end.run}/rolled-back`, "HEAD");
+    await installation.json(["exec", "status", end.run]);
+    expect(git("for-each-ref", "refs/sovereign")).toBe("");
+    expect(existsSync(left)).toBe(false);
+
     const again = await installation.run(["exec", "rollback", end.run]);
     expect(again.err).toContain("ERR_ROLLBACK_NOTHING");
   });

@@ -1,9 +1,17 @@
 import { execFileSync, spawn } from "node:child_process";
-import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { GATES } from "@sovereign/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CliEnd, endOf, Installation, type Json, runEnded } from "./cli.ts";
+import { killBefore } from "./kill-at-entry.ts";
 
 /**
  * Every gate, failed by a real run through the command line. Documents of a sealed run cannot be
@@ -102,11 +110,9 @@ class AskedRun {
 
   /** Something in the way of the last document: the run stops there, and can go on later. */
   async stopBeforeItsEvidence(): Promise<void> {
-    mkdirSync(this.path("audit/checksums.json/in-the-way"), { recursive: true });
-    const stopped = await installation.run(["exec", "resume", this.run]);
-    expect(stopped.code).toBe(1);
-    expect(stopped.err).toContain("checksums.json");
-    rmSync(this.path("audit/checksums.json"), { recursive: true });
+    const killed = killBefore("audit/checksums.json");
+    await endOf(installation.start(["exec", "resume", this.run], killed));
+    expect(existsSync(this.path("audit/checksums.json"))).toBe(false);
   }
 
   async resume(): Promise<ReturnType<typeof runEnded>> {
@@ -441,6 +447,8 @@ describe("the gates", () => {
     const rows = [...text.matchAll(/^ {6}"([A-Z0-9-]+)",$/gm)].map(([, gate = ""]) => gate);
     // EX-B judges our own sources, not a run: test/tidy/gates.test.ts.
     const failed = new Set([...titles, ...rows, "EX-B"]);
-    expect(GATES.map((one) => one.id).filter((id) => !failed.has(id))).toEqual([]);
+    // The gates of tools judge agents' runs: examples/agent/demo.ts has one that fails each.
+    const own = GATES.map((one) => one.id).filter((id) => !id.startsWith("TL-"));
+    expect(own.filter((id) => !failed.has(id))).toEqual([]);
   });
 });

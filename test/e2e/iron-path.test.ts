@@ -1,15 +1,18 @@
-import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { parseBundle, verifyBundle } from "@sovereign/verify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { endOf, Installation, runEnded } from "./cli.ts";
+import { copyExample, shortPipeline } from "./short-pipeline.ts";
 
 const PIPELINE = "examples/iron-path/pipeline.yaml";
 const APPROVE = ["--approve", "release_manager", "--approve", "safety_officer"];
 
 let installation: Installation;
+let short: string;
 beforeAll(() => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
+  short = shortPipeline(join(installation.home, "short"));
 });
 afterAll(async () => {
   await installation.dispose();
@@ -17,14 +20,6 @@ afterAll(async () => {
 
 const verdictOf = (ended: { bundle: string; trust_root: string }): string =>
   verifyBundle(readFileSync(ended.bundle), { trustRoot: readFileSync(ended.trust_root) }).verdict;
-
-/** @returns the file of a pipeline that a test may change */
-function exampleCopy(name: string): string {
-  const copy = join(installation.home, name);
-  cpSync("examples/iron-path", copy, { recursive: true });
-  symlinkSync(resolve("node_modules"), join(copy, "node_modules"));
-  return join(copy, "pipeline.yaml");
-}
 
 describe("the Iron Path", () => {
   it("runs to evidence that verifies offline, exported twice with equal bytes", async () => {
@@ -82,7 +77,7 @@ describe("the Iron Path", () => {
     ["kills itself", "process.kill(process.pid, 'SIGKILL');"],
     ["floods its output", "for (;;) process.stdout.write('x'.repeat(65536));"],
   ])("goes on without the vote of an agent that %s", async (name, program) => {
-    const pipeline = exampleCopy(name.replaceAll(" ", "-"));
+    const pipeline = copyExample(join(installation.home, name.replaceAll(" ", "-")));
     writeFileSync(join(dirname(pipeline), "programs/agents/oversight.ts"), program);
     const { code, documents } = await installation.json(["run", pipeline, ...APPROVE]);
     const ended = runEnded(documents);
@@ -112,7 +107,7 @@ describe("the Iron Path", () => {
   });
 
   it("waits for people, takes their approvals one by one, and goes on", async () => {
-    const { code, documents } = await installation.json(["run", PIPELINE]);
+    const { code, documents } = await installation.json(["run", short]);
     const ended = runEnded(documents);
     expect(ended).toMatchObject({ status: "pending", code: "ERR_APPROVAL_REQUIRED" });
     expect(code).toBe(3);
@@ -141,7 +136,7 @@ describe("the Iron Path", () => {
   });
 
   it("does not go on with files that are not those of the plan", async () => {
-    const { documents } = await installation.json(["run", PIPELINE]);
+    const { documents } = await installation.json(["run", short]);
     const { run } = runEnded(documents);
     const program = join(installation.home, "runs", run, "01_intent", "programs", "train.ts");
     writeFileSync(program, `${readFileSync(program, "utf8")}\n// changed\n`);
@@ -151,11 +146,11 @@ describe("the Iron Path", () => {
   });
 
   it("survives the database being killed in the middle", async () => {
-    const child = installation.start(["run", PIPELINE, ...APPROVE, "--json"]);
+    const child = installation.start(["run", short, ...APPROVE, "--json"]);
     const ended = endOf(child);
     await new Promise<void>((next) => {
       child.stdout?.on("data", (chunk) => {
-        if (String(chunk).includes('"stage":"model_training"')) next();
+        if (String(chunk).includes('"stage":"baseline_training"')) next();
       });
     });
     const pidFile = join(installation.home, "postgres", "data", "postmaster.pid");
@@ -168,14 +163,14 @@ describe("the Iron Path", () => {
     expect(runEnded(documents)).toMatchObject({ status: "completed", verdict: "VALID" });
   });
 
-  it.each(["SIGINT", "SIGKILL"] as const)("goes on after %s from the last step", async (signal) => {
-    const child = installation.start(["run", PIPELINE, ...APPROVE, "--json"]);
+  it.each(["SIGINT", "SIGKILL"] as const)("goes on after %s amid a step", async (signal) => {
+    const child = installation.start(["run", short, ...APPROVE, "--json"]);
     const ended = endOf(child);
     let run = "";
     await new Promise<void>((next) => {
       child.stdout?.on("data", (chunk) => {
         run = /run_[a-z2-7]{20}/.exec(String(chunk))?.[0] ?? run;
-        if (String(chunk).includes('"stage":"model_training"')) next();
+        if (String(chunk).includes('"stage":"baseline_training"')) next();
       });
     });
     child.kill(signal);
@@ -189,7 +184,7 @@ describe("the Iron Path", () => {
     const trainer = keys.documents.find((key) => key["role"] === "trainer");
     const id = String(trainer?.["key_id"]);
     expect(await installation.run(["keys", "rotate", id])).toMatchObject({ code: 0 });
-    const { documents } = await installation.json(["run", PIPELINE, ...APPROVE]);
+    const { documents } = await installation.json(["run", short, ...APPROVE]);
     expect(runEnded(documents)).toMatchObject({ status: "completed", verdict: "VALID" });
     const rotated = await installation.json(["keys", "list"]);
     const fresh = rotated.documents.find(
@@ -197,7 +192,7 @@ describe("the Iron Path", () => {
     );
     const revoke = ["keys", "revoke", String(fresh?.["key_id"]), "--reason", "test"];
     expect(await installation.run(revoke)).toMatchObject({ code: 0 });
-    const refused = await installation.json(["run", PIPELINE, ...APPROVE]);
+    const refused = await installation.json(["run", short, ...APPROVE]);
     expect(runEnded(refused.documents)).toMatchObject({
       status: "failed",
       code: "ERR_KEY_NOT_FOUND",
@@ -206,7 +201,7 @@ describe("the Iron Path", () => {
   });
 
   it("is denied what its policy does not name; observes it instead; and learns the rule", async () => {
-    const pipeline = exampleCopy("copy");
+    const pipeline = copyExample(join(installation.home, "copy"));
     const policy = join(dirname(pipeline), "policy.yaml");
     const strict = readFileSync(policy, "utf8").replace("  - model.train\n", "");
     writeFileSync(policy, strict);
@@ -241,12 +236,12 @@ describe("the Iron Path", () => {
       code: 5,
       documents: [{ state: "COMPLETE", readable: true }],
     });
-    const { code, documents } = await installation.json(["run", PIPELINE, ...APPROVE]);
+    const { code, documents } = await installation.json(["run", short, ...APPROVE]);
     expect(code).toBe(5);
     expect(documents).toMatchObject([{ error: { code: "ERR_SCRAM_TRIPPED", exit: 5 } }]);
     const reset = await installation.json(["scram", "reset", ...keys, "--reason", "all clear"]);
     expect(reset).toMatchObject({ code: 0, documents: [{ state: "ARMED" }] });
-    const again = await installation.json(["run", PIPELINE, ...APPROVE]);
+    const again = await installation.json(["run", short, ...APPROVE]);
     expect(runEnded(again.documents)).toMatchObject({ status: "completed" });
   });
 });

@@ -1,18 +1,25 @@
 import { pathToFileURL } from "node:url";
 import type { CommitItem, CommitVerdict } from "../../packages/runtime/src/ledger/index.ts";
+import { ArtifactStore } from "../../packages/runtime/src/runs/artifact-store.ts";
 import { Store } from "../../packages/runtime/src/store/store.ts";
 
 // Loaded into the command line before everything else: the process is killed at one instant of a run.
 
 const ENTRY = "SOVEREIGN_TEST_KILL_AT";
+const ARTIFACT = "SOVEREIGN_TEST_KILL_BEFORE";
+const PRELOAD = pathToFileURL(import.meta.filename).href;
 
 /**
  * The environment of a command that is killed once an entry is durable.
  * @param entry the event, and which one of its kind from 1: `execution.failed`, `run.admitted#1`
  */
 export function killAt(entry: string): Record<string, string> {
-  const preload = pathToFileURL(import.meta.filename).href;
-  return { [ENTRY]: entry, NODE_OPTIONS: `--import=${preload}` };
+  return { [ENTRY]: entry, NODE_OPTIONS: `--import=${PRELOAD}` };
+}
+
+/** The environment of a command that is killed before it writes an artifact of this name. */
+export function killBefore(artifact: string): Record<string, string> {
+  return { [ARTIFACT]: artifact, NODE_OPTIONS: `--import=${PRELOAD}` };
 }
 
 const [event, number = "1"] = (process.env[ENTRY] ?? "").split("#");
@@ -27,5 +34,15 @@ if (event !== undefined && event !== "") {
     if (item.entries.some(({ bytes }) => Buffer.from(bytes).includes(named))) left -= 1;
     if (left === 0) process.kill(process.pid, "SIGKILL");
     return verdict;
+  };
+}
+
+const artifact = process.env[ARTIFACT];
+if (artifact !== undefined) {
+  const put = Object.getOwnPropertyDescriptor(ArtifactStore.prototype, "put")
+    ?.value as ArtifactStore["put"];
+  ArtifactStore.prototype.put = function (name, bytes, mediaType) {
+    if (name === artifact) process.kill(process.pid, "SIGKILL");
+    return put.call(this, name, bytes, mediaType);
   };
 }

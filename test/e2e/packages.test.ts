@@ -17,7 +17,7 @@ import { formatMessage } from "publint/utils";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EvidenceWorld } from "../../packages/runtime/test/support/evidence.ts";
 
-const NAMES = ["core", "verify", "runtime"] as const;
+const NAMES = ["core", "verify", "runtime", "client"] as const;
 
 interface End {
   readonly code: number;

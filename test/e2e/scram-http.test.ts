@@ -12,7 +12,7 @@ let folder: string;
 let batch: string;
 let server: { child: ChildProcess; url: string; lines: Json[]; ended: ReturnType<typeof endOf> };
 beforeEach(async () => {
-  installation = new Installation();
+  installation = new Installation({ server: "started" });
   operators = new Installation();
   folder = mkdtempSync(join(tmpdir(), "sov-http-"));
   batch = writeLongBatch(folder);

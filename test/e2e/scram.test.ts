@@ -9,7 +9,7 @@ let installation: Installation;
 let folder: string;
 let batch: string;
 beforeEach(async () => {
-  installation = new Installation();
+  installation = new Installation({ processes: "one" });
   folder = mkdtempSync(join(tmpdir(), "sov-scram-"));
   batch = writeLongBatch(folder);
   await installation.run([

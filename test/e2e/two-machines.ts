@@ -16,8 +16,8 @@ interface Line {
 
 /** Two data folders, and a server of which the second hears over a line that can be cut. */
 export class TwoMachines {
-  readonly a = new Installation();
-  readonly b = new Installation();
+  readonly a = new Installation({ processes: "one" });
+  readonly b = new Installation({ processes: "one" });
   /** For what belongs to neither. */
   readonly place = new Installation();
   #line: Line | null = null;

@@ -7,7 +7,16 @@ export type Held = "nothing" | "checkpoint and seal" | "all keys";
 export interface Row {
   readonly name: string;
   readonly held: Held;
-  readonly base: "pipeline" | "execution" | "compatible" | "stopped";
+  readonly base:
+    | "pipeline"
+    | "execution"
+    | "compatible"
+    | "stopped"
+    | "agent"
+    | "compare"
+    | "source"
+    | "goal"
+    | "connection";
   readonly verdict: "VALID" | "INVALID" | "INCOMPLETE" | "UNTRUSTED_KEY";
   readonly make: (forgery: Forgery) => Promise<void> | void;
 }

@@ -1,19 +1,14 @@
-import { digestOf, type JsonObject } from "@sovereign/core";
+import { digestOf, type JsonObject, type KeyPurpose } from "@sovereign/core";
 import { all, edit, inside, type Row, sealed } from "./row.ts";
 
-/** With every key: rules that hold whoever signs. */
-export const WITH_ALL_KEYS: readonly Row[] = [
-  ...(
-    [
-      ["run.admitted", 0, "config_snapshot", ["config", null]],
-      ["execution.authorized", 0, "role", ["role", "trainer"]],
-      ["execution.authorized", 0, "binding", ["binding", null]],
-      ["execution.authorized", 1, "approval_1", ["approval", "release_manager"]],
-      ["attestation.issued", 0, "vote_1", ["role", "trainer"]],
-      ["attestation.issued", 1, "provenance", ["attestation", null]],
-      ["attestation.issued", 2, "proof", ["attestation", null]],
-    ] as const
-  ).flatMap(([event, nth, name, by]): Row[] => [
+/** What no kind of statement may be, whoever signs it. */
+function statementRows(
+  event: string,
+  nth: number,
+  name: string,
+  by: readonly [KeyPurpose, string | null],
+): Row[] {
+  return [
     all(`${name}: another payload type`, async (one) => {
       await one.resign(one.entry(event, nth), name, () => undefined, by, "application/json");
     }),
@@ -47,7 +42,26 @@ export const WITH_ALL_KEYS: readonly Row[] = [
       if (first !== undefined) envelope.signatures.push(first);
       one.put(entry, name, envelope);
     }),
-  ]),
+  ];
+}
+
+/** With every key: rules that hold whoever signs. */
+export const WITH_ALL_KEYS: readonly Row[] = [
+  ...(
+    [
+      ["run.admitted", 0, "config_snapshot", ["config", null]],
+      ["execution.authorized", 0, "role", ["role", "trainer"]],
+      ["execution.authorized", 0, "binding", ["binding", null]],
+      ["execution.authorized", 1, "approval_1", ["approval", "release_manager"]],
+      ["attestation.issued", 0, "vote_1", ["role", "trainer"]],
+      ["attestation.issued", 1, "provenance", ["attestation", null]],
+      ["attestation.issued", 2, "proof", ["attestation", null]],
+      ["attestation.issued", 1, "receipt", ["attestation", null]],
+    ] as const
+  ).flatMap(([event, nth, name, by]): Row[] => {
+    const base = name === "receipt" ? "execution" : "pipeline";
+    return statementRows(event, nth, name, by).map((row) => ({ ...row, base }));
+  }),
   all("a binding for another decision", async (one) => {
     await one.resign(
       one.entry("execution.authorized"),
@@ -272,6 +286,49 @@ export const WITH_ALL_KEYS: readonly Row[] = [
     "execution",
   ),
   all(
+    "a receipt of another run",
+    async (one) => {
+      await one.resign(
+        one.entry("attestation.issued", 1),
+        "receipt",
+        ({ predicate, subject }) => {
+          predicate["run_id"] = `run_${"b".repeat(20)}`;
+          if (subject[0] !== undefined) subject[0].name = `run_${"b".repeat(20)}`;
+        },
+        ["attestation", null],
+      );
+    },
+    "execution",
+  ),
+  all(
+    "a receipt that says FAIL over results that pass",
+    async (one) => {
+      await one.resign(
+        one.entry("attestation.issued", 1),
+        "receipt",
+        ({ predicate }) => (predicate["status"] = "FAIL"),
+        ["attestation", null],
+      );
+    },
+    "execution",
+  ),
+  all(
+    "a receipt that leaves a gate out",
+    async (one) => {
+      await one.resign(
+        one.entry("attestation.issued", 1),
+        "receipt",
+        ({ predicate, subject }) => {
+          const results = (predicate["results"] as JsonObject[]).slice(1);
+          predicate["results"] = results;
+          if (subject[0] !== undefined) subject[0].digest.sha256 = digestOf(results);
+        },
+        ["attestation", null],
+      );
+    },
+    "execution",
+  ),
+  all(
     "a receipt that leaves a document out",
     async (one) => {
       await one.resign(
@@ -338,6 +395,21 @@ export const UNDETECTABLE: readonly Row[] = [
       const at = one.bundle.entries.indexOf(one.entry("execution.pending"));
       one.bundle.entries.splice(at, 1);
     }),
+    verdict: "VALID",
+  },
+  {
+    ...all(
+      "a receipt that names another time of its judgement",
+      async (one) => {
+        await one.resign(
+          one.entry("attestation.issued", 1),
+          "receipt",
+          ({ predicate }) => (predicate["evaluated_at"] = "2020-01-01T00:00:00.000Z"),
+          ["attestation", null],
+        );
+      },
+      "execution",
+    ),
     verdict: "VALID",
   },
   {

@@ -284,6 +284,18 @@ export const WITH_SEAL: readonly Row[] = [
     "execution",
   ),
   sealed(
+    "the gates' receipt issued twice",
+    (one) => {
+      const last = one.bundle.entries.length - 2;
+      one.bundle.entries.splice(last, 0, structuredClone(one.at(last)));
+    },
+    "execution",
+  ),
+  sealed("votes issued twice", (one) => {
+    const votes = one.entry("attestation.issued");
+    one.bundle.entries.splice(one.bundle.entries.indexOf(votes), 0, structuredClone(votes));
+  }),
+  sealed(
     "the gates' status in the entry",
     (one) => {
       edit(one, "attestation.issued", (data) => (data["status"] = "FAIL"), 1);

@@ -3,6 +3,8 @@ export {
   type ErrorDetails,
   type ErrorKind,
   errorCatalogue,
+  errorRow,
+  isErrorCode,
   isSovereignError,
   SovereignError,
 } from "./errors/index.ts";
@@ -13,9 +15,13 @@ export {
   POLICY_DIALECT,
   type PolicyDecision,
   type Usage,
+  API_SCOPES,
+  type ApiCaller,
+  type ApiScope,
   type ComplianceBundle,
   type ArtifactRef,
   INSTALLATION_LOG,
+  OPERATIONS_STREAM,
   type JsonObject,
   type JsonValue,
   type Mode,
@@ -36,8 +42,12 @@ export {
   type ModelTotals,
   type ModelUsage,
   type ModelWire,
+  issueToTell,
+  meantKey,
+  parseCopy,
   parseFormat,
   type Approval,
+  type BackupStatement,
   type ConfigSnapshot,
   type KeyEvent,
   type KeyPurpose,
@@ -51,6 +61,8 @@ export {
   type RollbackProof,
   type RunProof,
   SLSA_PROVENANCE_TYPE,
+  SOURCE_SUMMARY_TYPE,
+  type SourceStatement,
   type SlsaProvenance,
   STATEMENT_PAYLOAD_TYPE,
   STATEMENT_TYPE,
@@ -71,6 +83,9 @@ export {
   type ScramScope,
   type ScramState,
   type ScramTrigger,
+  type TraceHead,
+  type TraceSeal,
+  type TraceStep,
   type TrustRoot,
   type StepName,
   type AnswerPack,
@@ -86,7 +101,11 @@ export {
   type RepositoryRollbackProof,
   type SandboxProof,
   type ToolMount,
+  type ToolResultPack,
   type Toolset,
+  type ToolTaskPack,
+  type ToolType,
+  type WorkScope,
   type StepResult,
   type UnchangedStep,
   type TapeEvent,
@@ -102,6 +121,8 @@ export {
   editList,
   type ActionType,
   isKnownOperation,
+  JUDGED_ACTIONS,
+  type JudgedAction,
   operationType,
   type PlannedAction,
   type PolicyFace,
@@ -127,6 +148,7 @@ export {
   utf8Decode,
   utf8Encode,
 } from "./bytes/index.ts";
+export { parseSourceStatement, type SourceReceipt, sourceStatementOf } from "./source/index.ts";
 export { digestOf, sha256, sha256Hex } from "./digest/index.ts";
 export {
   type Envelope,
@@ -140,11 +162,12 @@ export { checkSignature, type PublicKey, parsePublicKey, type Signer } from "./e
 export {
   canonicalBytes,
   canonicalize,
+  canonicalSize,
   deepFreeze,
   frozenCopy,
   JSON_DEPTH_MAX,
 } from "./json/index.ts";
-export { cutText, unquoteGitName } from "./text/index.ts";
+export { cutText, nearestName, unquoteGitName } from "./text/index.ts";
 export { type JsonLimits, parseCanonicalJson, parseStrictJson } from "./json/index.ts";
 export { isSameHolder, KeyLogReplay } from "./keys/index.ts";
 export { type KeyRefusal, KeyTable, type KeyWindow } from "./keys/index.ts";
@@ -182,10 +205,14 @@ export {
   type Fault,
   type FaultKind,
   judgeModelClaims,
+  judgeResultClaims,
   judgeVotes,
   type ModelClaims,
   modelClaims,
   quorumOf,
+  type ResultAcceptance,
+  type ResultClaims,
+  resultClaims,
 } from "./consensus/index.ts";
 export {
   answerGaps,
@@ -205,6 +232,7 @@ export {
   type HostRunRow,
   type HostRunSection,
   isGateInput,
+  isToolRun,
   isShortName,
   judgeTree,
   type LinkRules,
@@ -219,4 +247,50 @@ export {
   readGateInputs,
   type SourceImports,
 } from "./gates/index.ts";
+export {
+  agentOfTool,
+  commandLogOf,
+  commandsOfPack,
+  type Difference,
+  differencesOf,
+  differenceText,
+  patchSections,
+  promptOfPack,
+  readToolFacts,
+  resultPackOf,
+  scopeJudge,
+  scopeProblem,
+  type ScopeWork,
+  timeoutOfPack,
+  toolOfAgent,
+  wordsOfCommand,
+} from "./packs/index.ts";
 export { type Amount, CallBudget, chargeOf, dollars, NO_CALLS } from "./calls/index.ts";
+export {
+  BUDGET_UNITS,
+  type BudgetAmount,
+  type BudgetEnd,
+  budgetEndOf,
+  type BudgetHold,
+  budgetHoldOf,
+  type BudgetLimits,
+  type BudgetScope,
+  type BudgetSetting,
+} from "./budgets/index.ts";
+export {
+  foldIncident,
+  type Incident,
+  INCIDENT_KINDS,
+  type IncidentChange,
+  incidentChangeOf,
+  incidentIdOf,
+  type IncidentKind,
+  type IncidentState,
+} from "./incidents/index.ts";
+export {
+  RunTrace,
+  type TraceChange,
+  type TracedEntry,
+  traceIdOf,
+  traceSealOf,
+} from "./trace/index.ts";

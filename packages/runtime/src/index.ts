@@ -29,7 +29,19 @@ export { type Clock, systemClock, systemEntropy } from "./system/index.ts";
 export { EMPTY_STREAM, StreamWriter } from "./ledger/index.ts";
 export { joinScram } from "./home/index.ts";
 export { openInstallation } from "./installation/index.ts";
-export { resumeRun, SovereignRunner, submitPipeline } from "./services/index.ts";
+export {
+  type AgentSession,
+  type AgentSessionOptions,
+  type AgentSessionReport,
+  type AskedCall,
+  createAgentSession,
+  type GuardedTool,
+  resumeRun,
+  SovereignRunner,
+  submitPipeline,
+  type ToolCallOptions,
+} from "./services/index.ts";
+export type { ToolAsk } from "./coding/index.ts";
 export { type CompiledPolicy, PolicyEngine, parsePolicy } from "./policy/index.ts";
 export { RunRecorder, readSteps } from "./runs/index.ts";
 export { connectSandbox, probeSandbox, type Sandbox } from "./sandbox/index.ts";

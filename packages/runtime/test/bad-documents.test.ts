@@ -5,6 +5,7 @@ import { type JsonObject, type JsonValue, parseStrictJson, SovereignError } from
 import { afterAll, describe, expect, it } from "vitest";
 import { badRefusals, type Door } from "../../verify/test/support/bad-documents.ts";
 import { parseBatchFile } from "../src/batch/index.ts";
+import { issueTaskPack, parseResultPack, parseTaskPack } from "../src/coding/index.ts";
 import { parseExecRequest } from "../src/executor/index.ts";
 import { loadConfig } from "../src/home/config.ts";
 import { parseExport } from "../src/home/installation-file.ts";
@@ -57,7 +58,79 @@ function inFolder(name: string, bytes: Uint8Array, mode = 0o600): void {
   chmodSync(join(folder, name), mode);
 }
 
+const task = issueTaskPack(
+  {
+    agent: "claude",
+    version: "2.1.329",
+    model: "m",
+    task: "Do it",
+    verify: ["npm test"],
+    timeoutSeconds: 60,
+    budgetMicrousd: 1,
+    turnsMax: null,
+    scope: ["src"],
+    forbid: ["*.pem"],
+    review: false,
+  },
+  {
+    branch: "main",
+    commit: "0".repeat(40),
+    policyDigest: "1".repeat(64),
+    at: "2026-01-01T00:00:00Z",
+  },
+);
+const result: JsonObject = {
+  tool_result_pack_id: "trpack_one",
+  tool_task_pack_id: "ttpack_one",
+  schema_version: "1.0.0",
+  tool_type: "codex",
+  status: "success",
+  diffs: [
+    {
+      file_path: "a.txt",
+      diff_type: "added",
+      patch: "x",
+      checksum_before: null,
+      checksum_after: "2".repeat(64),
+    },
+  ],
+  artifacts: {
+    files_created: ["a.txt"],
+    files_modified: [],
+    files_deleted: [],
+    commits: [{ commit_hash: "1".repeat(40), message: "x", files_changed: 1 }],
+  },
+  test_logs: { build_output: null, test_output: "ok", lint_output: null },
+  run_metadata: {
+    tool_version: "1",
+    model_name: "m",
+    execution_time_seconds: 1.5,
+    cost_usd: 0.1,
+    tokens_used: 1,
+  },
+  policy_attestation: { scope_compliant: true, red_lines_respected: true, violations: [] },
+  started_at: "2026-01-01T00:00:00Z",
+  completed_at: "2026-01-01T00:00:00Z",
+  error: null,
+};
+
 const DOORS: readonly Door[] = [
+  {
+    name: "task pack",
+    genuine: parseStrictJson(task.bytes),
+    form: "json",
+    read: (bytes) => parseTaskPack(bytes, "task.json"),
+    codes: ["ERR_TOOL_PACK_INVALID"],
+    places: 15,
+  },
+  {
+    name: "result pack",
+    genuine: result,
+    form: "json",
+    read: (bytes) => parseResultPack(bytes, "result.json"),
+    codes: ["ERR_TOOL_PACK_INVALID"],
+    places: 15,
+  },
   {
     name: "request",
     genuine: json("examples/exec/request.json"),

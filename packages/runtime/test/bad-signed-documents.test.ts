@@ -264,6 +264,8 @@ const CEDAR: readonly [string, Uint8Array | string][] = [
   ["another effect", PERMIT.replace("permit", "allow")],
   ["an annotation twice", `@id("two") ${PERMIT}`],
   ["one id twice", `${PERMIT}\n${PERMIT}`],
+  // As a key of a plain object it would vanish, and with it a rule that forbids.
+  ["the id __proto__", `${PERMIT}\n@id("__proto__") forbid(principal, action, resource);`],
   ["an unknown word", PERMIT.replace("when", "where")],
   ["an empty condition", PERMIT.replace('context.tenant == "b"', "")],
   ["JSON", '{"policy_id":"x"}'],

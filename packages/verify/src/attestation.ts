@@ -9,22 +9,30 @@ import {
   type Predicate,
   predicateType,
   SLSA_PROVENANCE_TYPE,
+  SOURCE_SUMMARY_TYPE,
   sha256Hex,
 } from "@sovereign/core";
 import { RunBallots } from "./consensus.ts";
 import type { Evidence } from "./evidence.ts";
 import { verifyGateReceipt } from "./gate-receipt.ts";
+import { verifyGoal } from "./goal.ts";
 import { verifyProvenance, verifyRollbackProof } from "./provenance.ts";
 import { RunStory } from "./run-story.ts";
+import { verifySourceStatement } from "./source-statement.ts";
 import { envelopesOf } from "./signatures.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
+import { ToolStatements } from "./tool-statements.ts";
 
 /** Step 5: what the run says of itself, recomputed: its seal, votes, proofs and artifacts. */
 export function verifyAttestations(evidence: Evidence, step: StepRecorder): void {
   const { entries } = evidence.bundle;
   const story = new RunStory();
   const ballots = new RunBallots(evidence, story, declaredBallots(evidence));
-  const run: Followed = { evidence, step, story, ballots, artifacts: [], receipts: { count: 0 } };
+  const tools = new ToolStatements(evidence, story);
+  const receipts = { count: 0, sources: 0 };
+  const named = new Map<string, ArtifactRef>();
+  const followed = { artifacts: [], named, receipts, attested: new Set<string>() };
+  const run: Followed = { evidence, step, story, ballots, tools, ...followed };
   for (const [sequence, entry] of entries.entries()) {
     if (!LOOKED_AT.has(entry.entry.event_type)) continue;
     step.check(`entries[${sequence}]`, () => {
@@ -35,6 +43,10 @@ export function verifyAttestations(evidence: Evidence, step: StepRecorder): void
   step.check("gate_receipt", () => {
     requireReceipt(run);
   });
+  step.check("tool_packs", () => {
+    tools.requireWhole(run.artifacts);
+  });
+  verifyGoal(evidence, snapshotOf(evidence)?.kind ?? null, step);
   step.check("artifacts", () => {
     verifyArtifacts(evidence, run.artifacts);
   });
@@ -48,9 +60,17 @@ interface Followed {
   readonly step: StepRecorder;
   readonly story: RunStory;
   readonly ballots: RunBallots;
+  readonly tools: ToolStatements;
   readonly artifacts: ArtifactRef[];
-  readonly receipts: { count: number };
+  /** The first of each name. */
+  readonly named: Map<string, ArtifactRef>;
+  readonly receipts: { count: number; sources: number };
+  /** The envelopes of attestations so far: none is issued twice. */
+  readonly attested: Set<string>;
 }
+
+/** One, and one more for each time that a run was taken up at the wrong moment. */
+const RECEIPTS_MAX = 8;
 
 const LOOKED_AT: ReadonlySet<string> = new Set([
   ...["execution.authorized", "execution.completed", "evidence.recorded", "attestation.issued"],
@@ -86,9 +106,10 @@ function followOne(run: Followed, entry: PlacedEntry): void {
 }
 
 /** One name is one file in a run. */
-function declare({ artifacts }: Followed, named: readonly ArtifactRef[]): void {
+function declare({ artifacts, named: names }: Followed, named: readonly ArtifactRef[]): void {
   for (const artifact of named) {
-    const before = artifacts.find((one) => one.name === artifact.name);
+    const before = names.get(artifact.name);
+    if (before === undefined) names.set(artifact.name, artifact);
     artifacts.push(artifact);
     if (before !== undefined) {
       expectEqual(digestOf(artifact), digestOf(before), `The file ${artifact.name}, named before`);
@@ -147,11 +168,13 @@ function verifySeal(
   expectEqual(digestOf([...proof.artifacts]), digestOf([...artifacts]), "The proof's artifacts");
 }
 
-function verifyStatement(
-  { evidence, step, story, ballots, receipts }: Followed,
-  entry: PlacedEntry,
-): void {
+function verifyStatement(run: Followed, entry: PlacedEntry): void {
+  const { evidence, story, ballots, tools, attested } = run;
   const { predicate_type: type } = evidence.events.data(entry, "attestation.issued");
+  for (const [name, digest] of envelopesOf(entry)) {
+    if (attested.has(digest)) throw wrong(`The attestation ${name} was issued before.`);
+    attested.add(digest);
+  }
   if (type === predicateType("vote")) {
     ballots.cast(entry);
     return;
@@ -159,15 +182,37 @@ function verifyStatement(
   const [only, ...others] = envelopesOf(entry).map(([, digest]) => digest);
   if (only === undefined || others.length > 0) throw wrong("Expected one statement.");
   if (type === SLSA_PROVENANCE_TYPE) verifyProvenance(evidence, only, entry, story);
-  else if (type === predicateType("gate-receipt")) {
-    step.detail("gates", verifyGateReceipt(evidence, only, entry));
-    receipts.count += 1;
-  } else if (type === predicateType("rollback-proof")) {
+  else if (type === predicateType("gate-receipt")) verifyReceipt(run, only, entry);
+  else if (type === SOURCE_SUMMARY_TYPE) verifySource(run, only, entry);
+  else if (type === predicateType("tool-task")) tools.task(only, entry);
+  else if (type === predicateType("tool-result")) tools.result(only, entry);
+  else if (type === predicateType("rollback-proof")) {
     verifyRollbackProof(evidence, only, entry, story);
   }
 }
 
-const EXECUTIONS: ReadonlySet<string> = new Set(["exec_request", "exec_rollback"]);
+/** Each is judged again, over all documents. */
+function verifyReceipt(
+  { evidence, step, receipts }: Followed,
+  only: string,
+  entry: PlacedEntry,
+): void {
+  if (receipts.count >= RECEIPTS_MAX) throw wrong("The run has more receipts than a run can.");
+  step.detail("gates", verifyGateReceipt(evidence, only, entry));
+  receipts.count += 1;
+}
+
+function verifySource(
+  { evidence, step, receipts }: Followed,
+  only: string,
+  entry: PlacedEntry,
+): void {
+  receipts.sources += 1;
+  if (receipts.sources > 1) throw wrong("The run says twice what it brought to a branch.");
+  step.detail("source", verifySourceStatement(evidence, only, entry));
+}
+
+const EXECUTIONS: ReadonlySet<string> = new Set(["exec_request", "exec_rollback", "agent"]);
 
 /** Executions are judged by the gates before they are sealed: what left that out says nothing. */
 function requireReceipt({ evidence, story, receipts }: Followed): void {

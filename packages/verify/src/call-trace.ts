@@ -27,6 +27,7 @@ export class CallTrace {
   readonly #calls = new Set<string>();
   readonly #connections = new Set<string>();
   readonly #open = new Set<string>();
+  readonly #steps = new Set<string>();
   #budget: CallBudget | null = null;
   #denied = 0;
 
@@ -36,26 +37,31 @@ export class CallTrace {
   }
 
   isOurs(event: string): boolean {
-    return CALLS.includes(event) || CONNECTIONS.includes(event) || event === "run.sealed";
+    const others = ["execution.authorized", "run.sealed"];
+    return CALLS.includes(event) || CONNECTIONS.includes(event) || others.includes(event);
   }
 
   /** @throws ERR_VERIFY_INVALID */
   follow(evidence: Evidence, placed: PlacedEntry): void {
     const { event_type: event } = placed.entry;
     const { events } = evidence;
+    if (event === "execution.authorized") this.#authorized(events.data(placed, event));
     if (event === "llm.reserved") this.#reserved(events.data(placed, event));
     if (event === "llm.called") this.#called(events.data(placed, event));
     if (event === "llm.denied") this.#refused(events.data(placed, event));
-    if (event === "egress.connected") this.#connected(events.data(placed, event).connection);
+    if (event === "egress.connected") this.#connected(events.data(placed, event));
     if (event === "egress.closed") this.#closed(events.data(placed, event).connection);
     if (event === "run.sealed") this.#sealed();
   }
 
   /** What a report says of them; nothing where there were none. */
   details(): [string, number][] {
-    if (this.#budget === null) return [];
+    const connections: [string, number][] =
+      this.#connections.size === 0 ? [] : [["connections", this.#connections.size]];
+    if (this.#budget === null) return connections;
     const { calls, tokens, microusd, unpriced } = this.#budget.totals;
     return [
+      ...connections,
       ["model_calls", calls],
       ["model_calls_denied", this.#denied],
       ["model_tokens", tokens],
@@ -100,17 +106,41 @@ export class CallTrace {
     action,
     role,
     decision,
-  }: Pick<EntryData<"llm.reserved">, "action" | "role" | "decision">): void {
+  }: Pick<
+    EntryData<"llm.reserved"> | EntryData<"egress.connected">,
+    "action" | "role" | "decision"
+  >): void {
     const { policy_digest: policy, mode } = this.#admitted;
     const request = digestOf({ action, tenant_id: this.#tenant, role, mode });
     expectEqual(decision.policy_digest, policy, "The decision's policy");
     expectEqual(decision.request_digest, request, "The decision's request");
   }
 
-  #connected(connection: string): void {
+  #connected(data: EntryData<"egress.connected">): void {
+    const { connection, host, port, action, decision } = data;
     if (this.#connections.has(connection)) throw wrong(`${connection} was made before.`);
     this.#connections.add(connection);
     this.#open.add(connection);
+    const resource = port === 443 ? host : `${host}:${port}`;
+    const isStep = action.type.startsWith("skill.");
+    const found = isStep ? action.resource.split("/")[0] : action.resource;
+    expectEqual(found ?? "", resource, "The host that was decided on");
+    this.#decided(data);
+    verifyPermission(decision);
+    if (isStep && !this.#steps.has(stepOf(action, data.role))) {
+      throw wrong(`No step was let through that connects to ${resource}.`);
+    }
+    // The approvals of a step stand with its permission.
+    const isApproved = isStep && decision.effect === "step_up";
+    if (decision.effect !== "allow" && !isApproved) {
+      throw wrong("A connection is allowed without approvals.");
+    }
+    // A policy that only observes opens nothing to a host that it does not name.
+    if (decision.observed) throw wrong(`Policy does not name ${resource}.`);
+  }
+
+  #authorized({ action, context }: EntryData<"execution.authorized">): void {
+    if (action.type.startsWith("skill.")) this.#steps.add(stepOf(action, context.role));
   }
 
   #closed(connection: string): void {
@@ -129,6 +159,10 @@ export class CallTrace {
     expectEqual(digestOf(given), digestOf(this.#budget.budget), "The budget");
     return this.#budget;
   }
+}
+
+function stepOf({ type, resource }: { type: string; resource: string }, role: string): string {
+  return JSON.stringify([type, resource, role]);
 }
 
 function expectAmount(found: Amount, expected: Amount): void {

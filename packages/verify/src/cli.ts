@@ -8,6 +8,7 @@ import {
 } from "@sovereign/core";
 import { AuditPool } from "./audit-pool.ts";
 import { BUNDLE_BYTES_MAX } from "./bundle-file.ts";
+import { EnvelopePool } from "./envelope-pool.ts";
 import { printable } from "./printable.ts";
 import { progressOn } from "./progress.ts";
 import { parsePublicKeyPem, readReleaseSources, verifyReleaseReceipt } from "./release-receipt.ts";
@@ -18,17 +19,18 @@ import { type AuditOptions, type AuditReport, verifyAudit } from "./verify-audit
 import { openGitRepository } from "./git/index.ts";
 import { verifyRepositoryCustody } from "./repository-custody.ts";
 import { parseTrustRoot, TRUST_ROOT_BYTES_MAX } from "./trust-root.ts";
-import { VERIFIER, type VerifyOptions, verifyBundle } from "./verify-bundle.ts";
+import { VERIFIER, type VerifyOptions, verifyBundleOn } from "./verify-bundle.ts";
 
 const HELP = `sovereign-verify: verify evidence offline, without trusting who made it
 
-  sovereign-verify [--bundle] BUNDLE --trust trust-root.json [--repo DIR] [--output report.json]
+  sovereign-verify [--bundle] BUNDLE --trust trust-root.json [--repo DIR] [--source FILE] [--output FILE]
   sovereign-verify audit immutable_audit.jsonl [--checkpoint NOTE --trust trust-root.json]
   sovereign-verify release RECEIPT --sources DIR [--key releaser.pub]
 
   --bundle FILE      a compliance bundle, .json or .zip
   --trust FILE       the trust root, received by another way than the bundle
   --level LEVEL      what must be proved: sovereign (default) or compatible
+  --source FILE      the statement about the commit that lies beside the bundle
   --repo DIR         hold an execution's commits against this git repository, too
                      (the bundle must hold its artifacts' bytes)
   --sources DIR      the release's repository, checked out
@@ -61,6 +63,7 @@ export async function main(argv: readonly string[]): Promise<number> {
         bundle: { type: "string" },
         trust: { type: "string" },
         repo: { type: "string" },
+        source: { type: "string" },
         level: { type: "string", default: "sovereign" },
         checkpoint: { type: "string" },
         sources: { type: "string" },
@@ -111,7 +114,7 @@ function commandOf(
 type Tokens = readonly { kind: string; name?: string }[];
 
 const OPTIONS = {
-  bundle: ["bundle", "trust", "repo", "level", "output", "json", "quiet"],
+  bundle: ["bundle", "trust", "repo", "source", "level", "output", "json", "quiet"],
   audit: ["checkpoint", "trust", "output", "json", "quiet"],
   release: ["sources", "key", "json", "quiet"],
 };
@@ -128,6 +131,7 @@ function refuseForeign(command: keyof typeof OPTIONS, tokens: Tokens): void {
 interface Flags {
   trust?: string | undefined;
   repo?: string | undefined;
+  source?: string | undefined;
   level: string;
   checkpoint?: string | undefined;
   sources?: string | undefined;
@@ -137,7 +141,7 @@ interface Flags {
   quiet: boolean;
 }
 
-function bundleCommand(file: string | undefined, flags: Flags): number {
+async function bundleCommand(file: string | undefined, flags: Flags): Promise<number> {
   if (file === undefined) throw usage("expected a bundle: sovereign-verify --bundle FILE");
   if (flags.level !== "sovereign" && flags.level !== "compatible") {
     throw usage(`--level ${flags.level}: expected sovereign or compatible`);
@@ -145,7 +149,10 @@ function bundleCommand(file: string | undefined, flags: Flags): number {
   const trustRoot = flags.trust === undefined ? null : readNamed(flags.trust, TRUST_ROOT_BYTES_MAX);
   const level: Mode = flags.level;
   const custody = flags.repo === undefined ? {} : { custody: custodyIn(flags.repo) };
-  const report = verifyBundle(readNamed(file, BUNDLE_BYTES_MAX), { trustRoot, level, ...custody });
+  const source = flags.source === undefined ? {} : { source: readNamed(flags.source) };
+  const bytes = readNamed(file, BUNDLE_BYTES_MAX);
+  const pool = new EnvelopePool();
+  const report = await verifyBundleOn(pool, bytes, { trustRoot, level, ...custody, ...source });
   if (flags.output !== undefined) save(flags.output, report);
   if (flags.json) print(`${JSON.stringify(report)}\n`);
   else if (flags.quiet) print(`${report.verdict}\n`);

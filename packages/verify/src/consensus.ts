@@ -16,13 +16,29 @@ import { expectEqual, wrong } from "./step-recorder.ts";
 
 type Ballots = NonNullable<Predicate<"config-snapshot">["ballots"]>;
 
+/** The votes of a ballot, and how often they were judged. */
+interface Cast {
+  readonly votes: readonly CastVote[];
+  judged: number;
+}
+
+interface Given {
+  readonly given: BallotGiven;
+  readonly digest: string;
+}
+
+/** Once, and once more for each time that a run was taken up at the wrong moment. */
+const JUDGEMENTS_MAX = 8;
+
 /** The ballots of a run: the votes that count, and what they decided. */
 export class RunBallots {
   readonly #evidence: Evidence;
   readonly #story: RunStory;
   /** As they were signed before the run began; null in evidence from before that was done. */
   readonly #declared: Ballots | null;
-  readonly #votes = new Map<string, readonly CastVote[]>();
+  readonly #votes = new Map<string, Cast>();
+  /** What each action that judges was given: many judgements may ask for it. */
+  readonly #inputs = new WeakMap<DoneStep, Given>();
   /** Ballot → SHA-256 of the model that a quorum approved. */
   readonly #approved = new Map<string, string>();
 
@@ -33,7 +49,7 @@ export class RunBallots {
   }
 
   get votes(): number {
-    return [...this.#votes.values()].flat().length;
+    return [...this.#votes.values()].reduce((sum, { votes }) => sum + votes.length, 0);
   }
 
   /** All votes of a ballot stand in one entry; a run that was resumed may cast them again. */
@@ -41,7 +57,7 @@ export class RunBallots {
     const { ballot } = this.#evidence.events.data(entry, "attestation.issued");
     if (ballot === undefined) throw wrong("The votes name no ballot.");
     const votes = envelopesOf(entry).map(([, digest]) => this.#vote(entry, ballot, digest));
-    this.#votes.set(ballot, votes);
+    this.#votes.set(ballot, { votes, judged: 0 });
   }
 
   #vote(entry: PlacedEntry, ballot: string, digest: string): CastVote {
@@ -75,7 +91,7 @@ export class RunBallots {
       return step;
     });
     const given = this.#given(ballot, judges);
-    const votes = this.#votes.get(ballot) ?? [];
+    const votes = this.#judged(ballot);
     const found = judgeVotes(votes, { electorate: voters, ...ballotRules(given) });
     for (const [name, value] of Object.entries({ ballot, ...found } as Record<string, JsonValue>)) {
       const said = (claimed as Record<string, JsonValue>)[name] ?? null;
@@ -88,6 +104,14 @@ export class RunBallots {
     const { model } = given.inputs;
     if (reached && model !== undefined) this.#approved.set(ballot, model);
     else this.#approved.delete(ballot);
+  }
+
+  #judged(ballot: string): readonly CastVote[] {
+    const cast = this.#votes.get(ballot);
+    if (cast === undefined) return [];
+    cast.judged += 1;
+    if (cast.judged <= JUDGEMENTS_MAX) return cast.votes;
+    throw wrong(`The votes of ${ballot} are judged more often than a run judges them.`);
   }
 
   /** An agent whose program ended well has voted, or the run says why it did not. */
@@ -114,32 +138,38 @@ export class RunBallots {
       expectEqual(electorate.join(" "), declared.electorate.join(" "), "The electorate");
       return declared.electorate;
     }
-    const authorised = [...this.#story.steps.values()].filter(
-      (step) => this.#judge(ballot, step.role) === step,
-    );
-    const roles = authorised.map((step) => step.role).sort();
+    const roles = this.#story
+      .judges(ballot)
+      .map((step) => step.role)
+      .sort();
     expectEqual([...electorate].sort().join(" "), roles.join(" "), "The electorate");
     return electorate;
   }
 
   /** What all of them judge is the same. */
   #given(ballot: string, judges: readonly DoneStep[]): BallotGiven {
-    const declared = this.#declared?.[ballot];
-    const all = judges.map((step): BallotGiven => {
-      const { params: own, seed } = step.params;
-      const acceptance = (own as { acceptance?: JsonValue } | null | undefined)?.acceptance ?? null;
-      return {
-        acceptance: declared === undefined ? acceptance : declared.acceptance,
-        inputs: inputsOf(step),
-        seed: typeof seed === "number" ? seed : 0,
-      };
-    });
-    const digests = new Set(all.map((given) => digestOf(given as unknown as JsonValue)));
+    const all = judges.map((step) => this.#givenTo(ballot, step));
     const [first] = all;
-    if (first === undefined || digests.size !== 1) {
+    if (first === undefined || all.some(({ digest }) => digest !== first.digest)) {
       throw wrong(`The agents of the ballot ${ballot} were not given the same.`);
     }
-    return first;
+    return first.given;
+  }
+
+  #givenTo(ballot: string, step: DoneStep): Given {
+    const known = this.#inputs.get(step);
+    if (known !== undefined) return known;
+    const declared = this.#declared?.[ballot];
+    const { params: own, seed } = step.params;
+    const acceptance = (own as { acceptance?: JsonValue } | null | undefined)?.acceptance ?? null;
+    const given = {
+      acceptance: declared === undefined ? acceptance : declared.acceptance,
+      inputs: inputsOf(step),
+      seed: typeof seed === "number" ? seed : 0,
+    };
+    const made = { given, digest: digestOf(given) };
+    this.#inputs.set(step, made);
+    return made;
   }
 
   #judge(ballot: string, role: string): DoneStep | null {

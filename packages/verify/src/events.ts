@@ -1,6 +1,6 @@
 import {
   ACTION_BYTES_MAX,
-  canonicalBytes,
+  canonicalSize,
   type ComplianceBundle,
   ENTRY_BYTES_MAX,
   type EntryData,
@@ -98,7 +98,7 @@ function checkSize(bytes: number): void {
 }
 
 function checkBytes(value: JsonValue, what: string): void {
-  const { length } = canonicalBytes(value);
+  const length = canonicalSize(value);
   if (length <= ACTION_BYTES_MAX) return;
   throw wrong(`${what} has ${length} bytes; at most ${ACTION_BYTES_MAX} are recorded.`);
 }

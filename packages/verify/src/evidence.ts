@@ -10,16 +10,21 @@ import {
   type PlacedEntry,
   type Predicate,
   parseAnyStatement,
+  parseSourceStatement,
   parseStatement,
   parseStrictJson,
   sha256Hex,
+  type SourceStatement,
   type Statement,
+  isSovereignError,
+  SOURCE_SUMMARY_TYPE,
   SovereignError,
   STATEMENT_PAYLOAD_TYPE,
   verifyEnvelope,
 } from "@sovereign/core";
 import type { EntryHashes } from "./entry-hashes.ts";
 import type { Events } from "./events.ts";
+import { Memo } from "./memo.ts";
 import { type Authority, expectSubject, type RunStatement, STATEMENT_KINDS } from "./statements.ts";
 import { expectEqual, wrong } from "./step-recorder.ts";
 
@@ -39,6 +44,13 @@ export interface Opened<K extends RunStatement> {
 
 /** How many signatures may be tried with keys that their hints do not name. */
 const TRIES_SPARE = 10_000;
+/** A try counts once more for each so many characters of the payload. */
+const TRY_CHARS = 16 * 1024;
+
+/** Which key was found to have signed an envelope, by digests, before the steps began. */
+export type SignedBy = ReadonlyMap<string, string>;
+
+export const NOTHING_CHECKED: SignedBy = new Map();
 
 /** A bundle while it is being verified: nothing in it is believed before it was checked. */
 export class Evidence {
@@ -48,12 +60,17 @@ export class Evidence {
   readonly keys: KeyTable;
   /** Keys whose signatures count for nothing, by the key log or by the trust root. */
   readonly distrusted: ReadonlySet<string>;
+  /** Signatures that other threads have checked. */
+  readonly #checked: SignedBy;
   readonly #tallies = new Map<string, Tally>();
   readonly #used = new Set<string>();
-  /** Which key signed an envelope: several steps open it, and its signature is checked once. */
-  readonly #signers = new Map<string, KeyWindow>();
-  /** Statements that were read, by kind and digest: several steps ask for the same. */
-  readonly #statements = new Map<string, unknown>();
+  /** Which key signed an envelope: many entries may name it, and its signature is checked once. */
+  readonly #signers = new Memo<KeyWindow>();
+  /** Statements that were read, by kind and digest, and what is none. */
+  readonly #statements = new Memo<unknown>();
+  /** The first artifact of each name, and what is in it. */
+  readonly #held: ReadonlyMap<string, ComplianceBundle["artifacts"][number]>;
+  readonly #contents = new Memo<{ readonly sha256: string; readonly value: JsonValue }>();
   /** Without a bound, envelopes with wrong hints would cost their number times that of the keys. */
   #tries: number;
 
@@ -62,14 +79,19 @@ export class Evidence {
     read: { readonly hashes: EntryHashes; readonly events: Events },
     keys: KeyTable,
     distrusted: ReadonlySet<string>,
+    checked: SignedBy = NOTHING_CHECKED,
   ) {
     this.bundle = bundle;
+    this.#checked = checked;
     this.hashes = read.hashes;
     this.events = read.events;
     this.keys = keys;
     this.distrusted = distrusted;
     // Each is by one key, which its hint names.
-    this.#tries = TRIES_SPARE + 4 * Object.keys(bundle.envelopes).length;
+    const all = Object.values(bundle.envelopes).map(triesOf);
+    this.#tries = TRIES_SPARE + 4 * all.reduce((sum, one) => sum + one, 0);
+    const artifacts = [...bundle.artifacts].reverse();
+    this.#held = new Map(artifacts.map((one) => [one.name, one]));
   }
 
   get tallies(): readonly Tally[] {
@@ -89,17 +111,20 @@ export class Evidence {
 
   /** Read a JSON artifact where the bundle holds its bytes; their digest is the artifact's. */
   withContent(file: ArtifactRef, read: (value: JsonValue) => void): void {
-    const held = this.bundle.artifacts.find((one) => one.name === file.name);
-    if (held?.content === undefined) return;
-    const bytes = base64Decode(held.content);
-    expectEqual(sha256Hex(bytes), file.sha256, `The digest of ${file.name}`);
-    read(parseStrictJson(bytes));
+    const content = this.#held.get(file.name)?.content;
+    if (content === undefined) return;
+    const found = this.#contents.get(file.name, () => {
+      const bytes = base64Decode(content);
+      return { sha256: sha256Hex(bytes), value: parseStrictJson(bytes) };
+    });
+    expectEqual(found.sha256, file.sha256, `The digest of ${file.name}`);
+    read(found.value);
   }
 
   /** Open one of our statements, signed by a key that might sign it there and then. */
   open<K extends RunStatement>(digest: string, kind: K, entry: PlacedEntry): Opened<K> {
-    const { body, tally } = this.#signed(digest);
-    const { predicate, subject } = this.#read(body, digest, kind);
+    const tally = this.#signed(digest);
+    const { predicate, subject } = this.#read(digest, kind, (body) => parseStatement(body, kind));
     const { authority, subject: about } = STATEMENT_KINDS[kind] as unknown as {
       authority: (predicate: Predicate<K>) => Authority;
       subject: (
@@ -113,48 +138,63 @@ export class Evidence {
     return { predicate, subject, keyId: tally.window.record.key_id };
   }
 
-  #read<K extends RunStatement>(
-    body: Uint8Array,
-    digest: string,
-    kind: K,
-  ): Pick<Opened<K>, "predicate" | "subject"> {
-    const name = `${kind} ${digest}`;
-    const known = this.#statements.get(name);
-    if (known !== undefined) return known as Pick<Opened<K>, "predicate" | "subject">;
-    const { predicate, subject } = parseStatement(body, kind);
-    this.#statements.set(name, { predicate, subject });
-    return { predicate, subject };
+  /** What a signed envelope holds, read once: many entries may name a long one. */
+  #read<T>(digest: string, kind: string, read: (body: Uint8Array) => T): T {
+    const made = (): T => read(base64Decode(envelopeIn(this.bundle, digest).payload));
+    return this.#statements.get(`${kind} ${digest}`, made) as T;
   }
 
   /** @throws ERR_VERIFY_UNTRUSTED where a distrusted key signed an envelope that was opened */
   expectTrusted(digest: string): void {
-    const keyId = this.#signers.get(digest)?.record.key_id;
+    const keyId = this.#signers.known(digest)?.record.key_id;
     if (keyId !== undefined && this.distrusted.has(keyId)) throw untrusted(keyId);
   }
 
   /** Open a statement of a public predicate type. */
   openAny(digest: string, type: string, entry: PlacedEntry, authority: Authority): Statement {
-    const { body, tally } = this.#signed(digest);
-    const statement = parseAnyStatement(body);
-    expectEqual(statement.predicateType, type, "The predicate type");
-    this.#mayHaveSigned(tally.window, authority, entry);
+    const read = (body: Uint8Array): Statement => {
+      const statement = parseAnyStatement(body);
+      expectEqual(statement.predicateType, type, "The predicate type");
+      return statement;
+    };
+    return this.#openBy(digest, type, read, { entry, authority });
+  }
+
+  /** Open a statement about a commit. */
+  openSource(digest: string, entry: PlacedEntry, authority: Authority): SourceStatement {
+    const by = { entry, authority };
+    return this.#openBy(digest, SOURCE_SUMMARY_TYPE, parseSourceStatement, by);
+  }
+
+  #openBy<T>(
+    digest: string,
+    type: string,
+    read: (body: Uint8Array) => T,
+    by: { readonly entry: PlacedEntry; readonly authority: Authority },
+  ): T {
+    const tally = this.#signed(digest);
+    const statement = this.#read(digest, type, read);
+    this.#mayHaveSigned(tally.window, by.authority, by.entry);
     tally.verified.add(digest);
     return statement;
   }
 
-  /** `keyid` is a hint for where to look first; the signature decides which key it was. */
-  #signed(digest: string): { body: Uint8Array; tally: Tally } {
+  #signed(digest: string): Tally {
     const envelope = this.envelope(digest);
+    return this.#tally(
+      this.#signers.get(digest, () => this.#signerOf(envelope, digest)),
+      digest,
+    );
+  }
+
+  /** `keyid` is a hint for where to look first; the signature decides which key it was. */
+  #signerOf(envelope: Envelope, digest: string): KeyWindow {
     checkEnvelope(envelope);
-    const known = this.#signers.get(digest);
-    for (const window of known === undefined ? this.#candidates(envelope) : [known]) {
-      if (known === undefined && --this.#tries < 0) {
-        throw wrong("Too many signatures whose keyid is not their key.");
-      }
-      const body = bodyIfSigned(envelope, window, known !== undefined);
-      if (body === null) continue;
-      this.#signers.set(digest, window);
-      return { body, tally: this.#tally(window, digest) };
+    for (const window of this.#candidates(envelope)) {
+      this.#tries -= triesOf(envelope);
+      if (this.#tries < 0) throw wrong("Too many signatures whose keyid is not their key.");
+      const found = this.#checked.get(digest) === window.record.key_id;
+      if (found || isSignedBy(envelope, window)) return window;
     }
     throw new SovereignError(
       "ERR_ENVELOPE_SIGNATURE",
@@ -166,7 +206,7 @@ export class Evidence {
   *#candidates({ signatures }: Envelope): Generator<KeyWindow> {
     const hinted = this.keys.get(signatures[0]?.keyid ?? "");
     if (hinted !== undefined) yield hinted;
-    yield* this.keys.windows;
+    yield* this.keys.each();
   }
 
   /** Later steps open the same envelopes again: each is counted once. */
@@ -225,12 +265,17 @@ export function epochOf(entry: PlacedEntry): number {
   throw wrong(`${entry.entry.event_type} names signatures, but no key epoch.`);
 }
 
-function bodyIfSigned(envelope: Envelope, window: KeyWindow, checked: boolean): Uint8Array | null {
-  if (checked) return base64Decode(envelope.payload);
+function isSignedBy(envelope: Envelope, window: KeyWindow): boolean {
   try {
-    return verifyEnvelope(envelope, [window.key]).body;
+    verifyEnvelope(envelope, [window.key]);
+    return true;
   } catch (error) {
-    if (error instanceof SovereignError && error.code === "ERR_ENVELOPE_SIGNATURE") return null;
+    if (isSovereignError(error, "ERR_ENVELOPE_SIGNATURE")) return false;
     throw error;
   }
+}
+
+/** A long one takes longer to try. */
+function triesOf({ payload }: Envelope): number {
+  return 1 + Math.floor(payload.length / TRY_CHARS);
 }

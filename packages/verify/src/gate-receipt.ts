@@ -4,6 +4,7 @@ import {
   evaluateGates,
   gateInputDigests,
   isGateInput,
+  isToolRun,
   type JsonValue,
   type PlacedEntry,
   readGateInputs,
@@ -35,7 +36,8 @@ export function verifyGateReceipt(evidence: Evidence, digest: string, entry: Pla
     contents.set(name, bytes);
   }
   // A document that was left out of the judgement could be the one that fails it.
-  const judged = artifacts.filter((one) => isGateInput(one.name)).map((one) => one.name);
+  const ofTool = isToolRun(entries);
+  const judged = artifacts.filter((one) => isGateInput(one.name, ofTool)).map((one) => one.name);
   const left = judged.find((name) => !Object.hasOwn(predicate.inputs, name));
   if (left !== undefined) throw wrong(`${left} was left out of what the gates judged.`);
   if (contents.size < Object.keys(predicate.inputs).length) {
@@ -45,7 +47,11 @@ export function verifyGateReceipt(evidence: Evidence, digest: string, entry: Pla
   if (!evidence.events.sound) throw wrong("The gates cannot judge entries that are malformed.");
   const before = entries.slice(0, entries.indexOf(entry));
   const found = evaluateGates(readGateInputs(contents, before));
-  expectEqual(digestOf(gateInputDigests(contents)), digestOf(predicate.inputs), "The inputs");
+  expectEqual(
+    digestOf(gateInputDigests(contents, ofTool)),
+    digestOf(predicate.inputs),
+    "The inputs",
+  );
   expectEqual(predicate.status, found.status, "The gates' status");
   const value = (results: unknown): string => digestOf(results as JsonValue);
   expectEqual(value(predicate.results), value(found.results), "The gates' verdicts");

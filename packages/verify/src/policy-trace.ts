@@ -156,8 +156,9 @@ function verifyNames({ envelopes, decision }: Authorized, mode: Admitted["mode"]
   const approvals = names.filter((name) => name.startsWith("approval_")).length;
   const expected = Array.from({ length: approvals }, (_, at) => `approval_${at + 1}`);
   if (mode === "sovereign") expected.push("role", "binding");
-  const stray = names.find((name) => !expected.includes(name));
-  const missing = expected.find((name) => !names.includes(name));
+  const [there, wanted] = [new Set(names), new Set(expected)];
+  const stray = names.find((name) => !wanted.has(name));
+  const missing = expected.find((name) => !there.has(name));
   if (stray !== undefined) throw wrong(`The envelope ${stray} has no place in ${mode} mode.`);
   if (missing !== undefined) throw wrong(`The envelope ${missing} is missing.`);
   if (approvals > 0 && decision.effect !== "step_up") throw wrong("Approvals were not asked for.");
@@ -199,13 +200,14 @@ function verifyApprovals(
   nonces: Set<string>,
 ): void {
   const { required = 1, roles = [] } = data.decision.approvals ?? {};
+  const allowed = new Set(roles);
   const holders = new Set<string>();
   const keys = new Set<string>();
   for (const [name, digest] of Object.entries(data.envelopes)) {
     if (!name.startsWith("approval_")) continue;
     const { predicate, keyId } = evidence.open(digest, "approval", entry);
     const { approver } = predicate;
-    if (!roles.includes(approver)) throw wrong(`${approver} may not approve this.`);
+    if (!allowed.has(approver)) throw wrong(`${approver} may not approve this.`);
     verifyUse(predicate, entry, data, nonces, "An approval");
     if (holders.has(approver) || keys.has(keyId)) continue;
     holders.add(approver);

@@ -40,9 +40,9 @@ export function verifyProvenance(
   const { stage } = evidence.events.data(entry, "attestation.issued");
   if (stage !== undefined) expectEqual(names.join("/"), stage, "The provenance's stage");
   if (startedOn > finishedOn) throw wrong("The provenance ends before it begins.");
+  const files = new Map([...made].reverse().map((one) => [one.name, one.sha256]));
   for (const { name, digest: about } of statement.subject) {
-    const file = made.find((one) => one.name === name);
-    expectEqual(about.sha256, file?.sha256, `The file ${name} that ${invocation} made`);
+    expectEqual(about.sha256, files.get(name), `The file ${name} that ${invocation} made`);
   }
   verifyBuild(found.buildDefinition, step);
 }
@@ -86,11 +86,7 @@ export function verifyRollbackProof(
   expectEqual(predicate.run_id, entry.entry.run_id, "The rollback's run");
   expectEqual(predicate.restored_digest, predicate.after, "The restored bytes");
   const { stage } = evidence.events.data(entry, "attestation.issued");
-  const done = [...story.steps].find(([name, step]) => {
-    const output = step.completed?.output ?? null;
-    const same = digestOf(output) === digestOf(predicate);
-    return step.type === "model.rollback" && same && (stage === undefined || stage === name);
-  })?.[1];
+  const done = story.rolledBack(digestOf(predicate), stage);
   if (done === undefined) throw wrong("No rollback of this run gave back what its proof says.");
   expectEqual(done.resource, predicate.model, "The model that was rolled back");
   expectEqual(done.params["sha256"], predicate.after, "The bytes that were asked for");

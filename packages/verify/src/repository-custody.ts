@@ -1,6 +1,8 @@
 import {
   base64Decode,
+  type Checksums,
   type ComplianceBundle,
+  type Dialect,
   type EntryData,
   fields,
   formats,
@@ -23,6 +25,7 @@ import {
   type TreeChange,
   verifyPatch,
 } from "./git/index.ts";
+import { Memo } from "./memo.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 import { type CustodyRules, dialectOf, verifyTree } from "./tree-custody.ts";
 
@@ -118,8 +121,9 @@ export function verifyRepositoryCustody(
 function isExecution({ entries }: ComplianceBundle): boolean {
   return entries.some(({ entry: { event_type: event, data } }) => {
     if (event === "evidence.recorded") return true;
-    const { action } = data as Partial<EntryData<"execution.authorized">>;
-    return event.startsWith("execution.") && action?.type.startsWith("git.") === true;
+    // The two events whose form has an action: others may have a further field of that name.
+    if (event !== "execution.authorized" && event !== "execution.denied") return false;
+    return (data as EntryData<typeof event>).action.type.startsWith("git.");
   });
 }
 
@@ -164,6 +168,40 @@ function completedActions(entries: readonly PlacedEntry[]): Map<string, Done> {
   return completed;
 }
 
+/** The documents of a run that its steps are held against: each is read once for all of them. */
+class Documents {
+  readonly dialect: Dialect | null;
+  readonly #named: ReadonlyMap<string, ComplianceBundle["artifacts"][number]>;
+  readonly #steps = new Memo<ReadonlyMap<string, Checksums["steps"][number]>>();
+
+  constructor({ artifacts, entries }: ComplianceBundle) {
+    this.dialect = dialectOf(entries);
+    this.#named = new Map([...artifacts].reverse().map((one) => [one.name, one]));
+  }
+
+  /** The bytes of an artifact, which the ledger names by their digest. */
+  content(name: string): Uint8Array {
+    const artifact = this.#named.get(name);
+    if (artifact?.content === undefined) {
+      const text = `The bundle does not hold the bytes of ${name}: export it --with-artifacts.`;
+      throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
+    }
+    const bytes = base64Decode(artifact.content);
+    expectEqual(sha256Hex(bytes), artifact.sha256, `The digest of the bytes of ${name}`);
+    return bytes;
+  }
+
+  /** The checksums, by step: of one that stands there twice the first. */
+  steps(): ReadonlyMap<string, Checksums["steps"][number]> {
+    const name = GATE_DOCUMENTS.checksums;
+    return this.#steps.get(name, () => {
+      const value = parseStrictJson(this.content(name));
+      const { steps } = parseFormat(formats.checksums, value, name, "ERR_VERIFY_INVALID");
+      return new Map([...steps].reverse().map((one) => [one.step_id, one]));
+    });
+  }
+}
+
 function verifyBroughtBack(
   repository: GitRepository,
   bundle: ComplianceBundle,
@@ -177,8 +215,9 @@ function verifyBroughtBack(
   const links = linksOf(back, completed);
   const there: CustodyLink[] = [];
   const trees = { objects: repository.objects, reader: new LinkReader(repository.objects) };
+  const documents = new Documents(bundle);
   for (const link of links) {
-    const checked = step.check(link.step, () => verifyLink(trees, bundle, link));
+    const checked = step.check(link.step, () => verifyLink(trees, documents, link));
     if (checked !== null) there.push(link);
   }
   const places = placesOf(
@@ -233,7 +272,7 @@ function linksOf(back: Done, completed: ReadonlyMap<string, Done>): CustodyLink[
 
 function verifyLink(
   trees: { readonly objects: ObjectStore; readonly reader: LinkReader },
-  bundle: ComplianceBundle,
+  documents: Documents,
   link: CustodyLink,
 ): true {
   const { objects } = trees;
@@ -242,12 +281,12 @@ function verifyLink(
   expectEqual(found.parents.join(" "), link.parent, `The parents of the commit ${link.commit}`);
   const parent = parseGitCommit(objects.read(link.parent, "commit"));
   if (link.parentTree !== null) expectEqual(parent.tree, link.parentTree, "The parent's tree");
-  const patch = contentOf(bundle, `patches/${link.step}.patch`);
+  const patch = documents.content(`patches/${link.step}.patch`);
   expectEqual(sha256Hex(patch), link.patch, `The digest of the patch of ${link.step}`);
   const expected = { commit: link.commit, before: parent.tree, after: link.tree };
   const changes = verifyPatch(objects, patch, expected);
-  const { links } = verifyChecksums(objects, bundle, link.step, changes);
-  const dialect = dialectOf(bundle.entries);
+  const { links } = verifyChecksums(objects, documents, link.step, changes);
+  const { dialect } = documents;
   if (dialect !== null) {
     const rules = { dialect, links };
     verifyTree(trees, link.tree, [...changes.keys()], link.params, rules);
@@ -258,14 +297,12 @@ function verifyLink(
 /** Git's own ids are SHA-1 in most repositories: each file is held by SHA-256, on both sides. */
 function verifyChecksums(
   objects: ObjectStore,
-  bundle: ComplianceBundle,
+  documents: Documents,
   step: string,
   changes: ReadonlyMap<string, TreeChange>,
 ): Pick<CustodyRules, "links"> {
   const name = GATE_DOCUMENTS.checksums;
-  const value = parseStrictJson(contentOf(bundle, name));
-  const { steps } = parseFormat(formats.checksums, value, name, "ERR_VERIFY_INVALID");
-  const said = steps.find((one) => one.step_id === step);
+  const said = documents.steps().get(step);
   const files = said?.files ?? [];
   expectEqual(files.length, changes.size, `How many files ${name} has of ${step}`);
   for (const { path, before, after } of files) {
@@ -279,18 +316,6 @@ function verifyChecksums(
 
 function digestOfBlob(objects: ObjectStore, entry: TreeChange["before"]): string | null {
   return entry === null ? null : sha256Hex(objects.read(entry.id, "blob"));
-}
-
-/** The bytes of an artifact, which the ledger names by their digest. */
-function contentOf({ artifacts }: ComplianceBundle, name: string): Uint8Array {
-  const artifact = artifacts.find((one) => one.name === name);
-  if (artifact?.content === undefined) {
-    const text = `The bundle does not hold the bytes of ${name}: export it --with-artifacts.`;
-    throw new SovereignError("ERR_VERIFY_INCOMPLETE", text);
-  }
-  const bytes = base64Decode(artifact.content);
-  expectEqual(sha256Hex(bytes), artifact.sha256, `The digest of the bytes of ${name}`);
-  return bytes;
 }
 
 /**
@@ -323,7 +348,7 @@ function verifyUndone(
 /** By git's bytes: what stands in a work tree now is no evidence. @returns what to tell of it */
 function verifyEveryFile(objects: ObjectStore, bundle: ComplianceBundle, tree: string): string {
   const name = GATE_DOCUMENTS.rollbackProof;
-  const value = parseStrictJson(contentOf(bundle, name));
+  const value = parseStrictJson(new Documents(bundle).content(name));
   const proof = parseFormat(formats.repositoryRollbackProof, value, name, "ERR_VERIFY_INVALID");
   expectEqual(proof.tree, tree, `The tree in ${name}`);
   const files = diffTrees(objects, null, tree);

@@ -1,4 +1,9 @@
-import { type PlacedEntry, predicateType, SLSA_PROVENANCE_TYPE } from "@sovereign/core";
+import {
+  type PlacedEntry,
+  predicateType,
+  SLSA_PROVENANCE_TYPE,
+  SOURCE_SUMMARY_TYPE,
+} from "@sovereign/core";
 import { type Evidence, epochOf } from "./evidence.ts";
 import { ATTESTATION, type RunStatement } from "./statements.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
@@ -72,7 +77,10 @@ function kindOf(event: string, name: string): RunStatement | null {
 }
 
 const ATTESTED: ReadonlyMap<string, RunStatement> = new Map(
-  (["vote", "rollback-proof", "gate-receipt"] as const).map((kind) => [predicateType(kind), kind]),
+  (["vote", "rollback-proof", "gate-receipt", "tool-task", "tool-result"] as const).map((kind) => [
+    predicateType(kind),
+    kind,
+  ]),
 );
 
 function verifyAttestation(evidence: Evidence, entry: PlacedEntry, digest: string): void {
@@ -80,6 +88,7 @@ function verifyAttestation(evidence: Evidence, entry: PlacedEntry, digest: strin
   const kind = ATTESTED.get(type);
   if (kind !== undefined) evidence.open(digest, kind, entry);
   else if (type === SLSA_PROVENANCE_TYPE) evidence.openAny(digest, type, entry, ATTESTATION);
+  else if (type === SOURCE_SUMMARY_TYPE) evidence.openSource(digest, entry, ATTESTATION);
   else throw wrong(`Attestations of type ${type} are not known.`);
 }
 

@@ -58,6 +58,14 @@ export const STATEMENT_KINDS = {
     authority: () => ATTESTATION,
     subject: (one) => ({ name: one.run_id, sha256: digestOf(one.results) }),
   } satisfies Kind<"gate-receipt">,
+  "tool-task": {
+    authority: ({ role }) => ({ purpose: "role", role }),
+    subject: (one) => ({ name: one.tool_task_pack_id, sha256: one.sha256 }),
+  } satisfies Kind<"tool-task">,
+  "tool-result": {
+    authority: () => ATTESTATION,
+    subject: (one) => ({ name: one.tool_result_pack_id, sha256: one.sha256 }),
+  } satisfies Kind<"tool-result">,
   "run-proof": {
     authority: () => ({ purpose: "seal", role: null }),
     subject: (one) => ({ name: one.run_id, sha256: one.head }),

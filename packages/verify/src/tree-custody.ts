@@ -28,6 +28,8 @@ export interface CustodyRules {
    * older than they are: links were followed less far then.
    */
   readonly links: Checksums["steps"][number]["links"] | undefined;
+  /** How far links are followed, where that does not follow from the evidence. */
+  readonly follow?: LinkRules;
 }
 
 /**
@@ -45,10 +47,10 @@ export function verifyTree(
   tree: string,
   changed: readonly string[],
   params: JsonValue,
-  { dialect, links }: CustodyRules,
+  { dialect, links, follow }: CustodyRules,
 ): void {
   const paths = changed.map(textOf);
-  const rules: LinkRules = links === undefined ? "first" : "all";
+  const rules: LinkRules = follow ?? (links === undefined ? "first" : "all");
   const found = linksOf(reader, tree);
   const names = namesOf(objects, tree, placesOf(found, paths, rules));
   for (const [path, entry] of found) names.set(path, entry);

@@ -12,12 +12,13 @@ import { verifyAttestations } from "./attestation.ts";
 import { parseBundle } from "./bundle-file.ts";
 import { EntryHashes } from "./entry-hashes.ts";
 import { Events } from "./events.ts";
-import { Evidence } from "./evidence.ts";
+import { Evidence, NOTHING_CHECKED, type SignedBy } from "./evidence.ts";
 import { verifyHashChain } from "./hash-chain.ts";
 import { replayKeyLog } from "./key-log.ts";
 import { verifyMerkle } from "./merkle-checkpoint.ts";
 import { verifyPolicyTrace } from "./policy-trace.ts";
 import { verifySignatures } from "./signatures.ts";
+import { verifySourceFile } from "./source-statement.ts";
 import { StepRecorder } from "./step-recorder.ts";
 import { parseTrustRoot } from "./trust-root.ts";
 
@@ -28,6 +29,8 @@ export interface VerifyOptions {
   readonly trustRoot: Uint8Array | null;
   /** The level that the evidence must prove; a compatible run never proves "sovereign". */
   readonly level?: Mode;
+  /** The statement about a commit that lies beside the bundle: it has to be the one in it. */
+  readonly source?: Uint8Array;
   /** Holds what the bundle says came back against a repository, where one is at hand. */
   readonly custody?: (bundle: ComplianceBundle, step: StepRecorder) => void;
 }
@@ -41,7 +44,30 @@ export interface VerifyOptions {
  * @see docs/spec/evidence.md "Verification"
  */
 export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): VerificationReport {
+  return verifyParsed(parseBundle(bytes), NOTHING_CHECKED, bytes, options);
+}
+
+/**
+ * The same, with the signatures of a large bundle checked on all cores; the report is the same.
+ *
+ * @param bytes untrusted
+ * @throws as {@link verifyBundle}
+ */
+export async function verifyBundleOn(
+  pool: { check(bundle: ComplianceBundle): Promise<SignedBy> },
+  bytes: Uint8Array,
+  options: VerifyOptions,
+): Promise<VerificationReport> {
   const bundle = parseBundle(bytes);
+  return verifyParsed(bundle, await pool.check(bundle), bytes, options);
+}
+
+function verifyParsed(
+  bundle: ComplianceBundle,
+  checked: SignedBy,
+  bytes: Uint8Array,
+  options: VerifyOptions,
+): VerificationReport {
   const trust = options.trustRoot === null ? null : parseTrustRoot(options.trustRoot);
   const chain = new StepRecorder("hash_chain");
   const merkle = new StepRecorder("merkle_checkpoint");
@@ -55,7 +81,7 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
     read.events.verify(bundle, read.hashes, chain);
   });
   const { table, distrusted, heads } = replayKeyLog(bundle, read.events, trust, signatures);
-  const evidence = new Evidence(bundle, read, table, distrusted);
+  const evidence = new Evidence(bundle, read, table, distrusted, checked);
   merkle.guard("logs", () => {
     verifyMerkle(evidence, heads, merkle);
   });
@@ -68,6 +94,7 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
   attestation.guard("entries", () => {
     verifyAttestations(evidence, attestation);
   });
+  verifySourceFile(evidence, options.source, attestation);
   trace.check("manifest.mode", () => {
     if (bundle.manifest.mode === "compatible" && options.level !== "compatible") {
       throw new SovereignError(
@@ -79,8 +106,7 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
   const recorders = [chain, merkle, signatures, trace, attestation];
   recorders.push(...custodyOf(bundle, options.custody));
   const steps = recorders.map((step) => step.result());
-  const { manifest, entries } = bundle;
-  const status = entries.at(-1)?.entry.data["status"];
+  const { manifest } = bundle;
   const body: Omit<VerificationReport, "attestation_id"> = {
     format: "sovereign.verification-report",
     schema_version: "1.0.0",
@@ -92,7 +118,7 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
       installation_id: manifest.installation_id,
       tenant_id: manifest.tenant_id,
       run_id: manifest.run_id,
-      run_status: typeof status === "string" ? status : null,
+      run_status: statusOf(bundle),
     },
     steps,
     authorities: evidence.tallies.map(({ window, signatures: made, verified }) => ({
@@ -105,6 +131,13 @@ export function verifyBundle(bytes: Uint8Array, options: VerifyOptions): Verific
     verifier: VERIFIER,
   };
   return { ...body, attestation_id: digestOf(body) };
+}
+
+/** How the run ended. Its last entry alone says so, and only where that is the seal. */
+function statusOf({ entries }: ComplianceBundle): string | null {
+  const last = entries.at(-1)?.entry;
+  const status = last?.event_type === "run.sealed" ? last.data["status"] : null;
+  return typeof status === "string" ? status : null;
 }
 
 /** Step 6, where a repository was given. */

@@ -46,7 +46,7 @@ function judge({ file, trust, level }: Vector): Pick<Vector, "verdict" | "at"> {
   }
 }
 
-describe("recorded and forged evidence", { timeout: 60_000 }, () => {
+describe("recorded and forged evidence", { timeout: 240_000 }, () => {
   it.each(["genuine", "nothing", "checkpoint and seal", "all keys"])(
     "made with %s has the verdict of the index, at its place",
     (held) => {
@@ -64,9 +64,16 @@ describe("recorded and forged evidence", { timeout: 60_000 }, () => {
     expect(accepted.map(({ held, what }) => `${held}: ${what}`)).toEqual([
       "checkpoint and seal: an output that nothing else was signed over",
       "checkpoint and seal: a refusal left out",
+      "all keys: a receipt that names another time of its judgement",
       "all keys: another decision, signed by the authority's key",
       "checkpoint and seal: an effect that happened and is said to have failed",
       "all keys: a decision that asks nobody any more, signed anew",
+      "checkpoint and seal: a statement about a commit left out",
+      "checkpoint and seal: an output of a goal's step, with a root that fits",
+      "checkpoint and seal: a refused attempt of a goal's step left out",
+      "checkpoint and seal: a goal that is said to have failed",
+      "all keys: a goal whose plan has a step less than were done",
+      "all keys: a goal that is passed off as a pipeline",
     ]);
   });
 });

@@ -8,9 +8,19 @@ const asked = z.strictObject({
   agent: z.string().min(1).max(60),
   task: z.string().min(1).max(200_000),
   model: z.string().min(1).max(200),
+  /** Of an agent that the user names: its program and that one's arguments. */
+  command: z.array(z.string().min(1).max(10_000)).min(1).max(200).optional(),
   timeout_seconds: z.int().min(1).max(86_400).optional(),
   /** Millionths of a dollar. */
   budget_microusd: z.int().min(0).max(1_000_000_000_000).optional(),
+  /** How many model calls it may make. */
+  max_turns: z.int().min(1).max(100_000).optional(),
+  /** Keep what the agent prints, with secrets masked. */
+  transcript: z.literal(true).optional(),
+  /** SHA-256 of the task pack in canonical form. */
+  task_pack: fields.digest.optional(),
+  /** Where it may change files. */
+  scope: fields.workScope.optional(),
 });
 
 const pinned = { sha256: fields.digest, bytes: fields.count };
@@ -23,8 +33,15 @@ export const AGENT_ACTIONS = {
       /** The task's text, which stands in the request. */
       ...pinned,
       model: z.string(),
+      command: z.array(z.string()).optional(),
       timeout_seconds: fields.count.optional(),
       budget_microusd: fields.count.optional(),
+      max_turns: fields.count.optional(),
+      transcript: z.literal(true).optional(),
+      /** Of the task pack; absent in runs from before there were any. */
+      task_pack: fields.digest.optional(),
+      /** Where it may change files: that of the task pack. */
+      scope: fields.workScope.optional(),
       before: fields.gitId,
     }),
     output: z.looseObject({
@@ -33,6 +50,17 @@ export const AGENT_ACTIONS = {
       agent: z.string(),
       version: z.string(),
       program_sha256: fields.digest,
+      /**
+       * `proved`: it was seen to ask and to obey, right before its work. `asked`: it asked for some
+       * calls; nothing shows that it asked for all. `partly`: it asked for some, and said to have made
+       * others. `none`: it asked for none.
+       */
+      hooks: z.enum(["proved", "asked", "partly", "none"]).optional(),
+      /**
+       * `new`: the conversation began in this attempt. `continued`: it went on with that of an attempt
+       * that was killed. `again`: there was one, and it could not be gone on with.
+       */
+      session: z.enum(["new", "continued", "again"]).optional(),
       calls_allowed: fields.count,
       calls_denied: fields.count,
       /** What the agent says of its work: nobody looked. */

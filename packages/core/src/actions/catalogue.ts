@@ -1,10 +1,13 @@
 import type { z } from "zod";
+import { deepFreeze } from "../json/index.ts";
 import { AGENT_ACTIONS } from "./agent-actions.ts";
 import { COMMAND_ACTIONS, PROGRAM_ACTIONS } from "./command-actions.ts";
 import type { ActionDeclaration, PolicyFace, RequestForm } from "./declaration.ts";
 import { FILE_ACTIONS } from "./file-actions.ts";
 import { GIT_ACTIONS } from "./git-actions.ts";
+import { JUDGED_ACTIONS } from "./judged-actions.ts";
 import { MODEL_ACTIONS } from "./model-actions.ts";
+import { SKILL_ACTIONS } from "./skill-actions.ts";
 
 /**
  * The one catalogue of actions. Each has exactly one effect for each kind of run that does it; a
@@ -17,7 +20,14 @@ export const ACTIONS = {
   ...PROGRAM_ACTIONS,
   ...MODEL_ACTIONS,
   ...AGENT_ACTIONS,
+  ...SKILL_ACTIONS,
 } as const satisfies Readonly<Record<string, ActionDeclaration>>;
+// Programs that embed us hold it, and policy is matched by it.
+for (const one of Object.values(ACTIONS)) {
+  deepFreeze(one.policy);
+  Object.freeze(one);
+}
+Object.freeze(ACTIONS);
 
 export type ActionType = keyof typeof ACTIONS;
 export type ActionParams<T extends ActionType> = z.infer<(typeof ACTIONS)[T]["params"]>;
@@ -27,16 +37,13 @@ export type RecalledType = {
   [T in ActionType]: (typeof ACTIONS)[T]["repeats"] extends "recalled" ? T : never;
 }[ActionType];
 
-/** Types that policies speak of, so that a policy can be asked about them. Nothing does them. */
-const JUDGED_ONLY: Readonly<Record<string, PolicyFace>> = {
-  "file.read": { matches: "path", readsOnly: true, words: ["read_file"] },
-  "http.call": { matches: "host" },
-};
+deepFreeze(JUDGED_ACTIONS);
 
-const FACES = new Map<string, PolicyFace>([
-  ...Object.entries(JUDGED_ONLY),
-  ...Object.entries(ACTIONS).map(([type, { policy }]): [string, PolicyFace] => [type, policy]),
-]);
+const FACES = new Map<string, PolicyFace>(
+  Object.entries({ ...JUDGED_ACTIONS, ...ACTIONS }).map(
+    ([type, { policy }]): [string, PolicyFace] => [type, policy],
+  ),
+);
 
 const FORMS = new Map<string, { readonly type: string; readonly form: RequestForm }>(
   Object.entries(ACTIONS).flatMap(([type, { request: form }]) =>
@@ -44,7 +51,7 @@ const FORMS = new Map<string, { readonly type: string; readonly form: RequestFor
   ),
 );
 
-const BY_NAME: PolicyFace = { matches: "resource" };
+const BY_NAME: PolicyFace = Object.freeze({ matches: "resource" });
 
 /** What policy holds an action of a type against; of an unknown type, its resource. */
 export function policyFace(type: string): PolicyFace {

@@ -18,3 +18,4 @@ export type {
   RequestForm,
 } from "./declaration.ts";
 export { editList, treeOutput } from "./file-actions.ts";
+export { JUDGED_ACTIONS, type JudgedAction } from "./judged-actions.ts";

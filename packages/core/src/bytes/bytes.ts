@@ -38,7 +38,9 @@ export function hexDecode(text: string): Uint8Array {
 export function base64Encode(bytes: Uint8Array): string {
   let binary = "";
   for (let at = 0; at < bytes.length; at += 8192) {
-    binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
+    // Not spread: that goes by the iterator, which takes seven times as long.
+    const part = bytes.subarray(at, at + 8192) as unknown as number[];
+    binary += String.fromCharCode.apply(null, part);
   }
   return btoa(binary);
 }

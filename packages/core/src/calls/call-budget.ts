@@ -42,6 +42,8 @@ export class CallBudget {
   readonly budget: ModelBudget;
   readonly #open = new Map<string, Amount>();
   #totals: ModelTotals = NO_CALLS;
+  /** Calls that were let through and ask for an answer: one that only counts tokens is none. */
+  #turns = 0;
 
   constructor(budget: ModelBudget) {
     this.budget = budget;
@@ -64,6 +66,10 @@ export class CallBudget {
   refusal({ tokens, microusd }: Amount): { code: ErrorCode; reason: string } | null {
     const { budget } = this;
     const all = this.#totals;
+    if (budget.turns !== undefined && tokens > 0 && this.#turns >= budget.turns) {
+      const reason = `The run may make ${budget.turns} model calls, and has made ${this.#turns}. Start a run that may make more: agent run --max-turns NUMBER.`;
+      return { code: "ERR_MODEL_TURNS", reason };
+    }
     if (budget.tokens !== null) {
       const used = all.tokens + all.reserved_tokens;
       if (used + tokens > budget.tokens) {
@@ -78,7 +84,7 @@ export class CallBudget {
     }
     const used = all.microusd + all.reserved_microusd;
     if (used + microusd <= budget.microusd) return null;
-    const reason = `The budget of ${dollars(budget.microusd)} does not cover this call: it reserves ${dollars(microusd)}, the most that up to ${tokens} tokens can cost, and ${dollars(used)} are used or reserved. Start a run with a budget of at least ${dollars(upToCent(used + microusd))}: agent run --budget DOLLARS.`;
+    const reason = `The budget of ${dollars(budget.microusd)} does not cover this call: it needs ${dollars(microusd)}, the most that up to ${tokens} tokens can cost, and ${dollars(Math.max(0, budget.microusd - used))} is left, because ${dollars(used)} is used or reserved. Start a run with a budget of at least ${dollars(upToCent(used + microusd))}: agent run --budget DOLLARS.`;
     return { code: "ERR_MODEL_BUDGET", reason };
   }
 
@@ -95,6 +101,7 @@ export class CallBudget {
 
   reserve(call: string, amount: Amount): void {
     this.#totals = this.afterReserve(amount);
+    if (amount.tokens > 0) this.#turns += 1;
     this.#open.set(call, amount);
   }
 

@@ -1,6 +1,7 @@
 import type { JsonObject, JsonValue } from "../formats/index.ts";
 import type { Ballot } from "./judge-votes.ts";
 import { judgeModelClaims } from "./model-claims.ts";
+import { isResultAcceptance, judgeResultClaims } from "./result-claims.ts";
 
 /** What the agents of one ballot were all given. */
 export interface BallotGiven {
@@ -11,11 +12,12 @@ export interface BallotGiven {
   readonly seed: number;
 }
 
-const JUDGED = ["train", "test", "model", "metrics"];
+const JUDGED = ["train", "test", "model", "metrics", "result"];
 
 /**
- * Agents that judge a model by acceptance limits are held to the rule over their own claims, and to
- * what control knows: the limits, the digests that they were given, the seed.
+ * Voters that judge by acceptance limits are held to the rule over their own claims, and to what
+ * control knows: the limits, the digests that they were given, the seed. The limits say whether a
+ * model is judged, or a coding agent's result.
  */
 export function ballotRules({ acceptance, inputs, seed }: BallotGiven): Omit<Ballot, "electorate"> {
   if (acceptance === undefined || acceptance === null) return {};
@@ -24,5 +26,6 @@ export function ballotRules({ acceptance, inputs, seed }: BallotGiven): Omit<Bal
     return digest === undefined ? [] : [[name, { given: digest }]];
   });
   const known = { acceptance, artifacts: Object.fromEntries(given), seed };
-  return { rule: judgeModelClaims, known };
+  const rule = isResultAcceptance(acceptance) ? judgeResultClaims : judgeModelClaims;
+  return { rule, known };
 }

@@ -10,3 +10,9 @@ export {
   quorumOf,
 } from "./judge-votes.ts";
 export { judgeModelClaims, type ModelClaims, modelClaims } from "./model-claims.ts";
+export {
+  judgeResultClaims,
+  type ResultAcceptance,
+  type ResultClaims,
+  resultClaims,
+} from "./result-claims.ts";

@@ -105,6 +105,7 @@ export function judgeVotes(votes: readonly CastVote[], ballot: Ballot): Consensu
   const winner = groupsOf(sound).find((group) => group.length >= quorum) ?? [];
   const claims = winner[0]?.claims ?? null;
   if (claims !== null) faulty.push(...dissentersFrom(claims, winner, sound));
+  const voted = new Set(votes.map((vote) => vote.role));
   const approvals = rolesOf(winner, "approve", electorate);
   const rejections = rolesOf(winner, "reject", electorate);
   return {
@@ -118,7 +119,7 @@ export function judgeVotes(votes: readonly CastVote[], ballot: Ballot): Consensu
     faulty: faulty
       .map((fault) => explained(fault, votes, claims, ballot.known))
       .sort((left, right) => compare(keyOf(left), keyOf(right))),
-    silent: electorate.filter((role) => !votes.some((vote) => vote.role === role)),
+    silent: electorate.filter((role) => !voted.has(role)),
   };
 }
 
@@ -228,9 +229,9 @@ function rolesOf(
   verdict: CastVote["verdict"],
   electorate: readonly string[],
 ): string[] {
-  return electorate.filter((role) =>
-    votes.some((vote) => vote.role === role && vote.verdict === verdict),
-  );
+  const own = votes.filter((vote) => vote.verdict === verdict);
+  const roles = new Set(own.map((vote) => vote.role));
+  return electorate.filter((role) => roles.has(role));
 }
 
 function contentOf(vote: CastVote): string {

@@ -71,15 +71,17 @@ export function verifyEnvelope(
   payloadType: string = STATEMENT_PAYLOAD_TYPE,
 ): VerifiedEnvelope {
   if (!Number.isInteger(threshold) || threshold < 1) throw new RangeError("threshold below 1");
-  if (envelope.payloadType !== payloadType) {
+  // Each is read once: what a getter answers the next time was not signed.
+  const { payloadType: type, payload, signatures: given } = envelope;
+  if (type !== payloadType) {
     throw new SovereignError(
       "ERR_ENVELOPE_MALFORMED",
-      `Expected the payload type ${payloadType}, found ${envelope.payloadType}.`,
+      `Expected the payload type ${payloadType}, found ${type}.`,
     );
   }
-  const body = decode(envelope.payload);
-  const message = pae(envelope.payloadType, body);
-  const signatures = envelope.signatures.map(({ sig }) => decode(sig));
+  const body = decode(payload);
+  const message = pae(payloadType, body);
+  const signatures = given.map(({ sig }) => decode(sig));
   const distinct = new Map(keys.map((key) => [key.keyId, key]));
   const signers = [...distinct.values()].filter((key) =>
     signatures.some((signature) => checkSignature(key, message, signature)),

@@ -4,11 +4,14 @@ import { sha256Hex } from "../digest/index.ts";
 import { SovereignError } from "../errors/index.ts";
 import type { Platform } from "../platform/platform.ts";
 
-/** An Ed25519 public key that may be used. Only {@link parsePublicKey} makes one. */
+/**
+ * An Ed25519 public key that may be used. Only {@link parsePublicKey} makes one. It is frozen, and its
+ * bytes are copies: nobody who holds it can put another key in its place.
+ */
 export interface PublicKey {
-  /** 32 bytes (RFC 8032 §5.1.5). */
+  /** 32 bytes (RFC 8032 §5.1.5), a copy each time. */
   readonly raw: Uint8Array;
-  /** 44 bytes: SubjectPublicKeyInfo (RFC 8410 §4). */
+  /** 44 bytes: SubjectPublicKeyInfo (RFC 8410 §4), a copy each time. */
   readonly spki: Uint8Array;
   /** Lower-case hex SHA-256 of `spki`. */
   readonly keyId: string;
@@ -64,7 +67,15 @@ export function parsePublicKey(bytes: Uint8Array): PublicKey {
     onCurve.add(y);
   }
   const spki = concatBytes(SPKI_PREFIX, raw);
-  return { raw, spki, keyId: sha256Hex(spki) };
+  return Object.freeze({
+    keyId: sha256Hex(spki),
+    get raw() {
+      return new Uint8Array(raw);
+    },
+    get spki() {
+      return new Uint8Array(spki);
+    },
+  });
 }
 
 /**

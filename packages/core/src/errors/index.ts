@@ -1,3 +1,3 @@
-export { type ErrorCode, errorCatalogue } from "./catalogue.ts";
+export { type ErrorCode, errorCatalogue, errorRow, isErrorCode } from "./catalogue.ts";
 export type { ErrorKind, ErrorRow } from "./kinds.ts";
 export { type ErrorDetails, isSovereignError, SovereignError } from "./sovereign-error.ts";

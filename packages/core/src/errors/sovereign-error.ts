@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCatalogue } from "./catalogue.ts";
+import { type ErrorCode, errorRow } from "./catalogue.ts";
 import type { ErrorKind } from "./kinds.ts";
 
 /** Details of one failure: small, printable, and never a secret. */
@@ -21,13 +21,14 @@ export class SovereignError extends Error {
     this.details = details;
   }
 
+  /** Fatal for a code that this version does not know. */
   get kind(): ErrorKind {
-    return errorCatalogue[this.code].kind;
+    return errorRow(this.code).kind;
   }
 
   /** The process exit code of this failure, 1..5. */
   get exitCode(): number {
-    return errorCatalogue[this.code].exit;
+    return errorRow(this.code).exit;
   }
 }
 

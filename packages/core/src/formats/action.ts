@@ -7,7 +7,7 @@ import { count, digest, jsonObject, mode, name, runId } from "./common.ts";
  * the canonical form, so a binding for one action is good for no other.
  */
 export const action = z.strictObject({
-  type: z.string().regex(/^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]{0,40}$/, "expected noun.verb"),
+  type: z.string().regex(/^[a-z][a-z0-9_]{0,40}\.[a-z_][a-z0-9_]{0,40}$/, "expected noun.verb"),
   resource: z.string().min(1).max(1024),
   params: jsonObject,
 });
@@ -29,12 +29,13 @@ export const actionContext = z.strictObject({
 export type ActionContext = z.infer<typeof actionContext>;
 
 /** The dialect of policies that is spoken now. */
-export const POLICY_DIALECT = 5;
+export const POLICY_DIALECT = 6;
 /** Those that decisions name: each has its table of host-run files. */
 export const dialect = z.union([
   z.literal(2),
   z.literal(3),
   z.literal(4),
+  z.literal(5),
   z.literal(POLICY_DIALECT),
 ]);
 export type Dialect = z.infer<typeof dialect>;

@@ -4,6 +4,7 @@ import {
   count,
   digest,
   installationId,
+  jsonObject,
   mode,
   name,
   runId,
@@ -11,6 +12,7 @@ import {
 } from "./common.ts";
 import { placedEntry } from "./entry.ts";
 import { envelope } from "./envelope.ts";
+import { traceHead, traceSeal, traceStep } from "./trace.ts";
 
 /** A log's signed head, with the proof that the bundle's entries of that log are under it. */
 const logEvidence = z.strictObject({
@@ -41,6 +43,7 @@ export const complianceBundle = z.strictObject({
       envelopes: digest,
       artifacts: digest,
       logs: digest,
+      goal: digest.exactOptional(),
     }),
   }),
   /** The run's stream, whole, in order. */
@@ -57,5 +60,14 @@ export const complianceBundle = z.strictObject({
       content: z.string().optional(),
     }),
   ),
+  /** Of a goal: its plan, its steps, and what they come to. A verifier makes all of it again. */
+  goal: z
+    .strictObject({
+      plan: jsonObject,
+      trace: traceHead,
+      steps: z.array(traceStep),
+      integrity: traceSeal,
+    })
+    .exactOptional(),
 });
 export type ComplianceBundle = z.infer<typeof complianceBundle>;

@@ -31,7 +31,7 @@ export const timestamp = z
   .refine(isDay, "expected a day that there is");
 
 /** Months have no day 31 by their pattern alone: 31 February would be a second name of 3 March. */
-function isDay(text: string): boolean {
+export function isDay(text: string): boolean {
   if (text.slice(8, 10) <= "28") return true;
   const [year = 0, month = 0, day = 0] = text.slice(0, 10).split("-").map(Number);
   return day <= new Date(Date.UTC(year, month, 0)).getUTCDate();
@@ -47,12 +47,16 @@ export const runId = z.string().regex(/^run_[a-z0-9]{20}$/, "expected run_ and 2
 /** One machine of an installation: a data folder with its own sentinel. */
 export const nodeId = z.string().regex(/^nod_[a-z0-9]{20}$/, "expected nod_ and 20 of a-z 0-9");
 
+/** Of a tenant's log: what people say of its work, such as that an incident is resolved. */
+export const OPERATIONS_STREAM = "operations";
+
 /**
- * A run's stream is its id. The installation's log has `keys`, `nodes`, `ledger`, and for each node the
+ * A run's stream is its id. In `operations` stands what people say of a tenant's work. The installation's log has `keys`, `nodes`, `ledger`, and for each node the
  * journal of its kill switch, `scram/` and the node's id; before there were nodes it was `scram`.
  */
 export const streamName = z.union([
   runId,
+  z.literal(OPERATIONS_STREAM),
   z.literal("keys"),
   z.literal("nodes"),
   z.literal("ledger"),
@@ -74,8 +78,30 @@ export type Mode = z.infer<typeof mode>;
 
 export const count = z.int().min(0);
 
-export const json: z.ZodType<JsonValue> = z.json();
+/** Any JSON value, by one walk over it: a union would try each kind in turn, at each value in it. */
+export const json: z.ZodType<JsonValue> = z.custom<JsonValue>(isJson, "expected a JSON value");
 export const jsonObject: z.ZodType<JsonObject> = z.record(z.string(), json);
+
+function isJson(value: unknown): boolean {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return true;
+    case "number":
+      return Number.isFinite(value);
+    case "object":
+      if (value === null) return true;
+      if (Array.isArray(value)) return value.every(isJson);
+      return isPlain(value) && Object.values(value).every(isJson);
+    default:
+      return false;
+  }
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
 
 /** A file that a run made: `name` is unique in the run, `bytes` its size. */
 export const artifactRef = z.strictObject({

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { apiCaller } from "./api.ts";
 import { action, actionContext, policyDecision, usage } from "./action.ts";
 import {
   artifactRef,
@@ -84,6 +85,13 @@ const consensus = z.strictObject({
 
 const keyEvent = z.strictObject({ envelopes: z.strictObject({ key_event: digest }) });
 
+/** What somebody says of an incident, in the tenant's stream `operations`. */
+const incidentWord = z.looseObject({
+  incident_id: z.string().regex(/^inc_[0-9a-f]{20}$/),
+  /** Who says so, by the name that they gave. */
+  by: z.string().max(200),
+});
+
 /**
  * What `data` holds, for the events that a verifier reads. Events of other nouns are free in their
  * data, but name no envelopes. `key_epoch` is the count of the key log when the signatures were
@@ -94,6 +102,8 @@ export const entryData = {
     name,
     /** What is run, such as `pipeline`; absent in runs from before it stood here. */
     kind: name.exactOptional(),
+    /** Who submitted it; absent for whoever typed a command on the machine. */
+    caller: apiCaller.exactOptional(),
     mode,
     installation_id: installationId,
     plan_digest: digest,
@@ -112,6 +122,10 @@ export const entryData = {
     key_epoch: count,
     /** `role` and `binding`, and `approval_1` … where policy asked; none in compatible mode. */
     envelopes,
+    /** The most that the attempt uses, which budgets hold until its end. Only of goals. */
+    reserved: z
+      .strictObject({ agent: z.string().max(127), microusd: count, tokens: count, ms: count })
+      .exactOptional(),
   }),
   "execution.completed": z.strictObject({
     ...executionPlace,
@@ -154,14 +168,44 @@ export const entryData = {
   "agent.abstained": z.looseObject({ role: name, reason: z.string().max(500) }),
   "run.suspended": z.looseObject({ reason: z.string().max(4000) }),
   "run.resumed": z.looseObject({ from: z.string().max(80) }),
+  /** In the tenant's stream `operations`: somebody wants the run to end. */
+  "run.cancel_requested": z.looseObject({ by: z.string().max(200), reason: z.string().max(1000) }),
   "run.sealed": z.strictObject({
     /** How many entries stand before this one in the stream, and the hash of the last of them. */
     count,
     head: digest,
-    status: z.enum(["completed", "failed"]),
+    status: z.enum(["completed", "failed", "halted"]),
     key_log: keyLogHead,
     key_epoch: count,
     envelopes: z.strictObject({ run_proof: digest }),
+  }),
+  /** A step of a plan that its own condition, or a step that it needs, left out. */
+  "step.skipped": z.looseObject({
+    step_id: actionContext.shape.step_id,
+    skill: z.string().max(100),
+    reason: z.string().max(2000),
+    /** Why it could not be done; absent where the plan's own condition left it out. */
+    code: z.string().max(80).exactOptional(),
+  }),
+  /** Something that a person has to look at. */
+  "incident.raised": z.looseObject({
+    kind: z.string().max(60),
+    summary: z.string().max(2000),
+    step_id: actionContext.shape.step_id.exactOptional(),
+    /** What it is about: raised again with the same kind and subject, it is the same incident. */
+    subject: z.string().max(400).optional(),
+  }),
+  "incident.acknowledged": incidentWord,
+  "incident.resolved": incidentWord.extend({ note: z.string().max(2000) }),
+  /** Limits of a tenant, an agent or a run, in the tenant's stream `operations`. Null for none. */
+  "budget.set": z.looseObject({
+    scope: z.enum(["tenant_month", "agent_day"]),
+    subject: z.string().max(127),
+    microusd: count.nullable(),
+    tokens: count.nullable(),
+    steps: count.nullable(),
+    ms: count.nullable(),
+    by: z.string().max(200),
   }),
   "llm.reserved": llmReserved,
   "llm.called": llmCalled,
@@ -175,6 +219,7 @@ export const entryData = {
   "ledger.claim_issued": tenantClaim,
   "ledger.claim_replaced": tenantClaim,
 } as const;
+Object.freeze(entryData);
 
 export type EventName = keyof typeof entryData;
 export type EntryData<K extends EventName> = z.infer<(typeof entryData)[K]>;

@@ -14,6 +14,8 @@ import { toolset } from "./toolset.ts";
 /** Git's id of an object: SHA-1 or SHA-256, in lower-case hex. */
 export const gitId = z.string().regex(/^([0-9a-f]{40}|[0-9a-f]{64})$/, "expected a git object id");
 
+/** As many steps as their numbers tell apart; a request has fewer. */
+const STEPS_MAX = 1000;
 const stepId = z.string().regex(/^step_\d{2,3}$/);
 
 /** The events of a run tape, in the seed's words. */
@@ -64,17 +66,19 @@ export const checksums = z.strictObject({
   schema_version: schemaVersion,
   run_id: runId,
   base_commit: gitId,
-  steps: z.array(
-    z.strictObject({
-      step_id: stepId,
-      files: z.array(fileChange),
-      /**
-       * Of the tree after the step, the links that it changed or that lead to what it changed, by
-       * path. Absent where the evidence is older than the field.
-       */
-      links: z.array(treeLink).max(20_000).exactOptional(),
-    }),
-  ),
+  steps: z
+    .array(
+      z.strictObject({
+        step_id: stepId,
+        files: z.array(fileChange),
+        /**
+         * Of the tree after the step, the links that it changed or that lead to what it changed, by
+         * path. Absent where the evidence is older than the field.
+         */
+        links: z.array(treeLink).max(20_000).exactOptional(),
+      }),
+    )
+    .max(STEPS_MAX),
   evidence: z.array(artifactRef.pick({ name: true, sha256: true, bytes: true })),
 });
 export type Checksums = z.infer<typeof checksums>;
@@ -112,9 +116,9 @@ export const executionResult = z.strictObject({
   head_tree: gitId,
   steps_planned: count,
   /** Those that made a commit. */
-  steps: z.array(stepResult),
+  steps: z.array(stepResult).max(STEPS_MAX),
   /** Those that ended and changed nothing. Absent for none, and in evidence that is older. */
-  unchanged_steps: z.array(unchangedStep).exactOptional(),
+  unchanged_steps: z.array(unchangedStep).max(STEPS_MAX).exactOptional(),
   started_at: timestamp,
   ended_at: timestamp,
 });

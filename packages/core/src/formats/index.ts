@@ -1,9 +1,11 @@
 export { POLICY_DIALECT } from "./action.ts";
 export type { Action, ActionContext, Dialect, PolicyDecision, Usage } from "./action.ts";
+export { API_SCOPES, type ApiCaller, type ApiScope } from "./api.ts";
 export type { ComplianceBundle } from "./bundle.ts";
 export {
   type ArtifactRef,
   INSTALLATION_LOG,
+  OPERATIONS_STREAM,
   type JsonObject,
   type JsonValue,
   type Mode,
@@ -46,9 +48,11 @@ export type {
   ModelWire,
 } from "./model-call.ts";
 export { modelBounds } from "./model-call.ts";
-export { parseFormat } from "./parse.ts";
+export { issueToTell, meantKey } from "./meant-key.ts";
+export { parseCopy, parseFormat } from "./parse.ts";
 export {
   type Approval,
+  type BackupStatement,
   type ConfigSnapshot,
   type KeyEvent,
   type KeyPurpose,
@@ -83,7 +87,18 @@ export type {
   ScramTrigger,
 } from "./scram.ts";
 export { fields, formatSchemas, formats } from "./schemas.ts";
+export { SOURCE_SUMMARY_TYPE, type SourceStatement } from "./source-statement.ts";
+export type {
+  ToolResultPack,
+  ToolResultStatement,
+  ToolTaskPack,
+  ToolTaskStatement,
+  ToolType,
+  ToolViolation,
+  WorkScope,
+} from "./tool-packs.ts";
 export type { ToolMount, Toolset } from "./toolset.ts";
+export type { TraceHead, TraceSeal, TraceStep } from "./trace.ts";
 export type { TrustRoot } from "./trust-root.ts";
 export type {
   StepName,

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { apiToken, tokenId } from "./api.ts";
 import {
   count,
   digest,
@@ -71,6 +72,9 @@ const executedInShort = line({
   envelopes: z.record(z.string(), digest),
 });
 
+/** The user of the machine who typed the command, by the system's word. */
+const by = z.strictObject({ user: z.string().max(200), node_id: nodeId });
+
 const finding = z.strictObject({
   log: name,
   kind: z.enum(["entry", "gap", "signed head", "tree node", "head file", "time"]),
@@ -86,6 +90,9 @@ export const installationEventData = {
     host: z.string().max(255),
   }),
   "ledger.repaired": z.strictObject({ changed: count, findings: z.array(finding).max(50) }),
+  /** A token of the HTTP API was made. The token itself is nowhere. */
+  "ledger.token_issued": apiToken.extend({ tenant_id: name, by }),
+  "ledger.token_revoked": z.strictObject({ tenant_id: name, token_id: tokenId, by }),
   "ledger.set_back": z.strictObject({ node_id: nodeId, lines_lost: count, lines: count }),
 
   "scram.activated": line({
@@ -156,6 +163,14 @@ export const installationEventData = {
     salvaged: count,
     from_ledger: count,
     aside: z.strictObject({ name: z.string(), sha256: digest.nullable() }).nullable(),
+  }),
+  /** The folder was made of a backup: everything is stopped until a reset names this stop. */
+  "journal.restored": line({
+    event_id: scramEventId,
+    backup: digest,
+    made_at: timestamp,
+    /** How many lines came from the backup. */
+    lines: count,
   }),
   /** A line that could be read and fitted nowhere; a nonce that it used stays used. */
   "journal.salvaged": line({

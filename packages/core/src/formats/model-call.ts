@@ -46,6 +46,8 @@ export type ModelUsage = z.infer<typeof modelUsage>;
 export const modelBudget = z.strictObject({
   microusd: count.nullable(),
   tokens: count.nullable(),
+  /** How many calls that ask for an answer are let through; absent where that is not limited. */
+  turns: count.exactOptional(),
 });
 export type ModelBudget = z.infer<typeof modelBudget>;
 
@@ -131,13 +133,25 @@ export const llmDenied = z.strictObject({
   totals,
 });
 
-/** A connection to a host that policy names. Nothing is sent before this is recorded. */
+/**
+ * What policy is asked: the resource is the host, with the port where it is not 443. For a step of a
+ * plan it is the step's own resource, which begins with that.
+ */
+const connectAction = z.strictObject({
+  type: z.string().regex(/^(network\.connect|http\.call|skill\.[a-z][a-z0-9_]{0,60})$/),
+  resource: z.string().min(1).max(1024),
+  params: z.strictObject({}),
+});
+
+/** A connection to a host that policy names. Nothing is connected before this is recorded. */
 export const egressConnected = z.strictObject({
   connection: z.string().regex(/^conn_[a-z0-9]{20}$/, "expected conn_ and 20 of a-z 0-9"),
   role: name,
+  action: connectAction,
+  decision: policyDecision,
   host: z.string().min(1).max(253),
   port: z.int().min(1).max(65_535),
-  /** The address that was looked at, and connected to. */
+  /** The address that was looked at, and that is connected to. */
   address: z.string().min(2).max(45),
 });
 
@@ -149,7 +163,7 @@ export const egressClosed = z.strictObject({
   received: count,
 });
 
-/** A connection that was not made, or was cut before a byte of it went out. */
+/** A connection that was not made. */
 export const egressRefused = z.strictObject({
   role: name,
   host: z.string().max(300),

@@ -2,6 +2,8 @@ import type { z } from "zod";
 import { printable } from "../bytes/printable.ts";
 import type { ErrorCode } from "../errors/index.ts";
 import { SovereignError } from "../errors/index.ts";
+import { frozenCopy } from "../json/index.ts";
+import { issueToTell, meantKey } from "./meant-key.ts";
 
 /**
  * Check an untrusted value against a format.
@@ -29,13 +31,32 @@ export function parseFormat<T extends z.ZodType>(
       problems: 1,
     });
   }
-  const issue = result.error.issues[0];
+  const issue = issueToTell(format, result.error.issues);
   const path = issue === undefined ? "" : printable(issue.path.map(String).join("."));
-  const found = issue === undefined ? "no match" : issue.message;
+  const found = (issue?.message ?? "no match") + meantKey(format, issue);
   throw new SovereignError(code, `${what}: ${path === "" ? "" : `at ${path}: `}${found}`, {
     path,
     problems: result.error.issues.length,
   });
+}
+
+/**
+ * Take a value that somebody else holds: copied once, frozen, and held against a format. The typed
+ * value is the copy itself, so its canonical form is made once for whoever asks.
+ *
+ * @param format one that reads a value as it is: without defaults, and without changes
+ * @param value untrusted: may be a proxy, may throw when it is read
+ * @throws as {@link parseFormat}, and the ERR_JSON codes of {@link frozenCopy}
+ */
+export function parseCopy<T extends z.ZodType>(
+  format: T,
+  value: unknown,
+  what: string,
+  code: ErrorCode = "ERR_FORMAT_INVALID",
+): z.infer<T> {
+  const copied = frozenCopy(value);
+  parseFormat(format, copied, what, code);
+  return copied as z.infer<T>;
 }
 
 /**
@@ -45,7 +66,8 @@ export function parseFormat<T extends z.ZodType>(
 function lostKey(value: unknown): string | null {
   if (typeof value !== "object" || value === null) return null;
   if (Object.hasOwn(value, "__proto__")) return "__proto__";
-  for (const [key, one] of Object.entries(value)) {
+  for (const key of Object.keys(value)) {
+    const one = (value as Record<string, unknown>)[key];
     const found = typeof one === "object" ? lostKey(one) : null;
     if (found !== null) return `${key}.${found}`;
   }

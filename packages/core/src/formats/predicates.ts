@@ -16,6 +16,8 @@ import {
   timestamp,
 } from "./common.ts";
 import { killReceipt, scramOrder, scramReset, scramSelfProof } from "./scram.ts";
+import { toolResultStatement, toolTaskStatement } from "./tool-packs.ts";
+import { traceSeal } from "./trace.ts";
 
 export const keyPurpose = z.enum([
   "root",
@@ -33,7 +35,12 @@ export const keyPurpose = z.enum([
 export type KeyPurpose = z.infer<typeof keyPurpose>;
 
 /** Purposes whose keys belong to somebody: the key's `role` says to whom. */
-export const NAMED_PURPOSES: readonly KeyPurpose[] = ["role", "approval", "operator", "architect"];
+export const NAMED_PURPOSES: readonly KeyPurpose[] = Object.freeze<KeyPurpose[]>([
+  "role",
+  "approval",
+  "operator",
+  "architect",
+]);
 
 /** One enrolled key. `role` is set for the {@link NAMED_PURPOSES}, else null. */
 export const keyRecord = z.strictObject({
@@ -140,7 +147,8 @@ export const runProof = z.strictObject({
   tenant_id: name,
   run_id: runId,
   mode,
-  status: z.enum(["completed", "failed"]),
+  /** `halted`: a budget had no room, or something ran of which the ledger has no authorisation. */
+  status: z.enum(["completed", "failed", "halted"]),
   reason: z.string().max(2000).nullable(),
   count,
   head: digest,
@@ -149,6 +157,8 @@ export const runProof = z.strictObject({
   plan_digest: digest,
   key_log: z.strictObject({ count, head: digest }),
   artifacts: z.array(artifactRef),
+  /** The chain over the run's steps; absent for kinds of runs that seal none. */
+  trace: traceSeal.exactOptional(),
   sealed_at: timestamp,
 });
 export type RunProof = z.infer<typeof runProof>;
@@ -191,6 +201,28 @@ export const slsaProvenance = z.strictObject({
 });
 export type SlsaProvenance = z.infer<typeof slsaProvenance>;
 
+/**
+ * What a backup holds: the statement's subject is its list of parts, with the digest of each. Signed by
+ * the key of purpose `attestation`.
+ */
+export const backupStatement = z.strictObject({
+  installation_id: installationId,
+  made_at: timestamp,
+  /** Of the key that signed it: without a trust root it shows that nothing was changed, and no more. */
+  public_key: keyRecord.shape.public_key,
+  /** The program that made it. */
+  version: z.string().max(40),
+  key_log: z.strictObject({ count, head: digest }),
+  logs: count,
+  entries: count,
+  rows: count,
+  files: count,
+  parts: count,
+  /** Of all parts together. */
+  bytes: count,
+});
+export type BackupStatement = z.infer<typeof backupStatement>;
+
 const PREDICATE_BASE = "urn:sovereign:attestation:";
 
 /** Predicate type → its definition. The one list of what we sign inside statements. */
@@ -205,11 +237,15 @@ export const predicates = {
   "rollback-proof": rollbackProof,
   "gate-receipt": gateReceipt,
   "release-receipt": releaseReceipt,
+  "tool-task": toolTaskStatement,
+  "tool-result": toolResultStatement,
   "scram-order": scramOrder,
   "scram-reset": scramReset,
   "kill-receipt": killReceipt,
   "scram-self-proof": scramSelfProof,
+  backup: backupStatement,
 } as const;
+Object.freeze(predicates);
 
 export type PredicateName = keyof typeof predicates;
 export type Predicate<K extends PredicateName> = z.infer<(typeof predicates)[K]>;

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { action, actionContext, policyDecision, usage } from "./action.ts";
+import { apiCaller, apiToken, tokenId } from "./api.ts";
 import { complianceBundle } from "./bundle.ts";
 import {
   artifactRef,
@@ -42,12 +43,17 @@ import {
   scramScope,
 } from "./scram.ts";
 import { modelBudget, modelCallEnd, modelUsage, modelWire } from "./model-call.ts";
+import { toolResultPack, toolTaskPack, toolType, workScope } from "./tool-packs.ts";
+import { sourceStatement } from "./source-statement.ts";
 import { toolset } from "./toolset.ts";
+import { traceHead, traceStep } from "./trace.ts";
 import { trustRoot } from "./trust-root.ts";
 import { verdict, verificationReport, verificationStep } from "./verification-report.ts";
 
 /** The fields that formats are made of, for formats that other packages define. */
 export const fields = {
+  apiCaller,
+  apiToken,
   artifactRef,
   count,
   digest,
@@ -73,9 +79,12 @@ export const fields = {
   severity,
   streamName,
   timestamp,
+  tokenId,
   usage,
+  toolType,
   verdict,
   verificationStep,
+  workScope,
 } as const;
 
 /** The definitions of the documents that we exchange. */
@@ -94,6 +103,7 @@ export const formats = {
   envelope,
   statement,
   slsaProvenance,
+  sourceStatement,
   trustRoot,
   complianceBundle,
   verificationReport,
@@ -105,9 +115,13 @@ export const formats = {
   executionResult,
   sandboxProof,
   toolset,
+  toolTaskPack,
+  toolResultPack,
   repositoryRollbackProof,
   intentStatus,
 } as const;
+// Whoever holds them can read by them, and put no other in their place.
+for (const table of [fields, formats]) Object.freeze(table);
 
 /** Every format that is published as a JSON Schema, by its name. */
 export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
@@ -118,8 +132,11 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   "placed-entry": placedEntry,
   envelope,
   statement,
+  "source-statement": sourceStatement,
   ...predicates,
   "trust-root": trustRoot,
+  "trace-head": traceHead,
+  "trace-step": traceStep,
   "compliance-bundle": complianceBundle,
   "verification-report": verificationReport,
   "exec-request": execRequest,
@@ -129,6 +146,8 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
   checksums,
   "execution-result": executionResult,
   "sandbox-proof": sandboxProof,
+  "tool-task-pack": toolTaskPack,
+  "tool-result-pack": toolResultPack,
   "repository-rollback-proof": repositoryRollbackProof,
   "intent-status": intentStatus,
   "scram-event": scramEvent,

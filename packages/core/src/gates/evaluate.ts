@@ -5,20 +5,36 @@ import type { Gate } from "./finding.ts";
 import { GATE_DOCUMENTS, type GateInputs } from "./inputs.ts";
 import { INTENT_GATES } from "./intent-gates.ts";
 import { RUNTIME_GATES } from "./runtime-gates.ts";
+import { TOOL_GATES } from "./tool-gates.ts";
+
+const OF_ALL_RUNS: readonly Gate[] = [...INTENT_GATES, ...EXECUTOR_GATES, ...RUNTIME_GATES];
 
 /** Every gate, in the order in which they are shown. */
-export const GATES: readonly Gate[] = [...INTENT_GATES, ...EXECUTOR_GATES, ...RUNTIME_GATES];
+export const GATES: readonly Gate[] = Object.freeze([...OF_ALL_RUNS, ...TOOL_GATES]);
+for (const gate of GATES) Object.freeze(gate);
+
+/** Where the gates of tools stand: a release without it was judged before there were any. */
+const TOOL_GATES_SOURCE = "packages/core/src/gates/tool-gates.ts";
+
+/**
+ * The gates that judge. Those of tools judge runs that a task pack was issued for, and sources that
+ * hold them: what was judged before there were any is judged as it was then.
+ */
+function gatesFor({ tool, sources }: GateInputs): readonly Gate[] {
+  const isSource = sources?.some((one) => one.path === TOOL_GATES_SOURCE) ?? false;
+  return tool !== null || isSource ? GATES : OF_ALL_RUNS;
+}
 
 const MESSAGE_CHARS = 1000;
 
 /**
- * Judge a run by every gate. Pure: who has the same documents and entries gets the same answer.
+ * Judge a run by its gates. Pure: who has the same documents and entries gets the same answer.
  */
 export function evaluateGates(inputs: GateInputs): {
   status: "PASS" | "FAIL";
   results: GateResult[];
 } {
-  const results = GATES.map((gate) => resultOf(gate, inputs));
+  const results = gatesFor(inputs).map((gate) => resultOf(gate, inputs));
   const failed = results.some((one) => one.verdict === "fail");
   return { status: failed ? "FAIL" : "PASS", results };
 }

@@ -4,9 +4,10 @@ import type { Checksums, RepositoryRollbackProof, TapeEvent } from "../formats/i
 import { isKnownOperation } from "../actions/index.ts";
 import { type Dialect, POLICY_DIALECT } from "../formats/index.ts";
 import { type Finding, type Gate, judged, notApplicable } from "./finding.ts";
+import { completedActions } from "./ledger-actions.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
 import { wasCiFile, wasGitControl } from "./first-table.ts";
-import { judgeTree } from "./tree-judgement.ts";
+import { judgeTree, TREE_WORK_MAX } from "./tree-judgement.ts";
 import type { TreeEntry } from "./tree-links.ts";
 
 const NO_RESULT = "no request was executed";
@@ -200,20 +201,20 @@ function steeringChecks(
   const dialect = dialectOf(actions);
   if (dialect === 1) return firstDialectChecks(checksums, actions);
   const tree = new Map<string, TreeEntry>();
+  const work = { left: TREE_WORK_MAX };
+  const commits = completedActions(actions);
   return (checksums?.steps ?? []).flatMap(({ step_id: step, files, links }) => {
     for (const { path, after } of files) {
       if (after === null) tree.delete(path);
       else tree.set(path, { kind: "file", target: null });
     }
     for (const { path, target } of links ?? []) tree.set(path, { kind: "link", target });
-    const allowed = allowedByCommit(step, actions);
+    // Nothing was changed that could be refused: the tree need not be looked at again.
+    if (files.length === 0) return [];
+    const allowed = allowedByCommit(step, commits);
     const changed = files.map((one) => one.path);
-    const { refused, hostRun } = judgeTree(
-      tree,
-      changed,
-      dialect,
-      links === undefined ? "first" : "all",
-    );
+    const rules = links === undefined ? "first" : "all";
+    const { refused, hostRun } = judgeTree(tree, changed, dialect, rules, work);
     const wrong = [
       ...refused.map(({ path, why }) => `${step} changed ${quoted(path)}: ${why}`),
       ...hostRun
@@ -225,8 +226,11 @@ function steeringChecks(
 }
 
 /** The files that tools run and that a step may change: its commit names them, and had leave. */
-function allowedByCommit(step: string, actions: readonly LedgerAction[]): ReadonlySet<string> {
-  const made = actions.find((one) => one.stepId === `${step}.commit` && one.completed);
+function allowedByCommit(
+  step: string,
+  commits: ReadonlyMap<string, LedgerAction>,
+): ReadonlySet<string> {
+  const made = commits.get(`${step}.commit`);
   const leave = made?.rules.some((rule) => rule.startsWith("ci:")) ?? false;
   const named = made?.params["ci_files"];
   const paths = leave && Array.isArray(named) ? named : [];
@@ -248,8 +252,9 @@ function firstDialectChecks(
   checksums: Checksums | null,
   actions: readonly LedgerAction[],
 ): [boolean, string][] {
+  const commits = completedActions(actions);
   return (checksums?.steps ?? []).flatMap(({ step_id: step, files }) => {
-    const allowed = allowedByCommit(step, actions);
+    const allowed = allowedByCommit(step, commits);
     return files.flatMap(({ path }): [boolean, string][] => [
       [!wasGitControl(path), `${step} changed ${path}, which git obeys`],
       [!wasCiFile(path) || allowed.has(path), `${step} changed ${path}, which hosts run`],

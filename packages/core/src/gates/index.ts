@@ -17,11 +17,13 @@ export {
 export type { LinkRules, TreeEntry } from "./tree-links.ts";
 export type { Gate } from "./finding.ts";
 export { judgeRelease } from "./release.ts";
+export type { PackRead, ToolGateInputs } from "./tool-inputs.ts";
 export {
   GATE_DOCUMENTS,
   gateInputDigests,
   type GateInputs,
   isGateInput,
+  isToolRun,
   type LedgerAction,
   type LedgerRefusal,
   readGateInputs,

@@ -21,6 +21,7 @@ import {
   type TapeEvent,
 } from "../formats/index.ts";
 import { parseStrictJson } from "../json/index.ts";
+import { isCommandLog, type PackRead, readTool, type ToolGateInputs } from "./tool-inputs.ts";
 
 /** An action that the ledger says was authorised, with its end. */
 export interface LedgerAction {
@@ -67,6 +68,10 @@ export interface GateInputs {
   readonly refusals: readonly LedgerRefusal[];
   /** Our own sources, where the release is judged and not a run. */
   readonly sources: readonly SourceImports[] | null;
+  readonly taskPack: PackRead | null;
+  readonly resultPack: PackRead | null;
+  /** What the gates of tools judge; null for a run that no task pack was issued for. */
+  readonly tool: ToolGateInputs | null;
 }
 
 /** What a source file of ours imports. */
@@ -86,11 +91,23 @@ export const GATE_DOCUMENTS = {
   result: "execution_result.json",
   sandboxProof: "03_executor/sandbox_proof.json",
   rollbackProof: "03_executor/rollback_proof.json",
+  taskPack: "01_intent/tool_task_pack.json",
+  resultPack: "04_verification/tool_result_pack.json",
 } as const;
+Object.freeze(GATE_DOCUMENTS);
 
-/** True for the artifacts whose bytes gates read. */
-export function isGateInput(name: string): boolean {
-  return (Object.values(GATE_DOCUMENTS) as string[]).includes(name) || isPatch(name);
+/**
+ * True for the artifacts whose bytes gates read.
+ * @param ofTool true for a run that a task pack was issued for: see {@link isToolRun}
+ */
+export function isGateInput(name: string, ofTool = false): boolean {
+  const isDocument = (Object.values(GATE_DOCUMENTS) as string[]).includes(name);
+  return isDocument || isPatch(name) || (ofTool && isCommandLog(name));
+}
+
+/** True for a run that a task pack was issued for: its gates read what its commands said, too. */
+export function isToolRun(entries: readonly PlacedEntry[]): boolean {
+  return artifactsOf(entries).some((one) => one.name === GATE_DOCUMENTS.taskPack);
 }
 
 function isPatch(name: string): boolean {
@@ -117,6 +134,8 @@ export function readGateInputs(
     return found === null ? null : parseFormat(format, found, name);
   };
   const names = GATE_DOCUMENTS;
+  const result = read(formats.executionResult, names.result);
+  const checksums = read(formats.checksums, names.checksums);
   return {
     request: read(formats.execRequest, names.request),
     requestValue: value(names.request),
@@ -124,8 +143,8 @@ export function readGateInputs(
     questions: read(formats.questionPack, names.questions),
     answers: read(formats.answerPack, names.answers),
     tape: readTape(contents.get(names.tape)),
-    checksums: read(formats.checksums, names.checksums),
-    result: read(formats.executionResult, names.result),
+    checksums,
+    result,
     sandboxProof: read(formats.sandboxProof, names.sandboxProof),
     rollbackProof: read(formats.repositoryRollbackProof, names.rollbackProof),
     patches: new Map(
@@ -135,6 +154,7 @@ export function readGateInputs(
     actions: actionsOf(entries),
     refusals: refusalsOf(entries),
     sources: null,
+    ...readTool(contents, entries, { result, checksums }),
   };
 }
 
@@ -202,8 +222,9 @@ function refusalsOf(entries: readonly PlacedEntry[]): LedgerRefusal[] {
 /** The digests of what was judged, for the receipt. */
 export function gateInputDigests(
   contents: ReadonlyMap<string, Uint8Array>,
+  ofTool = false,
 ): Record<string, string> {
-  const judged = [...contents].filter(([name]) => isGateInput(name));
+  const judged = [...contents].filter(([name]) => isGateInput(name, ofTool));
   return Object.fromEntries(
     judged
       .map(([name, bytes]): [string, string] => [name, sha256Hex(bytes)])

@@ -2,6 +2,7 @@ import { isKnownOperation } from "../actions/index.ts";
 import type { ExecutionResult, JsonObject, StepResult } from "../formats/index.ts";
 import { placeOf, whenSuccessful } from "./executor-gates.ts";
 import { type Gate, judged, notApplicable } from "./finding.ts";
+import { completedActions } from "./ledger-actions.ts";
 import type { GateInputs, LedgerAction } from "./inputs.ts";
 
 /** What must hold of every execution, whichever way it ended. */
@@ -70,8 +71,9 @@ export const RUNTIME_GATES: readonly Gate[] = [
     judge: (inputs) =>
       whenSuccessful(inputs, ({ result, actions, artifacts }) => {
         const back = actions.find((one) => one.type === "git.bring_back" && one.completed);
+        const commits = completedActions(actions);
         const checks = (result?.steps ?? []).map((step, index) =>
-          custodyOf(step, index, { actions, artifacts, back }),
+          custodyOf(step, index, { commits, artifacts, back }),
         );
         const unchanged = unchangedChecks(result, actions);
         // Where every step changed nothing, there was nothing to bring.
@@ -170,13 +172,14 @@ function isLine(base: string, steps: readonly StepResult[]): boolean {
   return steps.every((step, index) => step.parent === (steps[index - 1]?.commit ?? base));
 }
 
-interface Custody extends Pick<GateInputs, "actions" | "artifacts"> {
+interface Custody extends Pick<GateInputs, "artifacts"> {
+  readonly commits: ReadonlyMap<string, LedgerAction>;
   readonly back: LedgerAction | undefined;
 }
 
 function custodyOf(step: StepResult, index: number, custody: Custody): [boolean, string] {
-  const { actions, artifacts, back } = custody;
-  const made = actions.find((one) => one.stepId === `${step.step_id}.commit` && one.completed);
+  const { commits: completed, artifacts, back } = custody;
+  const made = completed.get(`${step.step_id}.commit`);
   const patches = (back?.params["patches"] ?? []) as JsonObject[];
   const commits = ((back?.output ?? {}) as JsonObject)["commits"];
   const expected = { commit: step.commit, tree: step.tree, sha256: step.patch_sha256 };
@@ -202,10 +205,17 @@ function unchangedChecks(
   result: ExecutionResult | null,
   actions: readonly LedgerAction[],
 ): [boolean, string][] {
+  const done = new Map<string, LedgerAction[]>();
+  for (const one of actions.filter(({ completed }) => completed)) {
+    const step = one.stepId.slice(0, Math.max(0, one.stepId.indexOf(".")));
+    const own = done.get(step);
+    if (own === undefined) done.set(step, [one]);
+    else own.push(one);
+  }
   return (result?.unchanged_steps ?? []).flatMap(({ step_id: step, tree }) => {
     const before = result?.steps.findLast((one) => numberOf(one.step_id) < numberOf(step));
     const expected = before?.tree ?? result?.base_tree;
-    const own = actions.filter((one) => one.completed && one.stepId.startsWith(`${step}.`));
+    const own = done.get(step) ?? [];
     const last = own.at(-1)?.output;
     const left = typeof last === "object" && last !== null && "tree" in last ? last["tree"] : null;
     return [

@@ -1,6 +1,7 @@
 import type { Dialect, PolicyDecision } from "../formats/index.ts";
 import { foldNames } from "./folded-names.ts";
 import {
+  FIFTH_HOST_RUN_NAMES,
   FOURTH_HOST_RUN_NAMES,
   HOST_RUN_NAMES,
   REPOSITORY_NAMES,
@@ -69,7 +70,8 @@ const TABLES: Readonly<Record<Dialect, NameTable>> = {
   2: SECOND_HOST_RUN_NAMES,
   3: THIRD_HOST_RUN_NAMES,
   4: FOURTH_HOST_RUN_NAMES,
-  5: HOST_RUN_NAMES,
+  5: FIFTH_HOST_RUN_NAMES,
+  6: HOST_RUN_NAMES,
 };
 
 /** Whose repository it would make or change; null for nobody's. Git's are judged by the tree. */

@@ -9,6 +9,7 @@ import {
   type Places,
   type TreeEntry,
   TreeLinks,
+  WAYS_MAX,
 } from "./tree-links.ts";
 
 /** A change that no step may make, whatever policy says. */
@@ -40,21 +41,25 @@ export interface TreeJudgement {
  * @param changed the paths that were added, changed or removed; untrusted
  * @param dialect whose table of host-run files counts
  * @param rules how links are followed
+ * @param work what may still be looked at, for several trees together; what is beyond is refused
  */
 export function judgeTree(
   tree: ReadonlyMap<string, TreeEntry>,
   changed: readonly string[],
   dialect: Dialect = POLICY_DIALECT,
   rules: LinkRules = "all",
+  work: TreeWork = { left: TREE_WORK_MAX },
 ): TreeJudgement {
-  const placesOf = placesIn(tree, rules);
+  work.left -= tree.size;
+  const refuseAll = { refused: changed.map((path) => ({ path, why: TOO_MUCH })) };
+  if (work.left < 0) return { ...refuseAll, hostRun: [], links: [] };
+  const placesOf = counted(placesIn(tree, rules, work), work);
   const places = changed.map((path) => ({ path, ...placesOf(path) }));
   const folders = repositoriesIn(
     tree,
     places.flatMap((one) => one.all ?? []),
   );
-  const gitlinks = [...tree].filter(([, { kind }]) => kind === "gitlink").map(([at]) => fold(at));
-  const submodules = new Set(gitlinks);
+  const submodules = submodulesIn(tree);
   const isLinkAt = (path: string): boolean => tree.get(path)?.kind === "link";
   const refused: RefusedChange[] = [];
   const hostRun: string[] = [];
@@ -80,13 +85,38 @@ export function judgeTree(
 export function placesIn(
   tree: ReadonlyMap<string, TreeEntry>,
   rules: LinkRules,
+  work: TreeWork = { left: TREE_WORK_MAX },
 ): (path: string) => Places {
   if (rules === "first") {
-    const first = firstPlaces(tree);
+    const first = firstPlaces(tree, work);
     return (path) => ({ all: first(path), links: [] });
   }
   const links = new TreeLinks(tree);
   return (path) => links.placesOf(path);
+}
+
+/** How much may still be looked at, in entries of trees. */
+export interface TreeWork {
+  left: number;
+}
+
+/**
+ * The trees after all steps of a run, and the ways by links to what they changed. Two hundred steps
+ * that change five hundred files each come to less.
+ */
+export const TREE_WORK_MAX = 12_000_000;
+/** A way by links costs about as much as so many entries of a tree. */
+const WAY_COST = 50;
+const NOT_LOOKED_AT: Places = { all: null, links: [] };
+const TOO_MUCH = "the run has more trees and links than are looked at";
+
+function counted(placesOf: (path: string) => Places, work: TreeWork): (path: string) => Places {
+  return (path) => {
+    if (work.left < 0) return NOT_LOOKED_AT;
+    const found = placesOf(path);
+    work.left -= WAY_COST * ((found.all?.length ?? WAYS_MAX) - 1);
+    return found;
+  };
 }
 
 const TOO_MANY = "links lead to it by more ways than are looked at";
@@ -114,6 +144,13 @@ function refusal(
   return null;
 }
 
+/** Where the tree has another repository's commit, folded. */
+function submodulesIn(tree: ReadonlyMap<string, TreeEntry>): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const [path, { kind }] of tree) if (kind === "gitlink") found.add(fold(path));
+  return found;
+}
+
 /**
  * The folders, of those that these places lie in, that git would discover as repositories. Git
  * wants a HEAD beside `objects` and `refs`, or beside a `commondir` that names a folder with them.
@@ -135,7 +172,7 @@ function repositoriesIn(
     const at = folder.lastIndexOf("/");
     const parent = keyOf(at < 0 ? "" : folder.slice(0, at));
     const name = foldName(folder.slice(at + 1));
-    names.get(parent)?.add(name);
+    if (TELLING.has(name)) names.get(parent)?.add(name);
     const key = parent === "" ? name : `${parent}/${name}`;
     keys.set(folder, key);
     return key;
@@ -143,15 +180,20 @@ function repositoriesIn(
   for (const path of tree.keys()) {
     const at = path.lastIndexOf("/");
     const found = names.get(keyOf(at < 0 ? "" : path.slice(0, at)));
-    found?.add(`file ${foldName(path.slice(at + 1))}`);
+    if (found === undefined) continue;
+    const name = foldName(path.slice(at + 1));
+    if (TELLING.has(name)) found.add(`file ${name}`);
   }
   const discovered = [...names].filter(([, found]) => isRepository(found));
   return new Set(discovered.map(([folder]) => folder));
 }
 
+const BESIDE = ["objects", "refs", "commondir"];
+/** No other name makes a folder a repository. */
+const TELLING: ReadonlySet<string> = new Set(["head", ...BESIDE]);
+
 /** @param names of a folder's folders, and of its files with `file ` before them */
 function isRepository(names: ReadonlySet<string>): boolean {
-  const beside = ["objects", "refs", "commondir"];
   const has = (name: string): boolean => names.has(name) || names.has(`file ${name}`);
-  return names.has("file head") && beside.some(has);
+  return names.has("file head") && BESIDE.some(has);
 }

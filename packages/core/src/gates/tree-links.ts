@@ -20,7 +20,7 @@ export type LinkRules = "first" | "all";
 
 /** As far as the kernel follows. */
 const LINKS_ON_A_WAY_MAX = 40;
-const WAYS_MAX = 200;
+export const WAYS_MAX = 200;
 /** Over all links of a tree: a hostile one can make each of them long. */
 const STEPS_MAX = 2_000_000;
 
@@ -44,9 +44,10 @@ export class TreeLinks {
 
   /** @param tree untrusted; entries that are no links are left aside */
   constructor(tree: ReadonlyMap<string, TreeEntry>) {
-    const links = [...tree].flatMap(([path, { kind, target }]) =>
-      kind === "link" && target !== null ? [{ path, target }] : [],
-    );
+    const links: { path: string; target: string }[] = [];
+    for (const [path, { kind, target }] of tree) {
+      if (kind === "link" && target !== null) links.push({ path, target });
+    }
     // INVARIANT: the order is by path, so that a tree of some of these links is judged alike. Of
     // two whose names fold to one, the first counts on the way of another.
     links.sort((a, b) => (a.path < b.path ? -1 : 1));
@@ -120,9 +121,9 @@ export class TreeLinks {
     target: string,
     seen: { readonly through: Set<string>; readonly links: string[] },
   ): string | null {
-    const todo = namesOf(target);
-    if (todo === null) return null;
-    for (let name = todo.pop(); name !== undefined; name = todo.pop()) {
+    const ahead = namesOf(target);
+    if (ahead === null) return null;
+    for (let name = ahead.pop(); name !== undefined; name = ahead.pop()) {
       this.#steps++;
       if (name === "..") keys.pop();
       const folder = keys.at(-1);
@@ -138,7 +139,7 @@ export class TreeLinks {
       seen.links.push(next.path);
       const names = namesOf(next.target);
       if (names === null || seen.links.length >= LINKS_ON_A_WAY_MAX) return null;
-      todo.push(...names);
+      ahead.push(...names);
     }
     return keys.at(-1) ?? null;
   }

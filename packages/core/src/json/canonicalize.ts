@@ -1,12 +1,13 @@
 import { utf8Encode } from "../bytes/index.ts";
 import { SovereignError } from "../errors/index.ts";
 import type { JsonValue } from "../formats/common.ts";
+import { type KeptForm, keptForm } from "./kept-form.ts";
 
 /** How deep objects and arrays may nest. */
 export const JSON_DEPTH_MAX = 64;
 
 /**
- * The canonical form of a JSON value: RFC 8785.
+ * The canonical form of a JSON value: RFC 8785. That of a frozen copy is written once, and kept.
  *
  * @throws ERR_JSON_UNSUPPORTED for what JSON can not hold: undefined, non-finite numbers, lone
  *   surrogates, functions, objects that are not plain
@@ -22,6 +23,14 @@ export function canonicalBytes(value: JsonValue): Uint8Array {
   return utf8Encode(write(value, 0));
 }
 
+const ASCII = /^[\x20-\x7e]*$/;
+
+/** How many bytes {@link canonicalBytes} has. */
+export function canonicalSize(value: JsonValue): number {
+  const text = write(value, 0);
+  return ASCII.test(text) ? text.length : utf8Encode(text).length;
+}
+
 function write(value: unknown, depth: number): string {
   switch (typeof value) {
     case "string":
@@ -33,14 +42,34 @@ function write(value: unknown, depth: number): string {
     case "boolean":
       return value ? "true" : "false";
     case "object":
-      if (value === null) return "null";
-      if (depth >= JSON_DEPTH_MAX) {
-        throw new SovereignError("ERR_JSON_TOO_DEEP", `Nested deeper than ${JSON_DEPTH_MAX}.`);
-      }
-      return Array.isArray(value) ? writeArray(value, depth) : writeObject(value, depth);
+      return value === null ? "null" : writeTree(value, depth);
     default:
       throw unsupported(typeof value);
   }
+}
+
+function writeTree(value: object, depth: number): string {
+  if (depth >= JSON_DEPTH_MAX) throw tooDeep();
+  const form = keptForm(value);
+  if (form !== undefined) return writeKept(value, form, depth);
+  return Array.isArray(value) ? writeArray(value, depth) : writeObject(value, depth);
+}
+
+/** The depth that is asked about is that of the whole, of which a frozen copy may be a part. */
+function writeKept(value: object, form: KeptForm, depth: number): string {
+  if (form.text === null) {
+    form.levels = levelsOf(value);
+    form.text = Array.isArray(value) ? writeArray(value, 0) : writeObject(value, 0);
+  }
+  if (depth + form.levels > JSON_DEPTH_MAX) throw tooDeep();
+  return form.text;
+}
+
+function levelsOf(value: unknown): number {
+  if (typeof value !== "object" || value === null) return 0;
+  let below = 0;
+  for (const one of Object.values(value)) below = Math.max(below, levelsOf(one));
+  return below + 1;
 }
 
 /** Short strings of these characters need neither escapes nor a check, and are most of all. */
@@ -84,6 +113,10 @@ function isSorted(keys: readonly string[]): boolean {
     if ((keys[at - 1] as string) > (keys[at] as string)) return false;
   }
   return true;
+}
+
+function tooDeep(): SovereignError {
+  return new SovereignError("ERR_JSON_TOO_DEEP", `Nested deeper than ${JSON_DEPTH_MAX}.`);
 }
 
 function unsupported(what: string): SovereignError {

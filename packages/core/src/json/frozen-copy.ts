@@ -1,6 +1,7 @@
 import { SovereignError } from "../errors/index.ts";
 import type { JsonValue } from "../formats/common.ts";
 import { JSON_DEPTH_MAX } from "./canonicalize.ts";
+import { keepForm, keptForm } from "./kept-form.ts";
 
 /** How many values a copy may hold, all together: what is larger is no request. */
 const VALUES_MAX = 100_000;
@@ -8,16 +9,19 @@ const VALUES_MAX = 100_000;
 /**
  * A deep, frozen copy of a value that a caller holds. Each property is read exactly once, so that a
  * getter or a proxy cannot answer one reader so and the next one otherwise; and nothing that the
- * caller does afterwards changes what was judged.
+ * caller does afterwards changes what was judged. Its canonical form and its digest are made once. What
+ * is such a copy already is not copied again.
  *
  * @param value untrusted: may be a proxy, may throw when it is read
  * @throws ERR_JSON_UNSUPPORTED for what JSON cannot hold, and for what throws when it is read
  * @throws ERR_JSON_TOO_DEEP, ERR_JSON_TOO_LARGE
  */
 export function frozenCopy(value: unknown): JsonValue {
-  const budget = { left: VALUES_MAX };
+  if (keptForm(value) !== undefined) return value as JsonValue;
   try {
-    return copy(value, 0, budget);
+    const copied = copy(value, 0, { left: VALUES_MAX });
+    if (typeof copied === "object" && copied !== null) keepForm(copied);
+    return copied;
   } catch (cause) {
     if (cause instanceof SovereignError) throw cause;
     throw new SovereignError("ERR_JSON_UNSUPPORTED", "The value cannot be read.", {}, cause);

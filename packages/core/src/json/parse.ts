@@ -40,7 +40,7 @@ export function parseStrictJson(bytes: Uint8Array, limits: JsonLimits = {}): Jso
 export function parseCanonicalJson(bytes: Uint8Array, limits: JsonLimits = {}): JsonValue {
   const text = decode(bytes, limits);
   const depthMax = limits.depthMax ?? JSON_DEPTH_MAX;
-  if (depthOf(text) > depthMax) throw tooDeep(depthMax);
+  if (opensMoreThan(text, depthMax) && depthOf(text) > depthMax) throw tooDeep(depthMax);
   let value: JsonValue;
   try {
     value = JSON.parse(text) as JsonValue;
@@ -79,6 +79,17 @@ function decode(bytes: Uint8Array, limits: JsonLimits): string {
   } catch {
     throw new SovereignError("ERR_JSON_MALFORMED", "The bytes are not UTF-8.");
   }
+}
+
+/** Whether so many objects and arrays are opened at all: most texts open fewer, and are not looked through. */
+function opensMoreThan(text: string, most: number): boolean {
+  let left = most;
+  for (const mark of ["{", "["]) {
+    for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, at + 1)) {
+      if (left-- === 0) return true;
+    }
+  }
+  return false;
 }
 
 /** The nesting depth, found without recursion so that hostile input can not overflow the stack. */

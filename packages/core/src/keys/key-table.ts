@@ -9,7 +9,10 @@ import {
   NAMED_PURPOSES,
 } from "../formats/index.ts";
 
-/** A key with its window in the key log, by the sequence numbers of the events that bound it. */
+/**
+ * A key with its window in the key log, by the sequence numbers of the events that bound it. It is
+ * frozen: tables share it, and whoever holds one of them holds it.
+ */
 export interface KeyWindow {
   readonly record: KeyRecord;
   readonly key: PublicKey;
@@ -51,10 +54,16 @@ export class KeyTable {
     return [...this.#windows.values()];
   }
 
+  /** The same, one after another: who looks at the first of many needs no list of all. */
+  each(): IterableIterator<KeyWindow> {
+    return this.#windows.values();
+  }
+
   /** From here on the table never changes: whoever is handed it can only read it. */
   seal(): this {
     this.#sealed = true;
-    return this;
+    // Nor can it be given other answers: everybody is handed the same table.
+    return Object.freeze(this);
   }
 
   /** The same keys in a table of its own: the windows themselves never change. */
@@ -146,15 +155,16 @@ export class KeyTable {
       if (this.#roots.size >= ROOTS_MAX) throw invalid(`more than ${ROOTS_MAX} root keys at once`);
       this.#roots.add(record.key_id);
     }
-    this.#windows.set(record.key_id, {
-      record,
+    const window: KeyWindow = {
+      record: Object.freeze({ ...record }),
       key,
       introduced: this.#count,
       ended: null,
       endedBy: null,
       distrustAll: false,
       introducedBy,
-    });
+    };
+    this.#windows.set(record.key_id, Object.freeze(window));
   }
 
   #revoke({ key, replaces, distrust_all }: KeyEvent): void {
@@ -183,12 +193,13 @@ export class KeyTable {
       throw invalid(`key ${keyId} has already ended`);
     }
     this.#roots.delete(keyId);
-    this.#windows.set(keyId, {
+    const changed: KeyWindow = {
       ...window,
       ended: window.ended ?? this.#count,
       endedBy: window.endedBy ?? endedBy,
       distrustAll: window.distrustAll || distrustAll,
-    });
+    };
+    this.#windows.set(keyId, Object.freeze(changed));
   }
 }
 

@@ -1,4 +1,4 @@
-import { base64Decode, base64Encode, concatBytes, equalBytes, utf8Encode } from "../bytes/index.ts";
+import { base64Decode, base64Encode, concatBytes, hexEncode, utf8Encode } from "../bytes/index.ts";
 import { sha256 } from "../digest/index.ts";
 import { checkSignature, type PublicKey, type Signer } from "../ed25519/index.ts";
 import { isSovereignError, SovereignError } from "../errors/index.ts";
@@ -46,11 +46,12 @@ export function openNote(note: string, keys: readonly NoteKey[]): OpenedNote {
   const { text, lines } = split(note);
   const message = utf8Encode(text);
   const signers = new Set<NoteKey>();
+  const known = new Map<string, NoteKey>();
+  for (const one of [...keys].reverse())
+    known.set(claimOf(one.name, noteKeyId(one.name, one.key)), one);
   for (const line of lines) {
     const { name, keyId, signature } = parseLine(line);
-    const key = keys.find(
-      (one) => one.name === name && equalBytes(noteKeyId(one.name, one.key), keyId),
-    );
+    const key = known.get(claimOf(name, keyId));
     if (key === undefined) continue;
     if (!checkSignature(key.key, message, signature)) {
       throw new SovereignError("ERR_NOTE_SIGNATURE", `The signature of ${name} is wrong.`, {
@@ -63,6 +64,11 @@ export function openNote(note: string, keys: readonly NoteKey[]): OpenedNote {
     throw new SovereignError("ERR_NOTE_SIGNATURE", "No trusted key signed the note.");
   }
   return { text, signers: [...signers] };
+}
+
+/** Which key a signature claims. */
+function claimOf(name: string, keyId: Uint8Array): string {
+  return `${hexEncode(keyId)} ${name}`;
 }
 
 /** SHA-256(name || 0x0A || type || key)[:4]. */

@@ -11,7 +11,7 @@ const IMPORTED_MAX = 256;
 export const platform: Platform = {
   // A string of 32 characters comes out of OpenSSL twice as fast as a Buffer does.
   sha256: (bytes) => fromBinary(hash("sha256", bytes, "binary")),
-  sha256Hex: (bytes) => hash("sha256", bytes, "hex"),
+  sha256Hex: (data) => hash("sha256", data, "hex"),
   verifyEd25519: (rawKey, message, signature) =>
     verify(null, message, importKey(rawKey), signature),
 };

@@ -1,14 +1,14 @@
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { sha256, sha512 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
-import { concatBytes, equalBytes } from "../bytes/index.ts";
+import { concatBytes, equalBytes, utf8Encode } from "../bytes/index.ts";
 import type { Platform } from "./platform.ts";
 
 const { Point } = ed25519;
 
 export const platform: Platform = {
   sha256: (bytes) => sha256(bytes),
-  sha256Hex: (bytes) => bytesToHex(sha256(bytes)),
+  sha256Hex: (data) => bytesToHex(sha256(typeof data === "string" ? utf8Encode(data) : data)),
   verifyEd25519: (rawKey, message, signature) => {
     try {
       return equalBytes(nonceOf(rawKey, message, signature), signature.subarray(0, 32));

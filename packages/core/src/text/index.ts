@@ -1,2 +1,3 @@
 export { cutText } from "./cut.ts";
 export { unquoteGitName } from "./git-name.ts";
+export { nearestName } from "./nearest-name.ts";

@@ -87,6 +87,32 @@ describe("DSSE", () => {
     expect(verifyEnvelope(envelope, [alice.publicKey], 1, "application/json").body).toEqual(body);
   });
 
+  it("reads each field once: what a getter answers the next time was not signed", () => {
+    const other = signEnvelope("application/json", body, [alice]);
+    const changing = (first: unknown, then: unknown): PropertyDescriptor => {
+      let reads = 0;
+      return { enumerable: true, get: () => (reads++ === 0 ? first : then) };
+    };
+    const retyped = Object.defineProperty(
+      { ...other },
+      "payloadType",
+      changing(TYPE, "application/json"),
+    );
+    expect(() => verifyEnvelope(retyped, [alice.publicKey])).toThrow(
+      code("ERR_ENVELOPE_SIGNATURE"),
+    );
+  });
+
+  it("gives nobody the power to put another key in a key's place", () => {
+    const { publicKey } = newSigner();
+    publicKey.raw.fill(0);
+    publicKey.spki.fill(0);
+    expect(() => Object.assign(publicKey, { raw: alice.publicKey.raw })).toThrow(TypeError);
+    const forged = signEnvelope(TYPE, body, [alice]);
+    expect(() => verifyEnvelope(forged, [publicKey])).toThrow(code("ERR_ENVELOPE_SIGNATURE"));
+    expect(parsePublicKey(publicKey.raw).keyId).toBe(publicKey.keyId);
+  });
+
   it("refuses what is no envelope", () => {
     for (const bad of [{}, { payloadType: TYPE, payload: "", signatures: [] }, []]) {
       expect(() => parseEnvelope(bad)).toThrow(code("ERR_ENVELOPE_MALFORMED"));

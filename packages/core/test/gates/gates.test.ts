@@ -307,7 +307,9 @@ describe("the gates", () => {
   it("each have a case that passes and one that fails", () => {
     const having = (verdict: string): Set<string> =>
       new Set(cases.filter((one) => one[1] === verdict).map(([gate]) => gate));
-    const all = new Set(GATES.map((gate) => gate.id));
+    // Those of tools are judged over a run's entries: see the runtime's tests of its evidence.
+    const own = GATES.map((gate) => gate.id).filter((id) => !id.startsWith("TL-"));
+    const all = new Set(own);
     expect(having("pass")).toEqual(all);
     expect(having("fail")).toEqual(all);
   });

@@ -121,6 +121,13 @@ const FOURTH = [
 /** Of each row that came with the fifth. */
 const FIFTH = [".sovereign/policy.yaml", "packages/a/.Sovereign/x", ".sovereign"];
 
+/** Of each row that came with the sixth. */
+const SIXTH = [
+  ...["gptme.toml", "Codebuff.json", ".eca/config.json", ".swift-version", "php/.PHP-VERSION"],
+  ...[".lfsconfig", ".LFSConfig::$DATA", "docs/a.lnk", "x.URL", "more.searchConnector-ms"],
+  ...["Own files.Library-ms", "\uff0elfsconfig", "a:b.scf"],
+];
+
 /** Names that no table held before the fourth dialect. */
 const NEW = [".pi/extensions/x.ts", "devenv.nix", "my:own.code-workspace", "lib:x-gdb.py"];
 
@@ -133,6 +140,12 @@ describe("a file that hosts run", () => {
       ).toEqual([false, false, false, true]);
     },
   );
+
+  it.each(SIXTH)("is %s from the sixth dialect on, and was none before", (path) => {
+    expect(
+      ([2, 3, 4, 5, 6] as const).map((dialect) => hostRunTool(path, false, dialect) !== null),
+    ).toEqual([false, false, false, false, true]);
+  });
 
   it.each(NEW)("is %s from the fourth dialect on, and was none before", (path) => {
     expect(
@@ -183,6 +196,7 @@ describe("a file that hosts run", () => {
     ...LATER,
     ...FOURTH,
     ...FIFTH,
+    ...SIXTH,
   ])("is %s", (path) => {
     expect(isCiFile(path)).toBe(true);
   });

@@ -1,6 +1,6 @@
 import { lookup as lookupName } from "node:dns";
 import { BlockList, isIP, type LookupFunction } from "node:net";
-import { SovereignError } from "@sovereign/core";
+import { type ErrorCode, SovereignError } from "@sovereign/core";
 
 /** Not for everybody to reach: RFC 6890 and its successors; all that is not of 2000::/3 for IPv6. */
 const RESERVED_V4: readonly (readonly [string, number])[] = [
@@ -55,6 +55,11 @@ export function namesLoopback(host: string): boolean {
   return host === "localhost" || isLoopbackAddress(host.replace(/^\[(.*)\]$/, "$1"));
 }
 
+/** True for a host that is an address in its own words, or `localhost`: no name leads there. */
+export function isLiteralHost(host: string): boolean {
+  return host === "localhost" || isIP(host.replace(/^\[(.*)\]$/, "$1")) !== 0;
+}
+
 /** Asks for all addresses of a name, as `dns.lookup` does. */
 export type Resolver = (host: string) => Promise<readonly string[]>;
 
@@ -66,18 +71,30 @@ export const systemResolver: Resolver = (host) =>
     });
   });
 
+/** What a host is refused by: each way out of a run has codes of its own. */
+export interface AddressCodes {
+  readonly address: ErrorCode;
+  readonly unreachable: ErrorCode;
+}
+
+const OF_MODELS: AddressCodes = {
+  address: "ERR_MODEL_ADDRESS",
+  unreachable: "ERR_MODEL_UNREACHABLE",
+};
+
 /**
  * The addresses to connect to. A name of which one address is not taken is not taken at all: who
  * answers with both is trying something.
  *
  * @param host a name, or an address without brackets
  * @param allowed which addresses are taken
- * @throws ERR_MODEL_ADDRESS, ERR_MODEL_UNREACHABLE
+ * @throws the two codes; without them ERR_MODEL_ADDRESS and ERR_MODEL_UNREACHABLE
  */
 export async function resolveChecked(
   host: string,
   allowed: (address: string) => boolean,
   resolver: Resolver,
+  codes: AddressCodes = OF_MODELS,
 ): Promise<readonly string[]> {
   let found: readonly string[];
   try {
@@ -85,12 +102,12 @@ export async function resolveChecked(
   } catch (cause) {
     const { code = "no answer" } = cause as NodeJS.ErrnoException;
     const text = `${host} cannot be resolved: ${code}. Look at the name and at the network.`;
-    throw new SovereignError("ERR_MODEL_UNREACHABLE", text, { host }, cause);
+    throw new SovereignError(codes.unreachable, text, { host }, cause);
   }
   const refused = found.find((address) => !allowed(address));
   if (refused === undefined && found.length > 0) return found;
   const text = `${host}: expected public addresses, found ${refused ?? "none"}. Private, link-local and special ones are refused.`;
-  throw new SovereignError("ERR_MODEL_ADDRESS", text, { host, address: refused ?? null });
+  throw new SovereignError(codes.address, text, { host, address: refused ?? null });
 }
 
 /** A `lookup` for `net.connect` that answers what was checked, whatever the name leads to now. */

@@ -1,12 +1,14 @@
 import type { Socket } from "node:net";
 import { canonicalBytes, type JsonObject, type JsonValue, parseStrictJson } from "@sovereign/core";
 
+/** The most that one message has, where nothing else is said. */
 const LINE_BYTES_MAX = 256 * 1024;
 const LF = 0x0a;
 
 /** One JSON message a line, between a control and a proxy that it started. */
 export class LineChannel {
   readonly #socket: Socket;
+  readonly #bytesMax: number;
   #held: Buffer[] = [];
   #size = 0;
 
@@ -18,8 +20,10 @@ export class LineChannel {
     socket: Socket,
     onMessage: (message: JsonValue) => void,
     onClose: (error: Error | null) => void,
+    bytesMax = LINE_BYTES_MAX,
   ) {
     this.#socket = socket;
+    this.#bytesMax = bytesMax;
     let why: Error | null = null;
     socket.on("data", (chunk: Buffer) => {
       try {
@@ -58,7 +62,7 @@ export class LineChannel {
     }
     const rest = chunk.subarray(from);
     this.#size += rest.length;
-    if (this.#size > LINE_BYTES_MAX) throw new Error("a message is too long");
+    if (this.#size > this.#bytesMax) throw new Error("a message is too long");
     if (rest.length > 0) this.#held.push(rest);
     return lines;
   }

@@ -5,9 +5,11 @@ import {
   createStatement,
   digestOf,
   type Envelope,
+  formats,
   frozenCopy,
   isSovereignError,
   type JsonValue,
+  parseFormat,
   type KeyPurpose,
   type KeyTable,
   type PolicyDecision,
@@ -17,6 +19,7 @@ import {
   type Signer,
   SLSA_PROVENANCE_TYPE,
   type SlsaProvenance,
+  type SourceStatement,
   SovereignError,
   STATEMENT_PAYLOAD_TYPE,
   signEnvelope,
@@ -53,8 +56,15 @@ export class Authority {
   readonly #options: AuthorityOptions;
   readonly #signers = new Map<string, Promise<Signer>>();
 
-  constructor(options: AuthorityOptions) {
-    this.#options = options;
+  constructor({ keystore, keys, decide, clock, entropy }: AuthorityOptions) {
+    // Taken once, here: what a program does with these objects later changes nothing that is signed.
+    this.#options = {
+      keystore,
+      keys,
+      decide,
+      clock: { now: clock.now.bind(clock) },
+      entropy: { bytes: entropy.bytes.bind(entropy) },
+    };
   }
 
   /** "I act in this role": signed by that role's own key, for one action in one context. */
@@ -92,7 +102,9 @@ export class Authority {
   }
 
   async #issueBinding({ action, context, digests, about }: Taken): Promise<Envelope> {
-    const decision = this.#options.decide(action, context);
+    // A copy: what the decider still holds is not what is signed.
+    const answer = frozenCopy(this.#options.decide(action, context));
+    const decision = parseFormat(formats.policyDecision, answer, "policy decision");
     if (decision.effect === "deny") {
       throw new SovereignError(
         "ERR_BINDING_REFUSED",
@@ -134,8 +146,9 @@ export class Authority {
     purpose: KeyPurpose,
     role: string | null,
   ): Promise<Envelope> {
+    const said = frozenCopy({ subjects, predicate }) as Said;
     const signer = await this.signer(purpose, role);
-    return signStatement(subjects, predicateType(kind), predicate, signer);
+    return signStatement(said.subjects, predicateType(kind), said.predicate, signer);
   }
 
   /** Sign a SLSA provenance of what was built from what. */
@@ -143,8 +156,15 @@ export class Authority {
     subjects: readonly Subject[],
     provenance: SlsaProvenance,
   ): Promise<Envelope> {
+    const said = frozenCopy({ subjects, predicate: provenance }) as Said;
     const signer = await this.signer("attestation", null);
-    return signStatement(subjects, SLSA_PROVENANCE_TYPE, provenance, signer);
+    return signStatement(said.subjects, SLSA_PROVENANCE_TYPE, said.predicate, signer);
+  }
+
+  /** Sign what a run's entries prove of a commit. */
+  async issueSource(statement: SourceStatement): Promise<Envelope> {
+    const signer = await this.signer("attestation", null);
+    return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), [signer]);
   }
 
   /**
@@ -203,8 +223,13 @@ export function signStatement(
     type,
     predicate,
   );
-  return signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), signers);
+  const envelope = signEnvelope(STATEMENT_PAYLOAD_TYPE, canonicalBytes(statement), signers);
+  // Whoever names it, keeps it and hands it on hashes it: as a frozen copy it is hashed once.
+  return frozenCopy(envelope) as Envelope;
 }
+
+/** What a statement says, as it was when it was asked for: a key may take its time to open. */
+type Said = { readonly subjects: readonly Subject[]; readonly predicate: JsonValue } & JsonValue;
 
 /** What permissions are issued for: nobody else holds it, and its digests are those of its bytes. */
 interface Taken {

@@ -1,4 +1,5 @@
 import {
+  deepFreeze,
   type Envelope,
   type ErrorCode,
   KeyLogReplay,
@@ -17,6 +18,7 @@ import { signStatement } from "./authority.ts";
 import { refuseOneHolder } from "./holders.ts";
 import { type Keystore, refuseName } from "./keystore.ts";
 import { isOfSlot, type KeySlot, refuseSecond, slotText } from "./slot.ts";
+import { Turns } from "../system/index.ts";
 
 /** One entry of the stream `keys`, as the ledger holds it. */
 export interface KeyLogEntry {
@@ -70,7 +72,7 @@ const ATTEMPTS = 20;
 const PREFIX_MIN = 8;
 
 /** The keys that every installation has. One key for one purpose and role. */
-export const INSTALLATION_KEYS: readonly KeySlot[] = [
+export const INSTALLATION_KEYS: readonly KeySlot[] = deepFreeze<KeySlot[]>([
   { purpose: "root", role: null },
   { purpose: "checkpoint", role: null },
   { purpose: "config", role: null },
@@ -78,7 +80,7 @@ export const INSTALLATION_KEYS: readonly KeySlot[] = [
   { purpose: "seal", role: null },
   { purpose: "attestation", role: null },
   { purpose: "sentinel", role: null },
-];
+]);
 
 /**
  * The installation's key log: introduces, rotates and revokes keys, each as a statement signed by
@@ -92,7 +94,7 @@ export class KeyLog {
   readonly #hashes: string[] = [];
   readonly #events: KeyLogEntry[] = [];
   #current = new KeyTable().seal();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(store: KeyLogStore, installationId: string, clock: { now(): Date }) {
     this.#store = store;
@@ -111,7 +113,7 @@ export class KeyLog {
 
   /** All events as last read: whoever has them needs no ledger to know the keys. */
   get events(): readonly KeyLogEntry[] {
-    return this.#events;
+    return [...this.#events];
   }
 
   /** Count and last hash of the log as last read: what a run's evidence names. */
@@ -121,13 +123,12 @@ export class KeyLog {
 
   /** Read what was appended since, verifying every event. One after another, whoever asks. */
   refresh(): Promise<KeyTable> {
-    const next = this.#last.then(() => this.#read());
-    this.#last = next.catch(() => undefined);
-    return next;
+    return this.#turns.take(() => this.#read());
   }
 
   async #read(): Promise<KeyTable> {
-    for (const entry of await this.#store.read(this.#hashes.length)) {
+    for (const found of await this.#store.read(this.#hashes.length)) {
+      const entry = deepFreeze({ ...found });
       this.#replay.apply(entry.envelope, entry.eventType, entry.timestamp);
       this.#hashes.push(entry.hash);
       this.#events.push(entry);
@@ -141,7 +142,8 @@ export class KeyLog {
    *
    * @throws ERR_KEYS_EXIST when the log is not empty
    */
-  async initialise(keystore: Keystore, slots: readonly KeySlot[]): Promise<KeyRecord[]> {
+  async initialise(keystore: Keystore, asked: readonly KeySlot[]): Promise<KeyRecord[]> {
+    const slots = asked.map(ownSlot);
     await this.refresh();
     if (this.#hashes.length > 0) throw keysExist();
     refuseSecond([], slots);
@@ -183,9 +185,10 @@ export class KeyLog {
    */
   async introduceAll(
     keystore: Keystore,
-    slots: readonly KeySlot[],
+    asked: readonly KeySlot[],
     beside: Beside = {},
   ): Promise<KeyRecord[]> {
+    const slots = asked.map(ownSlot);
     if (beside.another !== true) refuseSecond(this.#holders(), slots);
     const made = await this.#createAll(keystore, slots);
     await this.#append(keystore, made.map(introduction), ATTEMPTS, beside);
@@ -215,7 +218,8 @@ export class KeyLog {
    *
    * @throws ERR_KEY_NOT_FOUND for a role or a person who never had one
    */
-  async replace(keystore: Keystore, slot: KeySlot, reason: string): Promise<KeyRecord> {
+  async replace(keystore: Keystore, asked: KeySlot, reason: string): Promise<KeyRecord> {
+    const slot = ownSlot(asked);
     const windows = this.#replay.table.windows.filter((window) => isOfSlot(window, slot));
     if (windows.length === 0 && slot.role !== null) throw neverEnrolled(slot);
     const [made] = await this.#createAll(keystore, [slot]);
@@ -406,6 +410,11 @@ export class KeyLog {
   #now(): string {
     return this.#clock.now().toISOString();
   }
+}
+
+/** What was asked for is what is made: who asked may change it while the key is written. */
+function ownSlot({ purpose, role, notAfter = null }: KeySlot): KeySlot {
+  return Object.freeze({ purpose, role, notAfter });
 }
 
 function introduction(key: KeyRecord): Change {

@@ -178,8 +178,8 @@ function rawPublicKey(key: KeyObject): Uint8Array {
 }
 
 function signerOf(key: KeyObject, record: KeyRecord): Signer {
-  return {
+  return Object.freeze({
     publicKey: parsePublicKey(base64Decode(record.public_key)),
-    sign: (message) => sign(null, message, key),
-  };
+    sign: (message: Uint8Array) => sign(null, message, key),
+  });
 }

@@ -1,8 +1,9 @@
-import { mkdirSync, realpathSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { type ActionParams, sha256Hex, SovereignError } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { type ArtifactStore, type FailedLog, keepFailedLog } from "../runs/index.ts";
 import { type Mount, type Sandbox, type SandboxResult, usedOf } from "../sandbox/index.ts";
+import { makeOwnFolder } from "../system/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const OUTPUT_BYTES_MAX = 16 * MEBIBYTE;
@@ -21,7 +22,7 @@ export interface BatchEffectOptions {
 export function createBatchEffect(options: BatchEffectOptions): Effect {
   return defineEffect("command.run", async ({ action, context, signal, params: wanted }) => {
     const seconds = secondsOf(wanted);
-    mkdirSync(options.work, { recursive: true, mode: 0o700 });
+    makeOwnFolder(options.work);
     const node: Mount = { source: realpathSync(process.execPath), target: "/runtime/node" };
     const input: Mount[] =
       options.input === null ? [] : [{ source: options.input, target: "/input" }];

@@ -6,6 +6,8 @@ export interface CommandContext {
   readonly services: Services;
   readonly output: Output;
   readonly signal: AbortSignal;
+  /** The command line, without node and script. */
+  readonly words: readonly string[];
   /** The exit code, set by a command that did its work and has bad news. */
   exit: number;
 }

@@ -1,4 +1,4 @@
-import { errorCatalogue, isSovereignError, printableJson, printableLines } from "@sovereign/core";
+import { errorRow, isSovereignError, printableJson, printableLines } from "@sovereign/core";
 import type { CommanderError } from "commander";
 import type { Services } from "../services/index.ts";
 
@@ -80,8 +80,7 @@ export function noteWarnings(output: Output, warnings: readonly string[]): void 
 
 /** The exit code that belongs to an error code. */
 export function exitOf(code: string | null): number {
-  if (code === null || !Object.hasOwn(errorCatalogue, code)) return 1;
-  return errorCatalogue[code as keyof typeof errorCatalogue].exit;
+  return code === null ? 1 : errorRow(code).exit;
 }
 
 /** Columns of plain text. */

@@ -2,13 +2,17 @@ import { Command, CommanderError, Option } from "commander";
 import { checkTenant } from "../runs/index.ts";
 import { parseRunId } from "./arguments.ts";
 import { agentCommands } from "./commands/agent.ts";
+import { backupCommands } from "./commands/backup.ts";
 import { batchCommands } from "./commands/batch.ts";
+import { breakersCommands } from "./commands/breakers.ts";
+import { budgetsCommands } from "./commands/budgets.ts";
 import { bundleCommands } from "./commands/bundle.ts";
 import { completionCommand } from "./commands/completion.ts";
 import { configCommands } from "./commands/config.ts";
 import { doctorCommand } from "./commands/doctor.ts";
 import { execCommands } from "./commands/exec.ts";
 import { gatesCommands } from "./commands/gates.ts";
+import { incidentsCommands } from "./commands/incidents.ts";
 import { initCommand } from "./commands/init.ts";
 import { keysCommands } from "./commands/keys.ts";
 import { modelsCommands } from "./commands/models.ts";
@@ -16,11 +20,17 @@ import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
 import { repairCommands } from "./commands/repair.ts";
 import { uninstallCommand } from "./commands/uninstall.ts";
+import { toolCommands } from "./commands/tool.ts";
+import { secretsCommands } from "./commands/secrets.ts";
 import { tenantsCommands } from "./commands/tenants.ts";
+import { serveApiCommand } from "./commands/serve.ts";
+import { tokensCommands } from "./commands/tokens.ts";
 import { runCommands } from "./commands/run.ts";
 import { runsCommands } from "./commands/runs.ts";
+import { skillsCommands } from "./commands/skills.ts";
 import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
+import { workerCommand } from "./commands/worker.ts";
 import type { CommandContext } from "./context.ts";
 import { createOutput, reportError, reportUsage } from "./output.ts";
 import { refuseRepeated } from "./repeated.ts";
@@ -35,17 +45,21 @@ embedded one), SOVEREIGN_PASSPHRASE_FILE (opens encrypted keys), NO_COLOR.`;
 const WORK = new Set([
   "run start",
   "run resume",
+  "run retry",
+  "runs retry",
   "exec run",
   "exec apply",
   "exec resume",
   "exec rollback",
   "batch run",
   "agent run",
+  "agent compare",
   "agent apply",
   "agent resume",
+  "tool dispatch",
 ]);
 /** Those whose argument is a run. */
-const GOES_ON = new Set(["resume", "rollback", "apply"]);
+const GOES_ON = new Set(["resume", "retry", "rollback", "apply"]);
 
 /**
  * Run one command line.
@@ -61,7 +75,7 @@ export async function runCli(
   const end = argv.indexOf("--");
   const own = end < 0 ? argv : argv.slice(0, end);
   const output = createOutput(own.includes("--json"), services.display);
-  const context: CommandContext = { services, output, signal, exit: 0 };
+  const context: CommandContext = { services, output, signal, words: argv, exit: 0 };
   const program = buildProgram(context);
   program.hook("preAction", (_, command) => {
     const { tenant } = program.opts<{ tenant: string }>();
@@ -87,13 +101,23 @@ function buildProgram(context: CommandContext): Command {
     .option("--json", "print results as JSON, one document per line")
     .option("--verbose", "print which data folder and database are used")
     .option("--tenant <name>", "the tenant that the work belongs to", "default")
+    .option("--tenant-id <name>", "the same; a goal needs it")
     .addHelpText("after", EXIT_CODES)
     .showHelpAfterError("(add --help for what is expected)");
+  program.on("option:tenant-id", (name: string) => {
+    program.setOptionValue("tenant", name);
+  });
   for (const add of [
     runCommands,
     runsCommands,
+    skillsCommands,
+    incidentsCommands,
+    budgetsCommands,
+    workerCommand,
+    breakersCommands,
     execCommands,
     agentCommands,
+    toolCommands,
     gatesCommands,
     keysCommands,
     policyCommands,
@@ -104,7 +128,11 @@ function buildProgram(context: CommandContext): Command {
     scramCommands,
     nodesCommands,
     modelsCommands,
+    secretsCommands,
     tenantsCommands,
+    tokensCommands,
+    serveApiCommand,
+    backupCommands,
     repairCommands,
     doctorCommand,
     configCommands,
@@ -133,7 +161,8 @@ function buildProgram(context: CommandContext): Command {
 export function helpTexts(version: string): Readonly<Record<string, string>> {
   const output = createOutput(false);
   const signal = AbortSignal.abort();
-  const program = buildProgram({ services: { version } as Services, output, signal, exit: 0 });
+  const services = { version } as Services;
+  const program = buildProgram({ services, output, signal, words: [], exit: 0 });
   const texts: Record<string, string> = {};
   everywhere(program, (command) => {
     let text = "";

@@ -2,13 +2,15 @@ import { printable } from "@sovereign/core";
 import type { AgentProgress } from "../coding/index.ts";
 import type { ExecProgress } from "../executor/index.ts";
 import type { Progress } from "../pipeline/index.ts";
+import type { GoalProgress } from "../services/index.ts";
 import { agentLine, isAgentProgress } from "./agent-progress.ts";
+import { goalLine, isGoalProgress } from "./goal-progress.ts";
 import type { Output } from "./output.ts";
 
 /** Plain lines as a run goes on; with `--json`, one event a line on standard output. */
 export function showProgress(
   output: Output,
-): (progress: Progress | ExecProgress | AgentProgress) => void {
+): (progress: Progress | ExecProgress | AgentProgress | GoalProgress) => void {
   if (output.json) {
     return (progress) => {
       output.printJson(progress);
@@ -16,6 +18,10 @@ export function showProgress(
   }
   const paint: Paint = (code, text) => (output.colour ? `\u001b[${code}m${text}\u001b[0m` : text);
   return (progress) => {
+    if (isGoalProgress(progress)) {
+      output.note(goalLine(progress, paint));
+      return;
+    }
     const isAgents = isAgentProgress(progress);
     output.note(isAgents ? agentLine(progress, paint) : lineOf(progress, paint));
   };

@@ -1,53 +1,65 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   type ActionParams,
+  type ArtifactRef,
   cutText,
   type ErrorCode,
   type JsonObject,
   SovereignError,
+  type Toolset,
 } from "@sovereign/core";
-import { watchWrites, type Workspace } from "../executor/index.ts";
-import { defineEffect, type Effect, type EffectResult, type Invocation } from "../kernel/index.ts";
 import {
-  type Mount,
-  type Sandbox,
-  type SandboxRequest,
-  type SandboxResult,
-  usedOf,
-} from "../sandbox/index.ts";
-import { newId, systemEntropy } from "../system/index.ts";
-import type {
-  AgentAdapter,
-  AgentEvent,
-  AgentProgram,
-  PreparedAgent,
-  ToolAnswer,
+  EGRESS,
+  type EgressDoor,
+  egressVariables,
+  type OpenEgress,
+  type RefusedHost,
+  RELAY,
+} from "../agents/index.ts";
+import { type CommandTools, ToolMounts, type Workspace } from "../executor/index.ts";
+import { defineEffect, type Effect, type EffectResult, type Invocation } from "../kernel/index.ts";
+import type { ArtifactStore } from "../runs/index.ts";
+import { type Sandbox, type SandboxRequest, type SandboxResult, usedOf } from "../sandbox/index.ts";
+import { makeOwnFolder } from "../system/index.ts";
+import {
+  type AgentAdapter,
+  type AgentEvent,
+  type AgentProgram,
+  type AgentTask,
+  isInstalled,
+  type ToolAnswer,
 } from "./adapter.ts";
+import { claimsOf, failureOfAgent } from "./agent-end.ts";
+import { type AgentPart, agentRequest, launchAgent, shortFolder } from "./agent-sandbox.ts";
 import { HookServer } from "./hook-server.ts";
-import { INSIDE, MODEL_PORT, NODE } from "./inside-paths.ts";
-import { LineReader } from "./lines.ts";
+import { INSIDE, MODEL_PORT } from "./inside-paths.ts";
+import { AskedCalls } from "./judge-calls.ts";
+import { type KeptSession, SessionKeeper } from "./kept-session.ts";
+import { proveHooks } from "./prove-hooks.ts";
 import type { ToolCalls, ToolSession } from "./tool-calls.ts";
+import { Transcript } from "./transcript.ts";
 
 /** The model that an agent of one run speaks to. */
 export interface ModelDoor {
   /** Makes the socket at a path, for whoever has the token. */
-  open(socket: string): Promise<{ readonly token: string; close(): Promise<void> }>;
+  open(socket: string): Promise<{
+    readonly token: string;
+    /** Why the last call was not let through; null where it was. */
+    refusal?(): { readonly code: ErrorCode; readonly reason: string } | null;
+    close(): Promise<void>;
+  }>;
 }
 
 /** Told as an agent works, for people who watch. What it says is untrusted. */
 export type AgentProgress =
-  | { readonly event: "agent.started"; readonly agent: string; readonly version: string }
+  | {
+      readonly event: "agent.started";
+      readonly agent: string;
+      readonly version: string;
+      /** Whether it goes on with the conversation of an attempt that was killed. */
+      readonly session: "new" | "continued" | "again";
+    }
   | { readonly event: "agent.text"; readonly text: string }
   | {
       readonly event: "agent.tool";
@@ -64,57 +76,130 @@ export interface AgentEffectOptions {
   readonly sandbox: Sandbox;
   readonly calls: ToolCalls;
   readonly model: ModelDoor;
+  /** The way to the hosts that policy names; absent or null where it names none. */
+  readonly egress?: EgressDoor | null;
   /** The tools that policy names. */
   readonly tools: readonly string[];
   /** The task's text by its SHA-256. */
   readonly task: (sha256: string) => Uint8Array | null;
   /** The user's installed libraries, seen read-only at `/node_modules`; null for none. */
   readonly modules: string | null;
+  /** What policy mounts for commands, which the agent sees, too; null where it names nothing. */
+  readonly toolset: Toolset | null;
+  /** Where a transcript is kept, if the task asks for one. */
+  readonly artifacts: ArtifactStore;
+  /** What is secret, besides the tokens of the run. */
+  readonly secrets: readonly string[];
+  /** Told of the transcript of an agent that did not end well. */
+  readonly onTranscript: (ref: ArtifactRef) => void;
   /** A folder of this run, for what the sandbox is given. */
   readonly folder: string;
   readonly onProgress: (progress: AgentProgress) => void;
 }
 
-const MEBIBYTE = 1024 * 1024;
-/** A whole session's lines of JSON, with what tools said. */
-const OUTPUT_BYTES = 256 * MEBIBYTE;
-const UNJUDGED_BYTES = 256 * MEBIBYTE;
-const CANARY_MS = 60_000;
-const CANARY_FILE = "/tmp/canary-ran";
 const TEXT_CHARS = 2000;
 
 /** Have an agent work on the run's tree, in the sandbox; then judge what it changed. */
 export function createAgentEffect(options: AgentEffectOptions): Effect {
-  const { workspace } = options;
+  const { workspace, adapter, toolset } = options;
+  const mounts =
+    toolset === null ? null : new ToolMounts(toolset, workspace.root, workspace.folder);
   return defineEffect("agent.run", async (invocation) => {
     const { params: wanted, context } = invocation;
-    await workspace.require(wanted.before);
     const place = placeOf(options, invocation);
     rmSync(place, { recursive: true, force: true });
-    mkdirSync(place, { recursive: true, mode: 0o700 });
-    workspace.coverGit();
+    makeOwnFolder(place);
+    const keeper = new SessionKeeper(options.folder, adapter.keeps ?? null);
+    const earlier = await keeper.find(adapter.name, options.programDigest);
+    await workspace.require(wanted.before);
+    if (earlier !== null) await workspace.takeOver(earlier.root);
+    const mounted = (await mounts?.prepare()) ?? null;
+    const copies = mounts === null ? [] : [mounts.copies];
+    const covers = new Covers(workspace, mounts);
+    covers.lay();
     try {
-      const session = new AgentSession(options, invocation, wanted, place);
-      await session.proveHook();
-      const failure = await session.work();
-      if (failure !== null) return failure;
-      workspace.uncoverGit();
+      const house = { ...options, mounted, copies, keeper };
+      const { session, failure } = await haveWork(house, invocation, place, earlier, covers);
+      const kept = await session.keepTranscript();
+      if (failure !== null) {
+        for (const ref of kept) options.onTranscript(ref);
+        return failure;
+      }
+      covers.lift();
       const { tree, changes, hostRun } = await workspace.harvest(wanted.before, null, context);
       const ci = hostRun.length === 0 ? {} : { ci_files: [...hostRun] };
       const output = { ...session.told(), ...ci, tree, files_changed: changes.length };
       const usage = { wall_ms: Math.round(session.wallMs), output_bytes: 0 };
-      return { status: "completed", output, artifacts: [], usage };
+      return { status: "completed", output, artifacts: kept, usage };
     } finally {
       options.calls.end();
-      workspace.uncoverGit();
+      covers.lift();
       rmSync(place, { recursive: true, force: true });
     }
   });
 }
 
-/** A socket's path has at most 107 bytes, and a data folder's may have more. */
-function shortFolder(): string {
-  return mkdtempSync(join(tmpdir(), "sov-"));
+/** What lies over names of the tree while the agent works. */
+class Covers {
+  readonly #workspace: Workspace;
+  readonly #mounts: ToolMounts | null;
+  #liftTools: (() => void) | null = null;
+
+  constructor(workspace: Workspace, mounts: ToolMounts | null) {
+    this.#workspace = workspace;
+    this.#mounts = mounts;
+  }
+
+  lay(): void {
+    this.#liftTools = this.#mounts?.cover() ?? null;
+    this.#workspace.coverGit();
+  }
+
+  lift(): void {
+    this.#workspace.uncoverGit();
+    this.#liftTools?.();
+  }
+}
+
+/** See that it asks; then have it go on with its conversation, or where it cannot, begin. */
+async function haveWork(
+  house: House,
+  invocation: Invocation & { readonly params: Wanted },
+  place: string,
+  earlier: KeptSession | null,
+  covers: Covers,
+): Promise<{ readonly session: AgentSession; readonly failure: EffectResult | null }> {
+  const { params: wanted } = invocation;
+  const provedMs = await proved(house, invocation, wanted, place);
+  let session = new AgentSession(house, invocation, wanted, place);
+  let failure = await session.work(earlier);
+  if (failure !== null && session.hasNotGoneOn()) {
+    await house.workspace.require(wanted.before);
+    covers.lay();
+    session = new AgentSession(house, invocation, wanted, place, "again");
+    failure = await session.work(null);
+  }
+  session.wallMs += provedMs;
+  return { session, failure };
+}
+
+/** The artifact that holds what an agent printed. */
+export function transcriptName(stepId: string): string {
+  return `03_executor/transcripts/${stepId}.jsonl`;
+}
+
+/**
+ * INVARIANT: no agent whose hooks are `proved` works whose hook was not seen to be asked, and to be
+ * obeyed, in the same sandbox right before.
+ */
+async function proved(
+  house: House,
+  { signal }: Invocation,
+  { model }: Wanted,
+  folder: string,
+): Promise<number> {
+  const { adapter } = house;
+  return isInstalled(adapter) ? proveHooks({ ...house, adapter, model, folder, signal }) : 0;
 }
 
 function placeOf({ folder }: AgentEffectOptions, { context }: Invocation): string {
@@ -123,189 +208,192 @@ function placeOf({ folder }: AgentEffectOptions, { context }: Invocation): strin
 
 type Wanted = ActionParams<"agent.run">;
 
-/** One agent at work: first with a made-up model, to see that it asks; then with the real one. */
+interface House extends AgentEffectOptions {
+  readonly mounted: CommandTools | null;
+  /** Folders of tools that are written to, beside the tree. */
+  readonly copies: readonly string[];
+  readonly keeper: SessionKeeper;
+}
+
+/** One agent at work, which was seen to ask where that can be seen. */
 class AgentSession {
-  readonly #options: AgentEffectOptions;
+  readonly #options: House;
   readonly #invocation: Invocation;
   readonly #wanted: Wanted;
   readonly #place: string;
   readonly #events: AgentEvent[] = [];
   readonly #answers: ToolAnswer[] = [];
-  readonly #ended = new Set<string>();
+  readonly #ended: string[] = [];
+  readonly #asked = new AskedCalls();
+  /** The last that it said. */
+  #text = "";
   #end: SandboxResult | null = null;
   wallMs = 0;
+  #transcript: Transcript | null = null;
+  #kept: KeptSession | null = null;
+  #state: "new" | "continued" | "again";
 
-  constructor(options: AgentEffectOptions, invocation: Invocation, wanted: Wanted, place: string) {
+  constructor(
+    options: House,
+    invocation: Invocation,
+    wanted: Wanted,
+    place: string,
+    state: "new" | "again" = "new",
+  ) {
+    // What was asked of an earlier attempt is asked again.
+    this.#state = invocation.context.attempt > 1 ? "again" : state;
     this.#options = options;
     this.#invocation = invocation;
     this.#wanted = wanted;
     this.#place = place;
   }
 
-  /**
-   * INVARIANT: no agent works whose hook was not seen to be asked, and to be obeyed, in the same
-   * sandbox right before.
-   * @throws ERR_AGENT_HOOK
-   */
-  async proveHook(): Promise<void> {
-    const { adapter } = this.#options;
-    const id = newId("toolu_canary_", systemEntropy);
-    const asked: string[] = [];
-    const folder = this.#folder("canary");
-    const { first, second } = adapter.canary(id, CANARY_FILE);
-    const answers = this.#folder("canary/answers");
-    writeFileSync(join(answers, "first"), first);
-    writeFileSync(join(answers, "second"), second);
-    const hooks = new HookServer((body) => {
-      const call = adapter.hook(body);
-      if (call === null) return Promise.reject(new Error("no hook that we know"));
-      if (call.phase === "before") asked.push(call.id);
-      const reason = "this call only proves that it is asked";
-      const answer = { id: call.id, tool: call.tool, allowed: false, reason };
-      return Promise.resolve({ word: "deny", answer: adapter.answer(call, answer) });
-    });
-    const sockets = shortFolder();
-    await hooks.listen(join(sockets, "hooks.sock"));
-    const events: AgentEvent[] = [];
-    try {
-      const prepared = adapter.prepare({ ...this.#task("canary"), prompt: "canary" });
-      const request = this.#request(prepared, folder, {
-        sockets,
-        program: [INSIDE.canaryModel, String(MODEL_PORT), INSIDE.canaryAnswers],
-        mounts: [{ source: answers, target: INSIDE.canaryAnswers, own: true }],
-        wallMs: CANARY_MS,
-        then: `[ -e ${CANARY_FILE} ] && exit 99`,
-      });
-      const end = await this.#launch(request, (line) => events.push(...adapter.parse(line)));
-      this.wallMs += end.wallMs;
-      requireProof(end, asked, id, events);
-    } finally {
-      hooks.close();
-      rmSync(sockets, { recursive: true, force: true });
-    }
+  /** It was to go on with a conversation, and ended before it did anything. */
+  hasNotGoneOn(): boolean {
+    const said = this.#events.some(({ kind }) => kind.startsWith("tool") || kind === "started");
+    const isEnd = this.#end?.ended === "exited" && !this.#invocation.signal.aborted;
+    return this.#kept !== null && isEnd && !said && this.#text === "" && this.#answers.length === 0;
   }
 
-  /** @returns null where it ended well */
-  async work(): Promise<EffectResult | null> {
-    const { adapter, calls, model, program, onProgress } = this.#options;
+  /**
+   * @param kept the conversation to go on with; null for a new one
+   * @returns null where it ended well
+   */
+  async work(kept: KeptSession | null): Promise<EffectResult | null> {
+    const { adapter, calls, model, egress, program, keeper, onProgress } = this.#options;
+    this.#kept = kept;
+    if (kept === null) await keeper.begin();
+    else this.#state = "continued";
     const { context, signal } = this.#invocation;
     const broken = new AbortController();
-    const session: ToolSession = {
-      adapter,
-      prefix: `call.${context.attempt}`,
-      role: context.role,
-      onAnswer: (answer) => {
-        this.#answers.push(answer);
-        onProgress({ event: "agent.tool", ...answer });
-      },
-      onEnd: (id) => {
-        this.#ended.add(id);
-      },
-      onBroken: (error) => {
-        broken.abort(error);
-      },
-    };
-    const folder = this.#folder("work");
+    const session = this.#toolSession(broken);
+    // An attempt to go on may be followed by a new beginning.
+    const folder = this.#folder(kept === null ? "work" : "resumed");
     const sockets = shortFolder();
     const hooks = new HookServer((body) => calls.answer(session, body));
     await hooks.listen(join(sockets, "hooks.sock"));
     const door = await model.open(join(sockets, "model.sock"));
+    let way: OpenEgress | null = null;
     try {
-      onProgress({ event: "agent.started", agent: adapter.name, version: program.version });
-      const request = this.#request(adapter.prepare(this.#task(door.token)), folder, {
+      way = (await egress?.open(join(sockets, EGRESS.socket), context)) ?? null;
+      const hosts = way === null ? [] : EGRESS.relayWords;
+      const { name: agent } = adapter;
+      const { version } = program;
+      onProgress({ event: "agent.started", agent, version, session: this.#state });
+      const request = this.#request(this.#task(door.token), folder, {
         sockets,
-        program: [INSIDE.relay, String(MODEL_PORT), INSIDE.modelSocket],
+        state: keeper.state,
+        program: [RELAY.target, String(MODEL_PORT), INSIDE.modelSocket, ...hosts],
+        env: way === null ? {} : egressVariables(way.token),
         mounts: [],
         wallMs: this.#wallMs(),
         then: "",
       });
+      this.#beginTranscript([door.token, way?.token ?? ""]);
       const read = (line: string): void => {
+        this.#transcript?.push(line);
         this.#read(line, broken);
       };
       const ended = AbortSignal.any([signal, broken.signal]);
-      this.#end = await this.#launch(request, read, ended);
+      const { sandbox, copies } = this.#options;
+      this.#end = await launchAgent(this.#options, sandbox, request, ended, read, [
+        keeper.state,
+        ...copies,
+      ]);
       this.wallMs += this.#end.wallMs;
-      return this.#judge(this.#end, broken.signal);
+      const told = { events: this.#events, answers: this.#answers, ended: this.#ended };
+      const host = await closed(way);
+      way = null;
+      const refused = { model: door.refusal?.() ?? null, host };
+      return failureOfAgent(adapter, this.#end, told, broken.signal, refused);
     } finally {
       hooks.close();
+      await way?.close();
       await door.close();
       rmSync(sockets, { recursive: true, force: true });
     }
   }
 
+  /** What its hooks are answered by. */
+  #toolSession(broken: AbortController): ToolSession {
+    const { adapter, onProgress } = this.#options;
+    const { context } = this.#invocation;
+    return {
+      adapter,
+      prefix: `call.${context.attempt}`,
+      role: context.role,
+      onAnswer: (answer) => {
+        this.#answers.push(answer);
+        this.#asked.answer(answer);
+        const { tool, allowed, reason } = answer;
+        onProgress({ event: "agent.tool", tool, allowed, reason });
+      },
+      onEnd: ({ mark }) => {
+        this.#ended.push(mark);
+      },
+      onBroken: (error) => {
+        broken.abort(error);
+      },
+    };
+  }
+
+  #beginTranscript(tokens: readonly string[]): void {
+    if (this.#wanted.transcript !== true) return;
+    this.#transcript = new Transcript([...this.#options.secrets, ...tokens]);
+  }
+
+  /** @returns the transcript, where the task asks for one */
+  async keepTranscript(): Promise<ArtifactRef[]> {
+    if (this.#transcript === null) return [];
+    const name = transcriptName(this.#invocation.context.step_id);
+    const bytes = this.#transcript.bytes();
+    return [await this.#options.artifacts.put(name, bytes, "application/jsonl")];
+  }
+
   /** What the outcome says of it. What the agent says of itself is named a claim. */
   told(): JsonObject {
     const { adapter, program, programDigest } = this.#options;
-    const result = this.#events.findLast((one) => one.kind === "result");
-    const claims =
-      result === undefined
-        ? null
-        : {
-            text: cutText(result.text, TEXT_CHARS),
-            turns: result.turns,
-            input_tokens: result.inputTokens,
-            output_tokens: result.outputTokens,
-          };
     return {
       agent: adapter.name,
       version: program.version,
       program_sha256: programDigest,
+      hooks: this.#hooks(),
+      session: this.#state,
       calls_allowed: this.#answers.filter((one) => one.allowed).length,
       calls_denied: this.#answers.filter((one) => !one.allowed).length,
-      claims,
+      claims: claimsOf(this.#events, this.#text),
       ...(this.#end === null ? {} : usedOf(this.#end)),
     };
+  }
+
+  /** Of an agent that asks by itself: whether it asked, and for all that it says to have done. */
+  #hooks(): string {
+    const { hooks } = this.#options.adapter;
+    if (hooks !== "asked") return hooks;
+    if (this.#answers.length === 0) return "none";
+    return this.#events.some(({ kind }) => kind === "tool_unasked") ? "partly" : "asked";
   }
 
   #read(line: string, broken: AbortController): void {
     const { adapter, onProgress } = this.#options;
     for (const event of adapter.parse(line)) {
       if (event.kind === "other") continue;
-      this.#events.push(event);
-      if (event.kind === "text" && event.text.trim() !== "") {
+      if (event.kind === "started") this.#keep(event.session);
+      if (event.kind !== "text") this.#events.push(event);
+      else if (event.text.trim() !== "") {
+        this.#text = event.text;
         onProgress({ event: "agent.text", text: cutText(event.text, TEXT_CHARS) });
       }
       // A call that was carried out and never asked for: the hooks are not what they were.
-      if (event.kind === "tool_result" && !event.isError && !this.#isAllowed(event.id)) {
-        broken.abort(unasked());
-      }
+      if (this.#asked.isUnasked(event)) broken.abort(unasked());
     }
   }
 
-  #isAllowed(id: string): boolean {
-    return this.#answers.some((one) => one.allowed && one.id === id);
-  }
-
-  #judge(end: SandboxResult, broken: AbortSignal): EffectResult | null {
-    if (broken.aborted) {
-      const error: unknown = broken.reason;
-      if (error instanceof SovereignError) {
-        return { status: "failed", code: error.code, reason: error.message };
-      }
-      const reason = error instanceof Error ? error.message : "the run cannot go on";
-      return { status: "failed", code: "ERR_AGENT_FAILED", reason };
-    }
-    if (end.ended !== "exited") {
-      const code = LIMIT_CODES[end.ended] ?? "ERR_EFFECT_KILLED";
-      const after = `${end.ended} after ${Math.round(end.wallMs)} ms`;
-      return { status: "killed", code, reason: `the agent was ended: ${after}` };
-    }
-    const { adapter } = this.#options;
-    const { exitCode } = end;
-    const told = { exitCode, events: this.#events, answers: this.#answers, ended: this.#ended };
-    const outcome = adapter.classify(told);
-    if (exitCode === HELPER_GONE) {
-      const reason = `${adapter.name}: the relay to its model was killed before the agent ended`;
-      return { status: "failed", code: "ERR_AGENT_FAILED", reason };
-    }
-    if (outcome.ok) return null;
-    const last = outcome.code === "ERR_AGENT_FAILED" ? lastOf(end.stderr) : "";
-    const said = last === "" ? "" : `; ${last}`;
-    return {
-      status: "failed",
-      code: outcome.code,
-      reason: `${adapter.name}: ${outcome.reason}${said}`,
-    };
+  /** From now on a later attempt can go on with it. */
+  #keep(session: string): void {
+    const { adapter, programDigest, workspace, keeper } = this.#options;
+    const { root } = workspace;
+    keeper.keep({ agent: adapter.name, program_sha256: programDigest, session, root });
   }
 
   #wallMs(): number {
@@ -313,12 +401,14 @@ class AgentSession {
     return Math.min(timeoutMs, (this.#wanted.timeout_seconds ?? Infinity) * 1000);
   }
 
-  #task(token: string): Parameters<AgentAdapter["prepare"]>[0] {
+  #task(token: string): AgentTask {
     const { model, sha256 } = this.#wanted;
     const bytes = this.#options.task(sha256);
     if (bytes === null) throw new SovereignError("ERR_RUN_DIVERGED", "The task's text is gone.");
     const prompt = Buffer.from(bytes).toString("utf8");
-    return { prompt, model, tools: this.#options.tools, token };
+    const { tools, program } = this.#options;
+    const resume = this.#kept === null ? {} : { resume: this.#kept.session };
+    return { prompt, model, tools, token, command: program.command, ...resume };
   }
 
   #folder(name: string): string {
@@ -328,169 +418,22 @@ class AgentSession {
   }
 
   #request(
-    prepared: PreparedAgent,
+    task: AgentTask,
     folder: string,
-    part: {
-      readonly sockets: string;
-      readonly program: readonly string[];
-      readonly mounts: readonly Mount[];
-      readonly wallMs: number;
-      readonly then: string;
-    },
+    part: Omit<AgentPart, "place" | "folder">,
   ): SandboxRequest {
-    const { workspace, program, adapter, modules } = this.#options;
-    const { limits, root, noGit } = workspace;
-    const libraries: Mount[] =
-      modules !== null && existsSync(modules) ? [{ source: modules, target: "/node_modules" }] : [];
-    const [helper = "", ...words] = part.program;
-    const script = `${START}${part.then}\n${END}`;
-    return {
-      argv: ["/bin/sh", "-c", script, "sh", helper, ...words, "--", ...prepared.argv],
-      cwd: "/workspace",
-      readOnly: [
-        { source: realpathSync(process.execPath), target: "/runtime/node" },
-        { source: program.path, target: adapter.mountedAt },
-        ...PROGRAMS.map(([source, target]) => ({ source, target })),
-        { source: part.sockets, target: INSIDE.sockets, own: true },
-        ...filesOf(prepared, folder),
-        ...masksOf(prepared, root, this.#place),
-        ...libraries,
-        { source: noGit, target: "/workspace/.git" },
-        ...part.mounts,
-      ],
-      writable: [{ source: root, target: "/workspace" }],
-      env: { PATH: "/runtime:/usr/bin:/bin", ...prepared.env },
-      stdin: Buffer.from(prepared.stdin),
-      limits: {
-        wallMs: part.wallMs,
-        cpuSeconds: Math.max(1, limits.cpuSeconds),
-        memoryBytes: limits.memoryBytes,
-        processes: limits.processes,
-        outputBytes: OUTPUT_BYTES,
-        fileBytes: limits.fileBytesMax,
-        temporaryFiles: limits.temporaryFiles,
-        kernelBytes: limits.kernelBytes,
-      },
-    };
-  }
-
-  #launch(
-    request: SandboxRequest,
-    onLine: (line: string) => void,
-    signal: AbortSignal = this.#invocation.signal,
-  ): Promise<SandboxResult> {
-    const { workspace, sandbox } = this.#options;
-    const { root, limits } = workspace;
-    const lines = new LineReader(onLine);
-    return watchWrites([root], limits.totalBytesMax + UNJUDGED_BYTES, (full) =>
-      sandbox.run(request, AbortSignal.any([signal, full]), (bytes) => {
-        lines.push(bytes);
-      }),
-    );
+    const prepared = this.#options.adapter.prepare(task);
+    return agentRequest(this.#options, prepared, { ...part, folder, place: this.#place });
   }
 }
 
-/**
- * Its words: the program that listens on the loopback, with its own words, `--`, and the agent's. The
- * agent begins when that program listens.
- */
-const START = `mkfifo /tmp/ready || exit 125
-set -f; helper=; while [ "$1" != -- ]; do helper="$helper $1"; shift; done; shift
-${NODE.join(" ")} $helper >/tmp/ready </dev/null 2>/dev/null &
-helper=$!
-read -r word </tmp/ready && [ "$word" = ready ] || exit 125
-rm /tmp/ready
-"$@"
-code=$?
-`;
-
-/** Exit code of a sandbox whose relay had ended before the agent did. */
-const HELPER_GONE = 98;
-
-/**
- * The agent's end is that of the sandbox. An agent that was killed ends it as one that was killed. A
- * process that was killed and not yet waited for has no program, so `exe` leads nowhere.
- */
-const END = `[ $code -lt 129 ] || kill -9 $$
-[ -e /proc/$helper/exe ] || exit ${HELPER_GONE}
-exit $code
-`;
-
-/** As source or built, whichever we are ourselves. */
-const PROGRAMS = [
-  ["relay", INSIDE.relay],
-  ["hook", INSIDE.hook],
-  ["canary-model", INSIDE.canaryModel],
-].map(([name = "", target = ""]) => {
-  const source = fileURLToPath(new URL(`./inside/${name}.ts`, import.meta.url));
-  const built = fileURLToPath(new URL(`./inside/${name}.js`, import.meta.url));
-  return [existsSync(source) ? source : built, target] as const;
-});
-
-/** Each of our files by itself, below folders that hold nothing else. */
-function filesOf({ files }: PreparedAgent, folder: string): Mount[] {
-  return Object.entries(files).map(([target, content], at) => {
-    const name = target.slice(target.lastIndexOf("/") + 1);
-    const own = join(folder, `files-${at}`);
-    mkdirSync(own, { mode: 0o755 });
-    writeFileSync(join(own, name), content, { mode: 0o644 });
-    return { source: own, target: target.slice(0, -name.length - 1), own: true };
-  });
-}
-
-/**
- * What of the repository would configure the agent is not seen. A link is left alone: what is mounted
- * over it would stand where it leads to.
- */
-function masksOf({ masked }: PreparedAgent, root: string, place: string): Mount[] {
-  const folder = join(place, "nothing");
-  const file = join(place, "nothing.txt");
-  mkdirSync(folder, { recursive: true, mode: 0o755 });
-  writeFileSync(file, "", { mode: 0o644 });
-  return masked.flatMap((name) => {
-    const found = lstatSync(join(root, name), { throwIfNoEntry: false });
-    if (found === undefined || found.isSymbolicLink()) return [];
-    const source = found.isDirectory() ? folder : file;
-    return [{ source, target: `/workspace/${name}`, own: true }];
-  });
-}
-
-function requireProof(
-  end: SandboxResult,
-  asked: readonly string[],
-  id: string,
-  events: readonly AgentEvent[],
-): void {
-  const denied = events.some((one) => one.kind === "tool_result" && one.id === id && one.isError);
-  const ran = end.exitCode === 99;
-  if (asked.includes(id) && denied && !ran && end.ended === "exited") return;
-  const why = ran
-    ? "it carried out a tool call that was denied"
-    : !asked.includes(id)
-      ? `it did not ask (${end.ended}, exit ${String(end.exitCode)}: ${lastOf(end.stderr)})`
-      : `it did not take the denial (${end.ended}, exit ${String(end.exitCode)})`;
-  const text = `The agent may not work: before its work it was given a tool call that is denied, and ${why}. Check the installed version with: sovereign agent doctor`;
-  throw new SovereignError("ERR_AGENT_HOOK", text);
+/** @returns the last connection that was refused: it is recorded when the way is closed */
+async function closed(way: OpenEgress | null): Promise<RefusedHost | null> {
+  await way?.close();
+  return way?.refused() ?? null;
 }
 
 function unasked(): SovereignError {
   const text = "The agent carried out a tool call that it had not asked for, and was ended.";
   return new SovereignError("ERR_AGENT_HOOK", text);
-}
-
-const LIMIT_CODES: Readonly<Partial<Record<SandboxResult["ended"], ErrorCode>>> = {
-  wall_clock: "ERR_COMMAND_TIMEOUT",
-  cpu_limit: "ERR_COMMAND_CPU",
-  memory_limit: "ERR_COMMAND_MEMORY",
-  process_limit: "ERR_COMMAND_PROCESSES",
-  output_limit: "ERR_COMMAND_OUTPUT",
-};
-
-/** The end of a hostile log, as one printable line. */
-function lastOf(bytes: Uint8Array): string {
-  const text = Buffer.from(bytes.subarray(-4000)).toString("utf8");
-  return text
-    .replaceAll(/[^\x20-\x7e]+/g, " ")
-    .trim()
-    .slice(-500);
 }

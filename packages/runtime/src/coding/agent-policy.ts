@@ -24,27 +24,36 @@ export class AgentPolicy implements PolicyDecider {
   decide(action: Action, context: ActionContext): PolicyDecision {
     const tool = this.#policy.decide(action, context);
     if (action.type !== TOOL_CALL || tool.effect === "deny") return tool;
-    if (tool.rules.some((rule) => rule.startsWith(UNJUDGED))) return tool;
-    let decision = tool;
-    for (const ask of asksOf(action)) {
-      const found = this.#policy.decide(ask, context);
-      const rules = [...new Set([...decision.rules, ...found.rules])].slice(0, 32);
-      const reasons = [...new Set([...decision.reasons, ...found.reasons])].slice(0, 8);
-      const observed = decision.observed || found.observed;
-      if (found.effect === "deny") return { ...found, request_digest: tool.request_digest };
-      const stricter = found.effect === "step_up" ? found : decision;
-      const { effect, approvals } = stricter;
-      decision = {
-        ...decision,
-        effect,
-        approvals,
-        rules,
-        reasons,
-        observed: effect === "allow" && observed,
-      };
-    }
-    return decision;
+    const asks = asksOf(action).map((ask) => ({
+      type: ask.type,
+      found: this.#policy.decide(ask, context),
+    }));
+    // A call that is one of two tools needs leave for both, and is looked into where either is.
+    const tools = asks.filter(({ type }) => type === TOOL_CALL).map(({ found }) => found);
+    const isUnjudged = [tool, ...tools].every(({ rules }) =>
+      rules.some((rule) => rule.startsWith(UNJUDGED)),
+    );
+    const looked = isUnjudged ? tools : asks.map(({ found }) => found);
+    return looked.reduce((decision, found) => stricterOf(tool, decision, found), tool);
   }
+}
+
+function stricterOf(
+  tool: PolicyDecision,
+  decision: PolicyDecision,
+  found: PolicyDecision,
+): PolicyDecision {
+  if (decision.effect === "deny") return decision;
+  if (found.effect === "deny") return { ...found, request_digest: tool.request_digest };
+  const { effect, approvals } = found.effect === "step_up" ? found : decision;
+  return {
+    ...decision,
+    effect,
+    approvals,
+    rules: [...new Set([...decision.rules, ...found.rules])].slice(0, 32),
+    reasons: [...new Set([...decision.reasons, ...found.reasons])].slice(0, 8),
+    observed: effect === "allow" && (decision.observed || found.observed),
+  };
 }
 
 function asksOf({ params }: Action): Action[] {

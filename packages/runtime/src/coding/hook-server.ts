@@ -5,6 +5,8 @@ import { createServer, type Server, type Socket } from "node:net";
 export interface HookReply {
   readonly word: "allow" | "deny" | "seen";
   readonly answer: string;
+  /** Why, in words: some agents hand their model what the hook writes on standard error. */
+  readonly reason: string;
 }
 
 const BODY_BYTES_MAX = 16 * 1024 * 1024;
@@ -67,7 +69,8 @@ export class HookServer {
       answer(Buffer.concat(parts).toString("utf8")).then(
         (reply) => {
           const said = Buffer.from(reply.answer);
-          socket.end(Buffer.concat([Buffer.from(`${reply.word} ${said.length}\n`), said]));
+          const why = reply.reason.replaceAll(/\s+/g, " ");
+          socket.end(Buffer.concat([Buffer.from(`${reply.word} ${said.length} ${why}\n`), said]));
         },
         () => {
           // Without an answer the hook denies.

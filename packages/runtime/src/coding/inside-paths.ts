@@ -4,13 +4,16 @@ const PROGRAMS = "/sovereign/programs";
 
 /** Where things of ours are seen in an agent's sandbox. */
 export const INSIDE = {
-  relay: `${PROGRAMS}/relay.${END}`,
   hook: `${PROGRAMS}/hook.${END}`,
+  openCodePlugin: `${PROGRAMS}/opencode-plugin.${END}`,
+  acpClient: `${PROGRAMS}/acp-client.${END}`,
   canaryModel: `${PROGRAMS}/canary-model.${END}`,
   sockets: "/sovereign/run",
   hookSocket: "/sovereign/run/hooks.sock",
   modelSocket: "/sovereign/run/model.sock",
   canaryAnswers: "/sovereign/canary",
+  /** Where an agent keeps its conversation: it lives as long as the run. */
+  session: "/sovereign/session",
 } as const;
 
 /** Where the agent believes the model's vendor to be: nobody else has this loopback. */

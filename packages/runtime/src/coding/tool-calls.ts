@@ -1,7 +1,7 @@
 import { cutText, isSovereignError, type JsonObject, sha256Hex, utf8Encode } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { RunStopped, type Step } from "../runs/index.ts";
-import type { AgentAdapter, HookCall, ToolAnswer, ToolInput } from "./adapter.ts";
+import type { AgentAdapter, HookCall, ToolAnswer, ToolAsk, ToolInput } from "./adapter.ts";
 import type { HookReply } from "./hook-server.ts";
 
 /** A record is kept of each; who asks for more is not at work. */
@@ -32,8 +32,8 @@ export interface ToolSession {
   readonly prefix: string;
   readonly role: string;
   readonly onAnswer: (answer: ToolAnswer) => void;
-  /** The hook told that a call has ended. @param id untrusted */
-  readonly onEnd: (id: string) => void;
+  /** The hook told that a call has ended. */
+  readonly onEnd: (call: HookCall) => void;
   /** The run cannot go on: the agent must end. */
   readonly onBroken: (error: Error) => void;
 }
@@ -63,14 +63,16 @@ export class ToolCalls {
     if (call.phase === "after") {
       const open = this.#open.get(keyOf(session, call.id));
       open?.ended.resolve({ response: call.response });
-      if (open !== undefined) session.onEnd(call.id);
-      return { word: "seen", answer: session.adapter.answer(call, answerOf(call, true, "")) };
+      if (open !== undefined) session.onEnd(call);
+      const seen = session.adapter.answer(call, answerOf(call, true, ""));
+      return { word: "seen", answer: seen, reason: "" };
     }
     const answer = await this.#ask(session, call);
     session.onAnswer(answer);
     return {
       word: answer.allowed ? "allow" : "deny",
       answer: session.adapter.answer(call, answer),
+      reason: answer.reason,
     };
   }
 
@@ -93,12 +95,7 @@ export class ToolCalls {
     };
     this.#open.set(key, open);
     this.#steps.set(stepId, open);
-    const params = {
-      call: cutText(call.id, 200),
-      input: pinOf(call.input),
-      extract: extractOf(call.input),
-      asks,
-    } as unknown as JsonObject;
+    const params = callParams(call, asks);
     const action = { type: TOOL_CALL, resource: call.tool, params };
     const done = this.#perform()({ stepId, role: session.role, action }).finally(() => {
       this.#open.delete(key);
@@ -154,8 +151,9 @@ function keyOf({ prefix }: ToolSession, id: string): string {
   return `${prefix} ${id}`;
 }
 
-function answerOf({ id, tool }: HookCall, allowed: boolean, reason: string): ToolAnswer {
-  return { id, tool, allowed, reason };
+export function answerOf(call: HookCall, allowed: boolean, reason: string): ToolAnswer {
+  const { id, mark, tool } = call;
+  return { id, mark, tool, allowed, reason };
 }
 
 function reasonOf(error: unknown): string {
@@ -164,6 +162,19 @@ function reasonOf(error: unknown): string {
     return cutText(`${reason} (${code})`, REASON_CHARS);
   }
   return isSovereignError(error) ? cutText(error.message, REASON_CHARS) : "it could not be judged";
+}
+
+/** The parameters of the action that a call of a tool is. */
+export function callParams(
+  { id, input }: Pick<HookCall, "id" | "input">,
+  asks: readonly ToolAsk[],
+): JsonObject {
+  return {
+    call: cutText(id, 200),
+    input: pinOf(input),
+    extract: extractOf(input),
+    asks: asks as unknown as JsonObject[],
+  };
 }
 
 function pinOf(input: ToolInput): { sha256: string; bytes: number } {

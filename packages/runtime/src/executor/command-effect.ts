@@ -1,11 +1,11 @@
-import { existsSync, mkdirSync, realpathSync } from "node:fs";
+import { mkdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { type ActionParams, type ErrorCode, SovereignError, type Toolset } from "@sovereign/core";
+import { type EgressDoor, type RefusedHost, refusedWords } from "../agents/index.ts";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { resolveOnDisk } from "../policy/index.ts";
 import { type ArtifactStore, type FailedLog, lastLines, wholeLog } from "../runs/index.ts";
 import {
-  type Mount,
   type Sandbox,
   type SandboxEnding,
   type SandboxRequest,
@@ -14,7 +14,8 @@ import {
 } from "../sandbox/index.ts";
 import { treeOutput } from "./effect-output.ts";
 import { diskProbe } from "./file-effects.ts";
-import { type CommandTools, ToolMounts } from "./tool-mounts.ts";
+import { withHosts } from "./hosts-way.ts";
+import { type CommandTools, gitCovers, searchPath, seenTools, ToolMounts } from "./tool-mounts.ts";
 import type { Workspace } from "./workspace.ts";
 import { watchWrites } from "./disk-quota.ts";
 
@@ -26,6 +27,8 @@ export interface CommandEffectOptions {
   readonly modules: string | null;
   /** What the policy asks for besides; null for nothing. */
   readonly toolset: Toolset | null;
+  /** The way to the hosts that policy names; absent or null where it names none. */
+  readonly egress?: EgressDoor | null;
   /** Told of the whole output of a command that did not end well. */
   readonly onFailedLog?: (log: FailedLog) => void;
 }
@@ -50,7 +53,9 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
     const uncover = tools?.cover();
     workspace.coverGit();
     const roots = [workspace.root, ...(tools === null ? [] : [tools.copies])] as const;
-    const end = await runWatched(options, roots, request, invocation.signal).finally(() => {
+    const run = (asked: SandboxRequest): Promise<SandboxResult> =>
+      runWatched(options, roots, asked, invocation.signal);
+    const { end, refused } = await withHosts(options.egress, context, request, run).finally(() => {
       workspace.uncoverGit();
       uncover?.();
     });
@@ -59,7 +64,7 @@ export function createCommandEffect(options: CommandEffectOptions): Effect {
     const tell = (): void => {
       options.onFailedLog?.({ step: context.step_id, ref: kept, lines: lastLines(log) });
     };
-    const failure = failureOf(end);
+    const failure = failureOf(end, refused);
     if (failure !== null) {
       tell();
       return failure;
@@ -96,22 +101,12 @@ function requestOf(
 ): SandboxRequest {
   const { limits, root } = workspace;
   const node = { source: realpathSync(process.execPath), target: "/runtime/node" };
-  // Who names no tools has what was always there: the libraries at the root.
-  const more = tools ?? { ...NO_TOOLS, readOnly: librariesAt(modules) };
-  const trees = more.writable.filter(({ source }) => source === root);
+  const more = seenTools(tools, modules);
   const seconds = Math.min(wanted.timeout_seconds ?? Infinity, limits.timeoutMs / 1000);
   return {
     argv: [executable, ...wanted.argv],
     cwd: wanted.cwd === "" ? "/workspace" : `/workspace/${folderBelow(root, wanted.cwd)}`,
-    // A payload can neither make a repository at the tree's root nor look for one there.
-    readOnly: [
-      node,
-      ...["/workspace", ...trees.map(({ target }) => target)].map((at) => ({
-        source: workspace.noGit,
-        target: `${at}/.git`,
-      })),
-      ...more.readOnly,
-    ],
+    readOnly: [node, ...gitCovers(root, workspace.noGit, more), ...more.readOnly],
     writable: [{ source: root, target: "/workspace" }, ...more.writable],
     env: { ...more.env, PATH: searchPath(tools) },
     limits: {
@@ -125,18 +120,6 @@ function requestOf(
       kernelBytes: limits.kernelBytes,
     },
   };
-}
-
-const NO_TOOLS: CommandTools = { readOnly: [], writable: [], path: [], env: {} };
-
-function librariesAt(modules: string | null): Mount[] {
-  if (modules === null || !existsSync(modules)) return [];
-  return [{ source: modules, target: "/node_modules" }];
-}
-
-function searchPath(tools: CommandTools | null): string {
-  if (tools === null) return "/runtime:/usr/bin:/bin";
-  return [...tools.path, "/runtime", "/usr/local/bin", "/usr/bin", "/bin"].join(":");
 }
 
 function folderBelow(root: string, cwd: string): string {
@@ -166,7 +149,7 @@ const LIMIT_CODES: Readonly<Partial<Record<SandboxEnding, ErrorCode>>> = {
   output_limit: "ERR_COMMAND_OUTPUT",
 };
 
-function failureOf(end: SandboxResult): EffectResult | null {
+function failureOf(end: SandboxResult, refused: RefusedHost | null): EffectResult | null {
   if (end.ended === "exited" && end.exitCode === 0) return null;
   const log = `${lastOf(end.stderr)} ${lastOf(end.stdout)}`.trim();
   const code = LIMIT_CODES[end.ended];
@@ -176,7 +159,7 @@ function failureOf(end: SandboxResult): EffectResult | null {
     return { status: "killed", code: "ERR_COMMAND_FILE_SIZE", reason: `file size limit ${after}` };
   }
   if (end.ended === "exited") {
-    const reason = `exit ${String(end.exitCode)} ${after}`;
+    const reason = `exit ${String(end.exitCode)} ${after}${refusedWords(refused)}`;
     return { status: "failed", code: "ERR_COMMAND_FAILED", reason };
   }
   const reason = `${end.ended} ${end.signal ?? ""} ${after}`;

@@ -1,3 +1,4 @@
+import { cutText } from "@sovereign/core";
 import type { DiffLines } from "./diff-lines.ts";
 
 const MESSAGE_BYTES_MAX = 7000;
@@ -23,7 +24,7 @@ export function readMail(lines: DiffLines): string {
   }
   const subject = decoded(headers.get("subject") ?? "").replace(/^(?:\[[^\]]*\]\s*)+/, "");
   const text = Buffer.from(body.join("\n"), "latin1").toString("utf8");
-  return `${subject}\n\n${text.trim()}`.trim().slice(0, MESSAGE_BYTES_MAX);
+  return cutText(`${subject}\n\n${text.trim()}`.trim(), MESSAGE_BYTES_MAX);
 }
 
 const BODY_ENDS = /^(?:---$|--- |diff -|From [0-9a-f]{40,64} )/;

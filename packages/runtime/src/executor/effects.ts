@@ -1,4 +1,5 @@
 import type { Toolset } from "@sovereign/core";
+import type { EgressDoor } from "../agents/index.ts";
 import type { EffectRegistry } from "../kernel/index.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import type { FailedLog } from "../runs/index.ts";
@@ -17,6 +18,8 @@ export interface ExecutorEffectsOptions extends CommitEffectOptions {
   readonly modules: string | null;
   /** What the policy asks for besides, or null. */
   readonly toolset: Toolset | null;
+  /** The way to the hosts that policy names; absent or null where it names none. */
+  readonly egress?: EgressDoor | null;
   /** Told of the whole output of a command that did not end well. */
   readonly onFailedLog?: (log: FailedLog) => void;
 }

@@ -13,13 +13,21 @@ import {
   SCHEMA_VERSION,
   type SandboxProof,
   sha256Hex,
+  type StepResult,
   type Toolset,
 } from "@sovereign/core";
 import { type Clock, timestampOf } from "../system/index.ts";
 import type { ArtifactStore } from "../runs/index.ts";
 import { patchName } from "./commit-effects.ts";
 import type { StepsDone } from "./executor-run.ts";
-import { type Change, type Git, type Head, readChanges, readTreeNames } from "./git/index.ts";
+import {
+  type Change,
+  Git,
+  type Head,
+  readChanges,
+  readTreeNames,
+  type UserRepository,
+} from "./git/index.ts";
 import type { PlannedRequest } from "./request.ts";
 import type { RolledBack } from "./repository/rollback.ts";
 import type { RunTape } from "./run-tape.ts";
@@ -161,9 +169,24 @@ async function checksumsOf(
   refs: readonly ArtifactRef[],
 ): Promise<Checksums> {
   const { git, base, done } = options;
+  return {
+    schema_version: SCHEMA_VERSION,
+    run_id: options.runId,
+    base_commit: base.commit,
+    steps: await stepChecksums(git, base.tree, done.steps),
+    evidence: refs.map(({ name, sha256, bytes }) => ({ name, sha256, bytes })),
+  };
+}
+
+/** The files that each step changed, with their digests in git. */
+async function stepChecksums(
+  git: Git,
+  tree: string,
+  done: readonly Pick<StepResult, "step_id" | "tree">[],
+): Promise<Checksums["steps"]> {
   const steps: Checksums["steps"] = [];
-  let before = base.tree;
-  for (const step of done.steps) {
+  let before = tree;
+  for (const step of done) {
     const changes = await readChanges(git, before, step.tree);
     const names = await readTreeNames(git, step.tree);
     const { links } = judgeTree(
@@ -177,13 +200,16 @@ async function checksumsOf(
     });
     before = step.tree;
   }
-  return {
-    schema_version: SCHEMA_VERSION,
-    run_id: options.runId,
-    base_commit: base.commit,
-    steps,
-    evidence: refs.map(({ name, sha256, bytes }) => ({ name, sha256, bytes })),
-  };
+  return steps;
+}
+
+/** The same of commits that wait in the user's repository. */
+export function waitingChecksums(
+  { gitDir }: UserRepository,
+  tree: string,
+  done: readonly Pick<StepResult, "step_id" | "tree">[],
+): Promise<Checksums["steps"]> {
+  return stepChecksums(new Git({ gitDir }), tree, done);
 }
 
 async function fileChecksums(

@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import {
   canonicalize,
@@ -9,7 +9,14 @@ import {
   type TapeEvent,
   utf8Encode,
 } from "@sovereign/core";
-import { type Clock, timestampOf, replaceOwnFile, requireOwnFile } from "../system/index.ts";
+import {
+  appendOwnFile,
+  type Clock,
+  makeOwnFolder,
+  replaceOwnFile,
+  requireOwnFile,
+  timestampOf,
+} from "../system/index.ts";
 
 /**
  * What happened in a run, a line each, as it happens. For people and for the gates; the ledger is
@@ -26,7 +33,7 @@ export class RunTape {
     this.#path = path;
     this.#runId = runId;
     this.#clock = clock;
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    makeOwnFolder(dirname(path));
     const events = existsSync(path) ? readTape(wholeLines(requireOwnFile(path))) : [];
     this.#next = events.length;
     const text = events.map((one) => `${canonicalize(one)}\n`).join("");
@@ -42,7 +49,7 @@ export class RunTape {
       step_id: stepId,
       details,
     };
-    appendFileSync(this.#path, `${canonicalize(line)}\n`);
+    appendOwnFile(this.#path, `${canonicalize(line)}\n`);
     this.#next += 1;
   }
 

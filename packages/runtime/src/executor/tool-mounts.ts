@@ -12,6 +12,31 @@ export interface CommandTools {
   readonly env: Readonly<Record<string, string>>;
 }
 
+const NONE: CommandTools = { readOnly: [], writable: [], path: [], env: {} };
+
+/**
+ * What is seen inside: policy's tools, or what was always there where it names none, the libraries at
+ * the root.
+ * @param modules the user's installed libraries; null for none
+ */
+export function seenTools(tools: CommandTools | null, modules: string | null): CommandTools {
+  if (tools !== null) return tools;
+  if (modules === null || !existsSync(modules)) return NONE;
+  return { ...NONE, readOnly: [{ source: modules, target: "/node_modules" }] };
+}
+
+/** What lies over each `.git`: a program can neither make a repository at the tree's root nor find one. */
+export function gitCovers(root: string, noGit: string, { writable }: CommandTools): Mount[] {
+  const trees = writable.filter(({ source }) => source === root);
+  const covered = ["/workspace", ...trees.map(({ target }) => target)];
+  return covered.map((at) => ({ source: noGit, target: `${at}/.git` }));
+}
+
+export function searchPath(tools: CommandTools | null): string {
+  if (tools === null) return "/runtime:/usr/bin:/bin";
+  return [...tools.path, "/runtime", "/usr/local/bin", "/usr/bin", "/bin"].join(":");
+}
+
 /** The tools of one process of a run: looked at once, copied once. */
 export class ToolMounts {
   readonly #toolset: Toolset;

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, rmdirSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Action,
@@ -30,6 +30,7 @@ import {
   type UserRepository,
 } from "./git/index.ts";
 import { HOLDINGS } from "../sandbox/index.ts";
+import { makeOwnFolder } from "../system/index.ts";
 import { removeHostile } from "./remove-hostile.ts";
 
 const MEBIBYTE = 1024 * 1024;
@@ -114,11 +115,11 @@ export class Workspace {
     policy: PolicyDecider,
     limits: WorkLimits,
   ): Promise<Workspace> {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeOwnFolder(folder);
     const earlier = readdirSync(folder).filter((name) => /^attempt-\d+$/.test(name));
     const own = join(folder, `attempt-${earlier.length + 1}`);
     const space = new Workspace(own, policy, limits);
-    mkdirSync(space.root, { recursive: true, mode: 0o700 });
+    makeOwnFolder(space.root);
     mkdirSync(space.noGit);
     // Whatever the umask: also where commands run as another user.
     chmodSync(space.noGit, 0o755);
@@ -140,10 +141,20 @@ export class Workspace {
     const again = (error: unknown): boolean => isSovereignError(error, "ERR_GIT_FAILED");
     await beginAgain(async () => {
       await removeHostile(this.root);
-      mkdirSync(this.root, { recursive: true, mode: 0o700 });
+      makeOwnFolder(this.root);
       await checkOut(this.git, tree);
     }, again);
     this.#at = tree;
+  }
+
+  /**
+   * Have the files that an earlier process of the same run left in its tree, when nothing of it runs any
+   * more: whatever they are, they are judged as what an operation did.
+   */
+  async takeOver(root: string): Promise<void> {
+    this.#at = null;
+    await removeHostile(this.root);
+    renameSync(root, this.root);
   }
 
   /** Have the folder there that the sandbox covers as `.git`: it can be neither made nor found. */
@@ -276,8 +287,11 @@ export class Workspace {
       const text = `The change is refused: ${ci.reasons.join("; ")}.`;
       throw new SovereignError("ERR_CI_FILE_REFUSED", text, { path: change.path.slice(0, 200) });
     }
-    if (!decisions.some((one) => one.effect === "allow"))
-      throw outside(change, `policy does not allow that a step has it ${change.status}`);
+    if (decisions.some((one) => one.effect === "allow")) return;
+    // Of the same path and the same policy the reasons say what came nearest.
+    const why = decisions[0]?.reasons.join("; ") ?? "";
+    const text = `policy does not allow that a step has it ${change.status}`;
+    throw outside(change, why === "" ? text : `${text}: ${why}`);
   }
 }
 

@@ -10,11 +10,56 @@ export interface Config {
   readonly scram: ScramConfig;
   readonly database: { readonly url: string | null };
   readonly keys: { readonly enrol: "automatic" | "manual" };
+  readonly content: z.infer<typeof content>;
   /** What the file itself says, by its dotted name. */
   readonly given: ReadonlyMap<string, JsonValue>;
 }
 
 const database = z.strictObject({ url: z.string().min(1).max(4096).nullable().default(null) });
+
+/** A server that others could read along with has TLS; one on this machine need not. */
+const serverUrl = z
+  .url()
+  .max(2048)
+  .refine((text) => {
+    const { protocol, hostname, username, search, hash } = new URL(text);
+    const isOwn = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
+    const isSafe = protocol === "https:" || (protocol === "http:" && isOwn);
+    return isSafe && username === "" && search === "" && hash === "";
+  }, "expected https://HOST[:PORT][/PATH], or http:// to this machine, without a user and a query");
+
+/** Where runs keep what every node must reach. */
+export const content = z
+  .strictObject({
+    store: z.enum(["none", "database", "folder", "s3"]).nullable().default(null),
+    folder: z.string().startsWith("/").max(4096).nullable().default(null),
+    endpoint: serverUrl.nullable().default(null),
+    bucket: z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/)
+      .nullable()
+      .default(null),
+    region: z
+      .string()
+      .regex(/^[a-z0-9-]{1,64}$/)
+      .default("us-east-1"),
+    prefix: z
+      .string()
+      .regex(/^([A-Za-z0-9_-][A-Za-z0-9._-]*\/)*$/, "expected folders, each with a / behind it")
+      .max(512)
+      .default(""),
+  })
+  .refine(({ store, folder }) => store !== "folder" || folder !== null, {
+    path: ["folder"],
+    message: "the store folder needs it: the path of a folder that all nodes mount",
+  })
+  .refine(
+    ({ store, endpoint, bucket }) => store !== "s3" || (endpoint !== null && bucket !== null),
+    {
+      path: ["endpoint"],
+      message: "the store s3 needs it, and the bucket",
+    },
+  );
 
 const keys = z.strictObject({ enrol: z.enum(["automatic", "manual"]).default("automatic") });
 
@@ -33,6 +78,15 @@ export function loadSwitchConfig(home: string, onRefusal: (why: string) => void)
   }
 }
 
+/** Why no work begins by the configuration as it stands; null where it can be used. */
+export function configRefusal(home: string): string | null {
+  let refusal: string | null = null;
+  loadSwitchConfig(home, (why) => {
+    refusal = why;
+  });
+  return refusal;
+}
+
 /**
  * Read `config.yaml` of a data folder. Without one, the defaults hold.
  *
@@ -44,16 +98,20 @@ export function loadConfig(home: string): Config {
   const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
   const unknown = Object.keys(sections).find(
-    (name) => !["scram", "database", "keys"].includes(name),
+    (name) => !["scram", "database", "keys", "content"].includes(name),
   );
   if (typeof sections !== "object" || Array.isArray(sections) || unknown !== undefined) {
     const found = unknown === undefined ? "something else" : `"${unknown}"`;
-    throw malformed(path, `expected the sections "scram", "database" and "keys", found ${found}`);
+    throw malformed(
+      path,
+      `expected the sections "scram", "database", "keys" and "content", found ${found}`,
+    );
   }
   return {
     scram: parseScramConfig(sections["scram"]),
     database: parseSection(database, "database", sections, path),
     keys: parseSection(keys, "keys", sections, path),
+    content: parseSection(content, "content", sections, path),
     given: givenBy(sections),
   };
 }

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { SovereignError } from "@sovereign/core";
 import { refuseWorkTree } from "../authority/index.ts";
+import { makeOwnFolder } from "../system/index.ts";
 
 /** Where everything of an installation lies. */
 export interface DataFolder {
@@ -82,28 +82,11 @@ export function openSwitchFolder(root: string): DataFolder {
 }
 
 function makeUsable(path: string, root: string): void {
-  let why: string;
-  let cause: unknown;
   try {
-    makeFolder(path);
-    if (statSync(path).isDirectory()) return;
-    why = `${path} is no folder; move it away`;
-  } catch (error) {
-    cause = error;
-    why = error instanceof Error ? error.message : "unknown";
-  }
-  const text = `Cannot use the data folder ${root}: ${why}. Or set SOVEREIGN_HOME to a folder that you own.`;
-  throw new SovereignError("ERR_DATA_FOLDER", text, { root }, cause);
-}
-
-/** Node's own recursive one never comes back where nothing can be made, as in /proc. */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  makeFolder(dirname(path));
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    // Another process may have been quicker.
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    makeOwnFolder(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : "unknown";
+    const text = `Cannot use the data folder ${root}: ${why} Or set SOVEREIGN_HOME to a folder that you own.`;
+    throw new SovereignError("ERR_DATA_FOLDER", text, { root }, cause);
   }
 }

@@ -14,6 +14,10 @@ const WARNINGS_MAX = 20;
  * @param home the data folder; it is not made
  */
 export async function dataWarnings(home: string): Promise<readonly string[]> {
+  if (!isFolder(home)) {
+    const kind = lstatSync(home, { throwIfNoEntry: false });
+    return kind === undefined ? [] : [`${home} is no folder: set SOVEREIGN_HOME to one of yours.`];
+  }
   const found = [
     ...fileWarnings(home),
     ...(await keyWarnings(join(home, "keys"), join(home, "scram"))),

@@ -1,4 +1,4 @@
-export { type Config, loadConfig, loadSwitchConfig } from "./config.ts";
+export { type Config, configRefusal, loadConfig, loadSwitchConfig } from "./config.ts";
 export {
   type DataFolder,
   locateDataFolder,
@@ -6,6 +6,7 @@ export {
   openSwitchFolder,
   requireRunsFolder,
 } from "./data-folder.ts";
+export { DATA_PARTS, type DataPart } from "./data-parts.ts";
 export { dataWarnings } from "./data-warnings.ts";
 export {
   exportInstallation,
@@ -23,7 +24,7 @@ export {
   readNodeFile,
   replaceNodeFile,
 } from "./node-file.ts";
-export { passphraseOf } from "./passphrase.ts";
+export { passphraseIn, passphraseOf } from "./passphrase.ts";
 export {
   type Environment,
   type Setting,

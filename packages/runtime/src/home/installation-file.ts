@@ -159,6 +159,6 @@ function readInstallationFile(root: string): z.infer<typeof installationFile> {
 
 function folderError(path: string, cause: unknown): SovereignError {
   const why = cause instanceof Error ? cause.message : "unknown";
-  const text = `Cannot use ${path}: ${why} It says which installation this data folder is of. Move it away, and the next command makes it again from what the kill switch knows.`;
+  const text = `Cannot use ${path}: ${why.replace(/\.$/, "")}. It says which installation this data folder is of. Move it away, and the next command makes it again from what the kill switch knows.`;
   return new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
 }

@@ -15,7 +15,11 @@ export function passphraseOf(
   environment: Readonly<Record<string, string | undefined>>,
 ): Uint8Array | null {
   const file = environment["SOVEREIGN_PASSPHRASE_FILE"];
-  if (file === undefined) return null;
+  return file === undefined ? null : passphraseIn(file);
+}
+
+/** The passphrase in a file. @throws ERR_FILE_UNREADABLE, ERR_KEY_PASSPHRASE */
+export function passphraseIn(file: string): Uint8Array {
   const bytes = withoutLineEnd(readNamed(file, BYTES_MAX));
   if (bytes.length >= BYTES_MIN) return bytes;
   const text = `${file}: expected at least ${BYTES_MIN} bytes, found ${bytes.length}.`;

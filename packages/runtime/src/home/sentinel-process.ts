@@ -13,7 +13,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Sources start in half the time where what was compiled of them before is kept. */
 const COMPILED = fileURLToPath(new URL("../../bin/compile-cache.js", import.meta.url));
 
-type ProgramName = "sentinel" | "engine" | "cli" | "model-proxy";
+type ProgramName = "sentinel" | "engine" | "cli" | "model-proxy" | "egress" | "gateway";
 
 /** These must answer while others keep the processors busy, so they wait for no thread of their own. */
 const ALONE = {
@@ -21,6 +21,8 @@ const ALONE = {
   engine: ["--single-threaded-gc"],
   cli: [],
   "model-proxy": [],
+  egress: [],
+  gateway: [],
 } as const;
 
 /** Node and one of our programs, as source or built, whichever we are ourselves. */

@@ -2,6 +2,7 @@ import type { JsonValue } from "@sovereign/core";
 import { scramConfig } from "../scram/index.ts";
 import { type Config, loadConfig } from "./config.ts";
 import { locateDataFolder } from "./data-folder.ts";
+import { passphraseOf } from "./passphrase.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -32,6 +33,14 @@ const environmentOnly = (
   description: string,
 ): SettingDeclaration => ({ name, environment, inFile: false, default: fallback, description });
 
+const inFile = (name: string, fallback: JsonValue, description: string): SettingDeclaration => ({
+  name,
+  environment: null,
+  inFile: true,
+  default: fallback,
+  description,
+});
+
 /** Every setting. The kill switch's are those of its own format. */
 export const SETTINGS: readonly SettingDeclaration[] = [
   environmentOnly(
@@ -48,14 +57,31 @@ export const SETTINGS: readonly SettingDeclaration[] = [
     description:
       "The PostgreSQL to use. Without it PostgreSQL 18 is embedded and started on demand.",
   },
-  {
-    name: "keys.enrol",
-    environment: null,
-    inFile: true,
-    default: "automatic",
-    description:
-      "Whether the first use of a command's own role makes its key (automatic) or is refused with what to type (manual).",
-  },
+  inFile(
+    "keys.enrol",
+    "automatic",
+    "Whether the first use of a command's own role makes its key (automatic) or is refused with what to type (manual).",
+  ),
+  inFile(
+    "content.store",
+    null,
+    "Where runs keep what every node must reach: none, database, folder or s3. If null: database with DATABASE_URL, else none.",
+  ),
+  inFile("content.folder", null, "For the store folder: a folder that all nodes mount."),
+  inFile("content.endpoint", null, "For the store s3: the server's URL, without the bucket."),
+  inFile("content.bucket", null, "For the store s3: the bucket."),
+  inFile(
+    "content.region",
+    "us-east-1",
+    "For the store s3: the region that requests are signed for.",
+  ),
+  inFile("content.prefix", "", "For the store s3: what stands before each key, as folders."),
+  environmentOnly(
+    "content.access_key_id",
+    "AWS_ACCESS_KEY_ID",
+    null,
+    "For the store s3: the key's id. AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN go with it, and are not shown.",
+  ),
   environmentOnly(
     "passphrase_file",
     "SOVEREIGN_PASSPHRASE_FILE",
@@ -100,6 +126,8 @@ export class Settings {
   /** What children are started with. */
   readonly environment: Environment;
   readonly home: string;
+  /** Where trusted programs are looked for. */
+  readonly searchPath: string;
   readonly allowCompatible: boolean;
   readonly debug: boolean;
   readonly noColor: boolean;
@@ -109,9 +137,18 @@ export class Settings {
   constructor(environment: Environment) {
     this.environment = environment;
     this.home = locateDataFolder(environment);
+    this.searchPath = environment["PATH"] ?? "/usr/bin:/bin";
     this.allowCompatible = environment["SOVEREIGN_ALLOW_COMPATIBLE"] === "1";
     this.debug = (environment["SOVEREIGN_DEBUG"] ?? "") !== "";
     this.noColor = (environment["NO_COLOR"] ?? "") !== "";
+  }
+
+  /**
+   * What the keys are encrypted with, read when it is asked for; null where they are not.
+   * @throws ERR_FILE_UNREADABLE, ERR_KEY_PASSPHRASE
+   */
+  get passphrase(): ReturnType<typeof passphraseOf> {
+    return passphraseOf(this.environment);
   }
 
   /** @throws ERR_SCRAM_CONFIG, ERR_DATA_FOLDER where `config.yaml` is not as it must be */

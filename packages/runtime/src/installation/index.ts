@@ -1,3 +1,11 @@
+export {
+  findToken,
+  type IssuedToken,
+  issueToken,
+  listTokens,
+  revokeToken,
+  type TokenOwner,
+} from "./api-tokens.ts";
 export { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
 export { requireEndKeys, requireRunKeys, waitingForKeys } from "./keys-in-force.ts";
 export { repairInstallation } from "./ledger-repair.ts";

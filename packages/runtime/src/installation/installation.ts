@@ -1,3 +1,5 @@
+import { openContents } from "../contents/index.ts";
+import type { ContentStore } from "../runs/index.ts";
 import { join } from "node:path";
 import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import { KeyLog, Keystore, type Passphrase } from "../authority/index.ts";
@@ -41,6 +43,10 @@ export interface Installation {
   readonly journal: Journal;
   readonly clock: Clock;
   readonly config: Config;
+  /** What programs of ours are started with: `PATH`, and where the passphrase is. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Where a tenant's runs keep what every node must reach; null where that is the data folder alone. */
+  readonly contents: ((tenant: string) => ContentStore) | null;
   /** Which of the installation's machines this data folder is. */
   readonly node: SovereignNode;
   /** The sentinel under which work runs, started where it does not run; one for each process. */
@@ -85,15 +91,23 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     publishKeys();
     let guard: Promise<Guard> | null = null;
     let opened: Guard | null = null;
+    const { environment = {} } = options;
     const installation: Installation = {
       id,
       journal: Journal.open(join(folder.scram, "journal.jsonl")),
       config,
+      environment,
+      contents: openContents({
+        content: config.content,
+        environment,
+        shared: store.shared,
+        database: (tenant) => store.contents(tenant),
+      }),
       node,
       publishKeys,
       guard: async () => {
         publishKeys();
-        guard ??= openGuard(installation, options.environment ?? {});
+        guard ??= openGuard(installation, environment);
         opened = await guard;
         return opened.link;
       },

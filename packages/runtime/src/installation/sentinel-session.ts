@@ -41,7 +41,12 @@ export async function openGuard(
   const { folder, store } = installation;
   store.relax();
   const link = await connectScram(folder.root, environment);
-  const duty = new AnchorDuty(() => anchorInstallation(installation, true));
+  const duty = new AnchorDuty(
+    () => anchorInstallation(installation, true),
+    (error) => {
+      noteRefusal(folder.root, error);
+    },
+  );
   link.onRecorded = () => {
     duty.want();
   };

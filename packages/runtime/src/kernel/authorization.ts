@@ -2,7 +2,7 @@ import {
   type Action,
   type ActionContext,
   type Approval,
-  digestOf,
+  canonicalize,
   type Envelope,
   type ErrorCode,
   type KeyPurpose,
@@ -83,12 +83,19 @@ export function checkAuthorization(
   if (authorization === null) {
     return refuse("ERR_BINDING_MISSING", "sovereign mode asks for a policy binding; none came");
   }
-  if ("reason" in authorization) return refuse("ERR_AUTHORITY_MALFORMED", authorization.reason);
+  if (!isPermission(authorization)) return refuse("ERR_AUTHORITY_MALFORMED", authorization.reason);
   const role = checkRole(subject, authorization.role);
   if (!role.ok) return role;
   const binding = checkBinding(subject, authorization.binding);
   if (!binding.ok) return binding;
   return { ok: true, value: [role.value, binding.value] };
+}
+
+/** Asked of its own fields: what a program put on every object makes nothing of it. */
+export function isPermission(
+  taken: Authorization | { readonly reason: string },
+): taken is Authorization {
+  return !Object.hasOwn(taken, "reason");
 }
 
 function checkRole(subject: Subject, envelope: Envelope): Verdict<UsedNonce> {
@@ -127,13 +134,17 @@ function checkBinding(subject: Subject, envelope: Envelope): Verdict<UsedNonce> 
     [predicate.context_digest !== subject.contextDigest, "ERR_BINDING_CONTEXT", "another context"],
     [predicate.policy_digest !== decision.policy_digest, "ERR_BINDING_POLICY", "another policy"],
     // All of it: who has to approve, and by which rules, was signed too.
-    [digestOf(predicate.decision) !== digestOf(decision), "ERR_BINDING_POLICY", ANOTHER_DECISION],
+    [!isSame(predicate.decision, decision), "ERR_BINDING_POLICY", ANOTHER_DECISION],
   ];
   const first = differs.find(([bad]) => bad);
   if (first !== undefined) return refuse(first[1], `the binding names ${first[2]}`);
   const stray = strayAbout(subject, about, `action:${subject.action.type}`);
   if (stray !== null) return stray;
   return inTime(subject, predicate, "ERR_BINDING_EXPIRED");
+}
+
+function isSame(one: PolicyDecision, other: PolicyDecision): boolean {
+  return canonicalize(one) === canonicalize(other);
 }
 
 /** An approval that counts: whose, and the nonce that it uses up. */

@@ -1,18 +1,18 @@
 import {
   type Action,
   type ActionContext,
-  canonicalBytes,
+  canonicalSize,
   cutText,
   deepFreeze,
   digestOf,
   formats,
   frozenCopy,
-  isSovereignError,
   type PolicyDecision,
-  parseFormat,
+  parseCopy,
   SovereignError,
 } from "@sovereign/core";
 import type { PolicyDecider } from "./ports.ts";
+import { leaveUnheard, readThrown } from "./thrown.ts";
 
 /** A decision stands in an entry beside its action, and in a binding. */
 const DECISION_BYTES_MAX = 24 * 1024;
@@ -29,8 +29,9 @@ export function askPolicy(
   context: ActionContext,
 ): { readonly decision: PolicyDecision; readonly problem: string | null } {
   try {
-    const answer = frozenCopy(decider.decide(action, context));
-    const decision = deepFreeze(parseFormat(formats.policyDecision, answer, "policy decision"));
+    const given: unknown = decider.decide(action, context);
+    leaveUnheard(given);
+    const decision = readDecision(given);
     const { tenant_id, role, mode } = context;
     const request = digestOf({ action: action, tenant_id, role, mode });
     const problem =
@@ -40,17 +41,30 @@ export function askPolicy(
     if (problem === null) return { decision, problem };
     return { decision: noDecision(decider.policyDigest), problem };
   } catch (error) {
-    const said = error instanceof Error ? error.message : "it threw what is not an error";
-    const why = isSovereignError(error) ? said : `the decider failed: ${said}`;
+    const { ours, message } = readThrown(error);
+    const said = message ?? "it threw what is not an error";
+    const why = ours ? said : `the decider failed: ${said}`;
     return { decision: noDecision(decider.policyDigest), problem: cutText(why, 1000) };
   }
+}
+
+/** What was read before: a decider that keeps its answers gives the same frozen one again. */
+const read = new WeakSet<PolicyDecision>();
+
+/** @param given untrusted */
+function readDecision(given: unknown): PolicyDecision {
+  const copied = frozenCopy(given) as PolicyDecision;
+  if (typeof copied === "object" && read.has(copied)) return copied;
+  const decision = parseCopy(formats.policyDecision, copied, "policy decision");
+  read.add(decision);
+  return decision;
 }
 
 /** What a verifier would refuse later is refused now. */
 function problemOf(decision: PolicyDecision, policyDigest: string, request: string): string | null {
   const { effect, approvals, rules, observed } = decision;
   const people = new Set(approvals?.roles).size;
-  const { length } = canonicalBytes(decision);
+  const length = canonicalSize(decision);
   const problems: [boolean, string][] = [
     [decision.policy_digest !== policyDigest, "a decision of another policy"],
     [decision.request_digest !== request, "a decision on another request"],

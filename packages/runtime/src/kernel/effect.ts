@@ -2,21 +2,21 @@ import {
   ACTION_BYTES_MAX,
   type Action,
   type ActionContext,
-  canonicalBytes,
+  type ArtifactRef,
+  canonicalSize,
   cutText,
-  deepFreeze,
   digestOf,
   type ErrorCode,
   fields,
   frozenCopy,
-  isSovereignError,
   type JsonValue,
-  parseFormat,
+  parseCopy,
 } from "@sovereign/core";
 import { z } from "zod";
 import { knownCode } from "./codes.ts";
-import type { Effect, EffectResult, ScramGate } from "./ports.ts";
+import type { Effect, EffectResult, Invocation, ScramGate } from "./ports.ts";
 import { preflight } from "./preflight.ts";
+import { readThrown } from "./thrown.ts";
 
 /** Artifacts stand whole in the entry, beside an output of up to 24 KiB. */
 const ARTIFACTS_BYTES_MAX = 32 * 1024;
@@ -29,9 +29,22 @@ const completed = z.strictObject({
   usage: fields.usage,
 });
 
+/** An effect as it was when the kernel was made: nothing of it is looked up later. */
+export interface HeldEffect {
+  readonly run: (invocation: Invocation) => Promise<EffectResult>;
+  readonly recall: NonNullable<Effect["recall"]> | null;
+}
+
+/** @throws TypeError for what cannot be called */
+export function holdEffect(type: string, effect: Effect): HeldEffect {
+  if (typeof effect !== "function") throw new TypeError(`the effect of ${type} is no function`);
+  const recall = Object.hasOwn(effect, "recall") ? effect.recall : undefined;
+  return { run: effect, recall: recall?.bind(effect) ?? null };
+}
+
 /** What an effect is called with, and what may keep it from being called. */
 export interface EffectCall {
-  readonly effect: Effect;
+  readonly effect: HeldEffect;
   readonly action: Action;
   readonly context: ActionContext;
   readonly signal: AbortSignal;
@@ -54,19 +67,17 @@ export async function callEffect(call: EffectCall): Promise<EffectResult> {
     };
   }
   const result = await runEffect(call);
-  if (result.status !== "failed" || effect.recall === undefined) return result;
+  if (result.status !== "failed" || effect.recall === null) return result;
   // It may have failed after it had happened: then it is recorded as what it did.
   return (await recallEffect(call).catch(() => null)) ?? result;
 }
 
 async function runEffect({ effect, action, context, signal }: EffectCall): Promise<EffectResult> {
-  const { run_id, step_id } = context;
   try {
-    const idempotencyKey = digestOf({ run_id, step_id });
-    return readResult(await effect({ action, context, idempotencyKey, signal }));
+    return readResult(await effect.run(invocationOf({ action, context, signal })));
   } catch (error) {
     // What it died of is why it was to end, whatever the death looked like from inside.
-    const cause: unknown = isSovereignError(signal.reason) ? signal.reason : error;
+    const cause: unknown = readThrown(signal.reason).ours ? signal.reason : error;
     if (isAborted(signal)) return { status: "killed", ...why(cause, "ERR_EFFECT_KILLED") };
     return { status: "failed", ...why(error, "ERR_EFFECT_FAILED") };
   }
@@ -82,13 +93,22 @@ export async function recallEffect({
   context,
   signal,
 }: Omit<EffectCall, "scram">): Promise<Extract<EffectResult, { status: "completed" }> | null> {
-  if (effect.recall === undefined) return null;
-  const { run_id, step_id } = context;
-  const idempotencyKey = digestOf({ run_id, step_id });
-  const found = await effect.recall({ action, context, idempotencyKey, signal });
+  if (effect.recall === null) return null;
+  const found = await effect.recall(invocationOf({ action, context, signal }));
   if (found === null) return null;
   const result = readResult(found);
   return result.status === "completed" ? result : null;
+}
+
+/** The signal is the effect's own: what it does to that object changes nothing that we ask. */
+function invocationOf({
+  action,
+  context,
+  signal,
+}: Omit<EffectCall, "scram" | "effect">): Invocation {
+  const { run_id, step_id } = context;
+  const idempotencyKey = digestOf({ run_id, step_id });
+  return { action, context, idempotencyKey, signal: AbortSignal.any([signal]) };
 }
 
 /** Asked each time: it changes while an effect runs. */
@@ -101,12 +121,15 @@ function readResult(given: unknown): EffectResult {
   try {
     const { status, code, reason } = given as { status: unknown; code?: unknown; reason?: unknown };
     if (status === "failed" || status === "killed") return readEnd(status, code, reason);
-    const result = deepFreeze(parseFormat(completed, frozenCopy(given), "result"));
-    const { length } = canonicalBytes(result.artifacts);
+    const result = parseCopy(completed, given, "result");
+    // Both are measured, and stand in the entry and in the step's row: written once for all of them.
+    const output = frozenCopy(result.output);
+    const artifacts = frozenCopy(result.artifacts) as ArtifactRef[];
+    const length = canonicalSize(artifacts);
     if (length > ARTIFACTS_BYTES_MAX) return noResult(`artifacts of ${length} bytes`);
-    return result;
+    return Object.freeze({ ...result, output, artifacts });
   } catch (error) {
-    return noResult(error instanceof Error ? messageOf(error) : "it cannot be read");
+    return noResult(readThrown(error).message ?? "it cannot be read");
   }
 }
 
@@ -126,7 +149,7 @@ function noResult(found: string): EffectResult {
 
 /** Large outputs go by digest; whoever gave them has them. */
 export function recordable(output: JsonValue): JsonValue {
-  const { length } = canonicalBytes(output);
+  const length = canonicalSize(output);
   return length <= ACTION_BYTES_MAX ? output : { output_digest: digestOf(output), bytes: length };
 }
 
@@ -135,18 +158,10 @@ function why(
   fallback: ErrorCode,
   silent = "the effect threw what is not an error",
 ): { code: ErrorCode; reason: string } {
-  if (isSovereignError(error)) {
-    const reason = cutText(error.message, REASON_CHARS_MAX);
-    return { code: knownCode(error.code, fallback), reason };
-  }
-  const said = error instanceof Error ? messageOf(error) : silent;
+  const { ours, code, message } = readThrown(error);
+  const reason = cutText(message ?? silent, REASON_CHARS_MAX);
+  if (ours) return { code: knownCode(code, fallback), reason };
   // What we could not write ourselves is no fault of what was asked for.
-  const full = ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException | null)?.code ?? "");
-  return { code: full ? "ERR_DISK_LOW" : fallback, reason: cutText(said, REASON_CHARS_MAX) };
-}
-
-/** An error's message may be anything that somebody put there. */
-function messageOf(error: Error): string {
-  const message: unknown = error.message;
-  return typeof message === "string" ? message : "the effect threw an error without a message";
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  return { code: full ? "ERR_DISK_LOW" : fallback, reason };
 }

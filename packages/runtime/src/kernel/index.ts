@@ -2,6 +2,7 @@ export type { Authorization } from "./authorization.ts";
 export { defineEffect, type TypedInvocation } from "./define-effect.ts";
 export { knownCode } from "./codes.ts";
 export { askPolicy, noDecision } from "./decision.ts";
+export { leaveUnheard } from "./thrown.ts";
 export { createKernel, type Kernel, type KernelOptions, type Stage } from "./kernel.ts";
 export type {
   Blocked,

@@ -1,22 +1,22 @@
 import {
   type Action,
   type ActionContext,
+  type ArtifactRef,
   cutText,
   deepFreeze,
   digestOf,
   type Envelope,
   type ErrorCode,
-  errorCatalogue,
   isCiDenial,
   isSovereignError,
   type JsonObject,
   type PolicyDecision,
-  type Severity,
   SovereignError,
 } from "@sovereign/core";
 import {
   type CountedApproval,
   checkAuthorization,
+  isPermission,
   type JudgedApprovals,
   judgeApprovals,
   type Subject,
@@ -24,10 +24,10 @@ import {
 } from "./authorization.ts";
 import { type Clock, systemClock, timestampOf } from "../system/index.ts";
 import { askPolicy, captureDecider, noDecision } from "./decision.ts";
-import { callEffect, recallEffect, recordable } from "./effect.ts";
+import { EVENTS, indexOf, isInvalid, refusalCode, severityOf } from "./exits.ts";
+import { callEffect, type HeldEffect, holdEffect, recallEffect, recordable } from "./effect.ts";
 import type { Outcome } from "./outcome.ts";
 import type {
-  Effect,
   EffectRegistry,
   EffectResult,
   KeyDirectory,
@@ -40,6 +40,7 @@ import type {
 import { preflight } from "./preflight.ts";
 import { type ExecuteRequest, isMalformed, type TakenRequest, takeRequest } from "./request.ts";
 import { RunRecords } from "./run-records.ts";
+import { leaveUnheard, readThrown } from "./thrown.ts";
 
 /** The stages of one action, in order. Each exit of the kernel belongs to one of them. */
 export type Stage =
@@ -61,7 +62,7 @@ export interface KernelOptions {
   /** False refuses compatible mode altogether. Default false. */
   readonly allowCompatible?: boolean;
   /** Told how long each stage took, in milliseconds. For measurement only. */
-  readonly onStage?: (stage: Stage, ms: number) => void;
+  readonly onStage?: (stage: Stage, ms: number) => unknown;
 }
 
 export interface Kernel {
@@ -91,19 +92,21 @@ export interface Kernel {
  * @see docs/ARCHITECTURE.md "The path of an action"
  */
 export function createKernel(options: KernelOptions): Kernel {
-  const { scram, keys, clock = systemClock, allowCompatible = false, onStage } = options;
+  const { scram, keys, clock, allowCompatible, onStage } = own(options);
   // Taken once, here: what the embedding program does with its objects later changes no decision.
   const parts: Parts = {
     scram: { preflight: scram.preflight.bind(scram) },
     policy: captureDecider(options.policy),
     keys: { current: keys.current.bind(keys), refresh: keys.refresh.bind(keys) },
     records: new RunRecords(options.recorder),
-    effects: new Map(Object.entries(options.effects)),
+    effects: new Map(
+      Object.entries(options.effects).map(([type, one]) => [type, holdEffect(type, one)]),
+    ),
     clock: { now: clock.now.bind(clock), monotonicMs: clock.monotonicMs.bind(clock) },
     allowCompatible,
-    onStage: onStage ?? null,
+    onStage,
   };
-  return {
+  return Object.freeze<Kernel>({
     execute: async (request) => {
       const taken = takeRequest(request);
       const execution = new Execution(parts, taken);
@@ -112,10 +115,28 @@ export function createKernel(options: KernelOptions): Kernel {
       );
     },
     recall: async (request) => {
-      const taken = takeRequest({ ...request, authorization: null, approvals: [] });
+      const taken = takeRequest(request, true);
       if (isMalformed(taken)) throw taken.error;
       return deepFreeze(await new Execution(parts, taken).recall(taken));
     },
+  });
+}
+
+/**
+ * The options with their defaults. What may be left out is looked for in the object itself alone, so
+ * that nothing that a program put on every object is taken for a setting.
+ */
+function own(
+  options: KernelOptions,
+): Pick<Parts, "scram" | "keys" | "clock" | "allowCompatible" | "onStage"> {
+  const given = <K extends keyof KernelOptions>(name: K): KernelOptions[K] | undefined =>
+    Object.hasOwn(options, name) ? options[name] : undefined;
+  return {
+    scram: options.scram,
+    keys: options.keys,
+    clock: given("clock") ?? systemClock,
+    allowCompatible: given("allowCompatible") === true,
+    onStage: given("onStage") ?? null,
   };
 }
 
@@ -125,22 +146,11 @@ interface Parts {
   readonly policy: PolicyDecider;
   readonly keys: KeyDirectory;
   readonly records: RunRecords;
-  readonly effects: ReadonlyMap<string, Effect>;
+  readonly effects: ReadonlyMap<string, HeldEffect>;
   readonly clock: Clock;
   readonly allowCompatible: boolean;
-  readonly onStage: ((stage: Stage, ms: number) => void) | null;
+  readonly onStage: NonNullable<KernelOptions["onStage"]> | null;
 }
-
-/** The events that record the exits, one for each. */
-const EVENTS = {
-  SCRAM_ABORT: "execution.aborted",
-  DENIED: "execution.denied",
-  PENDING: "execution.pending",
-  BLOCKED: "execution.blocked",
-  UNAVAILABLE: "execution.unavailable",
-  KILLED: "execution.killed",
-  FAILED: "execution.failed",
-} as const;
 
 /** What a record says of approvals that did not count: enough to act on, and never too much. */
 const LEFT_OUT_MAX = 16;
@@ -208,6 +218,7 @@ class Execution {
     again: boolean,
   ): Promise<Outcome | null> {
     const subject = this.#subject(taken, decision);
+    if (typeof subject === "string") return this.#unavailable(subject, false);
     const { required, roles } = decision.approvals ?? { required: 0, roles: [] };
     const judged =
       decision.approvals === null
@@ -243,11 +254,17 @@ class Execution {
     };
   }
 
-  #subject(taken: TakenRequest, decision: PolicyDecision): Subject {
+  /** @returns what is judged, or why it cannot be known */
+  #subject(taken: TakenRequest, decision: PolicyDecision): Subject | string {
     const { action, context, actionDigest, contextDigest } = taken;
     const { keys, clock } = this.#parts;
-    const at = timestampOf(clock);
-    return { action, context, actionDigest, contextDigest, decision, keys: keys.current(), at };
+    try {
+      const at = timestampOf(clock);
+      return { action, context, actionDigest, contextDigest, decision, keys: keys.current(), at };
+    } catch (error) {
+      const said = readThrown(error).message ?? "it threw what is not an error";
+      return `the enrolled keys, or the time, cannot be read: ${said}`;
+    }
   }
 
   /** INVARIANT: no effect before its intent is durable. */
@@ -288,12 +305,12 @@ class Execution {
     ]);
     if (this.#context.mode === "compatible") return named;
     // In sovereign mode authority has judged them by now.
-    if (authorization === null || "reason" in authorization) throw new Error("no permission");
+    if (authorization === null || !isPermission(authorization)) throw new Error("no permission");
     return [["role", authorization.role], ["binding", authorization.binding], ...named];
   }
 
   /** Stages 6 and 7. From here on the world may have changed, so every end is an outcome. */
-  async #perform(taken: TakenRequest, effect: Effect): Promise<Outcome> {
+  async #perform(taken: TakenRequest, effect: HeldEffect): Promise<Outcome> {
     const { action, context, signal } = taken;
     const { scram } = this.#parts;
     const result = await this.#timedAsync("effect", () =>
@@ -311,7 +328,7 @@ class Execution {
     const verdict = await this.#write({
       event: "execution.completed",
       severity: "INFO",
-      data: { ...this.#place(), artifacts: [...artifacts], usage, output: recordable(output) },
+      data: { ...this.#place(), artifacts: asJson(artifacts), usage, output: recordable(output) },
       envelopes: [],
       nonces: [],
       keyEpoch: null,
@@ -395,7 +412,8 @@ class Execution {
   }
 
   #write(record: LedgerRecord): Promise<RecordVerdict | SovereignError> {
-    return this.#parts.records.write(this.#context.run_id, record);
+    // Frozen: the recorder may keep it, and so do we where it cannot be written now.
+    return this.#parts.records.write(this.#context.run_id, deepFreeze(record));
   }
 
   #place(): { step_id: string; attempt: number; action_digest: string } {
@@ -418,13 +436,19 @@ class Execution {
   }
 
   #clock(): number {
-    return this.#parts.onStage === null ? 0 : this.#parts.clock.monotonicMs();
+    try {
+      return this.#parts.onStage === null ? 0 : this.#parts.clock.monotonicMs();
+    } catch {
+      return Number.NaN;
+    }
   }
 
   /** Whoever measures cannot end what is measured. */
   #told(stage: Stage, start: number): void {
     try {
-      this.#parts.onStage?.(stage, this.#parts.clock.monotonicMs() - start);
+      const { onStage, clock } = this.#parts;
+      if (onStage === null) return;
+      leaveUnheard(onStage(stage, clock.monotonicMs() - start));
     } catch {
       // A measurement is lost; the action is not.
     }
@@ -433,27 +457,7 @@ class Execution {
 
 const REASON_CHARS_MAX = 2000;
 
-function isInvalid(
-  verdict: RecordVerdict | SovereignError,
-): verdict is Extract<RecordVerdict, { status: "refused" }> {
-  if (verdict instanceof SovereignError) return false;
-  return verdict.status === "refused" && verdict.reason === "invalid";
-}
-
-function indexOf(verdict: RecordVerdict | SovereignError): number | null {
-  if (verdict instanceof SovereignError) return null;
-  return verdict.status === "committed" ? verdict.index : null;
-}
-
-function refusalCode(reason: string): ErrorCode {
-  if (reason === "nonce_used") return "ERR_NONCE_REPLAYED";
-  if (reason === "key_epoch") return "ERR_BINDING_KEY_REVOKED";
-  if (reason === "repeated") return "ERR_STEP_REPEATED";
-  return reason === "invalid" ? "ERR_RECORD_REFUSED" : "ERR_RUN_FENCED";
-}
-
-function severityOf(code: ErrorCode): Severity {
-  const { kind } = errorCatalogue[code];
-  if (kind === "fatal" || kind === "integrity") return "ERROR";
-  return "WARNING";
+/** Nobody writes to what is recorded: the very list is handed on, whose form is kept. */
+function asJson(artifacts: readonly ArtifactRef[]): ArtifactRef[] {
+  return artifacts as ArtifactRef[];
 }

@@ -56,6 +56,12 @@ export type RecordVerdict =
         | "fenced"
         | "stream_conflict"
         | "invalid"
+        /** Whom it calls has failed again and again. */
+        | "breaker"
+        /** A budget has no room for it. */
+        | "budget"
+        /** A permission was good when it was judged, and is not at the time of its entry. */
+        | "expired"
         /** The place, a step and its attempt, was authorised before. */
         | "repeated"
         /** An end of what was not authorised, or has ended. */

@@ -1,6 +1,7 @@
 import { type ActionContext, cutText, type ErrorCode } from "@sovereign/core";
 import { knownCode } from "./codes.ts";
 import type { ScramGate } from "./ports.ts";
+import { leaveUnheard, readThrown } from "./thrown.ts";
 
 type Gate = { armed: true } | { armed: false; code: ErrorCode; reason: string };
 
@@ -8,6 +9,7 @@ type Gate = { armed: true } | { armed: false; code: ErrorCode; reason: string };
 export function preflight(scram: ScramGate, context: ActionContext): Gate {
   try {
     const answer = scram.preflight(context) as { armed: unknown; code?: unknown; reason?: unknown };
+    leaveUnheard(answer);
     const { armed, code, reason } = answer;
     if (armed === true) return { armed };
     const text = typeof reason === "string" ? reason : "the kill switch gave no reason";
@@ -17,7 +19,7 @@ export function preflight(scram: ScramGate, context: ActionContext): Gate {
       reason: cutText(text, 2000),
     };
   } catch (error) {
-    const said = error instanceof Error ? error.message : "it threw what is not an error";
+    const said = readThrown(error).message ?? "it threw what is not an error";
     const reason = cutText(`the kill switch gave no answer: ${said}`, 2000);
     return { armed: false, code: "ERR_SCRAM_SENTINEL_LOST", reason };
   }

@@ -2,15 +2,14 @@ import {
   ACTION_BYTES_MAX,
   type Action,
   type ActionContext,
-  canonicalBytes,
-  deepFreeze,
+  canonicalSize,
   digestOf,
   type Envelope,
   frozenCopy,
   formats,
   isSovereignError,
   type JsonValue,
-  parseFormat,
+  parseCopy,
   SovereignError,
 } from "@sovereign/core";
 import type { Authorization } from "./authorization.ts";
@@ -56,28 +55,30 @@ const ENVELOPE_CHARS_MAX = 128 * 1024;
 /**
  * Take a request in: copied once, frozen, and parsed from the copy.
  *
+ * @param bare true where no permission is asked for, and none is read
  * @throws ERR_FORMAT_INVALID, or an ERR_JSON code, where not even the context can be read: then
  *   there is no run in whose stream the refusal could stand
  */
-export function takeRequest(request: ExecuteRequest): TakenRequest | MalformedRequest {
+export function takeRequest(
+  request: Partial<ExecuteRequest>,
+  bare = false,
+): TakenRequest | MalformedRequest {
   // Each property is read once, here. What a getter answers the next time is nothing to us.
-  const { action, context, authorization, approvals, signal } = request;
-  const where = deepFreeze(
-    parseFormat(formats.actionContext, frozenCopy(context), "action context"),
-  );
+  const context = partOf(request, "context");
+  const where = parseCopy(formats.actionContext, context, "action context");
   let copied: JsonValue = null;
   try {
-    copied = frozenCopy(action);
-    const taken = deepFreeze(parseFormat(formats.action, copied, "action"));
+    copied = frozenCopy(partOf(request, "action"));
+    const taken = parseCopy(formats.action, copied, "action");
     refuseTooLarge(taken);
     return {
       action: taken,
       context: where,
       actionDigest: digestOf(taken),
       contextDigest: digestOf(where),
-      authorization: takeAuthorization(authorization),
-      approvals: takeApprovals(approvals),
-      signal: takeSignal(signal),
+      authorization: bare ? null : takeAuthorization(partOf(request, "authorization")),
+      approvals: bare ? [] : takeApprovals(partOf(request, "approvals")),
+      signal: takeSignal(partOf(request, "signal")),
     };
   } catch (error) {
     if (!isSovereignError(error)) throw error;
@@ -86,7 +87,17 @@ export function takeRequest(request: ExecuteRequest): TakenRequest | MalformedRe
 }
 
 export function isMalformed(taken: TakenRequest | MalformedRequest): taken is MalformedRequest {
-  return "error" in taken;
+  return Object.hasOwn(taken, "error");
+}
+
+/** @throws ERR_JSON_UNSUPPORTED where it throws when it is read, as a getter or a proxy may */
+function partOf(request: Partial<ExecuteRequest>, part: keyof ExecuteRequest): unknown {
+  try {
+    return request[part];
+  } catch (cause) {
+    const text = `The request's ${part} cannot be read.`;
+    throw new SovereignError("ERR_JSON_UNSUPPORTED", text, { part }, cause);
+  }
 }
 
 function takeAuthorization(given: unknown): TakenRequest["authorization"] {
@@ -123,13 +134,12 @@ function takeApprovals(given: unknown): readonly GivenApproval[] {
 }
 
 function takeEnvelope(given: unknown): Envelope {
-  const copied = frozenCopy(given);
-  const envelope = parseFormat(formats.envelope, copied, "envelope", "ERR_AUTHORITY_MALFORMED");
+  const envelope = parseCopy(formats.envelope, given, "envelope", "ERR_AUTHORITY_MALFORMED");
   if (envelope.payload.length > ENVELOPE_CHARS_MAX) {
     const text = `envelope: payload: ${envelope.payload.length} bytes of base64, more than ${ENVELOPE_CHARS_MAX} bytes`;
     throw new SovereignError("ERR_AUTHORITY_MALFORMED", text);
   }
-  return deepFreeze(envelope);
+  return envelope;
 }
 
 /** A signal of our own, so that what an effect and the kernel ask is not the caller's object. */
@@ -144,7 +154,7 @@ function takeSignal(given: unknown): AbortSignal {
 
 /** What is authorised must fit into one ledger entry, with its decision and envelopes' digests. */
 function refuseTooLarge(action: Action): void {
-  const { length } = canonicalBytes(action);
+  const length = canonicalSize(action);
   if (length <= ACTION_BYTES_MAX) return;
   throw new SovereignError(
     "ERR_ACTION_TOO_LARGE",

@@ -84,8 +84,31 @@ const NO_ENTRY: readonly string[] = [
   "ERR_JSON_TOO_DEEP",
 ];
 
-function readVerdict(given: RecordVerdict): RecordVerdict {
-  if (given.status === "committed" && Number.isSafeInteger(given.index)) return given;
-  if (given.status === "refused") return given;
-  return { status: "refused", reason: "invalid", detail: "the recorder gave no verdict" };
+/** Read once, and into a verdict of our own. @param given untrusted: anything at all */
+function readVerdict(given: unknown): RecordVerdict {
+  const none = { status: "refused", reason: "invalid", detail: NO_VERDICT } as const;
+  if (typeof given !== "object" || given === null) return none;
+  const { status, index, reason, detail } = given as Partial<Record<string, unknown>>;
+  if (status === "committed" && typeof index === "number" && Number.isSafeInteger(index)) {
+    return { status, index };
+  }
+  const known = REASONS.find((one) => one === reason);
+  if (status !== "refused" || known === undefined) return none;
+  return { status, reason: known, detail: typeof detail === "string" ? detail : NO_VERDICT };
 }
+
+const NO_VERDICT = "the recorder gave no verdict";
+
+type Reason = Extract<RecordVerdict, { status: "refused" }>["reason"];
+const REASONS: readonly Reason[] = [
+  "nonce_used",
+  "key_epoch",
+  "fenced",
+  "stream_conflict",
+  "invalid",
+  "expired",
+  "budget",
+  "breaker",
+  "repeated",
+  "unauthorised",
+];

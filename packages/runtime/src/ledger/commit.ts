@@ -1,4 +1,11 @@
-import type { Mode } from "@sovereign/core";
+import type {
+  BudgetEnd,
+  BudgetHold,
+  BudgetSetting,
+  IncidentChange,
+  Mode,
+  TraceChange,
+} from "@sovereign/core";
 
 /** Where a stream stands: how many entries it has and the hash of the last (64 zeros for none). */
 export interface StreamHead {
@@ -6,7 +13,8 @@ export interface StreamHead {
   readonly hash: string;
 }
 
-export type RunStatus = "running" | "pending" | "completed" | "failed";
+/** `halted`: a budget had no room, or something ran of which the ledger has no authorisation. */
+export type RunStatus = "queued" | "running" | "pending" | "completed" | "failed" | "halted";
 export type StepStatus = "running" | "completed" | "failed" | "killed" | "refused";
 
 /** Columns of the run's row to write; the row is made on the first write. */
@@ -23,6 +31,14 @@ export interface RunWrite {
   readonly sealed: StreamHead | null;
 }
 
+/** Where a run waits. */
+export interface QueuePlace {
+  /** The data folder that has the run's files. */
+  readonly node: string;
+  /** From -100 to 100: the highest of a tenant's runs comes first. */
+  readonly priority: number;
+}
+
 /** One step's row, keyed by run and step id. */
 export interface StepWrite {
   readonly runId: string;
@@ -32,6 +48,12 @@ export interface StepWrite {
   readonly actionDigest: string;
   /** Canonical JSON of what the step gave, once it completed. */
   readonly output: Uint8Array | null;
+}
+
+/** Whose failures a circuit breaker counts. */
+export interface BreakerPlace {
+  readonly skill: string;
+  readonly host: string;
 }
 
 /** What must happen together, or not at all. */
@@ -50,10 +72,35 @@ export interface CommitItem {
   /** The commit is refused unless the run's row has this epoch. */
   readonly fence?: { readonly runId: string; readonly epoch: number };
   readonly run?: RunWrite;
+  /** Has the run wait for a worker; or, with null, for none any more. */
+  readonly queue?: { readonly runId: string; readonly place: QueuePlace | null };
   readonly step?: StepWrite;
+  /** Rows of the run's trace. */
+  readonly trace?: TraceChange;
+  /** What the entry says of an incident: its row. Only of an item with one entry. */
+  readonly incident?: IncidentChange;
+  /** What budgets hold from here on. The commit is refused where one of them has no room. */
+  readonly hold?: BudgetHold;
+  /** What an attempt that has ended used of what was held for it. */
+  readonly settled?: BudgetEnd;
+  /** Whom the attempt calls. The commit is refused where that breaker is open. */
+  readonly gate?: BreakerPlace;
+  /** How a call ended, for its breaker. */
+  readonly probe?: BreakerPlace & { readonly ok: boolean };
+  /** Limits that are set by it. */
+  readonly budget?: BudgetSetting;
 }
 
-export type CommitRefusal = "stream_conflict" | "fenced" | "nonce_used" | "key_epoch" | "invalid";
+export type CommitRefusal =
+  | "stream_conflict"
+  | "fenced"
+  | "nonce_used"
+  | "key_epoch"
+  | "invalid"
+  /** A budget has no room for what is to be held. */
+  | "budget"
+  /** The breaker of whom the attempt calls is open. */
+  | "breaker";
 
 export type CommitVerdict =
   | { readonly status: "committed"; readonly firstIndex: number }

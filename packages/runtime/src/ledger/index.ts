@@ -1,8 +1,10 @@
 export type {
+  BreakerPlace,
   CommitItem,
   CommitPort,
   CommitRefusal,
   CommitVerdict,
+  QueuePlace,
   RunStatus,
   RunWrite,
   StepStatus,

@@ -1,9 +1,24 @@
-import { canonicalBytes, digestOf, type Envelope } from "@sovereign/core";
+import { canonicalBytes, digestOf, type Envelope, incidentChangeOf } from "@sovereign/core";
 import type { CommitItem, CommitPort, CommitVerdict, StreamHead } from "./commit.ts";
 import { createEntry, type EntryFields } from "./entry.ts";
+import { Turns } from "../system/index.ts";
 
 /** What goes into the same commit as the entry. */
-export type CommitExtras = Pick<CommitItem, "nonces" | "keyEpoch" | "fence" | "run" | "step"> & {
+export type CommitExtras = Pick<
+  CommitItem,
+  | "nonces"
+  | "keyEpoch"
+  | "fence"
+  | "run"
+  | "queue"
+  | "step"
+  | "trace"
+  | "hold"
+  | "settled"
+  | "budget"
+  | "gate"
+  | "probe"
+> & {
   readonly envelopes?: readonly Envelope[];
 };
 
@@ -16,7 +31,7 @@ export class StreamWriter {
   readonly #log: string;
   readonly #stream: string;
   #head: StreamHead;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(port: CommitPort, log: string, stream: string, head: StreamHead) {
     this.#port = port;
@@ -34,10 +49,8 @@ export class StreamWriter {
    * @throws ERR_STORE_UNAVAILABLE, ERR_ENTRY_TOO_LARGE
    */
   append(fields: Omit<EntryFields, "stream">, extras: CommitExtras = {}): Promise<CommitVerdict> {
-    const next = this.#last.then(() => this.#appendNow(fields, extras));
-    // A failure is the caller's to see; the next append starts from the head as it then is.
-    this.#last = next.catch(() => undefined);
-    return next;
+    // After a failure the next append starts from the head as it then is.
+    return this.#turns.take(() => this.#appendNow(fields, extras));
   }
 
   async #appendNow(
@@ -46,8 +59,10 @@ export class StreamWriter {
   ): Promise<CommitVerdict> {
     const { envelopes, ...rest } = extras;
     const chained = createEntry(this.#head, { ...fields, stream: this.#stream });
+    const incident = incidentChangeOf(chained.entry);
     const verdict = await this.#port.commit({
       ...rest,
+      ...(incident === null ? {} : { incident }),
       log: this.#log,
       stream: this.#stream,
       expectedHead: this.#head,

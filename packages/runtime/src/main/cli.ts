@@ -23,10 +23,16 @@ const words = process.argv.slice(2);
 // What stands behind it belongs to the command that is run.
 const end = words.indexOf("--");
 const own = end < 0 ? words : words.slice(0, end);
-const services = createServices(process.env, ({ folder, store }) => {
-  if (!own.includes("--verbose")) return;
-  process.stderr.write(`data folder: ${folder.root}\ndatabase: ${store.location}\n`);
-});
+const services = createServices(
+  process.env,
+  ({ folder, store }) => {
+    if (!own.includes("--verbose")) return;
+    process.stderr.write(`data folder: ${folder.root}\ndatabase: ${store.location}\n`);
+  },
+  (text) => {
+    if (!own.includes("--json")) process.stderr.write(`sovereign: ${text}\n`);
+  },
+);
 const exit = await runCli(words, services, controller.signal);
 process.exitCode = exit;
 process.on("exit", () => {

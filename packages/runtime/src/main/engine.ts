@@ -4,7 +4,7 @@
  */
 import { Socket } from "node:net";
 import { join } from "node:path";
-import { ControlGroups } from "../process/index.ts";
+import { ControlGroups, Crowd } from "../process/index.ts";
 import { Engine, type SandboxLevel, deathCosts, knownCapacity } from "../sandbox/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 
@@ -15,7 +15,8 @@ process.chdir(folder);
 if (process.ppid !== Number(parent)) process.exit(1);
 const sentinel = new Socket({ fd: 3, readable: true, writable: true });
 sentinel.on("close", () => process.kill(process.pid, "SIGKILL"));
-const capacity = knownCapacity(folder, ControlGroups.root(name).weighs);
+const root = ControlGroups.root(name);
+const capacity = knownCapacity(folder, root.weighs);
 const engine = new Engine({
   name,
   minimumLevel: level as SandboxLevel,
@@ -24,6 +25,7 @@ const engine = new Engine({
   sentinel,
   mountPoint: join(folder, "rooms"),
   capacity: capacity.paths,
+  crowd: new Crowd(root.timeFile),
   costs: deathCosts(capacity.slower),
 });
 await engine.listen();

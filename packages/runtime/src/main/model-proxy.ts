@@ -5,10 +5,11 @@
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { runModelProxy, VendorStore } from "../agents/index.ts";
-import { openSwitchFolder, passphraseOf } from "../home/index.ts";
+import { openSwitchFolder, Settings } from "../home/index.ts";
 import { ScramLatch } from "../scram/index.ts";
 
 const [, , home = "", socket = ""] = process.argv;
+const settings = Settings.of(home, process.env);
 process.umask(0o077);
 const folder = openSwitchFolder(home);
 const control = new Socket({ fd: 3, readable: true, writable: true });
@@ -17,6 +18,6 @@ await runModelProxy({
   socket,
   gate: new ScramLatch(folder.scram),
   openVendor: (name) =>
-    new VendorStore(join(folder.root, "models"), passphraseOf(process.env)).open(name),
+    new VendorStore(join(folder.root, "models"), settings.passphrase).open(name),
 });
 process.exit(0);

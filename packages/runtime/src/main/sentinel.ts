@@ -10,8 +10,8 @@ import {
   openSwitchFolder,
   loadSwitchConfig,
   isShared,
-  passphraseOf,
   programCommand,
+  Settings,
 } from "../home/index.ts";
 import { groupNameOf, ScramLatch, type SentinelKeys } from "../scram/index.ts";
 import { Sentinel } from "../sentinel/index.ts";
@@ -19,6 +19,7 @@ import { Sentinel } from "../sentinel/index.ts";
 const LOCK_MS = 5000;
 const LOCK_RETRY_MS = 20;
 const home = process.argv[2] ?? "";
+const settings = Settings.of(home, process.env);
 const folder = openSwitchFolder(home);
 // Whatever stands in the place of its settings, there is somebody who stops.
 const config = loadSwitchConfig(home, (why) => {
@@ -45,7 +46,7 @@ const sentinel = new Sentinel({
     config.require_memory_controller ? "counted" : "any",
     String(process.pid),
   ],
-  searchPath: process.env["PATH"] ?? "/usr/bin:/bin",
+  searchPath: settings.searchPath,
   signer: openSigner,
   shared: isShared(home),
 });
@@ -88,7 +89,7 @@ function preferUs(): void {
  */
 async function takeLock(): Promise<boolean> {
   for (let waited = 0; waited < LOCK_MS; waited += LOCK_RETRY_MS) {
-    const lock = lockFolder(folder.scram, process.env["PATH"] ?? "");
+    const lock = lockFolder(folder.scram, settings.searchPath);
     if (lock.kind === "taken") return true;
     if (lock.kind === "failed") {
       const text = `The lock of ${folder.scram} cannot be taken: ${lock.why}.`;
@@ -103,7 +104,7 @@ async function takeLock(): Promise<boolean> {
 async function openSigner(keys: SentinelKeys | null): Promise<Signer | null> {
   if (keys === null) return null;
   try {
-    const passphrase = passphraseOf(process.env);
+    const { passphrase } = settings;
     // A data folder that was deleted is not begun anew by its last sentinel.
     const keystore = await Keystore.open({ folder: folder.keys, passphrase, make: false });
     const at = systemClock.now().toISOString();

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { cp, lstat, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
-import { cutText, digestOf, type JsonObject, SovereignError } from "@sovereign/core";
+import { cutText, digestOf, type JsonObject, nearestName, SovereignError } from "@sovereign/core";
 import { ARTIFACT_BYTES_MAX } from "../runs/index.ts";
 import { parsePipeline } from "./pipeline-format.ts";
 import type { Pipeline } from "./pipeline-schema.ts";
@@ -97,7 +97,9 @@ async function requirePrograms(pipeline: Pipeline, folder: string): Promise<void
     for (const { stepId, program } of programTasks(pipeline, stage)) {
       if (there.includes(program)) continue;
       const found = cutText(there.join(", "), 500) || "no file";
-      const text = `${stepId}: expected the program ${program} in ${pipeline.programs}; found ${found}.`;
+      const near = nearestName(program, there);
+      const meant = near === null ? "" : ` Did you mean ${near}?`;
+      const text = `${stepId}: expected the program ${program} in ${pipeline.programs}; found ${found}.${meant}`;
       throw new SovereignError("ERR_PIPELINE_FILE", text, { path: program });
     }
   }

@@ -1,4 +1,4 @@
-import { SovereignError } from "@sovereign/core";
+import { issueToTell, meantKey, SovereignError } from "@sovereign/core";
 import type { z } from "zod";
 import { readPlainYaml, type YamlFile } from "../policy/index.ts";
 import { type Pipeline, pipelineSchema, type Stage } from "./pipeline-schema.ts";
@@ -176,13 +176,14 @@ class StageCheck {
 }
 
 function invalid(file: YamlFile, error: z.ZodError): SovereignError {
-  const issue = error.issues[0];
+  const issue = issueToTell(pipelineSchema, error.issues);
   const at = issue?.path ?? [];
   const place = file.placeOf(
     issue?.code === "unrecognized_keys" ? [...at, issue.keys[0] ?? ""] : at,
   );
   const dotted = at.map(String).join(".");
-  const text = `${place}: ${dotted === "" ? "" : `${dotted}: `}${issue?.message ?? "no match"}`;
+  const found = (issue?.message ?? "no match") + meantKey(pipelineSchema, issue);
+  const text = `${place}: ${dotted === "" ? "" : `${dotted}: `}${found}`;
   return new SovereignError("ERR_PIPELINE_INVALID", text, {
     place,
     path: dotted,

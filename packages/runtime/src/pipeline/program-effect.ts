@@ -5,6 +5,7 @@ import {
   type ActionParams,
   type ArtifactRef,
   canonicalBytes,
+  canonicalSize,
   digestOf,
   SovereignError,
   quoted,
@@ -172,7 +173,7 @@ async function harvest(
   return {
     status: "completed",
     output: {
-      summary: canonicalBytes(summary).length > SUMMARY_BYTES_MAX ? null : summary,
+      summary: canonicalSize(summary) > SUMMARY_BYTES_MAX ? null : summary,
       summary_digest: digestOf(summary),
       ...usedOf(end),
     },

@@ -1,4 +1,5 @@
 import {
+  cutText,
   fields,
   isSovereignError,
   parseStrictJson,
@@ -14,6 +15,7 @@ const VERDICT_BYTES_MAX = 32 * 1024;
 
 /** `result.json`: what a program says that it did. Only what is recomputed here is believed. */
 export const programResult = z.strictObject({
+  /** What it calls itself. Which program ran stands in the action, and nothing is read from here. */
   program: z.string().min(1).max(100),
   stage: z.string(),
   seed: fields.count,
@@ -66,9 +68,13 @@ export function checkProgramOutput(
     throw wrong(task, `${RESULT_FILE} names other inputs than it was given`);
   }
   const produced = expected.map((name) => measure(name, files.get(name) ?? new Uint8Array()));
-  for (const { name, sha256 } of produced) {
-    if (result.outputs[name]?.sha256 !== sha256) {
+  for (const { name, sha256, bytes } of produced) {
+    const stated = result.outputs[name];
+    if (stated?.sha256 !== sha256) {
       throw wrong(task, `${RESULT_FILE} states another digest of ${name} than its bytes have`);
+    }
+    if (stated.bytes !== bytes) {
+      throw wrong(task, `${RESULT_FILE} states ${stated.bytes} bytes of ${name}; it has ${bytes}`);
     }
   }
   if (Object.keys(result.outputs).length !== produced.length) {
@@ -131,7 +137,7 @@ function sameRecord(left: Record<string, string>, right: Record<string, string>)
 }
 
 function list(names: readonly string[]): string {
-  return names.length === 0 ? "none" : names.slice(0, 20).join(", ").slice(0, 500);
+  return names.length === 0 ? "none" : cutText(names.slice(0, 20).join(", "), 500);
 }
 
 function wrong(

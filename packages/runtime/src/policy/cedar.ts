@@ -2,6 +2,7 @@ import type { DetailedError, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs"
 import { cutText, isSovereignError, printable, SovereignError } from "@sovereign/core";
 import { CedarModule, type CedarPolicies } from "./cedar-module.ts";
 import { checkCedarText } from "./cedar-text.ts";
+import { Recent } from "./recent.ts";
 import { textPlace } from "./text-place.ts";
 
 /**
@@ -43,6 +44,9 @@ export interface CedarAnswer {
 /** What a decision can name; the longest pattern of a sandbox policy makes a shorter one. */
 const RULE_CHARS = 400;
 
+/** Answers that are kept: there are as many as roles, types and sets of patterns that match together. */
+const ANSWERS_MAX = 4096;
+
 const SCHEMA_NAME = "sovereign";
 const cedar = new CedarModule(SCHEMA_NAME, CEDAR_SCHEMA);
 
@@ -80,6 +84,8 @@ function readPolicies(text: string, path: string): CedarFile {
       const message = `an id of ${id.length} characters, more than ${RULE_CHARS}`;
       throw invalid(place, [{ message }]);
     }
+    if (id === "__proto__")
+      throw invalid(place, [{ message: "no policy can have the id __proto__" }]);
     if (Object.hasOwn(rules, id)) throw invalid(place, [{ message: `the id ${id} stands twice` }]);
     rules[id] = read.json;
     places.set(id, place);
@@ -128,6 +134,23 @@ export function validateCedar(policies: CedarPolicies, placeOf: (id: string) => 
 export function prepareCedar(digest: string, policies: CedarPolicies): void {
   const problems = reading(digest, () => cedar.prepare(digest, policies));
   if (problems !== null) throw invalid(digest, problems);
+  if (Object.values(policies).every(isBlindToResource)) blind.add(digest);
+}
+
+/** Policies, by digest, whose every rule decides alike whatever the resource is. */
+const blind = new Set<string>();
+/** What Cedar said under such policies: it would say the same of every other resource. */
+const said = new Recent<CedarAnswer>(ANSWERS_MAX);
+
+/**
+ * Whether a rule never looks at the resource: neither in its head, nor by the variable, nor by naming an
+ * entity, whose attributes are known for the resource alone.
+ */
+function isBlindToResource({ resource, conditions }: PolicyJson): boolean {
+  const text = JSON.stringify(conditions);
+  return (
+    resource.op === "All" && !text.includes('"Var":"resource"') && !text.includes('"__entity"')
+  );
 }
 
 /**
@@ -135,7 +158,22 @@ export function prepareCedar(digest: string, policies: CedarPolicies): void {
  * breaks over the question.
  */
 export function askCedar(digest: string, request: CedarRequest): CedarAnswer {
+  if (!blind.has(digest)) return askAnew(digest, request);
+  const { role, type, tenant, mode, matched } = request;
+  const question = JSON.stringify([digest, role, type, tenant, mode, matched]);
+  const known = said.get(question);
+  if (known !== undefined) return known;
+  const answer = askAnew(digest, request);
+  // An engine that failed may answer the next time.
+  if (answer.errors.length === 0) said.set(question, answer);
+  return answer;
+}
+
+function askAnew(digest: string, request: CedarRequest): CedarAnswer {
   const { role, resource, type, tenant, mode, matched } = request;
+  if (![role, resource, type, tenant, mode, ...matched].every(isText)) {
+    return { allow: false, rules: [], errors: ["the request holds what is no text"] };
+  }
   const uid = { type: "Resource", id: resource };
   let answer: ReturnType<typeof cedar.ask>;
   try {
@@ -143,9 +181,9 @@ export function askCedar(digest: string, request: CedarRequest): CedarAnswer {
       principal: { type: "Role", id: role },
       action: { type: "Action", id: "execute" },
       resource: uid,
+      // Of texts alone it is what the schema asks for, and need not be held to it: that took two thirds
+      // of an answer's time.
       context: { type, tenant, mode, matched: [...matched] },
-      preparsedSchemaName: SCHEMA_NAME,
-      validateRequest: true,
       preparsedPolicySetId: digest,
       entities: [{ uid, attrs: { name: resource }, parents: [] }],
     });
@@ -160,6 +198,10 @@ export function askCedar(digest: string, request: CedarRequest): CedarAnswer {
   const errors = diagnostics.errors.map(({ policyId, error }) => `${policyId}: ${error.message}`);
   if (errors.length > 0) return { allow: false, rules: [], errors };
   return { allow: decision === "allow", rules: [...diagnostics.reason].sort(), errors };
+}
+
+function isText(word: unknown): boolean {
+  return typeof word === "string";
 }
 
 /** What an annotation may be called: a misspelt one would ask for nothing, without a word. */

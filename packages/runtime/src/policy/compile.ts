@@ -27,9 +27,15 @@ export interface Pattern {
   readonly name: string;
   readonly kind: "path" | "deny" | "ci" | "host" | "command" | "resource";
   readonly glob: string;
-  /** Of a command the patterns of its arguments; of a resource the type of action. */
+  /**
+   * Of a command the patterns of its arguments; of a resource the type of action, and of a host,
+   * too, where it counts for one type alone.
+   */
   readonly args: readonly string[];
 }
+
+/** The action by which a sandbox reaches a host. */
+const CONNECT = "network.connect";
 
 /** A policy that is ready to decide. */
 export interface CompiledPolicy {
@@ -86,7 +92,7 @@ interface Permit {
 }
 
 function permitsOf(policy: SandboxPolicy): Permit[] {
-  const { operations, allowed_git_operations: gits, allowlist, hosts } = policy;
+  const { operations, allowed_git_operations: gits, allowlist, hosts, network } = policy;
   const { file_operations: files, paths, commands } = allowlist;
   return [
     ...operations.flatMap((one, index): Permit[] => {
@@ -123,6 +129,10 @@ function permitsOf(policy: SandboxPolicy): Permit[] {
       const id = `host:${host}`;
       return { id, type: "http.call", needs: id, at: ["hosts", index] };
     }),
+    ...(network?.hosts ?? []).map((host, index): Permit => {
+      const id = `network:${host}`;
+      return { id, type: CONNECT, needs: id, at: ["network", "hosts", index] };
+    }),
   ];
 }
 
@@ -145,6 +155,7 @@ export function allowedTypes(policy: SandboxPolicy): Set<string> {
     ...(paths.length > 0 ? file_operations.map((name) => FILE_OPERATIONS[name] as string) : []),
     ...(commands.length > 0 ? ["command.run"] : []),
     ...(policy.hosts.length > 0 ? ["http.call"] : []),
+    ...((policy.network?.hosts.length ?? 0) > 0 ? [CONNECT] : []),
     ...agentPatterns(policy).flatMap(({ args }) => args),
   ]);
 }
@@ -174,6 +185,16 @@ function stepUpsOf(
 
 function repeated(place: string, id: string): SovereignError {
   return new SovereignError("ERR_POLICY_INVALID", `${place}: ${id} stands there twice`);
+}
+
+/** True where a policy names hosts that commands and agents may connect to. */
+export function opensHosts({ patterns }: CompiledPolicy): boolean {
+  return patterns.some(isNetworkPattern);
+}
+
+/** True for a pattern of `network.hosts`. */
+export function isNetworkPattern({ kind, args }: Pattern): boolean {
+  return kind === "host" && args[0] === CONNECT;
 }
 
 /** Take Cedar policies as they are. */
@@ -272,6 +293,9 @@ function patternsOf(policy: SandboxPolicy): Pattern[] {
     ...simple("deny", policy.deny_paths),
     ...simple("ci", [...new Set([...host_run_paths, ...ci_paths])]),
     ...simple("host", policy.hosts),
+    ...(policy.network?.hosts ?? []).map(
+      (glob): Pattern => ({ name: `network:${glob}`, kind: "host", glob, args: [CONNECT] }),
+    ),
     ...agentPatterns(policy),
     ...policy.operations.flatMap((one): Pattern[] =>
       typeof one === "string"

@@ -1,5 +1,5 @@
 import { printable } from "@sovereign/core";
-import type { CompiledPolicy, Pattern } from "./compile.ts";
+import { type CompiledPolicy, isNetworkPattern, type Pattern } from "./compile.ts";
 
 /**
  * What a policy allows, one thing a line, for somebody who is to accept it.
@@ -18,9 +18,13 @@ export function describePolicy({ mode, rules, patterns, tools }: CompiledPolicy)
     ({ path, at, copy }) =>
       `mount: ${quoted(path)}${at === undefined ? "" : ` at ${quoted(at)}`}${copy ? ", as a copy" : ", read-only"}`,
   );
+  const hosts = (opens: boolean): string[] =>
+    patterns
+      .filter((one) => one.kind === "host" && isNetworkPattern(one) === opens)
+      .map(({ glob }) => quoted(glob));
   const steered = globs("ci");
   const others = Object.keys(rules).filter(
-    (id) => !/^(?:command|host|deny|file\.[a-z_]+):/.test(id),
+    (id) => !/^(?:command|host|network|deny|file\.[a-z_]+):/.test(id),
   );
   return [
     mode === "observe"
@@ -29,7 +33,8 @@ export function describePolicy({ mode, rules, patterns, tools }: CompiledPolicy)
     ...(commands.length === 0 ? ["commands: none"] : commands),
     ...(mounts.length === 0 ? ["mounts: none"] : mounts),
     ...list("tools", (tools?.presets ?? []).map(String)),
-    ...list("hosts", globs("host")),
+    ...list("hosts", hosts(false)),
+    ...list("hosts that commands and agents connect to", hosts(true)),
     ...list("paths", globs("path")),
     ...list("denied paths", globs("deny")),
     ...(steered.length === 0 ? [] : list("files that other tools run", steered)),

@@ -3,9 +3,10 @@ import { z } from "zod";
 
 const LIST_MAX = 500;
 const glob = z.string().min(1).max(300);
+const host = z.string().min(1).max(253);
 const operation = z
   .string()
-  .regex(/^[a-z][a-z0-9_]{0,40}\.[a-z][a-z0-9_]{0,40}$/, "expected noun.verb");
+  .regex(/^[a-z][a-z0-9_]{0,40}\.[a-z_][a-z0-9_]{0,40}$/, "expected noun.verb");
 const id = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/);
 
 const toolName = z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,99}$/, "expected a name");
@@ -110,7 +111,15 @@ export const sandboxPolicy = z.strictObject({
     .optional(),
   /** Paths that no operation may touch, whatever else allows it. */
   deny_paths: z.array(glob).max(LIST_MAX).default([]),
-  hosts: z.array(z.string().min(1).max(253)).max(LIST_MAX).default([]),
+  /** Hosts that a tool's HTTP call may name. */
+  hosts: z.array(host).max(LIST_MAX).default([]),
+  /** What commands and agents reach from their sandbox; without it nothing. */
+  network: z
+    .strictObject({
+      /** Hosts that they may connect to by TLS, through the egress proxy. */
+      hosts: z.array(host).max(LIST_MAX).default([]),
+    })
+    .optional(),
   /** Tools that commands see read-only, found at their usual places. */
   presets: z.array(z.enum(PRESETS)).max(PRESETS.length).default([]),
   /** What else they see. */
@@ -138,9 +147,9 @@ export const sandboxPolicy = z.strictObject({
       /** Of a command, all together; 256. */
       max_processes: z.int().min(1).max(10_000).optional(),
       /** In `/tmp` and the home folder together: files, folders and links; 24576. */
-      max_temporary_files: z.int().min(1).max(65_536).optional(),
+      max_temporary_files: z.int().min(1).max(57_344).optional(),
       /** Memory of the kernel for all of a command, where the machine can tell; 64. */
-      max_kernel_memory_mb: z.int().min(1).max(96).optional(),
+      max_kernel_memory_mb: z.int().min(1).max(72).optional(),
       /** Processor time of each process of a command; `timeout_seconds`. */
       max_cpu_seconds: z.int().min(1).max(86_400).optional(),
       /** What a command may say; 4. */

@@ -4,8 +4,8 @@ import {
   canonicalize,
   CI_FILES_RULE,
   cutText,
-  deepFreeze,
   digestOf,
+  frozenCopy,
   isCiFile,
   isSovereignError,
   POLICY_DIALECT,
@@ -22,6 +22,7 @@ import { refuseTooMuchWork } from "./match-work.ts";
 import { deniesPath } from "./path-patterns.ts";
 import { nearMiss } from "./near-miss.ts";
 import { resolvePath } from "./paths.ts";
+import { Recent } from "./recent.ts";
 import { resourcesOf } from "./resources.ts";
 
 const CACHE_MAX = 10_000;
@@ -43,11 +44,12 @@ export interface Explanation {
  */
 export class PolicyEngine {
   readonly #policy: CompiledPolicy;
-  readonly #cache = new Map<string, PolicyDecision>();
+  readonly #cache = new Recent<PolicyDecision>(CACHE_MAX);
 
   /** @throws ERR_POLICY_INVALID where the policy is not the one that its digest names */
   constructor(policy: CompiledPolicy) {
     this.#policy = ownPolicy(policy);
+    Object.freeze(this);
   }
 
   /** Whoever gets it cannot change it. */
@@ -59,20 +61,17 @@ export class PolicyEngine {
     return this.#policy.digest;
   }
 
-  decide(action: Action, context: ActionContext): PolicyDecision {
+  decide(asked: Action, context: ActionContext): PolicyDecision {
+    // A copy, whose canonical form is made once; what the kernel and the authority hold is one already.
+    const action = frozenCopy(asked) as Action;
     const request = requestText(action, context);
     const known = this.#cache.get(request);
     if (known !== undefined) return known;
     const { tenant_id, role, mode } = context;
     const digest = digestOf({ action: action, tenant_id, role, mode });
-    const decision = this.#decide(action, context, digest);
-    if (this.#cache.size >= CACHE_MAX) {
-      // The oldest goes: a Map keeps the order of insertion.
-      const oldest = this.#cache.keys().next().value;
-      if (oldest !== undefined) this.#cache.delete(oldest);
-    }
     // Whoever gets the answer gets the one that is kept: nobody can change it.
-    this.#cache.set(request, deepFreeze(decision));
+    const decision = frozenCopy(this.#decide(action, context, digest)) as PolicyDecision;
+    this.#cache.set(request, decision);
     return decision;
   }
 
@@ -278,12 +277,22 @@ function matchesPattern(
     case "deny":
       return path !== null && deniesPath(pattern.glob, path);
     case "host":
-      return host !== null && matchesHost(pattern.glob, host);
+      return matchesOwnHost(pattern, action, host);
     case "resource":
       return action.type === pattern.args[0] && matchesGlob(pattern.glob, action.resource);
     case "command":
       return policyFace(action.type).matches === "command" && matchesCommand(pattern, action);
   }
+}
+
+/** A pattern of `hosts` counts for every type that names a host; one of `network.hosts` for its own. */
+function matchesOwnHost(
+  { glob, args: [type] }: Pattern,
+  action: Action,
+  host: ReturnType<typeof parseHost> | null,
+): boolean {
+  const meant = type === undefined ? action.type !== "network.connect" : type === action.type;
+  return host !== null && meant && matchesHost(glob, host);
 }
 
 /** The whole command: the executable exactly, and every argument by one of the patterns. */

@@ -70,7 +70,9 @@ export function proposePolicy(
       paths: unique(files.flatMap(resourcesOf)),
       commands: commandsOf(actions),
     },
-    hosts: unique(hosts.map(({ resource }) => resource)),
+    hosts: unique(
+      hosts.filter(({ type }) => type !== "network.connect").map(({ resource }) => resource),
+    ),
     approvals: approvalsOf(new Set(actions.map(({ type }) => type)), asked),
   });
   return { policy, leftOut: [...leftOut] };

@@ -1,5 +1,5 @@
 import { type Action, cutText, policyFace, policyWords, quoted } from "@sovereign/core";
-import type { Pattern } from "./compile.ts";
+import { isNetworkPattern, type Pattern } from "./compile.ts";
 import { matchesGlob } from "./glob.ts";
 
 const SHOWN_MAX = 5;
@@ -23,10 +23,16 @@ export function nearMiss(
     case "path":
       return path === null ? null : nearPath(action, path, of(patterns, "path"));
     case "host":
-      return listed("hosts", of(patterns, "host"));
+      return nearHost(action, of(patterns, "host"));
     case "resource":
       return null;
   }
+}
+
+function nearHost({ type }: Action, hosts: readonly Pattern[]): string {
+  const opens = type === "network.connect";
+  const near = hosts.filter((one) => isNetworkPattern(one) === opens);
+  return listed(opens ? "network.hosts" : "hosts", near);
 }
 
 function of(patterns: readonly Pattern[], kind: Pattern["kind"]): Pattern[] {

@@ -1,4 +1,11 @@
-import { deepFreeze, parseFormat, quoted, SovereignError, utf8Decode } from "@sovereign/core";
+import {
+  deepFreeze,
+  issueToTell,
+  parseFormat,
+  quoted,
+  SovereignError,
+  utf8Decode,
+} from "@sovereign/core";
 import { parseCedar } from "./cedar.ts";
 import {
   allowedTypes,
@@ -44,7 +51,7 @@ export function parsePolicy(
 
 /** @throws ERR_POLICY_INVALID with the place of the first part that is wrong */
 function readShape({ value, placeOf }: YamlFile, path: string): SandboxPolicy {
-  const issue = sandboxPolicy.safeParse(value).error?.issues[0];
+  const issue = issueToTell(sandboxPolicy, sandboxPolicy.safeParse(value).error?.issues ?? []);
   const keys = issue?.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : [];
   const place = issue === undefined ? path : placeOf([...issue.path, ...keys]);
   return parseFormat(sandboxPolicy, value, place, "ERR_POLICY_INVALID");
@@ -63,7 +70,9 @@ function checkPolicy(policy: SandboxPolicy, { placeOf }: YamlFile): void {
   for (const [index, entry] of policy.operations.entries()) {
     const type = typeOf(entry);
     if (!isPatterned(type)) continue;
-    const where = type.startsWith("file.") ? "allowlist.file_operations" : "commands or hosts";
+    const where = type.startsWith("file.")
+      ? "allowlist.file_operations"
+      : "commands, hosts or network.hosts";
     const place = placeOf(["operations", index]);
     const text = `${place}: operations: ${type} is allowed by pattern: use ${where}`;
     throw new SovereignError("ERR_POLICY_INVALID", text);
@@ -93,7 +102,10 @@ function checkDenied({ deny_paths }: SandboxPolicy, { placeOf }: YamlFile): void
 type Judge = (pattern: string) => string | null;
 
 /** What allows nothing, though it is written to: each with its place and with what was expected. */
-function warningsOf({ allowlist, deny_paths, hosts }: SandboxPolicy, file: YamlFile): string[] {
+function warningsOf(
+  { allowlist, deny_paths, hosts, network }: SandboxPolicy,
+  file: YamlFile,
+): string[] {
   const { paths, host_run_paths, ci_paths, commands, file_operations } = allowlist;
   const never = (judge: Judge): Judge => toldAs(judge, "can never match");
   const allowing: Judge = (pattern) =>
@@ -104,6 +116,7 @@ function warningsOf({ allowlist, deny_paths, hosts }: SandboxPolicy, file: YamlF
     [["allowlist", "ci_paths"], ci_paths, allowing],
     [["deny_paths"], deny_paths, never((pattern) => neverMatches(plainPattern(pattern)))],
     [["hosts"], hosts, never(neverMatchesHost)],
+    [["network", "hosts"], network?.hosts ?? [], never(neverMatchesHost)],
   ];
   const told = lists.flatMap(([list, patterns, judge]) =>
     patterns.flatMap((pattern, index) => {

@@ -1,14 +1,8 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { constants, getPriority, setPriority } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { type GroupKernel, makeBelow, makeInFirst, makeInSecond } from "./group-places.ts";
 import { identify } from "./process-table.ts";
 
 /**
@@ -48,12 +42,15 @@ export class ControlGroups {
   readonly #processor: string | null;
   /** The same for those that are still being set up. */
   readonly #starting: string | null;
+  readonly #kernel: GroupKernel | undefined;
 
   constructor(
     folders: readonly string[],
     processor: string | null = null,
     starting: string | null = null,
+    kernel?: GroupKernel,
   ) {
+    this.#kernel = kernel;
     this.folders = folders;
     this.#processor = processor;
     this.#starting = processor === null ? null : starting;
@@ -63,18 +60,20 @@ export class ControlGroups {
    * The group of a whole installation, made or found: the paths' groups lie in it. Without folders
    * where nothing may be written, as for most ordinary users.
    */
-  static root(name: string): ControlGroups {
+  static root(name: string, kernel?: GroupKernel): ControlGroups {
     const group = `sovereign-${name}`;
-    const processors = hierarchies("cpu");
-    const [processor = null] = makeIn(processors, group);
-    const [starting = null] = makeIn(processors, `${group}${STARTING_SUFFIX}`);
-    const folders = makeIn(hierarchies("pids", "memory", "cgroup2"), group);
-    return new ControlGroups(folders, processor, starting);
+    const [processor = null] = makeInFirst(["cpu"], group, kernel);
+    const [starting = null] = makeInFirst(["cpu"], `${group}${STARTING_SUFFIX}`, kernel);
+    const first = makeInFirst(["pids", "memory"], group, kernel);
+    const second = makeInSecond(group, kernel);
+    const folders = second === null ? first : [...first, second];
+    return new ControlGroups(folders, processor, starting, kernel);
   }
 
   /** A group below this one. */
   child(name: string): ControlGroups {
-    return new ControlGroups(makeIn(this.folders, name), this.#processor, this.#starting);
+    const folders = makeBelow(this.folders, name, this.#kernel);
+    return new ControlGroups(folders, this.#processor, this.#starting, this.#kernel);
   }
 
   /** What a path joins first: the groups of its own, and the one that it shares until it is set up. */
@@ -221,6 +220,12 @@ export class ControlGroups {
     return this.#killFile();
   }
 
+  /** Where the kernel says how long all in the group ran, null where it does not (version 1). */
+  get timeFile(): string | null {
+    const file = this.#killFile();
+    return file === null ? null : join(dirname(file), "cpu.stat");
+  }
+
   /** Kill everything in the group and below it, where the kernel offers it. */
   kill(): void {
     const file = this.#killFile();
@@ -318,21 +323,6 @@ function weigh(
   );
 }
 
-function makeIn(parents: readonly string[], name: string): string[] {
-  const made: string[] = [];
-  for (const parent of parents) {
-    const folder = join(parent, name);
-    try {
-      mkdirSync(folder, { mode: 0o700 });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") continue;
-    }
-    // Only a group that can be joined is one of ours.
-    if (existsSync(join(folder, "cgroup.procs"))) made.push(folder);
-  }
-  return made;
-}
-
 function collectMembers(folder: string, found: Set<number>): void {
   for (const line of readOrEmpty(join(folder, "cgroup.procs")).split("\n")) {
     if (line !== "") found.add(Number(line));
@@ -369,35 +359,6 @@ function hasHighestPriority(): boolean {
   if (getPriority() > highest) return false;
   const session = readOrEmpty("/proc/self/autogroup");
   return session === "" || session.trimEnd().endsWith(`nice ${highest}`);
-}
-
-/** The groups that hold us, by v1's controller, or `cgroup2` for the hierarchy of v2. */
-function hierarchies(...wanted: readonly string[]): string[] {
-  const own = ownGroups();
-  const found: string[] = [];
-  for (const line of readOrEmpty("/proc/self/mounts").split("\n")) {
-    const [, mount = "", type = "", options = ""] = line.split(" ");
-    const names = type === "cgroup" ? options.split(",") : [type];
-    const name = wanted.find((one) => names.includes(one));
-    if (name !== undefined) found.push(join(mount, outermost(own.get(name) ?? "/")));
-  }
-  return found;
-}
-
-function ownGroups(): Map<string, string> {
-  const own = new Map<string, string>();
-  for (const line of readOrEmpty("/proc/self/cgroup").split("\n")) {
-    const [, names = "", ...path] = line.split(":");
-    for (const name of names.split(",")) own.set(name || "cgroup2", path.join(":"));
-  }
-  return own;
-}
-
-/** Where we run inside one of our own groups, as a sentinel's engine does, its parent. */
-function outermost(path: string): string {
-  const parts = path.split("/");
-  const at = parts.findIndex((part) => part.startsWith("sovereign-"));
-  return at === -1 ? path : parts.slice(0, at).join("/") || "/";
 }
 
 /** What a `memory.stat` of the second version says that a death takes apart. */

@@ -24,7 +24,7 @@ const HELD = 1;
 export function lockFolder(path: string, searchPath: string): FolderLock {
   let descriptor: number;
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   } catch (error) {
     return { kind: "failed", why: error instanceof Error ? error.message : "unknown" };
   }

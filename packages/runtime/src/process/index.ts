@@ -1,10 +1,10 @@
 export { ControlGroups, groupBelow, type GroupLimits, kernelBytesOf } from "./control-groups.ts";
+export { Crowd, CROWDED } from "./crowd.ts";
 export { fileLocksByPid } from "./file-locks.ts";
 export { type FolderLock, lockFolder } from "./folder-lock.ts";
 export { thaw } from "./freezer.ts";
 export { openForWriting } from "./open-files.ts";
 export {
-  CROWDED,
   firstChildOf,
   glimpseProcesses,
   identify,
@@ -14,7 +14,6 @@ export {
   killProcess,
   leadsSession,
   pidNamespaceOf,
-  processorsAreCrowded,
   type ProcessFacts,
   type ProcessIdentity,
   sightOf,
@@ -24,7 +23,7 @@ export {
 } from "./process-table.ts";
 export { launchRaw, type RawLaunch } from "./raw-launch.ts";
 export { startToolRun, type ToolLimits, type ToolRun } from "./tool-run.ts";
-export { type ToolPlace, ToolScope, withLook, withTools } from "./tool-scope.ts";
+export { stoppedNow, type ToolPlace, ToolScope, withLook, withTools } from "./tool-scope.ts";
 export {
   type ServiceOptions,
   startTrustedService,

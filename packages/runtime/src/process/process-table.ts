@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 /**
@@ -64,15 +63,6 @@ export function sightOf(pid: number): { state: string; ranMs: number } | null {
   if (state === null) return null;
   // Nanoseconds on a processor, waiting for one, and turns (proc_pid_schedstat(5)).
   return { state, ranMs: Number(readText(`/proc/${pid}/schedstat`).split(" ")[0]) / 1e6 };
-}
-
-/** From so many runnable processes a processor on, one that waits may wait for long. */
-export const CROWDED = 2;
-
-/** Whether far more processes want to run now than there are processors (proc_loadavg(5)). */
-export function processorsAreCrowded(): boolean {
-  const runnable = Number(/^(?:\S+ ){3}(\d+)\//.exec(readText("/proc/loadavg"))?.[1] ?? 0);
-  return runnable > CROWDED * availableParallelism();
 }
 
 /** The inode of a process's pid namespace, null when it cannot be told. */

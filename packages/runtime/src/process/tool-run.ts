@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { scopeOf, type ToolScope, toolsHeld } from "./tool-scope.ts";
+import { scopeOf, stoppedNow, type ToolScope, toolsHeld } from "./tool-scope.ts";
 import type { ToolOptions, TrustedTool } from "./trusted-tool.ts";
 
 export interface ToolLimits {
@@ -66,7 +66,8 @@ export async function startToolRun(
   options: ToolOptions & ToolLimits,
 ): Promise<ToolRun> {
   const held = toolsHeld();
-  if (held?.acts === true && held.scope.stopped !== null) return notBegun(held.scope.stopped);
+  const stopped = stoppedNow();
+  if (stopped !== null) return notBegun(stopped);
   const scope = scopeOf(held);
   const mayRepeat = onlyLooks(held, options);
   for (let tries = 1; ; tries += 1) {

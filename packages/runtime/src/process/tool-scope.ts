@@ -92,6 +92,12 @@ export function toolsHeld(): Held | null {
   return storage.getStore() ?? null;
 }
 
+/** Why nothing that acts may begin now; null where it may. */
+export function stoppedNow(): string | null {
+  const held = toolsHeld();
+  return held?.acts === true ? held.scope.stopped : null;
+}
+
 /**
  * Whose a tool is that starts now; null for nobody's. What looks after a stop, or puts back what was
  * half done, is not of what was stopped: else the stop would end it, too. Its limits hold.

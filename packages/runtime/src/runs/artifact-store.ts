@@ -1,8 +1,11 @@
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
-import { lstat, mkdir, open, readFile, rename, unlink } from "node:fs/promises";
+import { closeSync, constants, fstatSync, readFile } from "node:fs";
+import { lstat, open, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { promisify } from "node:util";
 import { type ArtifactRef, SovereignError } from "@sovereign/core";
+import { kindAt, makeOwnFolder, openOwnFile, putAside, removeAt } from "../system/index.ts";
+import type { ContentStore } from "./ports.ts";
 
 /** The most bytes that one artifact may have. */
 export const ARTIFACT_BYTES_MAX = 256 * 1024 * 1024;
@@ -10,22 +13,38 @@ export const ARTIFACT_BYTES_MAX = 256 * 1024 * 1024;
 /** The artifacts of one run: files below its folder, each written whole or not at all. */
 export class ArtifactStore {
   readonly folder: string;
+  readonly #contents: ContentStore | null;
 
-  /** @param folder `runs/<run_id>/artifacts` */
-  constructor(folder: string) {
+  /**
+   * @param folder `runs/<run_id>/artifacts`
+   * @param contents where other nodes find them; null where they stay in the folder
+   */
+  constructor(folder: string, contents: ContentStore | null = null) {
     this.folder = folder;
+    this.#contents = contents;
   }
 
   pathOf(artifact: Pick<ArtifactRef, "name">): string {
     return join(this.folder, artifact.name);
   }
 
-  /** Write bytes under a name; a repeat of the step replaces what a crashed attempt left. */
+  /**
+   * Write bytes under a name; a repeat of the step replaces what a crashed attempt left.
+   * @throws ERR_DATA_FOLDER when something else stands in the place of a folder
+   * @throws ERR_CONTENT_UNAVAILABLE, ERR_STORE_UNAVAILABLE where other nodes would not find them
+   */
   async put(name: string, bytes: Uint8Array, mediaType: string): Promise<ArtifactRef> {
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    await this.#write(name, bytes);
+    await this.#contents?.put(sha256, bytes);
+    return { name, sha256, bytes: bytes.length, media_type: mediaType };
+  }
+
+  async #write(name: string, bytes: Uint8Array): Promise<void> {
     const path = join(this.folder, name);
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    makeOwnFolder(dirname(path));
     const temporary = `${path}.partial`;
-    await unlink(temporary).catch(ignoreMissing);
+    removeAt(temporary);
     const handle = await open(temporary, "wx", 0o600);
     try {
       await handle.writeFile(bytes);
@@ -33,26 +52,50 @@ export class ArtifactStore {
     } finally {
       await handle.close();
     }
+    if (kindAt(path) === "folder") putAside(path);
     await rename(temporary, path);
-    const sha256 = createHash("sha256").update(bytes).digest("hex");
-    return { name, sha256, bytes: bytes.length, media_type: mediaType };
   }
 
   /**
-   * Read an artifact and hold it against its digest.
-   * @throws ERR_ARTIFACT_CHANGED when it is missing or other bytes
+   * Read an artifact and hold it against its digest. What another node wrote is fetched once.
+   * @throws ERR_ARTIFACT_CHANGED when it is missing, other bytes, or no plain file of ours
+   * @throws ERR_CONTENT_UNAVAILABLE, ERR_STORE_UNAVAILABLE where only another node's bytes would do
    */
   async get(artifact: Pick<ArtifactRef, "name" | "sha256">): Promise<Uint8Array> {
-    const bytes = await readFile(this.pathOf(artifact)).catch(() => null);
-    const found = bytes === null ? "missing" : createHash("sha256").update(bytes).digest("hex");
-    if (bytes === null || found !== artifact.sha256) {
-      throw new SovereignError(
-        "ERR_ARTIFACT_CHANGED",
-        `The artifact ${artifact.name} should have SHA-256 ${artifact.sha256}; it is ${found}.`,
-        { name: artifact.name, expected: artifact.sha256, found },
-      );
+    const own = await readArtifact(this.pathOf(artifact));
+    const fetched =
+      own === "missing" ? ((await this.#contents?.get(artifact.sha256)) ?? null) : null;
+    const read = fetched ?? own;
+    const found = typeof read === "string" ? read : createHash("sha256").update(read).digest("hex");
+    if (typeof read !== "string" && found === artifact.sha256) {
+      if (fetched !== null) await this.#write(artifact.name, fetched);
+      return read;
     }
-    return bytes;
+    throw new SovereignError(
+      "ERR_ARTIFACT_CHANGED",
+      `The artifact ${artifact.name} should have SHA-256 ${artifact.sha256}; it is ${found}.`,
+      { name: artifact.name, expected: artifact.sha256, found },
+    );
+  }
+}
+
+const readDescriptor = promisify(readFile);
+
+/** Its bytes, or in words why there are none: whatever stands there keeps nobody waiting. */
+async function readArtifact(path: string): Promise<Uint8Array | string> {
+  let file: number;
+  try {
+    file = openOwnFile(path, "read");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return "missing";
+    return `unreadable: ${error instanceof Error ? error.message : path}`;
+  }
+  try {
+    const { size } = fstatSync(file);
+    if (size > ARTIFACT_BYTES_MAX) return `larger than ${ARTIFACT_BYTES_MAX} bytes`;
+    return await readDescriptor(file);
+  } finally {
+    closeSync(file);
   }
 }
 
@@ -69,7 +112,7 @@ export async function readHarvest(path: string): Promise<Uint8Array> {
   if (found.nlink !== 1) throw refused(path, "a hard link");
   if (found.size > ARTIFACT_BYTES_MAX)
     throw refused(path, `larger than ${ARTIFACT_BYTES_MAX} bytes`);
-  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     return await handle.readFile();
   } finally {
@@ -80,8 +123,4 @@ export async function readHarvest(path: string): Promise<Uint8Array> {
 function refused(path: string, found: string): SovereignError {
   const name = path.split("/").at(-1) ?? path;
   return new SovereignError("ERR_OUTPUT_REFUSED", `The output ${name} is ${found}.`, { name });
-}
-
-function ignoreMissing(error: unknown): void {
-  if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
 }

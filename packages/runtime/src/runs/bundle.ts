@@ -9,15 +9,18 @@ import {
   formats,
   hexEncode,
   INSTALLATION_LOG,
+  type JsonObject,
   type JsonValue,
   type PlacedEntry,
   parseCanonicalJson,
   parseEnvelope,
   parseFormat,
+  RunTrace,
   SovereignError,
   sha256Hex,
 } from "@sovereign/core";
 import type { LedgerReader, StoredEntry } from "../ledger/index.ts";
+import { isTraced } from "./recorded-run.ts";
 
 export interface BundleRequest {
   readonly ledger: LedgerReader;
@@ -26,6 +29,10 @@ export interface BundleRequest {
   readonly runId: string;
   /** Reads an artifact's bytes by its digest, to put them into the bundle; null leaves them out. */
   readonly readArtifact: ((artifact: ArtifactRef) => Promise<Uint8Array>) | null;
+  /** The run's entries where they were read already, by {@link readEntries}. */
+  readonly entries?: readonly PlacedEntry[];
+  /** The run's plan as it is stored: the bundle of a goal holds it. */
+  readonly plan?: Uint8Array | null;
 }
 
 /**
@@ -38,7 +45,7 @@ export interface BundleRequest {
  */
 export async function exportBundle(request: BundleRequest): Promise<Uint8Array> {
   const { ledger, installationId, tenantId, runId } = request;
-  const entries = await collect(ledger.readStream(tenantId, runId));
+  const entries = [...(request.entries ?? (await readEntries(ledger, tenantId, runId)))];
   const first = entries[0];
   if (first === undefined) {
     throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is in the ledger.`, { runId });
@@ -62,7 +69,15 @@ export async function exportBundle(request: BundleRequest): Promise<Uint8Array> 
       keyLog,
     ),
   };
-  const sections = { entries, key_log: keyLog, envelopes: sorted(envelopes), artifacts, logs };
+  const goal = goalOf(request.plan ?? null, entries);
+  const sections = {
+    entries,
+    key_log: keyLog,
+    envelopes: sorted(envelopes),
+    artifacts,
+    logs,
+    ...(goal === null ? {} : { goal }),
+  };
   const bundle: ComplianceBundle = {
     format: "sovereign.compliance-bundle",
     schema_version: "1.0.0",
@@ -72,7 +87,30 @@ export async function exportBundle(request: BundleRequest): Promise<Uint8Array> 
   return canonicalBytes(bundle as unknown as JsonValue);
 }
 
-type Sections = Pick<ComplianceBundle, "entries" | "key_log" | "envelopes" | "artifacts" | "logs">;
+type Sections = Pick<
+  ComplianceBundle,
+  "entries" | "key_log" | "envelopes" | "artifacts" | "logs" | "goal"
+>;
+
+/**
+ * A goal's plan and steps. The steps are made of the entries, not of rows.
+ * @throws ERR_LEDGER_CORRUPT where the plan is not the one that the first entry names
+ */
+function goalOf(
+  stored: Uint8Array | null,
+  entries: readonly PlacedEntry[],
+): NonNullable<ComplianceBundle["goal"]> | null {
+  const admitted = entries[0]?.entry.data as EntryData<"run.admitted">;
+  if (!isTraced(admitted)) return null;
+  const trace = RunTrace.of(entries.map(({ entry }) => entry));
+  const { head, steps } = trace;
+  if (head === null || stored === null || sha256Hex(stored) !== admitted.plan_digest) {
+    const text = "The stored plan is not the one that the run was admitted with.";
+    throw new SovereignError("ERR_LEDGER_CORRUPT", text, { expected: admitted.plan_digest });
+  }
+  const plan = parseCanonicalJson(stored) as JsonObject;
+  return { plan, trace: head, steps: [...steps], integrity: trace.seal() };
+}
 
 function manifestOf(
   request: BundleRequest,
@@ -98,25 +136,44 @@ function manifestOf(
       envelopes: digest(sections.envelopes),
       artifacts: digest(sections.artifacts),
       logs: digest(sections.logs),
+      ...(sections.goal === undefined ? {} : { goal: digest(sections.goal) }),
     },
   };
 }
 
+/**
+ * All entries of a run, checked.
+ *
+ * @param known what was read of its stream already, from the first entry on: entries are never changed
+ * @throws ERR_LEDGER_CORRUPT
+ */
+export async function readEntries(
+  ledger: Pick<LedgerReader, "readStream">,
+  tenantId: string,
+  runId: string,
+  known: readonly StoredEntry[] = [],
+): Promise<PlacedEntry[]> {
+  const rest = collect(ledger.readStream(tenantId, runId, known.length));
+  return [...known.map(placed), ...(await rest)];
+}
+
 async function collect(stored: AsyncIterable<StoredEntry>): Promise<PlacedEntry[]> {
   const entries: PlacedEntry[] = [];
-  for await (const { index, hash, bytes } of stored) {
-    const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
-    // What the store gives back is checked: an altered row is not passed on as evidence.
-    if (sha256Hex(bytes) !== hash) {
-      throw new SovereignError(
-        "ERR_LEDGER_CORRUPT",
-        `Entry ${index} of ${entry.stream} is not what was recorded.`,
-        { index },
-      );
-    }
-    entries.push({ index, hash, entry });
-  }
+  for await (const one of stored) entries.push(placed(one));
   return entries;
+}
+
+function placed({ index, hash, bytes }: StoredEntry): PlacedEntry {
+  const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
+  // What the store gives back is checked: an altered row is not passed on as evidence.
+  if (sha256Hex(bytes) !== hash) {
+    throw new SovereignError(
+      "ERR_LEDGER_CORRUPT",
+      `Entry ${index} of ${entry.stream} is not what was recorded.`,
+      { index },
+    );
+  }
+  return { index, hash, entry };
 }
 
 /** The key log that the evidence rests on: as far as the seal says, else as far as it was used. */

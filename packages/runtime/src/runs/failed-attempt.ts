@@ -48,3 +48,14 @@ export async function readFailedAttempt(
 function waitedFor(found: FailedAttempt | null): FailedAttempt | null {
   return found === null ? null : { ...found, waited: true };
 }
+
+/** Somebody stopped the step, or all work: nothing was wrong with it. */
+const INTERRUPTED: ReadonlySet<ErrorCode> = new Set([
+  "ERR_EFFECT_KILLED",
+  "ERR_SCRAM_TRIPPED",
+  "ERR_SCRAM_UNREADABLE",
+]);
+
+export function isInterrupted({ status, code, waited }: FailedAttempt): boolean {
+  return status === "KILLED" && (waited || INTERRUPTED.has(code));
+}

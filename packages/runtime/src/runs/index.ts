@@ -1,10 +1,28 @@
 export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
-export { type BundleRequest, exportBundle, logOrigin } from "./bundle.ts";
+export { type BundleRequest, exportBundle, logOrigin, readEntries } from "./bundle.ts";
 export { type FailedLog, keepFailedLog, lastLines, wholeLog } from "./failed-log.ts";
-export type { RunFilter, RunRow, RunStore, StepRow } from "./ports.ts";
-export { readSteps, requireAdmitted } from "./run-history.ts";
+export type {
+  BudgetRows,
+  BudgetUse,
+  Breaker,
+  BreakerRows,
+  IncidentFilter,
+  IncidentRows,
+  ContentStore,
+  KeptValues,
+  PlacedIncident,
+  RunFilter,
+  RunRow,
+  RunStore,
+  StepRow,
+  StoredHold,
+  StoredTrace,
+  StoredTraceStep,
+} from "./ports.ts";
+export { readSteps, requireAdmitted, stepsOf } from "./run-history.ts";
+export { isTraced, readRunTrace } from "./recorded-run.ts";
 export { hasDocuments } from "./run-kind.ts";
-export { RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
+export { type RunBudget, RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export {
   type ApprovalSource,
   isPassing,

@@ -103,17 +103,28 @@ export async function readSteps(
       throw diverged(runId, `entry ${count} of its ledger is not what was recorded`);
     }
     if (entry.event_type === "run.sealed") throw diverged(runId, "the ledger says that it ended");
-    const step = stepOf(entry.event_type, entry.data);
-    if (step !== null) {
-      // Who is at work on it now is another process than the one that wrote this.
-      const verdict = judgePlace(steps.get(step.stepId), step, false);
-      if (isPlaceRefusal(verdict)) throw diverged(runId, `entry ${count}: ${verdict.detail}`);
-      if (verdict !== "stays") steps.set(step.stepId, verdict);
-    }
+    followStep(steps, entry);
     previous = hash;
     count += 1;
   }
   return { steps: [...steps.values()], head: { count, hash: previous } };
+}
+
+/** The steps of a run that the chain was judged of, sealed or not. @throws ERR_RUN_DIVERGED */
+export function stepsOf(entries: readonly LedgerEntry[]): StepRow[] {
+  const steps = new Map<string, StepRow>();
+  for (const entry of entries) followStep(steps, entry);
+  return [...steps.values()];
+}
+
+function followStep(steps: Map<string, StepRow>, entry: LedgerEntry): void {
+  const { event_type: event, data, sequence, stream } = entry;
+  const step = stepOf(event, data);
+  if (step === null) return;
+  // Who is at work on it now is another process than the one that wrote this.
+  const verdict = judgePlace(steps.get(step.stepId), step, false);
+  if (isPlaceRefusal(verdict)) throw diverged(stream, `entry ${sequence}: ${verdict.detail}`);
+  if (verdict !== "stays") steps.set(step.stepId, verdict);
 }
 
 async function firstEntry(

@@ -100,6 +100,10 @@ export class RunPlaces {
     this.#steps = new Map(steps.map((step) => [step.stepId, step]));
   }
 
+  get known(): readonly StepRow[] {
+    return [...(this.#steps?.values() ?? [])];
+  }
+
   judge(next: StepRow): PlaceVerdict {
     if (this.#steps !== null) {
       return judgePlace(this.#steps.get(next.stepId), next, this.#open.has(next.stepId));

@@ -1,14 +1,41 @@
 import {
+  type Action,
   type ActionContext,
+  type BudgetAmount,
+  budgetEndOf,
+  budgetHoldOf,
+  type BudgetLimits,
   canonicalBytes,
+  type ErrorCode,
   type JsonObject,
   type JsonValue,
+  type RunTrace,
+  type TraceChange,
 } from "@sovereign/core";
-import { type Clock, timestampOf } from "../system/index.ts";
+import { type Clock, timestampOf, Turns } from "../system/index.ts";
 import type { LedgerRecord, Recorder, RecordVerdict } from "../kernel/index.ts";
 import type { StepRow } from "./ports.ts";
 import { isPlaceRefusal, RunPlaces } from "./run-places.ts";
-import type { RunWrite, StepStatus, StepWrite, StreamWriter } from "../ledger/index.ts";
+import type {
+  BreakerPlace,
+  CommitExtras,
+  QueuePlace,
+  RunWrite,
+  StepStatus,
+  StepWrite,
+  StreamWriter,
+} from "../ledger/index.ts";
+
+/** What the steps of a run are held to. */
+export interface RunBudget {
+  readonly agent: string;
+  /** The run's own limits; null for none. */
+  readonly limits: BudgetLimits | null;
+  /** The most that an attempt of an action uses. */
+  mostOf(action: Action): BudgetAmount;
+  /** Whom an action calls; null for nobody whose failures count. */
+  calls(action: Action): BreakerPlace | null;
+}
 
 export interface RunRecorderOptions {
   readonly runId: string;
@@ -17,6 +44,10 @@ export interface RunRecorderOptions {
   readonly clock: Clock;
   /** The fence that this process holds; null until the run's row is there. */
   readonly epoch: number | null;
+  /** The run's trace up to here, where it has one: its rows go into the commits. */
+  readonly trace?: RunTrace | null;
+  /** Absent where no budget counts the run's steps. */
+  readonly budget?: RunBudget;
 }
 
 /**
@@ -30,8 +61,10 @@ export interface RunRecorderOptions {
 export class RunRecorder implements Recorder {
   readonly #options: RunRecorderOptions;
   readonly #places: RunPlaces;
+  /** Whom attempts of this process call, by step and attempt. */
+  readonly #calls = new Map<string, BreakerPlace>();
   #epoch: number | null;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
 
   constructor(options: RunRecorderOptions) {
     this.#options = options;
@@ -45,6 +78,11 @@ export class RunRecorder implements Recorder {
    */
   takeOver(steps: readonly StepRow[]): void {
     this.#places.takeOver(steps);
+  }
+
+  /** The steps that this process had authorised, or took over. */
+  get known(): readonly StepRow[] {
+    return this.#places.known;
   }
 
   /** True where an earlier process had exactly this authorised, and its end is not recorded. */
@@ -62,14 +100,24 @@ export class RunRecorder implements Recorder {
     return this.write(record);
   }
 
-  /** Record an entry together with the row of its step, and of the run. One after another. */
-  write(record: LedgerRecord, run: RunWrite | null = null): Promise<RecordVerdict> {
-    const next = this.#last.then(() => this.#judge(record, run));
-    this.#last = next.catch(() => undefined);
-    return next;
+  /**
+   * Record an entry together with the row of its step, and of the run. One after another.
+   * @param queue where the run waits for a worker from here on; null for nowhere
+   */
+  write(
+    record: LedgerRecord,
+    run: RunWrite | null = null,
+    queue?: QueuePlace | null,
+  ): Promise<RecordVerdict> {
+    const { runId } = this.#options;
+    const rows = {
+      ...(run === null ? {} : { run }),
+      ...(queue === undefined ? {} : { queue: { runId, place: queue } }),
+    };
+    return this.#turns.take(() => this.#judge(this.#reserving(record), rows));
   }
 
-  async #judge(record: LedgerRecord, run: RunWrite | null): Promise<RecordVerdict> {
+  async #judge(record: LedgerRecord, run: RunRows): Promise<RecordVerdict> {
     const found = stepOf(record.event, record.data);
     if (found === null) return this.#write(record, null, run);
     const step = this.#places.judge(found);
@@ -84,17 +132,71 @@ export class RunRecorder implements Recorder {
     return verdict;
   }
 
-  async #write(
-    record: LedgerRecord,
-    step: StepWrite | null,
-    run: RunWrite | null,
-  ): Promise<RecordVerdict> {
-    const { runId, tenantId, writer, clock } = this.#options;
+  /** What is authorised says what budgets hold for it. */
+  #reserving(record: LedgerRecord): LedgerRecord {
+    const { budget } = this.#options;
+    if (budget === undefined || record.event !== "execution.authorized") return record;
+    const action = record.data["action"] as unknown as Action;
+    const reserved = { agent: budget.agent, ...budget.mostOf(action) };
+    return { ...record, data: { ...record.data, reserved } };
+  }
+
+  #budgeted({ event, data }: LedgerRecord, timestamp: string): CommitExtras {
+    const { budget, runId: stream } = this.#options;
+    if (budget === undefined) return {};
+    if (event === "run.admitted") {
+      const { limits } = budget;
+      return limits === null ? {} : { budget: { scope: "run", subject: stream, ...limits } };
+    }
+    const entry = { event_type: event, data, stream, timestamp };
+    const [hold, settled] = [budgetHoldOf(entry), budgetEndOf(entry)];
+    return {
+      ...(hold === null ? {} : { hold }),
+      ...(settled === null ? {} : { settled }),
+      ...this.#called(budget, { event, data }),
+    };
+  }
+
+  /** What its circuit breaker is asked of a call, or told of its end. */
+  #called(
+    budget: RunBudget,
+    { event, data }: Pick<LedgerRecord, "event" | "data">,
+  ): Pick<CommitExtras, "gate" | "probe"> {
+    if (event === "execution.authorized") {
+      const gate = budget.calls(data["action"] as unknown as Action);
+      if (gate === null) return {};
+      this.#calls.set(attemptOf(data["context"] as JsonObject), gate);
+      return { gate };
+    }
+    const place = this.#calls.get(attemptOf(data));
+    const ok = event === "execution.completed";
+    if (place === undefined || !(ok || isFailing(event, data))) return {};
+    return { probe: { ...place, ok } };
+  }
+
+  /** What the entry makes of the run's trace; null where it has none. */
+  #traced({ event, data }: LedgerRecord, timestamp: string): TraceChange | null {
+    const { runId, tenantId, writer, trace = null } = this.#options;
+    if (trace === null) return null;
+    const place = { timestamp, sequence: writer.head.count, tenant_id: tenantId, stream: runId };
+    return trace.follow({ event_type: event, data, ...place });
+  }
+
+  async #write(record: LedgerRecord, step: StepWrite | null, run: RunRows): Promise<RecordVerdict> {
+    const { runId, tenantId, writer, clock, trace } = this.#options;
+    const timestamp = timestampOf(clock);
+    // It was judged before it waited for its turn; evidence is judged by the time of its entry.
+    const late = record.nonces.find(({ expiresAt }) => timestamp > expiresAt);
+    if (late !== undefined) {
+      const detail = `a permission was good to ${late.expiresAt}; it is ${timestamp}`;
+      return { status: "refused", reason: "expired", detail };
+    }
+    const change = this.#traced(record, timestamp);
     const verdict = await writer.append(
       {
         tenantId,
         runId,
-        timestamp: timestampOf(clock),
+        timestamp,
         eventType: record.event,
         severity: record.severity,
         data: record.data,
@@ -105,14 +207,34 @@ export class RunRecorder implements Recorder {
         ...(record.keyEpoch === null ? {} : { keyEpoch: record.keyEpoch }),
         ...(this.#epoch === null ? {} : { fence: { runId, epoch: this.#epoch } }),
         ...(step === null ? {} : { step }),
-        ...(run === null ? {} : { run }),
+        ...run,
+        ...(change === null ? {} : { trace: change }),
+        ...this.#budgeted(record, timestamp),
       },
     );
     if (verdict.status === "refused") return verdict;
+    trace?.keep(change);
     // The first commit made the run's row, whose fence starts at 1.
     this.#epoch ??= 1;
     return { status: "committed", index: verdict.firstIndex };
   }
+}
+
+type RunRows = Pick<CommitExtras, "run" | "queue">;
+
+function attemptOf({ step_id, attempt }: JsonObject): string {
+  return JSON.stringify([step_id, attempt]);
+}
+
+const FAILING: ReadonlySet<unknown> = new Set<ErrorCode>([
+  "ERR_SKILL_FAILED",
+  "ERR_SKILL_TIMEOUT",
+  "ERR_OUTCOME_UNKNOWN",
+]);
+
+/** True where whoever was called may be at fault. */
+function isFailing(event: string, { code }: JsonObject): boolean {
+  return event === "execution.failed" && FAILING.has(code);
 }
 
 const STEP_STATUS: Readonly<Record<string, StepStatus>> = {
@@ -130,7 +252,8 @@ const STEP_STATUS: Readonly<Record<string, StepStatus>> = {
 export function stepOf(event: string, data: JsonObject): StepRow | null {
   const status = STEP_STATUS[event];
   if (status === undefined) return null;
-  const place = placeOf(data);
+  // The one event whose place is in its context: others may have a further field of that name.
+  const place = placeOf(data, event === "execution.authorized" ? data["context"] : data);
   if (place === null) return null;
   const { artifacts, usage, output } = data;
   const completed = event === "execution.completed";
@@ -145,9 +268,9 @@ export function stepOf(event: string, data: JsonObject): StepRow | null {
 
 function placeOf(
   data: JsonObject,
+  at: JsonValue | undefined,
 ): { stepId: string; attempt: number; actionDigest: string } | null {
-  const context = (data["context"] ?? data) as JsonObject;
-  const { step_id: stepId, attempt } = context;
+  const { step_id: stepId, attempt } = (at ?? {}) as JsonObject;
   const { action_digest: actionDigest } = data;
   if (typeof stepId !== "string" || typeof attempt !== "number") return null;
   if (typeof actionDigest !== "string") return null;

@@ -1,21 +1,22 @@
 import {
   type Action,
   type ActionContext,
+  type ApiCaller,
   type ArtifactRef,
   type ConfigSnapshot,
   canonicalBytes,
   cutText,
+  deepFreeze,
   digestOf,
   type EntryData,
   type Envelope,
   type ErrorCode,
-  errorCatalogue,
-  Frontier,
+  errorRow,
   fields,
+  frozenCopy,
   type JsonObject,
   type JsonValue,
   type LedgerEntry,
-  leafHash,
   type Mode,
   parseCanonicalJson,
   parseFormat,
@@ -27,10 +28,12 @@ import { z } from "zod";
 import type { Authority, KeyLog, Subject } from "../authority/index.ts";
 import type { Clock } from "../system/index.ts";
 import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
-import type { RunWrite } from "../ledger/index.ts";
+import type { QueuePlace, RunWrite, StoredEntry } from "../ledger/index.ts";
+import { ASK_AGAIN, UNISSUED } from "./ask-again.ts";
 import type { RunStore, StepRow } from "./ports.ts";
-import { type FailedAttempt, readFailedAttempt } from "./failed-attempt.ts";
+import { isInterrupted, readFailedAttempt } from "./failed-attempt.ts";
 import type { RunRecorder } from "./run-recorder.ts";
+import { isTraced, readGuarded } from "./recorded-run.ts";
 import { readStepRecord, type StepRecord } from "./step-record.ts";
 
 /** What a run is, fixed before anything of it happens. */
@@ -46,6 +49,8 @@ export interface RunPlan {
   readonly policyDigest: string;
   /** Who votes in each ballot, by its name, and the limits that they judge by; null for none. */
   readonly ballots?: ConfigSnapshot["ballots"];
+  /** Who submitted it over the network. */
+  readonly caller?: ApiCaller;
 }
 
 /** Asks people for approvals. Null means: not now; the run waits. */
@@ -75,6 +80,8 @@ export interface Step {
   readonly action: Action;
   /** True where it is not tried again even after a stop or an interrupt ended it. */
   readonly once?: boolean;
+  /** True where the plan allows another attempt after one that failed. */
+  readonly again?: boolean;
 }
 
 /** Why a run stopped: the outcome that was not COMPLETED. */
@@ -100,7 +107,7 @@ const UNHEARD: readonly ErrorCode[] = ["ERR_SCRAM_SENTINEL_LOST", "ERR_SCRAM_LEA
 
 /** True for what ends no run: something that it needs is not there now. */
 export function isPassing(code: ErrorCode): boolean {
-  return errorCatalogue[code].kind === "transient" || UNHEARD.includes(code);
+  return errorRow(code).kind === "transient" || UNHEARD.includes(code);
 }
 
 const storedOutput = z.strictObject({
@@ -121,11 +128,13 @@ export class RunSession {
   readonly planDigest: string;
 
   constructor(options: RunSessionOptions) {
-    this.#options = options;
+    // Copies: what is admitted, done and sealed is what was hashed here.
+    const plan = deepFreeze(structuredClone(options.plan));
+    this.#options = { ...options, plan };
     this.#steps = new Map(options.steps.map((step) => [step.stepId, step]));
     options.recorder.takeOver(options.steps);
-    this.configDigest = digestOf(options.plan.config);
-    this.planDigest = digestOf(options.plan.plan);
+    this.configDigest = digestOf(plan.config);
+    this.planDigest = digestOf(plan.plan);
   }
 
   get plan(): RunPlan {
@@ -133,12 +142,16 @@ export class RunSession {
   }
 
   get artifacts(): readonly ArtifactRef[] {
-    return this.#artifacts;
+    return [...this.#artifacts];
   }
 
-  /** Record the run's first entry, with the signed snapshot of its configuration. */
-  async admit(): Promise<void> {
+  /**
+   * Record the run's first entry, with the signed snapshot of its configuration.
+   * @throws ERR_FORMAT_INVALID for a name that no verifier would read
+   */
+  async admit(queue?: QueuePlace): Promise<void> {
     const { plan, authority, keyLog, clock } = this.#options;
+    parseFormat(fields.name, plan.name, "the run's name");
     const { runId, tenantId, mode } = plan;
     const digests = {
       config_digest: this.configDigest,
@@ -164,6 +177,7 @@ export class RunSession {
     const data = {
       name: plan.name,
       kind: kindOf(plan.plan).kind ?? "pipeline",
+      ...(plan.caller === undefined ? {} : { caller: plan.caller }),
       mode,
       installation_id: plan.installationId,
       ...digests,
@@ -171,7 +185,14 @@ export class RunSession {
       key_epoch: keyLog.head().count,
       envelopes: { config_snapshot: digestOf(snapshot) },
     };
-    await this.#record("run.admitted", "INFO", data, [snapshot], this.#runRow("running", null));
+    const row = this.#runRow(queue === undefined ? "running" : "queued", null);
+    await this.#record("run.admitted", "INFO", data, [snapshot], row, queue);
+  }
+
+  /** Record that this process goes on with it. @param isWorker false takes it out of the queue */
+  async resume(from: RunWrite["status"], isWorker: boolean): Promise<void> {
+    const row = isWorker || from === "queued" ? this.#runRow("running", null) : null;
+    await this.#record("run.resumed", "INFO", { from }, [], row, isWorker ? undefined : null);
   }
 
   /**
@@ -181,7 +202,9 @@ export class RunSession {
    * @throws RunStopped when the step did not complete
    * @throws ERR_RUN_DIVERGED when a completed step is asked for with another action
    */
-  async perform(step: Step): Promise<Completed> {
+  async perform(asked: Step): Promise<Completed> {
+    // One copy, which the authority and the kernel take as it is: read, written and hashed once.
+    const step = { ...asked, action: frozenCopy(asked.action) as Action };
     const actionDigest = digestOf(step.action);
     const known = this.#steps.get(step.stepId);
     if (known?.status === "completed") return this.#recall(known, actionDigest);
@@ -191,7 +214,13 @@ export class RunSession {
     const attempt = nextAttempt(known);
     const context = this.#contextOf(step, attempt);
     const outcome = await this.#execute(step.action, context);
-    if (outcome.status !== "COMPLETED") throw new RunStopped(step.stepId, outcome);
+    if (outcome.status !== "COMPLETED") {
+      if (step.again === true && outcome.status === "FAILED") {
+        const { stepId } = step;
+        this.#steps.set(stepId, { stepId, status: "failed", attempt, actionDigest, output: null });
+      }
+      throw new RunStopped(step.stepId, outcome);
+    }
     this.#artifacts.push(...outcome.artifacts);
     return outcome;
   }
@@ -203,7 +232,8 @@ export class RunSession {
     actionDigest: string,
   ): Promise<void> {
     const { store, plan, retryFailed = false } = this.#options;
-    if (retryFailed || (known?.status !== "failed" && known?.status !== "killed")) return;
+    if (retryFailed || step.again === true) return;
+    if (known?.status !== "failed" && known?.status !== "killed") return;
     const end = await readFailedAttempt(store, plan.tenantId, plan.runId, known);
     if (end === null || isPassing(end.code)) return;
     if (step.once !== true && isInterrupted(end)) return;
@@ -293,18 +323,34 @@ export class RunSession {
     );
   }
 
-  /** Leave the run waiting for people. */
-  async suspend(reason: string): Promise<void> {
-    await this.#record("run.suspended", "INFO", { reason }, [], this.#runRow("pending", reason));
+  /** Leave the run waiting. @param stays true where the next worker is to go on with it */
+  async suspend(reason: string, stays = false): Promise<void> {
+    const row = this.#runRow("pending", reason);
+    await this.#record("run.suspended", "INFO", { reason }, [], row, stays ? undefined : null);
   }
 
-  /** End the run for ever: nothing can be added, dropped or changed after this. */
-  async seal(status: "completed" | "failed", reason: string | null): Promise<RunProof> {
-    const { plan, authority, store, keyLog, clock } = this.#options;
+  /**
+   * End the run for ever: nothing can be added, dropped or changed after this.
+   *
+   * @returns how it ended, and the entries before the seal: evidence is made of the same
+   */
+  async seal(
+    asked: RunProof["status"],
+    why: string | null,
+  ): Promise<{ readonly status: RunProof["status"]; readonly entries: readonly StoredEntry[] }> {
+    const { plan, authority, store, recorder, keyLog, clock } = this.#options;
     const { runId, tenantId, mode } = plan;
     await keyLog.refresh();
+    const note = this.note.bind(this);
+    const recorded = await readGuarded(
+      store,
+      plan,
+      recorder.known,
+      { status: asked, reason: why },
+      note,
+    );
+    const { status, reason, root, artifacts, trace, entries } = recorded;
     const head = await store.streamHead(tenantId, runId);
-    const { root, artifacts } = await this.#recorded();
     const proof: RunProof = {
       tenant_id: tenantId,
       run_id: runId,
@@ -316,7 +362,8 @@ export class RunSession {
       root,
       plan_digest: this.planDigest,
       key_log: { ...keyLog.head() },
-      artifacts,
+      artifacts: [...artifacts],
+      ...(isTraced(plan.plan) ? { trace: trace.seal() } : {}),
       sealed_at: clock.now().toISOString(),
     };
     const subjects: Subject[] = [{ name: runId, sha256: head.hash }];
@@ -332,28 +379,13 @@ export class RunSession {
     const severity = status === "completed" ? "INFO" : "ERROR";
     const row = { ...this.#runRow(status, reason), sealed: head };
     await this.#record("run.sealed", severity, data, [envelope], row);
-    return proof;
+    return { status, entries };
   }
 
-  /** What stands in the ledger, of this and earlier processes: the stream's root, its artifacts. */
-  async #recorded(): Promise<{ root: string; artifacts: ArtifactRef[] }> {
-    const { store, plan } = this.#options;
-    const frontier = new Frontier();
-    const artifacts: ArtifactRef[] = [];
-    for await (const { bytes } of store.readStream(plan.tenantId, plan.runId)) {
-      frontier.append(leafHash(bytes));
-      const { event_type: event, data } = parseCanonicalJson(bytes) as unknown as LedgerEntry;
-      if (event === "execution.completed" || event === "evidence.recorded") {
-        artifacts.push(...(data as EntryData<"evidence.recorded">).artifacts);
-      }
-    }
-    return { root: Buffer.from(frontier.root()).toString("hex"), artifacts };
-  }
-
-  /** A key that another process replaced meanwhile is asked for again, once. */
+  /** Where a key was replaced, or a permission has expired meanwhile, it is asked for again, once. */
   async #execute(action: Action, context: ActionContext): Promise<Outcome> {
     const outcome = await this.#attempt(action, context);
-    if (outcome.status !== "BLOCKED" || !KEY_ENDED.has(outcome.code)) return outcome;
+    if (outcome.status !== "BLOCKED" || !ASK_AGAIN.has(outcome.code)) return outcome;
     return this.#attempt(action, context);
   }
 
@@ -387,7 +419,7 @@ export class RunSession {
 
   #contextOf(step: Step, attempt: number): ActionContext {
     const { plan } = this.#options;
-    return {
+    return frozenCopy({
       tenant_id: plan.tenantId,
       run_id: plan.runId,
       step_id: step.stepId,
@@ -396,7 +428,7 @@ export class RunSession {
       mode: plan.mode,
       config_digest: this.configDigest,
       policy_digest: plan.policyDigest,
-    };
+    }) as ActionContext;
   }
 
   #recall(step: StepRow, actionDigest: string): Completed {
@@ -435,9 +467,10 @@ export class RunSession {
     data: JsonObject,
     envelopes: readonly Envelope[],
     run: RunWrite | null,
+    queue?: QueuePlace | null,
   ): Promise<void> {
     const record = { event, severity, data, envelopes, nonces: [], keyEpoch: null };
-    const verdict = await this.#options.recorder.write(record, run);
+    const verdict = await this.#options.recorder.write(record, run, queue);
     if (verdict.status === "committed") return;
     throw new SovereignError(
       "ERR_RUN_FENCED",
@@ -451,26 +484,6 @@ export class RunSession {
 function kindOf({ kind }: JsonObject): { kind?: string } {
   return fields.name.safeParse(kind).success ? { kind: kind as string } : {};
 }
-
-/** Somebody stopped the step, or all work: nothing was wrong with it. */
-const INTERRUPTED: ReadonlySet<ErrorCode> = new Set([
-  "ERR_EFFECT_KILLED",
-  "ERR_SCRAM_TRIPPED",
-  "ERR_SCRAM_UNREADABLE",
-]);
-
-function isInterrupted({ status, code, waited }: FailedAttempt): boolean {
-  return status === "KILLED" && (waited || INTERRUPTED.has(code));
-}
-
-/** The authority refuses these; the kernel then refuses them too, and records why. */
-const UNISSUED: ReadonlySet<ErrorCode> = new Set(["ERR_BINDING_REFUSED"]);
-
-/** The kernel has read the key log anew when it says so. */
-const KEY_ENDED: ReadonlySet<ErrorCode> = new Set([
-  "ERR_ROLE_KEY_REVOKED",
-  "ERR_BINDING_KEY_REVOKED",
-]);
 
 /** An attempt that never began keeps its number, so that an approval for it stays good. */
 function nextAttempt(known: StepRow | undefined): number {

@@ -2,7 +2,6 @@ import { utf8Encode } from "@sovereign/core";
 import { identify, isFiltered, pidNamespaceOf } from "../process/index.ts";
 import {
   BARE_SCRIPT,
-  BUBBLEWRAP_SCRIPT,
   bubblewrapArguments,
   gateScript,
   LAUNCH_SCRIPT,
@@ -34,12 +33,12 @@ export const bubblewrap: Launcher = {
     const drop = user !== null;
     const gate = gateScript(request.limits, parts);
     const settings = bubblewrapArguments(request, mountPoint, drop);
-    const files = String(request.limits.fileBytes);
     return {
+      first: mountNamespace(user),
       script: LAUNCH_SCRIPT,
       words: [
-        ...[...openingWords(parts), mountNamespace(user), BUBBLEWRAP_SCRIPT, "sh"],
-        ...[...roomWords(mountPoint, request.limits), files, gate, request.cwd, ...request.argv],
+        ...[...openingWords(parts), ...roomWords(mountPoint, request.limits)],
+        ...[gate, request.cwd, ...request.argv],
       ],
       // bubblewrap's own environment can be read by the payload: no secret is in it.
       env: { PATH: SYSTEM_PATH, ...marker },
@@ -69,6 +68,7 @@ export const bare: Launcher = {
   processes: 3,
   missing: () => null,
   prepare: ({ request, groups, marker }) => ({
+    first: [],
     script: BARE_SCRIPT,
     words: [groups.join(" "), ...request.argv],
     env: { PATH: SYSTEM_PATH, ...request.env, ...marker },

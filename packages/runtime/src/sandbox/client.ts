@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorCatalogue, type ErrorCode, parseFormat, SovereignError } from "@sovereign/core";
+import { type ErrorCode, isErrorCode, parseFormat, SovereignError } from "@sovereign/core";
 import { z } from "zod";
 import { newId, systemEntropy } from "../system/index.ts";
 import { killProcess } from "../process/index.ts";
@@ -43,7 +43,7 @@ const engineReply = z.discriminatedUnion("t", [
   }),
   z.strictObject({
     t: z.literal("failed"),
-    code: z.string().refine((code) => Object.hasOwn(errorCatalogue, code)) as z.ZodType<ErrorCode>,
+    code: z.custom<ErrorCode>(isErrorCode),
     message: z.string(),
   }),
 ]);

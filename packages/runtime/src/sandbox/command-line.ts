@@ -169,10 +169,16 @@ function systemMounts(): string[] {
  * `ready` a guard waits beside it, which kills its whole process group. (What bubblewrap makes waits
  * for bubblewrap before it asks for its own death, and would wait for ever.)
  * @param parent the pid of who launches
+ * @param first a command that becomes the script's shell, such as one that makes a namespace for it
  */
-export function launchCommand(parent: number, script: string, words: readonly string[]): string[] {
+export function launchCommand(
+  parent: number,
+  script: string,
+  words: readonly string[],
+  first: readonly string[] = [],
+): string[] {
   return [
-    ...["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"],
+    ...["/usr/bin/setpriv", "--pdeathsig", "KILL", "--", ...first],
     // Without --norc, bash takes a socket on its input for a remote login and runs ~/.bashrc.
     ...["/bin/bash", "--norc", "--noprofile", "-c", `${GUARDED}\n${script}`, "sh"],
     ...[String(parent), ...words],
@@ -191,11 +197,12 @@ exec ${GUARD_FD}<&-`;
  * How every path begins: joins the control groups, and gives the folders that are its own to the user
  * that the path will be (none where we are not root). Its words are those of `openingWords`.
  */
-export const OPENING_SCRIPT = `groups=$1; user=$2; class=$3; shift 3
+export const OPENING_SCRIPT = `groups=$1; user=$2; shift 2
 for folder in $groups; do echo 0 > "$folder/cgroup.procs" || exit 126; done
 while [ "$1" != -- ]; do
   [ -z "$user" ] || chown -RhP --from=0 "$user:$user" "$1" || exit 126; shift
-done; shift`;
+done; shift
+ulimit -c 0; ulimit -n ${OPEN_FILES} || exit 126`;
 
 export function openingWords({
   request: { readOnly, writable },
@@ -203,7 +210,7 @@ export function openingWords({
   user,
 }: LaunchParts): string[] {
   const given = [...writable, ...readOnly.filter(({ own }) => own === true)];
-  const first = [groups.join(" "), String(user ?? ""), startingClass()];
+  const first = [groups.join(" "), String(user ?? "")];
   return [...first, ...given.map(({ source }) => source), "--"];
 }
 
@@ -211,8 +218,9 @@ export function openingWords({
  * The words that set how it is scheduled until its gate opens: as anybody's work, so that it is set up
  * in time beside others who keep the processors busy. Never as root's sentinel, which it would inherit.
  */
-function startingClass(): string {
-  return `nice -n ${Math.max(0, -getPriority())}`;
+export function startingClass(): string[] {
+  const raised = -getPriority();
+  return raised > 0 ? ["nice", "-n", String(raised)] : [];
 }
 
 /**
@@ -224,25 +232,27 @@ export function payloadClass(heldDown: boolean): string {
   return heldDown ? "nice -n 19 chrt -i 0" : "";
 }
 
-/** The words for `unshare`: who is not root of the machine mounts in a user namespace of its own. */
-export function mountNamespace(user: number | null): string {
-  return user === null ? "--user --map-root-user --mount" : "--mount";
+/**
+ * The command that makes the mount namespace in which bubblewrap is set up. Who is not root of the
+ * machine has a user namespace of its own for it.
+ */
+export function mountNamespace(user: number | null): string[] {
+  const own = user === null ? ["--user", "--map-root-user"] : [];
+  return [...startingClass(), "unshare", ...own, "--mount", "--"];
 }
 
 /**
- * Then it mounts what the path may write to, and becomes bubblewrap. Limits that would hinder
+ * In that namespace: mounts what the path may write to, and becomes bubblewrap. Its words are those of
+ * the opening and of `roomWords`, the gate, the payload's folder and words. Limits that would hinder
  * bubblewrap itself are set by the gate instead, inside.
+ *
+ * One shell does all of it: each program more that a launch becomes takes about a millisecond.
  */
 export const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
-namespace=$1; shift
-exec $class prlimit --core=0 --nofile=${OPEN_FILES}:${OPEN_FILES} -- unshare $namespace -- \\
-  /bin/bash --norc --noprofile -c "$@"`;
-
-/** Its words: those of `roomWords`, the limit of each file, the gate, the payload's folder and words. */
-export const BUBBLEWRAP_SCRIPT = `set -e; umask 022
+set -e; umask 022
 ${ROOM_SCRIPT}
-files=$4; gate=$5; shift 5
-exec prlimit --fsize="$files" -- bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
+gate=$4; shift 4
+exec bwrap --args ${ARGS_FD} --seccomp ${SECCOMP_FD} --info-fd ${INFO_FD} -- /bin/sh -c "$gate" sh "$@"`;
 
 /** For a path without a sandbox, where the configuration asks for that: groups and gate alone. */
 export const BARE_SCRIPT = `groups=$1; shift
@@ -265,12 +275,12 @@ export function gateScript(
   { perUserProcesses, user, heldDown }: LaunchParts,
 ): string {
   const processes = perUserProcesses ? `--nproc=${limits.processes}` : "";
-  const { memoryBytes, cpuSeconds } = limits;
+  const { memoryBytes, cpuSeconds, fileBytes } = limits;
   return `echo ready >&${READY_FD}; exec ${READY_FD}>&-
 IFS= read -r word <&${GATE_FD} && [ "$word" = go ] || exit 125
 exec ${GATE_FD}<&- ${USER_FD}<&-
 cd=$1; shift
-exec ${user === null ? "" : BECOME_NOBODY} ${payloadClass(heldDown)} prlimit ${processes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
+exec ${user === null ? "" : BECOME_NOBODY} ${payloadClass(heldDown)} prlimit ${processes} --fsize=${fileBytes} --data=${memoryBytes} --cpu=${cpuSeconds}:${cpuSeconds + 1} -- "$@"`;
 }
 
 function refused(expected: string): SovereignError {

@@ -10,11 +10,11 @@ import {
   payloadClass,
   READY_FD,
   SECCOMP_FD,
+  startingClass,
   systemFolders,
   USER_FD,
 } from "./command-line.ts";
 import { CONTAINER_GATE_FD, CONTAINER_READY_FD, containerConfig } from "./container-config.ts";
-import { OPEN_FILES } from "./holdings.ts";
 import { isInstalled, type Launcher, type LaunchParts, SYSTEM_PATH } from "./launcher.ts";
 import { ROOM_SCRIPT, roomWords } from "./rooms.ts";
 
@@ -35,6 +35,7 @@ export const container: Launcher = {
     return `${program} is not installed, and no command runs in a container without it. On Debian or Ubuntu type: sudo apt-get install ${debian}`;
   },
   prepare: (parts) => ({
+    first: startingClass(),
     script: LAUNCH_SCRIPT,
     words: [
       ...openingWords(parts),
@@ -92,8 +93,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 const LAUNCH_SCRIPT = `${OPENING_SCRIPT}
 user=$1; shift
 setup=$1; links=$2; shift 2
-exec $class prlimit --core=0 --nofile=${OPEN_FILES}:${OPEN_FILES} -- \
-  unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
+exec unshare $user --mount --pid --cgroup --fork --kill-child=KILL -- \
   /bin/bash --norc --noprofile -c "$setup" sh "$@" "$user" "$links"`;
 
 /**

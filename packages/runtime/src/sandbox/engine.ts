@@ -8,6 +8,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
+import type { Crowd } from "../process/index.ts";
 import {
   BEAT_MS,
   ENGINE_SOCKET,
@@ -80,6 +81,8 @@ export interface EngineOptions {
   readonly mountPoint: string;
   /** At most this many paths of usual limits live at once; the others wait. */
   readonly capacity: number;
+  /** By which a sentinel in uninterruptible sleep is judged. */
+  readonly crowd: Crowd;
   /** What deaths take on this machine. */
   readonly costs: DeathCosts;
 }
@@ -138,7 +141,7 @@ export class Engine {
 
   /** What we launched dies with us, by the kernel's hand. */
   #watchSentinel(): void {
-    const silence = new Silence(process.ppid, PATIENCE);
+    const silence = new Silence(process.ppid, this.#options.crowd, PATIENCE);
     let before = -1;
     const watching = setInterval(() => {
       if (this.#beats !== before) silence.heard();

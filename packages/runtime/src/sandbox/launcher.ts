@@ -30,6 +30,8 @@ export interface LaunchParts {
 
 /** A script for bash, which becomes the path, its environment, and what it reads. */
 export interface LaunchWords {
+  /** A command before it, which becomes that shell. */
+  readonly first: readonly string[];
   readonly script: string;
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string>>;

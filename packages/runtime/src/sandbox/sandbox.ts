@@ -49,8 +49,9 @@ import type {
   SandboxResult,
 } from "./types.ts";
 
-/** How long a killed path may take to be gone before we say that it is not. */
+/** How long a killed path may take to be gone before we say that it is not, and how often we look. */
 const DEATH_MS = 5000;
+const LOOK_MS = 5;
 /** From the weakest up. */
 export const LEVELS: readonly SandboxLevel[] = ["G0", "G2", "G3"];
 /** The name of control groups for paths that no sentinel knows, such as the doctor's trials. */
@@ -251,9 +252,9 @@ class SandboxedPath {
   }
 
   #launch(): ChildProcess {
-    const { script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
+    const { first, script, words, env, settings, filter } = this.#launcher.prepare(this.#parts);
     const stdio: StdioOptions = Array.from({ length: GUARD_FD + 1 }, () => "pipe");
-    const [command = "", ...args] = launchCommand(process.pid, script, words);
+    const [command = "", ...args] = launchCommand(process.pid, script, words, first);
     const child = launchRaw({ command, args, env, stdio });
     const pipes = child.stdio as unknown as LaunchPipe[];
     for (const pipe of pipes.slice(INFO_FD)) pipe.on("error", ignoreBrokenPipe);
@@ -412,7 +413,8 @@ class SandboxedPath {
   /** INVARIANT: the promise of `run` resolves only when nothing of the path lives any more. */
   async #verifyDead(): Promise<void> {
     const deadline = performance.now() + DEATH_MS;
-    for (;;) {
+    // Most are gone a moment later; many that die at once are not looked at often.
+    for (let pause = 1; ; pause = Math.min(pause + 1, LOOK_MS)) {
       const members = this.#groups.members().map(identify);
       const alive = [...members, this.#inner].filter((one) => one !== null).filter(isAlive);
       if (alive.length === 0) return;
@@ -421,7 +423,7 @@ class SandboxedPath {
       }
       this.#groups.kill();
       for (const one of alive) killProcess(one);
-      await sleep(5);
+      await sleep(pause);
     }
   }
 

@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import { errorCatalogue, isSovereignError, type JsonObject } from "@sovereign/core";
+import { errorRow, isSovereignError, type JsonObject } from "@sovereign/core";
 
 /** What is answered: a status and a JSON document. */
 export interface Answer {
@@ -14,7 +14,7 @@ const TOLD = /^ERR_(HTTP|SCRAM_ORDER|JSON|ENVELOPE|FORMAT)_/;
 /** Problem details (RFC 9457), with our code. */
 export function problemOf(error: unknown): Answer {
   const code = isSovereignError(error) ? error.code : "ERR_HTTP_FAILED";
-  const { http: status, text } = errorCatalogue[code];
+  const { http: status, text } = errorRow(code);
   const detail = isSovereignError(error) && TOLD.test(code) ? error.message : text;
   const body = { type: `urn:sovereign:error:${code}`, title: text, status, detail, code };
   return { status, body };

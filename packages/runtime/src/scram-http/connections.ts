@@ -10,13 +10,17 @@ interface Connection {
 /**
  * How many connections there may be, in all and from one address. Where there are too many, the
  * oldest one of the address that has most gives way: a flood drives out itself, and whoever comes
- * new is heard.
+ * new is heard. To count one in costs the same however many there are.
  */
 export class Connections {
   readonly #max: number;
   readonly #perAddressMax: number;
-  /** Oldest first. */
   readonly #open = new Map<string, Connection>();
+  /** Of each address, the oldest first. */
+  readonly #of = new Map<string, Set<string>>();
+  /** Which addresses have so many. */
+  readonly #having = new Map<number, Set<string>>();
+  #most = 0;
   #next = 0;
 
   constructor(max: number, perAddressMax: number) {
@@ -31,20 +35,25 @@ export class Connections {
   /** Count a new connection, and make room for it. */
   add(socket: Socket): void {
     const key = keyOf(socket) ?? `local ${this.#next++}`;
-    this.#open.set(key, { socket, address: sourceOf(socket), kept: false });
+    const address = sourceOf(socket);
+    const own = this.#of.get(address) ?? new Set();
+    this.#of.set(address, own);
+    own.add(key);
+    this.#open.set(key, { socket, address, kept: false });
+    this.#recount(address, own.size - 1, own.size);
     socket.once("close", () => {
-      this.#open.delete(key);
+      this.#forget(key, socket);
     });
-    const counts = new Map<string, number>();
-    for (const { address } of this.#open.values()) {
-      counts.set(address, (counts.get(address) ?? 0) + 1);
-    }
-    const own = sourceOf(socket);
-    if ((counts.get(own) ?? 0) > this.#perAddressMax) this.#dropOldest(own);
+    if (own.size > this.#perAddressMax) this.#dropOldest(address);
     else if (this.#open.size > this.#max) {
-      const [most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
+      const [most = address] = this.#having.get(this.#most) ?? [];
       this.#dropOldest(most);
     }
+  }
+
+  /** Count it no more. */
+  release(socket: Socket): void {
+    this.#forget(keyOf(socket) ?? "", socket);
   }
 
   /** From here on it is not broken off for others. @param socket of the request */
@@ -55,18 +64,44 @@ export class Connections {
 
   /** Break off all, or all that are not kept. */
   closeAll(keepKept: boolean): void {
-    for (const { socket, kept } of this.#open.values()) {
+    for (const { socket, kept } of [...this.#open.values()]) {
       if (!(kept && keepKept)) socket.destroy();
     }
   }
 
   #dropOldest(of: string): void {
-    for (const [key, { socket, address, kept }] of this.#open) {
-      if (address !== of || kept) continue;
-      this.#open.delete(key);
-      socket.destroy();
+    for (const key of this.#of.get(of) ?? []) {
+      const found = this.#open.get(key);
+      if (found === undefined || found.kept) continue;
+      this.#forget(key, found.socket);
+      found.socket.destroy();
       return;
     }
+  }
+
+  /** @param socket only where it is this one: another may have come from the same port since */
+  #forget(key: string, socket: Socket): void {
+    const found = this.#open.get(key);
+    if (found?.socket !== socket) return;
+    this.#open.delete(key);
+    const own = this.#of.get(found.address);
+    if (own?.delete(key) !== true) return;
+    this.#recount(found.address, own.size + 1, own.size);
+    if (own.size === 0) this.#of.delete(found.address);
+  }
+
+  /** One more or less: so what is most changes by one at most. */
+  #recount(address: string, before: number, now: number): void {
+    this.#having.get(before)?.delete(address);
+    const same = this.#having.get(now) ?? new Set();
+    this.#having.set(now, same);
+    same.add(address);
+    this.#most = Math.max(this.#most, now);
+    if (this.#having.get(before)?.size === 0) {
+      this.#having.delete(before);
+      if (before === this.#most) this.#most = now;
+    }
+    if (now === 0) this.#having.delete(0);
   }
 }
 

@@ -7,8 +7,10 @@ const FIRST = { burst: 8, perSecond: 0.5 };
 const OTHERS_EVERY_MS = 20;
 /** Begun in one turn of the event loop, so that requests that were let in are answered in between. */
 const FIRST_PER_TURN = 2;
-/** Those whose connection is gone are forgotten where more than so many wait. */
-const WAITING_MAX = 1024;
+/** While others still come, one in so long: each turn lets one of them in, and is to be short. */
+const FIRST_EVERY_MS = 4;
+/** Those whose connection is gone are forgotten where so many wait, and again where twice as many do. */
+const WAITING_MIN = 1024;
 
 /** A connection that waits for its handshake. */
 interface Waiting {
@@ -27,7 +29,11 @@ export class HandshakeTurns {
   readonly #limits: RateLimits;
   #first: Waiting[] = [];
   #others: Waiting[] = [];
+  #forgetAt = WAITING_MIN;
+  #firstAt = 0;
   #othersAt = 0;
+  /** Whether somebody came since the last turn. */
+  #came = false;
   #scheduled = false;
   #timer: NodeJS.Timeout | null = null;
 
@@ -40,13 +46,16 @@ export class HandshakeTurns {
   add(source: string, waiting: Waiting): void {
     const lane = this.#limits.count(source) === 0 ? this.#first : this.#others;
     lane.push(waiting);
-    if (lane.length > WAITING_MAX) this.#forgetGone();
+    this.#came = true;
+    if (this.#first.length + this.#others.length > this.#forgetAt) this.#forgetGone();
     this.#schedule();
   }
 
   #forgetGone(): void {
     this.#first = this.#first.filter(({ gone }) => !gone());
     this.#others = this.#others.filter(({ gone }) => !gone());
+    const left = this.#first.length + this.#others.length;
+    this.#forgetAt = Math.max(WAITING_MIN, 2 * left);
   }
 
   #schedule(): void {
@@ -68,8 +77,12 @@ export class HandshakeTurns {
   }
 
   #run(): void {
-    for (let begun = 0; begun < FIRST_PER_TURN && beginLast(this.#first); begun++);
     const now = this.#clock.monotonicMs();
+    const most = this.#came ? Number(now >= this.#firstAt) : FIRST_PER_TURN;
+    this.#came = false;
+    for (let begun = 0; begun < most && beginLast(this.#first); begun++) {
+      this.#firstAt = now + FIRST_EVERY_MS;
+    }
     if (now >= this.#othersAt && beginLast(this.#others)) this.#othersAt = now + OTHERS_EVERY_MS;
     this.#schedule();
   }

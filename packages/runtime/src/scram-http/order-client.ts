@@ -1,9 +1,9 @@
 import { request as httpRequest, type RequestOptions } from "node:http";
 import { request as httpsRequest } from "node:https";
 import {
+  cutText,
   type Envelope,
-  type ErrorCode,
-  errorCatalogue,
+  isErrorCode,
   type JsonObject,
   parseStrictJson,
   SovereignError,
@@ -41,9 +41,9 @@ export async function postOrder(server: OrderServer, envelope: Envelope): Promis
   }
   if (status === 200 || status === 202) return answer;
   const { code, detail } = answer;
-  if (typeof code === "string" && Object.hasOwn(errorCatalogue, code)) {
-    const told = typeof detail === "string" ? detail.slice(0, 1000) : "refused";
-    throw new SovereignError(code as ErrorCode, `${server.url}: ${told}`, { status });
+  if (isErrorCode(code)) {
+    const told = typeof detail === "string" ? cutText(detail, 1000) : "refused";
+    throw new SovereignError(code, `${server.url}: ${told}`, { status });
   }
   const message = `Expected an answer to an order from ${server.url}, found status ${status}.`;
   throw new SovereignError("ERR_HTTP_ANSWER", message, { status });

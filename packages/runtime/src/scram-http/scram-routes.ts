@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import {
+  cutText,
   digestOf,
   type Envelope,
   type ErrorCode,
@@ -54,6 +55,13 @@ export interface ScramDoorOptions {
   readonly onStopped: (outcome: JsonObject) => void;
 }
 
+/** Strangers that the sentinel was not told of yet. */
+interface Refused {
+  readonly code: ErrorCode;
+  readonly from: string;
+  readonly count: number;
+}
+
 /** An order that somebody signed who is enrolled, and whose signatures hold. */
 interface KnownOrder {
   readonly envelope: Envelope;
@@ -76,7 +84,7 @@ export class ScramDoor {
   readonly #allRefusals: RateLimits;
   readonly #repeats: RateLimits;
   #status: { readonly at: number; readonly found: Promise<ScramStatus | null> } | null = null;
-  #unreported: { code: ErrorCode; from: string; count: number } | null = null;
+  #unreported: Refused | null = null;
 
   constructor(options: ScramDoorOptions) {
     this.#options = options;
@@ -158,7 +166,7 @@ export class ScramDoor {
     } catch (cause) {
       const why = isSovereignError(cause) ? cause.message : "unreadable";
       const message = `Expected a signed envelope with an order of the kill switch: ${why}`;
-      throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", message.slice(0, 300), {}, cause);
+      throw new SovereignError("ERR_SCRAM_ORDER_MALFORMED", cutText(message, 300), {}, cause);
     }
     const known = this.#options.keys.current();
     const now = this.#options.clock.now().toISOString();
@@ -213,20 +221,29 @@ export class ScramDoor {
   }
 
   /** Strangers are told of together, so that a flood of them costs the sentinel nothing. */
-  #report(code: ErrorCode, from: string): void {
+  #report(code: ErrorCode, from: string, more = 1): void {
     if (this.#unreported !== null) {
-      this.#unreported = { code, from, count: this.#unreported.count + 1 };
+      this.#unreported = { code, from, count: this.#unreported.count + more };
       return;
     }
-    this.#unreported = { code, from, count: 1 };
+    this.#unreported = { code, from, count: more };
     setTimeout(() => {
       const report = this.#unreported;
       this.#unreported = null;
-      if (report === null) return;
-      const told = this.#options.link.current?.request({ t: "refusals", ...report });
-      // A sentinel that went away has no record of these strangers; they were refused all the same.
-      told?.catch(() => undefined);
+      if (report !== null) void this.#tellRefused(report);
     }, REPORT_MS).unref();
+  }
+
+  /** What a sentinel that is away did not hear of is told to the next one. */
+  async #tellRefused(report: Refused): Promise<void> {
+    try {
+      const link = this.#options.link.current;
+      if (link === null) throw noSentinel();
+      await link.request({ t: "refusals", ...report });
+    } catch (error) {
+      if (!isSovereignError(error)) throw error;
+      this.#report(report.code, report.from, report.count);
+    }
   }
 }
 

@@ -20,6 +20,8 @@ import type { ScramDoor } from "./scram-routes.ts";
 
 const CONNECTIONS_MAX = 256;
 const PER_SOURCE_MAX = 32;
+/** Of those whose TLS handshake has not begun: who is cut off comes again, and costs us that again. */
+const WAITING_MAX = 2048;
 const HEADERS_MS = 5000;
 const REQUEST_MS = 10_000;
 const IDLE_MS = 15_000;
@@ -49,13 +51,22 @@ export interface ScramServerOptions {
 export class ScramServer {
   readonly #server: Server;
   readonly #connections: Connections;
+  /** Those whose handshake has not begun. */
+  readonly #waiting: Connections;
   readonly #names: Names;
   /** Where it listens, as a URL. */
   readonly url: string;
 
-  private constructor(server: Server, connections: Connections, names: Names, url: string) {
+  private constructor(
+    server: Server,
+    connections: Connections,
+    waiting: Connections,
+    names: Names,
+    url: string,
+  ) {
     this.#server = server;
     this.#connections = connections;
+    this.#waiting = waiting;
     this.#names = names;
     this.url = url;
   }
@@ -70,23 +81,31 @@ export class ScramServer {
       throw new SovereignError("ERR_HTTP_CONFIG", message);
     }
     const connections = new Connections(CONNECTIONS_MAX, PER_SOURCE_MAX);
+    const waiting = new Connections(WAITING_MAX, WAITING_MAX);
     const names = new Names(options.names);
     const server = createPlainOrTls(tls, (request, response) => {
       void handle(door, connections, names, request, response);
     });
-    if (tls !== null) {
-      names.certify(tls);
-      takeTurns(server, new HandshakeTurns(clock));
-    }
     server.prependListener("connection", (socket: Socket) => {
+      waiting.release(socket);
       connections.add(socket);
     });
-    server.on("clientError", onClientError);
+    if (tls !== null) {
+      names.certify(tls);
+      takeTurns(server, new HandshakeTurns(clock), waiting);
+    }
+    server.on("clientError", refuseBytes);
     // One request a connection: what follows in the same breath is not looked at.
     server.maxRequestsPerSocket = 1;
     server.setTimeout(IDLE_MS);
     await listenAt(server, listen);
-    return new ScramServer(server, connections, names, urlOf(server, listen, tls !== null));
+    return new ScramServer(
+      server,
+      connections,
+      waiting,
+      names,
+      urlOf(server, listen, tls !== null),
+    );
   }
 
   /** Serve another certificate from the next connection on. @throws ERR_HTTP_CONFIG */
@@ -105,6 +124,7 @@ export class ScramServer {
   /** Listen no more. Whose order is being carried out gets their answer. */
   async close(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#waiting.closeAll(false);
     this.#connections.closeAll(true);
     const patience = setTimeout(() => {
       this.#connections.closeAll(false);
@@ -190,11 +210,12 @@ function createPlainOrTls(tls: TlsMaterial | null, listener: RequestListener): S
 }
 
 /** A handshake begins when it is its turn. Until then nothing is read of the connection. */
-function takeTurns(server: Server, turns: HandshakeTurns): void {
+function takeTurns(server: Server, turns: HandshakeTurns, waiting: Connections): void {
   const listeners = server.listeners("connection") as ((socket: Socket) => void)[];
   server.removeAllListeners("connection");
   server.on("connection", (socket: Socket) => {
     socket.on("error", () => undefined);
+    waiting.add(socket);
     turns.add(sourceOf(socket), {
       gone: () => socket.destroyed,
       begin: () => {
@@ -239,7 +260,7 @@ const PROTOCOL_FAILURES: Readonly<Record<string, string>> = {
 };
 
 /** Bytes that are no request, or come too slowly. */
-function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+export function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
   if (!socket.writable || error.code === "ECONNRESET") {
     socket.destroy();
     return;
@@ -272,7 +293,7 @@ async function listenAt(server: Server, listen: ListenAddress): Promise<void> {
 }
 
 /** A socket in which nobody listens is what a killed server left behind. */
-function removeDeadSocket(path: string): Promise<void> {
+export function removeDeadSocket(path: string): Promise<void> {
   return new Promise((resolve) => {
     const probe = connect(path);
     probe.once("connect", () => {

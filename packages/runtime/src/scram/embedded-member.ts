@@ -25,7 +25,8 @@ export class ScramMember {
   /** @param link a connection of its own */
   constructor(link: ScramLink, owner: WorkOwner) {
     this.#link = link;
-    this.#owner = owner;
+    // A copy: whose work this is stays what it was when it was registered.
+    this.#owner = Object.freeze({ tenant_id: owner.tenant_id, run_id: owner.run_id });
     link.onTerminate = (pathId, deadlineMs) => {
       void this.#terminate(pathId, deadlineMs);
     };

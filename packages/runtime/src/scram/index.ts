@@ -3,7 +3,7 @@ export { ScramMember, type TerminationHandler } from "./embedded-member.ts";
 export { EnvelopeStore } from "./envelope-store.ts";
 export { type FrameKind, Frames, readFrame } from "./frames.ts";
 export { giveOrder, type OrderOutcome } from "./give-order.ts";
-export { Journal, type JournalLine } from "./journal.ts";
+export { Journal, JOURNAL_BYTES_MAX, type JournalLine } from "./journal.ts";
 export { readKeyFile, type SentinelKeyEvent, type SentinelKeys, writeKeyFile } from "./key-file.ts";
 export { KnownKeys } from "./known-keys.ts";
 export { ANSWER_SPARES, overwrite } from "./latch-room.ts";
@@ -37,7 +37,7 @@ export { type JournalRepair, readPieces, repairJournal, repairStatement } from "
 export { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
 export { type LinkOptions, ScramLink } from "./sentinel-link.ts";
 export { putAway, readingOf, readSignal, type Signal, watchSignalFile } from "./signal-file.ts";
-export { BEAT_MS, Silence } from "./silence.ts";
+export { BEAT_MS, POINTS, RAN_MAX_MS, RAN_MIN_MS, Silence } from "./silence.ts";
 export { Slices } from "./slices.ts";
 export {
   countLiving,
@@ -46,8 +46,10 @@ export {
   offlineStatus,
   openEvents,
   refusalAt,
+  refusalOfWork,
   stateOfStops,
 } from "./status.ts";
+export { latchEverything, mendSwitchFolder } from "./switch-folder.ts";
 export {
   ENGINE_GROUP,
   findOurs,

@@ -20,8 +20,10 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { z } from "zod";
-import { kindAt, openOwnFile } from "../system/index.ts";
+import { kindAt, makeOwnWritable, openOwnFile } from "../system/index.ts";
 
+/** More than any journal has; what lies beyond is no journal. */
+export const JOURNAL_BYTES_MAX = 1024 * 1024 * 1024;
 /** Longer than any line. */
 const BLOCK_BYTES = 4 * 1024 * 1024;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -80,6 +82,19 @@ export class Journal {
     const journal = new Journal(path);
     journal.refresh();
     return journal;
+  }
+
+  /**
+   * The same for whoever holds the folder's lock, and is to write to it: what keeps others from writing
+   * is taken away first, where that can be.
+   */
+  static claim(path: string): Journal {
+    try {
+      makeOwnWritable(path, JOURNAL_BYTES_MAX);
+    } catch (error) {
+      throw new Journal(path).#invalid(`cannot be made ours: ${messageOf(error)}`, error);
+    }
+    return Journal.open(path);
   }
 
   /**
@@ -198,8 +213,8 @@ export class Journal {
     try {
       return kindAt(this.path) === null ? null : openOwnFile(this.path, "read");
     } catch (error) {
-      if (!isSovereignError(error)) throw error;
-      throw this.#invalid(`cannot be read: ${error.message}`, error);
+      if (!isSovereignError(error) && !isForbidden(error)) throw error;
+      throw this.#invalid(`cannot be read: ${messageOf(error)}`, error);
     }
   }
 
@@ -245,4 +260,12 @@ export class Journal {
 
 function nameOf({ dev, ino }: Stats): string {
   return `${dev}:${ino}`;
+}
+
+function isForbidden(error: unknown): boolean {
+  return ["EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? "");
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : "unknown";
 }

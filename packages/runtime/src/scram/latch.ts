@@ -1,4 +1,12 @@
-import { closeSync, fsyncSync, lstatSync, mkdirSync, openSync, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   canonicalize,
@@ -15,7 +23,7 @@ import { LatchRoom } from "./latch-room.ts";
 import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
 import { type Settled, SettledMark } from "./settled.ts";
 
-const ARMED = { armed: true } as const;
+const ARMED = Object.freeze({ armed: true } as const);
 const LATCH_FILE = "LATCH";
 /** A thousand stops take a fifth of it. */
 const LATCH_BYTES_MAX = 1024 * 1024;
@@ -54,8 +62,15 @@ export class ScramLatch implements ScramGate {
   readonly #room: LatchRoom;
   readonly #mark: SettledMark;
 
-  /** @param folder the data folder's `scram/`; made with mode 0700 where it is missing */
+  /**
+   * @param folder the data folder's `scram/`; made with mode 0700 where it is missing
+   * @throws ERR_SCRAM_UNREADABLE where something else stands there, ERR_SCRAM_UNWRITABLE
+   */
   constructor(folder: string) {
+    const trouble = folderTrouble(folder);
+    if (trouble !== null) {
+      throw new SovereignError("ERR_SCRAM_UNREADABLE", `${trouble} ${MEND_FOLDER}`, { folder });
+    }
     this.#folder = folder;
     this.path = join(folder, LATCH_FILE);
     this.#room = new LatchRoom(folder, this.path);
@@ -75,12 +90,11 @@ export class ScramLatch implements ScramGate {
   /** One look at the file system: about a microsecond, so it is taken before every action. */
   preflight(owner: WorkOwner | null = null): ReturnType<ScramGate["preflight"]> {
     try {
-      // The file itself: a link to nothing stands there, too.
-      if (lstatSync(this.path, { throwIfNoEntry: false }) !== undefined)
-        return this.#covering(owner);
-      // A latch that is missing because its whole folder is gone proves nothing.
-      if (statSync(this.#folder, { throwIfNoEntry: false })?.isDirectory() === true) {
-        return { armed: true };
+      // A latch that is missing because its whole folder is gone, or is a link, proves nothing.
+      if (lstatSync(this.#folder, { throwIfNoEntry: false })?.isDirectory() === true) {
+        // The file itself: a link to nothing stands there, too.
+        const found = lstatSync(this.path, { throwIfNoEntry: false });
+        return found === undefined ? ARMED : this.#covering(owner);
       }
     } catch {
       // Falls through: an unreadable state is a tripped one.
@@ -210,6 +224,26 @@ export class ScramLatch implements ScramGate {
     }
   }
 }
+
+/**
+ * Why a kill switch's folder is none: a link leads to another folder, of which nobody knows whether a
+ * stop is in it. Null where it is a folder, or where nothing is there.
+ */
+export function folderTrouble(folder: string): string | null {
+  const kind = kindAt(folder);
+  if (kind === null) return null;
+  if (kind !== "folder") return `${folder} is a ${kind} and no folder, so nothing runs.`;
+  try {
+    accessSync(folder, constants.R_OK | constants.X_OK);
+    return null;
+  } catch {
+    return `${folder} cannot be read by us, so nothing runs.`;
+  }
+}
+
+/** What to do where {@link folderTrouble} says something. */
+export const MEND_FOLDER =
+  "Put the folder itself back, with mode 0700; or two people type: sovereign scram reset, which mends it.";
 
 function syncPath(path: string): void {
   const handle = openSync(path, "r");

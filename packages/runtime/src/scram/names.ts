@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import type { Clock } from "../system/index.ts";
 
 let last = 0n;
@@ -14,7 +15,22 @@ export function eventIdOf(clock: Clock): string {
   return `SCRAM-${id}`;
 }
 
+/**
+ * All names that its processes may have: where a link stands in the folder's place, that of the place
+ * and that of where it leads.
+ */
+export function groupNamesOf(folder: string): string[] {
+  const place = resolve(folder);
+  const at = existsSync(dirname(place)) ? realpathSync(dirname(place)) : dirname(place);
+  const here = nameOfPath(join(at, basename(place)));
+  return existsSync(folder) ? [...new Set([here, groupNameOf(folder)])] : [here];
+}
+
 /** Names an installation's control groups and markers: 16 hex digits of its folder's real path. */
 export function groupNameOf(folder: string): string {
-  return createHash("sha256").update(realpathSync(folder)).digest("hex").slice(0, 16);
+  return nameOfPath(realpathSync(folder));
+}
+
+function nameOfPath(path: string): string {
+  return createHash("sha256").update(path).digest("hex").slice(0, 16);
 }

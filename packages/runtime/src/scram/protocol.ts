@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCatalogue, fields, formats } from "@sovereign/core";
+import { type ErrorCode, fields, formats, isErrorCode } from "@sovereign/core";
 import { z } from "zod";
 
 /** Names of the sockets in the kill switch's folder. */
@@ -10,9 +10,7 @@ export const SELF_PROOF_LINK = "self-proof";
 const id = z.int().min(0);
 const pathId = z.string().regex(/^[A-Za-z0-9_.-]{1,128}$/);
 const peer = z.string().max(100);
-const errorCode = z
-  .string()
-  .refine((code) => Object.hasOwn(errorCatalogue, code)) as z.ZodType<ErrorCode>;
+const errorCode = z.custom<ErrorCode>(isErrorCode);
 const process = z.strictObject({ pid: z.int().min(1), started: z.string().max(40) });
 
 /** What a control, an operator's command or an embedding program may say to the sentinel. */

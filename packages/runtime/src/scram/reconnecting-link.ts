@@ -9,6 +9,8 @@ export interface HeldLinkOptions {
   readonly connect: () => Promise<ScramLink>;
   /** Told each time the sentinel is lost, and when there is one again. */
   readonly onChange: (there: boolean) => void;
+  /** Told why none can be had, each time; it is tried again all the same. */
+  readonly onFailed: (error: unknown) => void;
 }
 
 /**
@@ -82,8 +84,9 @@ export class HeldLink {
         this.#take(link);
         this.#options.onChange(true);
         return;
-      } catch {
-        // Why it does not start stands in its own log; it is tried for as long as we are asked to.
+      } catch (error) {
+        // It is tried for as long as we are asked to.
+        this.#options.onFailed(error);
         await sleep(AGAIN_MS, null, { signal: this.#ended.signal }).catch(() => null);
       }
     }

@@ -7,10 +7,14 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import { kindAt, openOwnFile } from "../system/index.ts";
-import { follows, type JournalLine, LOST_LINE, parseJournalLine } from "./journal.ts";
+import {
+  follows,
+  JOURNAL_BYTES_MAX,
+  type JournalLine,
+  LOST_LINE,
+  parseJournalLine,
+} from "./journal.ts";
 
-/** More than any journal has; what lies beyond is no journal. */
-const BYTES_MAX = 1024 * 1024 * 1024;
 const BLOCK_BYTES = 4 * 1024 * 1024;
 /** So many lines in a row may be lost and keep their places; with more, the count itself is in doubt. */
 const GAP_MAX = 100_000;
@@ -47,6 +51,7 @@ export function repairJournal(
 ): JournalRepair {
   const chain = new Chain(at);
   for (const line of known) chain.take(line);
+  chain.keepWhatIsThere();
   const fromLedger = chain.lines.length;
   let unreadable = 0;
   let inFile = 0;
@@ -65,10 +70,16 @@ class Chain {
   readonly salvaged: JournalLine[] = [];
   readonly #at: string;
   #head = GENESIS_HASH;
+  #kept = 0;
   lost = 0;
 
   constructor(at: string) {
     this.#at = at;
+  }
+
+  /** The ledger's lines are the truth: nothing that a file says takes one of them away. */
+  keepWhatIsThere(): void {
+    this.#kept = this.lines.length;
   }
 
   has(line: JournalLine): boolean {
@@ -85,6 +96,10 @@ class Chain {
     if (line.sequence > next) {
       this.#lose(line.sequence - next, line.previous_hash);
     } else if (!follows(line, this.lines.at(-1), this.#head)) {
+      if (next > 0 && next <= this.#kept) {
+        this.salvaged.push(line);
+        return;
+      }
       // This one knows the true hash of the one before: that one was altered.
       const altered = this.lines.pop();
       if (altered !== undefined) this.salvaged.push(altered);
@@ -147,7 +162,7 @@ export function readPieces(path: string): (string | null)[] {
     return [null];
   }
   try {
-    const size = Math.min(fstatSync(file).size, BYTES_MAX);
+    const size = Math.min(fstatSync(file).size, JOURNAL_BYTES_MAX);
     const pieces: (string | null)[] = [];
     let rest = Buffer.alloc(0);
     for (let at = 0; at < size; ) {

@@ -3,15 +3,16 @@ import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  isSovereignError,
   type JsonObject,
   type JsonValue,
   parseFormat,
   type ScramScope,
   SovereignError,
 } from "@sovereign/core";
-import type { Clock } from "../system/index.ts";
+import { type Clock, kindAt } from "../system/index.ts";
 import type { ScramGate } from "../kernel/index.ts";
-import { identify, processorsAreCrowded, stateOf } from "../process/index.ts";
+import { Crowd, identify, stateOf } from "../process/index.ts";
 import { Frames, readFrame } from "./frames.ts";
 import { ScramLatch } from "./latch.ts";
 import {
@@ -23,6 +24,7 @@ import {
 import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
 import { type StartedSentinel, StartPatience } from "./start-patience.ts";
 
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 const RETRY_MS = 15;
 /** After this many unanswered pings the sentinel counts as dead: nothing runs without it. */
 const PING_MS = 250;
@@ -42,11 +44,11 @@ export interface LinkOptions {
 
 type Refusal = Extract<ReturnType<ScramGate["preflight"]>, { armed: false }>;
 
-const UNLEASED: Refusal = {
+const UNLEASED: Refusal = Object.freeze<Refusal>({
   armed: false,
   code: "ERR_SCRAM_LEASE",
   reason: "without word of the other machines: their orders could not be read for too long",
-};
+});
 
 /**
  * A control's connection to the sentinel, and its pre-flight check: armed means that the latch is
@@ -69,6 +71,7 @@ export class ScramLink implements ScramGate {
   #closing = false;
   #next = 0;
   #pings = 0;
+  #crowd = new Crowd(null);
   #id = "";
   #pid: number | null = null;
   #name = "";
@@ -99,7 +102,7 @@ export class ScramLink implements ScramGate {
   static async connect(options: LinkOptions): Promise<ScramLink> {
     const { folder, clock, start, patienceMs } = options;
     const latch = new ScramLatch(folder);
-    const handle = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+    const handle = openSync(folder, FOLDER);
     const patience = new StartPatience(clock, start, patienceMs);
     try {
       while (!patience.over) {
@@ -120,10 +123,11 @@ export class ScramLink implements ScramGate {
     );
   }
 
-  /** Connect to a sentinel that runs already; null when there is none. */
+  /** Connect to a sentinel that runs already; null when there is none, and none is in a link's folder. */
   static async find(folder: string): Promise<ScramLink | null> {
+    if (kindAt(folder) !== "folder") return null;
     const latch = new ScramLatch(folder);
-    const handle = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+    const handle = openSync(folder, FOLDER);
     const link = await ScramLink.#attempt(latch, handle);
     if (link === null) closeSync(handle);
     return link;
@@ -176,7 +180,8 @@ export class ScramLink implements ScramGate {
    * Call back when work of this owner must stop: the switch trips, or the sentinel is lost.
    * @returns a function that stops listening
    */
-  onStop(owner: WorkOwner, stop: (refusal: Refusal) => void): () => void {
+  onStop(whose: WorkOwner, stop: (refusal: Refusal) => void): () => void {
+    const owner = Object.freeze({ tenant_id: whose.tenant_id, run_id: whose.run_id });
     const listener = (refusal: Refusal & { scope?: ScramScope }): void => {
       if (refusal.scope === undefined || scopeCovers(refusal.scope, owner)) stop(refusal);
     };
@@ -224,13 +229,22 @@ export class ScramLink implements ScramGate {
       const welcome = (await this.request({
         t: "hello",
         process: { pid: process.pid, started: own?.started ?? "" },
-      })) as { link_id: string; name: string; pid: number; lease: boolean };
+      })) as {
+        link_id: string;
+        name: string;
+        pid: number;
+        lease: boolean;
+        time_file?: string | null;
+      };
       this.#id = welcome.link_id;
       this.#pid = welcome.pid;
       this.#name = welcome.name;
       this.#leased = welcome.lease;
+      this.#crowd = new Crowd(welcome.time_file ?? null);
       return true;
-    } catch {
+    } catch (error) {
+      // It went away, or refuses us: whoever asks tries again.
+      if (!isSovereignError(error)) throw error;
       return false;
     }
   }
@@ -264,12 +278,20 @@ export class ScramLink implements ScramGate {
 
   #tell(refusal: Refusal, scope?: ScramScope): void {
     const told = scope === undefined ? refusal : { ...refusal, scope };
-    for (const listener of [...this.#listeners]) listener(told);
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(Object.freeze({ ...told }));
+      } catch {
+        // One that fails keeps no other from being told.
+      }
+    }
   }
 
   /** Unanswered pings are counted, not time: a control that was busy itself proves nothing. */
   #ping(): void {
-    if (this.#pings >= SILENT_PINGS && (this.#pings >= STARVED_PINGS || !this.#starved())) {
+    // Asked at each one without an answer: what the paths did is told by two looks.
+    const starved = this.#pings > 0 && this.#starved();
+    if (this.#pings >= SILENT_PINGS && (this.#pings >= STARVED_PINGS || !starved)) {
       this.#frames.socket.destroy();
       return;
     }
@@ -277,6 +299,7 @@ export class ScramLink implements ScramGate {
     this.request({ t: "ping" }).then(
       () => {
         this.#pings = 0;
+        this.#crowd.forget();
       },
       () => undefined,
     );
@@ -284,7 +307,7 @@ export class ScramLink implements ScramGate {
 
   #starved(): boolean {
     const state = this.#pid === null ? null : stateOf(this.#pid);
-    return state === "R" || (state === "D" && processorsAreCrowded());
+    return state === "R" || (state === "D" && this.#crowd.isOfOthers());
   }
 
   #onClosed(): void {

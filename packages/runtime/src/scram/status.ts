@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, lstatSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -12,10 +12,10 @@ import {
 import { z } from "zod";
 import { kindAt } from "../system/index.ts";
 import { Journal, type JournalLine } from "./journal.ts";
-import { type LatchedStop, ScramLatch } from "./latch.ts";
+import { folderTrouble, type LatchedStop, MEND_FOLDER, ScramLatch } from "./latch.ts";
 import { pendingStop } from "./pending.ts";
-import type { WorkOwner } from "./scope.ts";
-import { groupNameOf } from "./names.ts";
+import { describeScope, scopeCovers, type WorkOwner } from "./scope.ts";
+import { groupNamesOf } from "./names.ts";
 import { findOurs } from "./termination.ts";
 
 const eventIds = z.array(fields.scramEventId);
@@ -49,7 +49,7 @@ function openStopsOf(lines: readonly JournalLine[]): OpenStop[] {
       const before = open.get(event_id)?.stop ?? { scope: ALL, tripped_at: at };
       open.set(event_id, { stop: { ...before, event_id, reason }, event: found });
     }
-    if (event === "journal.repaired") {
+    if (event === "journal.repaired" || event === "journal.restored") {
       const { event_id } = parseFormat(repaired, data, event);
       const stop = { event_id, scope: ALL, reason: "system_critical" as const, tripped_at: at };
       open.set(event_id, { stop, event: null });
@@ -97,7 +97,7 @@ export function doubtOf(folder: string, latch: ScramLatch, journal: Journal): st
   const stands = latch.everSettled ? "cannot be read" : "is missing";
   const promised = lines.some(({ data }) => data["settled"] !== undefined);
   if (promised || latch.everSettled) {
-    return `the proof that every stop is in the journal ${stands}: a stop may have been lost`;
+    return `${UNPROVED} ${stands}: a stop may have been lost`;
   }
   const trace =
     lines.length > 0 ? undefined : TRACES.find((name) => existsSync(join(folder, name)));
@@ -141,14 +141,51 @@ export function refusalAt(
   signal?: string,
 ): { code: "ERR_SCRAM_TRIPPED" | "ERR_SCRAM_UNREADABLE"; reason: string } | null {
   if (kindAt(folder) === null) return null;
-  const gate = new ScramLatch(folder).preflight(owner);
+  const trouble = folderTrouble(folder);
+  if (trouble !== null) {
+    return { code: "ERR_SCRAM_UNREADABLE", reason: `not usable: ${trouble.slice(0, -1)}` };
+  }
+  const latch = new ScramLatch(folder);
+  const gate = latch.preflight(owner);
   if (!gate.armed) {
     const code = gate.code === "ERR_SCRAM_TRIPPED" ? gate.code : "ERR_SCRAM_UNREADABLE";
     return { code, reason: gate.reason };
   }
+  // The next sentinel would stop everything for it: so nothing is begun that would end at once.
+  if (latch.everSettled && latch.settled === null) {
+    return { code: "ERR_SCRAM_UNREADABLE", reason: `in doubt: ${UNPROVED} cannot be read` };
+  }
   const called = pendingStop(folder, signal);
   return called === null ? null : { code: "ERR_SCRAM_TRIPPED", reason: calledBy(called) };
 }
+
+/**
+ * {@link refusalAt}, and a look at the journal: a stop that it holds is in force although somebody
+ * took its latch away. Where the journal is long, the sentinel says so that is started for the work,
+ * before the work is admitted.
+ */
+export function refusalOfWork(folder: string, owner: WorkOwner): ReturnType<typeof refusalAt> {
+  const refusal = refusalAt(folder, owner);
+  if (refusal !== null) return refusal;
+  const path = join(folder, "journal.jsonl");
+  try {
+    const size = lstatSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    if (size > QUICK_BYTES) return null;
+    const stop = journalStops(Journal.open(path).lines).find(({ scope }) =>
+      scopeCovers(scope, owner),
+    );
+    if (stop === undefined) return null;
+    const reason = `tripped for ${describeScope(stop.scope)}: ${stop.event_id}, whose latch was removed`;
+    return { code: "ERR_SCRAM_TRIPPED", reason };
+  } catch {
+    const reason = `in doubt: ${path} cannot be read; to repair it type: sovereign scram repair`;
+    return { code: "ERR_SCRAM_UNREADABLE", reason };
+  }
+}
+
+/** A journal of so many bytes is read within some milliseconds. */
+const QUICK_BYTES = 256 * 1024;
+const UNPROVED = "the proof that every stop is in the journal";
 
 /** The kill switch's state as its files tell it. */
 export interface OfflineStatus {
@@ -171,6 +208,9 @@ function calledBy(name: string): string {
  * @param signal the signal file's name
  */
 export function offlineStatus(folder: string, signal?: string): OfflineStatus {
+  const other = folderTrouble(folder);
+  const lost = other === null ? emptyFolder(folder) : `${other} ${MEND_FOLDER}`;
+  if (lost !== null) return { state: "FAILED", stops: [], readable: true, trouble: lost };
   const latch = new ScramLatch(folder);
   const status = latch.status();
   const latched = status.state === "ARMED" ? [] : status.stops;
@@ -192,9 +232,21 @@ export function offlineStatus(folder: string, signal?: string): OfflineStatus {
 }
 
 /**
+ * Nothing of ours is in it, and the ledger was used: then the folder was taken away or replaced, and
+ * whether a stop was in it says only the ledger, which whoever starts work compares with.
+ */
+function emptyFolder(folder: string): string | null {
+  const head = join(folder, "../ledger/installation.head.json");
+  const known = ["keys.json", "journal.jsonl"].some((name) => kindAt(join(folder, name)) !== null);
+  if (known || !existsSync(head)) return null;
+  return `${folder} is missing or empty, and this installation was used: a stop may have been in it. Put it back; or type sovereign scram repair, which takes from the ledger what it has of it.`;
+}
+
+/**
  * How many processes of an installation live, by a look at the process table: paths, and the engine.
  * @param folder the kill switch's
  */
 export function countLiving(folder: string): number {
-  return findOurs({ name: groupNameOf(folder), paths: [], everything: true }).length;
+  const names = groupNamesOf(folder);
+  return names.flatMap((name) => findOurs({ name, paths: [], everything: true })).length;
 }

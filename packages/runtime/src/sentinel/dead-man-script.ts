@@ -1,3 +1,11 @@
+import { CROWDED } from "../process/index.ts";
+import { POINTS, RAN_MAX_MS, RAN_MIN_MS } from "../scram/index.ts";
+
+const { stuck, slowDisk, starved, running, wedged } = POINTS;
+const RAN_MAX_US = RAN_MAX_MS * 1000;
+/** What a wake-up counts by how long the silent one ran. */
+const RAN = `((ran < ${RAN_MIN_MS * 1000})) || add=$((${starved} + ran * ${running} / ${RAN_MAX_US}))`;
+
 /**
  * The dead-man, for bash: `KILL_FILE PID START_TIME FOLDER CROWD (FILE WEIGHT)…`. The three after the
  * first are of the sentinel. More runnable processes than `CROWD` leave a process waiting for a
@@ -113,8 +121,8 @@ ours() {
   set -- "$ours_used" "$ours_at"
   ours_used=$used ours_at=$up
   [ -n "$2" ] || return 0
-  # The crowd is two for each processor.
-  ((4 * (used - $1) >= (up - $2) * crowd))
+  # The crowd is ${CROWDED} for each processor.
+  ((${2 * CROWDED} * (used - $1) >= (up - $2) * crowd))
 }
 # One wake-up without a word.
 count() {
@@ -127,17 +135,17 @@ count() {
   ran=0
   [ -z "$before" ] || ran=$(((\${run:-0} - before) / 1000))
   before=\${run:-0}
-  ((ran <= 50000)) || ran=50000
+  ((ran <= ${RAN_MAX_US})) || ran=${RAN_MAX_US}
   case $state in
-    D) add=200 run=; { read -r _ _ _ run _ </proc/loadavg; } 2>/dev/null
-      [ "\${run%%/*}" -gt "$crowd" ] 2>/dev/null && ! ours && add=50 ;;
-    R) add=50; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
-    S) add=400; ((ran < 100)) || add=$((50 + ran * 350 / 50000)) ;;
-    *) add=400 ;;
+    D) add=${slowDisk} run=; { read -r _ _ _ run _ </proc/loadavg; } 2>/dev/null
+      [ "\${run%%/*}" -gt "$crowd" ] 2>/dev/null && ! ours && add=${starved} ;;
+    R) add=${starved}; ${RAN} ;;
+    S) add=${stuck}; ${RAN} ;;
+    *) add=${stuck} ;;
   esac
   case $state$stopping in [RD]1) add=$((add / 8)) ;; esac
   points=$((points + add))
-  ((points < 2000)) || wedged
+  ((points < ${wedged})) || wedged
 }
 while :; do
   if IFS=' ' read -r -t 0.05 word id rest; then
@@ -152,7 +160,7 @@ while :; do
     count
   else
     # One that was silent before it died was wedged: its paths may have died of that.
-    ((points < 800)) || wedged
+    ((points < ${2 * stuck})) || wedged
     until_dead
     exit
   fi

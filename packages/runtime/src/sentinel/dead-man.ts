@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { availableParallelism } from "node:os";
 import {
   type ControlGroups,
+  Crowd,
   CROWDED,
   identify,
   type ProcessIdentity,
@@ -39,7 +40,7 @@ export class DeadMan {
   constructor(options: DeadManOptions) {
     this.#options = options;
     this.#child = this.#start();
-    this.#silence = new Silence(this.#child.pid ?? -1, PATIENCE);
+    this.#silence = this.#watched();
   }
 
   get pid(): number | undefined {
@@ -83,6 +84,11 @@ export class DeadMan {
     this.#child.kill("SIGKILL");
   }
 
+  #watched(): Silence {
+    const crowd = new Crowd(this.#options.root.timeFile);
+    return new Silence(this.#child.pid ?? -1, crowd, PATIENCE);
+  }
+
   #keep(subject: string, line: string): void {
     this.#known.set(subject, line);
     this.#say(line);
@@ -122,7 +128,7 @@ export class DeadMan {
     this.#silent = false;
     this.#owes = false;
     this.#child = this.#start();
-    this.#silence = new Silence(this.#child.pid ?? -1, PATIENCE);
+    this.#silence = this.#watched();
     for (const line of this.#known.values()) this.#say(line);
   }
 }

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { parseFormat, SovereignError } from "@sovereign/core";
 import {
   type ControlGroups,
+  Crowd,
   identify,
   type ProcessIdentity,
   startTrustedService,
@@ -81,7 +82,7 @@ export class EngineProcess {
       fail = reject;
     });
     this.ready.catch(() => undefined);
-    this.#silence = new Silence(identity.pid);
+    this.#silence = new Silence(identity.pid, new Crowd(options.root.timeFile));
     this.#onSilent = options.onSilent;
     this.#frames = new Frames(this.#child.stdio[3] as unknown as Socket, (kind, content) => {
       // Whatever it says, it says that it is alive.

@@ -94,7 +94,7 @@ export class Sentinel {
     this.#ownFolder = new OwnFolder(folder);
     this.#merged = new MergedStops(clock, () => this.#stops.everythingStopped && this.#live === 0);
     this.#latch = new ScramLatch(folder);
-    this.#journal = Journal.open(join(folder, "journal.jsonl"));
+    this.#journal = Journal.claim(join(folder, "journal.jsonl"));
     this.#envelopes = new EnvelopeStore(join(folder, "envelopes"));
     this.#root = ControlGroups.root(this.#name);
     this.#root.prefer(false);
@@ -325,6 +325,7 @@ export class Sentinel {
           name: this.#name,
           pid: process.pid,
           lease: this.#lease.lease.live,
+          time_file: this.#root.timeFile,
         });
       case "ping":
         return Promise.resolve({});

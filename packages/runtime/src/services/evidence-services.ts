@@ -8,18 +8,21 @@ import type { Opened } from "./opened.ts";
 export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "exportAudit"> {
   return {
     exportBundle: (tenantId, runId, withArtifacts) =>
-      opened((installation) => {
+      opened(async (installation) => {
+        const row = await installation.store.findRun(tenantId, runId);
         const folder = installation.folder.run(runId);
         // The artifacts of an execution, and of a rollback, stand in its folder under the names that
         // the seed gives them.
         const own = existsSync(join(folder, GATE_DOCUMENTS.tape));
-        const artifacts = new ArtifactStore(own ? folder : join(folder, "artifacts"));
+        const contents = installation.contents?.(tenantId) ?? null;
+        const artifacts = new ArtifactStore(own ? folder : join(folder, "artifacts"), contents);
         return exportBundle({
           ledger: installation.store,
           installationId: installation.id,
           tenantId,
           runId,
           readArtifact: withArtifacts ? (artifact) => artifacts.get(artifact) : null,
+          plan: row?.plan ?? null,
         });
       }),
     exportAudit: (log, write) =>

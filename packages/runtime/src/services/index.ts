@@ -6,7 +6,32 @@ export {
 } from "./batch/batch-runner.ts";
 export { createServices } from "./create-services.ts";
 export type { ExecFiles, ExecInput, ExecPlanReport, RequestWords } from "./exec/exec-reports.ts";
-export type { AgentDecision, AgentDoctorRow } from "./agents/agent-reports.ts";
+export type {
+  AgentDecision,
+  AgentDoctorRow,
+  PackInput,
+  ToolHealthRow,
+} from "./agents/agent-reports.ts";
+export type { WorkerEvent } from "./workers/worker.ts";
+export type { BackupProgress } from "./backup/backup-reports.ts";
+export type { BudgetReport } from "./budgets/budget-services.ts";
+export type { NamedLimits } from "./budgets/limits.ts";
+export type { IncidentReport } from "./incidents/incident-services.ts";
+export type { GoalProgress } from "./goals/goal-progress.ts";
+export type { SkillReport } from "./goals/goal-services.ts";
+export type { RunProofReport } from "./runs/run-proof.ts";
+export type { TraceReport } from "./runs/run-trace.ts";
+export type { AgentCompareReport } from "./agents/compare/compare-services.ts";
+export {
+  type AgentSession,
+  type AgentSessionOptions,
+  type AgentSessionReport,
+  type AskedCall,
+  createAgentSession,
+  type GuardedTool,
+  type ToolCallOptions,
+} from "./agents/agent-session.ts";
+export type { SecretReport } from "./secret-services.ts";
 export type { KeySource, ModelTestReport } from "./model-services.ts";
 export type { NodeReport } from "./node-services.ts";
 export {
@@ -33,4 +58,9 @@ export type {
   SelfProofHealth,
   WatchEvent,
 } from "./scram/scram-reports.ts";
+export { goalWords } from "./goals/goal-plan.ts";
+export type { ApiServices, RunEvent, ServerEvent } from "./serve/api-ports.ts";
+export { readTls, type TlsFiles } from "./scram/read-tls.ts";
+export type { TokenOwner } from "../installation/index.ts";
+export type { TokenInput, TokenReport } from "./token-services.ts";
 export type { Services } from "./services.ts";

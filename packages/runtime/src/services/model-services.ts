@@ -3,6 +3,7 @@ import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  cutText,
   canonicalBytes,
   type JsonObject,
   type ModelUsage,
@@ -19,7 +20,7 @@ import {
   type VendorReport,
   VendorStore,
 } from "../agents/index.ts";
-import { openSwitchFolder, passphraseOf, programCommand, type Settings } from "../home/index.ts";
+import { openSwitchFolder, programCommand, type Settings } from "../home/index.ts";
 import { newId, systemClock, systemEntropy, timestampOf } from "../system/index.ts";
 
 const KEY_BYTES_MAX = 8192;
@@ -56,9 +57,10 @@ export interface ModelServices {
   testVendor(name: string, model: string): Promise<ModelTestReport>;
 }
 
-export function modelServices({ home, environment }: Settings): ModelServices {
+export function modelServices(settings: Settings): ModelServices {
+  const { home, environment } = settings;
   const store = (): VendorStore =>
-    new VendorStore(join(openSwitchFolder(home).root, "models"), passphraseOf(environment));
+    new VendorStore(join(openSwitchFolder(home).root, "models"), settings.passphrase);
   return {
     addVendor: async ({ key, replace, ...input }) => {
       const opened = store();
@@ -187,7 +189,7 @@ function reportOf(
 }
 
 function wordsOf(text: string): string {
-  return (/"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? "").slice(0, 500);
+  return cutText(/"message":"((?:[^"\\]|\\.)*)"/.exec(text)?.[1] ?? "", 500);
 }
 
 const MEANINGS: Readonly<Record<number, string>> = {

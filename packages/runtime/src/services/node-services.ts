@@ -1,5 +1,4 @@
 import { mkdirSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   fields,
   formats,
@@ -25,6 +24,7 @@ import {
   readNodes,
   scramStreamOf,
 } from "../installation/index.ts";
+import { rest } from "../system/index.ts";
 
 /** How often it is looked whether the sentinel is there. */
 const ALIVE_MS = 250;
@@ -55,7 +55,7 @@ export function nodeServices(
         onEvent({ event: "watching", node: installation.node.id });
         let unheard = false;
         while (!signal.aborted && link.alive) {
-          await sleep(ALIVE_MS, undefined, { signal }).catch(() => undefined);
+          await rest(ALIVE_MS, signal);
           const cut = installation.cutOff();
           if (cut !== null && !unheard) onEvent({ event: "unheard", why: textOf(cut) });
           if (cut === null && unheard) onEvent({ event: "heard" });

@@ -18,12 +18,25 @@ import type { RunFilter, RunRow } from "../runs/index.ts";
 import type { RunDetails } from "./runs/run-details.ts";
 import type { RunLog } from "./runs/run-log.ts";
 import type { JournalLine } from "../scram/index.ts";
+import type { WorkerServices } from "./workers/worker-services.ts";
+import type { BackupServices } from "./backup/backup-services.ts";
+import type { BreakerServices } from "./breaker-services.ts";
+import type { BudgetServices } from "./budgets/budget-services.ts";
+import type { IncidentServices } from "./incidents/incident-services.ts";
 import type { ModelServices } from "./model-services.ts";
+import type { SecretServices } from "./secret-services.ts";
+import type { SkillServices } from "./skill-services.ts";
 import type { NodeReport } from "./node-services.ts";
 import type { InitReport } from "./init/init-services.ts";
 import type { UninstallReport } from "./uninstall/uninstall.ts";
 import type { TrustReport } from "./exec/read-policy.ts";
 import type { BatchReport } from "./batch/batch-runner.ts";
+import type { ApiServices, ServerEvent } from "./serve/api-ports.ts";
+import type { IssuedToken } from "../installation/index.ts";
+import type { TokenInput, TokenReport } from "./token-services.ts";
+import type { GoalRunInput, SkillReport } from "./goals/goal-services.ts";
+import type { RunProofReport } from "./runs/run-proof.ts";
+import type { TraceReport } from "./runs/run-trace.ts";
 import type {
   ExecInput,
   ExecFiles,
@@ -34,8 +47,16 @@ import type {
   AgentContinueInput,
   AgentDoctorRow,
   AgentRunInput,
+  DispatchInput,
   FollowInput,
+  PackFiles,
+  PackInput,
+  ToolHealthRow,
 } from "./agents/agent-reports.ts";
+import type { PackReport } from "@sovereign/verify";
+import type { TryModel } from "./agents/tool-health.ts";
+import type { BackgroundReport } from "./agents/background.ts";
+import type { AgentCompareInput, AgentCompareReport } from "./agents/compare/compare-services.ts";
 import type { RunReport, RunInput } from "./runs/run-result.ts";
 import type {
   ScramInput,
@@ -51,7 +72,15 @@ import type {
 } from "./scram/scram-reports.ts";
 
 /** What a door to the product can do: the command line, and whoever comes beside it. */
-export interface Services extends ModelServices {
+export interface Services
+  extends ModelServices,
+    IncidentServices,
+    BudgetServices,
+    SecretServices,
+    SkillServices,
+    WorkerServices,
+    BreakerServices,
+    BackupServices {
   readonly version: string;
   readonly home: string;
   /** How a door shows what happens. */
@@ -65,6 +94,12 @@ export interface Services extends ModelServices {
     input: RunInput & { readonly mode: Mode; readonly faults: readonly string[] },
   ): Promise<RunReport>;
   resume(runId: string, input: RunInput): Promise<RunReport>;
+  /** End a run that has not ended. */
+  cancelRun(
+    runId: string,
+    input: RunInput,
+    cancelled: { readonly by: string; readonly reason: string },
+  ): Promise<RunReport>;
   approve(
     tenantId: string,
     runId: string,
@@ -78,8 +113,23 @@ export interface Services extends ModelServices {
   }>;
   listRuns(tenantId: string, wanted: RunFilter): Promise<RunRow[]>;
   showRun(tenantId: string, runId: string): Promise<RunDetails>;
+  /** Have a plan made or read for a tenant's goal, and carry it out. */
+  runGoal(input: GoalRunInput): Promise<RunReport>;
+  /** Judge a run's evidence anew, and hold every row of it against that. */
+  proveRun(tenantId: string, runId: string): Promise<RunProofReport>;
+  /** The steps of a run, as the ledger says them. */
+  traceRun(tenantId: string, runId: string): Promise<TraceReport>;
+  listSkills(): readonly SkillReport[];
   /** What the commands of a run said; of one step where it is named. */
   readRunLogs(tenantId: string, runId: string, step: string | null): Promise<readonly RunLog[]>;
+  /** The same, each as it is recorded, until nobody works on the run any more. */
+  followRunLogs(
+    tenantId: string,
+    runId: string,
+    step: string | null,
+    signal: AbortSignal,
+    tell: (log: RunLog) => void,
+  ): Promise<void>;
   status(): Promise<{ home: string; database: string; installation: string; scram: ScramState }>;
   initKeys(slots: readonly KeySlot[]): Promise<KeyRecord[]>;
   /** All of them or none. `another`: also beside a key of the same purpose and name. */
@@ -126,13 +176,28 @@ export interface Services extends ModelServices {
   applyAnswers(tenantId: string, runId: string, file: string): Promise<void>;
   /** Have a coding agent work on a repository. */
   runAgent(input: AgentRunInput): Promise<RunReport>;
+  /** A task pack of what was typed, in canonical form. Nothing is run or recorded. */
+  packTask(input: PackInput): Promise<Uint8Array>;
+  /** Have a tool carry out a task pack of somebody's. */
+  dispatchTool(input: DispatchInput): Promise<RunReport>;
+  /** What an agent's run came to, as a result pack in canonical form. */
+  collectResult(tenantId: string, runId: string): Promise<Uint8Array>;
+  /** Hold a result pack that somebody made against its task, a repository and the ledger. */
+  verifyPack(files: PackFiles, tenantId: string): Promise<PackReport>;
+  /** The state of each tool that packs know. @param tryModel null to make no call */
+  toolHealth(tenantId: string, tryModel: TryModel | null): Promise<readonly ToolHealthRow[]>;
+  /** Carry out a command line of `agent run` in a process of its own. */
+  startAgentInBackground(words: readonly string[]): Promise<BackgroundReport>;
+  /** Give one task to several agents, and have validators vote on what they come to. */
+  compareAgents(input: AgentCompareInput): Promise<AgentCompareReport>;
   /** Go on with an agent's run: hold its result, bring it back, or throw it away. */
   continueAgent(runId: string, input: AgentContinueInput): Promise<RunReport>;
   /** What the agent changed, as a patch. */
   agentDiff(tenantId: string, runId: string): Promise<Uint8Array>;
   followAgent(tenantId: string, runId: string, input: FollowInput): Promise<void>;
   /** Which agents' programs are installed here. */
-  agentDoctor(tenantId: string): Promise<readonly AgentDoctorRow[]>;
+  /** @param prove start the canary of each installed agent */
+  agentDoctor(tenantId: string, prove: boolean): Promise<readonly AgentDoctorRow[]>;
   runBatch(file: string, input: RunInput): Promise<BatchReport>;
   health(): Promise<RunnerHealth>;
   /** What lies in the data folder and is not as it should be, in words. Nothing of it stops work. */
@@ -188,6 +253,12 @@ export interface Services extends ModelServices {
   probeSandbox(measure: boolean, tell: (text: string) => void): Promise<DoctorReport>;
   /** What a program that serves one tenant makes its claims with: a secret. */
   tenantClaim(tenantId: string, replace: boolean): Promise<JsonObject>;
+  /** What the HTTP API does, over one installation that stays open until it is closed. */
+  openServer(onEvent: (event: ServerEvent) => void, carries?: boolean): ApiServices;
+  /** Make a token of the HTTP API for a tenant; nobody is shown it again. */
+  createToken(input: TokenInput): Promise<IssuedToken>;
+  listTokens(tenantId: string): Promise<readonly TokenReport[]>;
+  revokeToken(tenantId: string, tokenId: string): Promise<void>;
   /** Move what is no evidence in the ledger out of the way. */
   repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
 }

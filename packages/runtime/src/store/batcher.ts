@@ -180,7 +180,7 @@ export class Batcher {
     if (lane.length === 0) return;
     const now = performance.now();
     const late = lane.filter(({ since }) => now - since > HELD_MS_MAX);
-    this.#rejectAll(late, heldError(log));
+    this.#rejectAll(late, heldError(log, HELD_MS_MAX));
     // It goes to the end of the turns; with nothing left, the next item is the one that tries.
     this.#held.set(
       log,
@@ -228,8 +228,9 @@ function heldLogs(error: unknown): ReadonlySet<string> {
   return new Set(Array.isArray(logs) ? logs.map(String) : []);
 }
 
-function heldError(log: string): SovereignError {
-  const text = `Another connection to the database has held the log ${log} for ${HELD_MS_MAX / 1000} s: it stays in a transaction. Nothing was acknowledged; end that session (pg_stat_activity shows it), then try again.`;
+/** Somebody stays in a transaction that holds the lock of a log. */
+export function heldError(log: string, ms: number): SovereignError {
+  const text = `Another connection to the database has held the log ${log} for ${ms / 1000} s: it stays in a transaction. Nothing was acknowledged; end that session (pg_stat_activity shows it), then try again.`;
   return new SovereignError("ERR_STORE_UNAVAILABLE", text, { log });
 }
 

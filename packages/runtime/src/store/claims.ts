@@ -6,7 +6,7 @@ import type { CommitItem } from "../ledger/index.ts";
 const KEPT_MAX = 10_000;
 
 /** What functions of the installation's log a claim is for, beside the streams' names. */
-export type InstallationClaim = "read" | "checkpoint";
+export type InstallationClaim = "read" | "checkpoint" | "tokens" | "dispatch";
 
 /** The name of the claim that reads a log's rows, and writes a tenant's. */
 export function claimOf(log: string, kind: InstallationClaim = "read"): string {

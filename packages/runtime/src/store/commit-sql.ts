@@ -1,3 +1,4 @@
+import { canonicalize, type IncidentChange, type TraceChange } from "@sovereign/core";
 import type { CommitItem, CommitRefusal, CommitVerdict } from "../ledger/index.ts";
 import { bigintArray, bytesArray, intArray, textArray } from "./binary-arrays.ts";
 import { type Claims, digestOfCall } from "./claims.ts";
@@ -143,7 +144,67 @@ function rowsWritten(items: readonly CommitItem[]): string | null {
           output: step.output === null ? null : Buffer.from(step.output).toString("base64"),
         },
   );
-  return runs.length + steps.length === 0 ? null : JSON.stringify({ runs, steps });
+  const traced = items.flatMap(({ trace }, at) =>
+    trace === undefined ? [] : { item: at + 1, ...trace },
+  );
+  const further = furtherRows(items);
+  if (runs.length + steps.length + traced.length + Object.keys(further).length === 0) return null;
+  return JSON.stringify({
+    runs,
+    steps,
+    ...(traced.length === 0 ? {} : traceRows(traced)),
+    ...further,
+  });
+}
+
+/** Rows that few items have, by the name that the commit knows them by; no list is empty. */
+function furtherRows(items: readonly CommitItem[]): Record<string, object[]> {
+  const lists = {
+    incidents: (item: CommitItem) => incidentRow(item.incident),
+    holds: (item: CommitItem) => item.hold,
+    settled: (item: CommitItem) => item.settled,
+    budgets: (item: CommitItem) => item.budget,
+    queued: ({ queue }: CommitItem) =>
+      queue === undefined || queue.place === null
+        ? undefined
+        : { run_id: queue.runId, ...queue.place },
+    unqueued: ({ queue }: CommitItem) =>
+      queue?.place === null ? { run_id: queue.runId } : undefined,
+    gates: (item: CommitItem) => item.gate,
+    probes: (item: CommitItem) => item.probe,
+  };
+  const rows: Record<string, object[]> = {};
+  for (const [name, rowOf] of Object.entries(lists)) {
+    const found = items.flatMap((one, at) => {
+      const row = rowOf(one);
+      return row === undefined ? [] : { item: at + 1, ...row };
+    });
+    if (found.length > 0) rows[name] = found;
+  }
+  return rows;
+}
+
+/** `by` is a word of SQL. */
+function incidentRow(incident: IncidentChange | undefined): object | undefined {
+  if (incident === undefined) return undefined;
+  const { by, ...rest } = incident;
+  return { ...rest, said_by: by };
+}
+
+/** Values go as the canonical JSON that digests are over. */
+function traceRows(traced: readonly (TraceChange & { readonly item: number })[]): object {
+  return {
+    traces: traced.map(({ item, head }) => ({ item, ...head })),
+    trace_steps: traced.flatMap(({ item, steps }) =>
+      steps.map(({ input, output, artifacts, ...step }) => ({
+        item,
+        ...step,
+        input: canonicalize(input),
+        output: canonicalize(output),
+        artifacts: canonicalize(artifacts),
+      })),
+    ),
+  };
 }
 
 /** What `commit_batch` answers: the logs' sizes before, and a number for each item that is refused. */
@@ -156,7 +217,10 @@ export interface CommitAnswer {
 export function verdictsOf(answer: CommitAnswer, items: readonly CommitItem[]): CommitVerdict[] {
   const sizes = new Map(logsOf(items).map((log, at) => [log, Number(answer.sizes[at])]));
   return items.map((item, at): CommitVerdict => {
-    const refusal = REFUSALS[answer.refusals?.[at] ?? 0];
+    const number = answer.refusals?.[at] ?? 0;
+    if (number === BREAKER) return refused("breaker", DETAILS.breaker);
+    if (number >= LACKING) return refused("budget", lackOf(number));
+    const refusal = REFUSALS[number];
     if (refusal !== undefined) return refused(refusal, DETAILS[refusal]);
     const firstIndex = sizes.get(item.log) ?? Number.NaN;
     sizes.set(item.log, firstIndex + item.entries.length);
@@ -191,10 +255,23 @@ const REFUSALS: readonly (CommitRefusal | undefined)[] = [
   "invalid",
 ];
 
+const BREAKER = 200;
+/** From here on: 10 for each scope, and 1 for each unit, of which a budget has too little. */
+const LACKING = 100;
+const SCOPES = ["the tenant for this month", "the agent for this day", "the run"];
+const UNITS = ["cents", "tokens", "steps", "seconds"];
+
+function lackOf(number: number): string {
+  const [scope, unit] = [Math.floor((number - LACKING) / 10), number % 10];
+  return `the budget of ${SCOPES[scope] ?? "?"} has too few ${UNITS[unit] ?? "?"} left`;
+}
+
 const DETAILS: Readonly<Record<CommitRefusal, string>> = {
   stream_conflict: "the stream does not stand where the writer thought",
   fenced: "another process has taken the run over",
   nonce_used: "a signed permission was used before",
   key_epoch: "the key log has grown since the signatures were judged",
   invalid: "the item is not well formed",
+  breaker: "its host failed five times in a row and is left alone for 60 seconds",
+  budget: "a budget has too little left",
 };

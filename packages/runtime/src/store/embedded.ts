@@ -18,6 +18,7 @@ import type { ConnectionTarget } from "./connection-target.ts";
 import { socketFolder } from "./socket-folder.ts";
 import { CONNECTION_NAME, isUsed } from "./server-users.ts";
 import { withStartLock } from "./start-lock.ts";
+import { hangUp } from "./hang-up.ts";
 
 const READY_MS = 60_000;
 const PID_FILE_BYTES_MAX = 4096;
@@ -171,7 +172,7 @@ async function refusalOf(target: ConnectionTarget & { kind: "embedded" }): Promi
   } catch (error) {
     return (error as { code?: string }).code ?? "unknown";
   } finally {
-    await client.end().catch(() => undefined);
+    await hangUp(client);
   }
 }
 

@@ -4,16 +4,15 @@ import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
 import type pg from "pg";
 import { systemEntropy } from "../system/index.ts";
+import type { AppliedMigration } from "./applied-migration.ts";
 
 /** Any number, but always the same: it names the lock under which the first migration runs. */
 const LOCK = 5_306_813;
 /** A reader that stays in its transaction keeps a change of the schema waiting: not for ever. */
 const LOCK_MS = 20_000;
 
-interface Migration {
-  readonly name: string;
+interface Migration extends AppliedMigration {
   readonly sql: string;
-  readonly checksum: string;
 }
 
 /**
@@ -21,11 +20,16 @@ interface Migration {
  * at a time. Where it is up to date, nothing is locked, so nobody's lock keeps a process from opening.
  *
  * @param own whether the server is ours alone: then what its catalog tells and lets do is cut down, too
+ * @param count how many of the files; all of them unless a backup had fewer
  * @throws ERR_MIGRATION_CHANGED when a file that was applied is no longer the same, or the
  *   database is newer than this program
  */
-export async function migrate(client: pg.ClientBase, own: boolean): Promise<void> {
-  const migrations = readMigrations();
+export async function migrate(
+  client: pg.ClientBase,
+  own: boolean,
+  count = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  const migrations = readMigrations().slice(0, count);
   await client.query("begin");
   try {
     // Whoever may make objects in `public` must not decide what our own names mean.
@@ -75,8 +79,8 @@ async function makeTable(client: pg.ClientBase): Promise<void> {
   );
 }
 
-async function readApplied(client: pg.ClientBase): Promise<{ name: string; checksum: string }[]> {
-  const found = await client.query<{ name: string; checksum: string }>(
+export async function readApplied(client: pg.ClientBase): Promise<AppliedMigration[]> {
+  const found = await client.query<AppliedMigration>(
     "select name, checksum from public.sovereign_migrations order by name",
   );
   return found.rows;
@@ -172,9 +176,14 @@ function readMigrations(): Migration[] {
     });
 }
 
+/** @throws ERR_MIGRATION_CHANGED where this program cannot make the schema that a backup had */
+export function requireKnown(applied: readonly AppliedMigration[]): void {
+  checkApplied(applied, readMigrations());
+}
+
 function checkApplied(
-  applied: readonly { name: string; checksum: string }[],
-  migrations: readonly Migration[],
+  applied: readonly AppliedMigration[],
+  migrations: readonly AppliedMigration[],
 ): void {
   for (const [index, row] of applied.entries()) {
     const known = migrations[index];

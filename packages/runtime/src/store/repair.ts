@@ -22,6 +22,7 @@ import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
 import { migrate } from "./migrate.ts";
 import type { StoreOptions } from "./store.ts";
+import { hangUp } from "./hang-up.ts";
 
 const PAGE = 1000;
 /** Tiles of the tree are of so many leaves. */
@@ -78,7 +79,7 @@ export async function repairLedger(options: RepairOptions): Promise<LedgerFindin
     }
     return findings;
   } finally {
-    await client.end().catch(() => undefined);
+    await hangUp(client);
     await stopEmbedded(target, options.folder);
   }
 }
@@ -100,7 +101,7 @@ export async function setEntryAside(
     await client.connect();
     await inTransaction(client, () => moveEntry(client, log, index, reason));
   } finally {
-    await client.end().catch(() => undefined);
+    await hangUp(client);
   }
 }
 

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
 import { startTimeOf } from "../process/index.ts";
+import { hangUp } from "./hang-up.ts";
 
 /** How long a connection may take to end in the server. */
 const LINGER_MS = 400;
@@ -53,6 +54,6 @@ async function othersAt(owner: pg.ClientConfig): Promise<string[]> {
   } catch {
     return [];
   } finally {
-    await client.end().catch(() => undefined);
+    await hangUp(client);
   }
 }

@@ -2,38 +2,59 @@ import {
   equalBytes,
   Frontier,
   hexEncode,
-  isSovereignError,
-  type Mode,
   type Signer,
   SovereignError,
   signCheckpoint,
+  traceIdOf,
 } from "@sovereign/core";
 import pg from "pg";
 import {
   type CommitItem,
   type CommitVerdict,
-  type RunStatus,
-  type StepStatus,
   type StoredCheckpoint,
   type StoredEntry,
   type StreamHead,
   EMPTY_STREAM,
 } from "../ledger/index.ts";
 import { type Entropy, systemEntropy } from "../system/index.ts";
-import type { RunFilter, RunRow, RunStore, StepRow } from "../runs/index.ts";
-import { Batcher } from "./batcher.ts";
+import type {
+  BreakerRows,
+  BudgetRows,
+  IncidentRows,
+  ContentStore,
+  KeptValues,
+  RunFilter,
+  RunRow,
+  RunStore,
+  StepRow,
+  StoredTrace,
+} from "../runs/index.ts";
+import { ApiTokens } from "./api-tokens.ts";
+import type { Tokens } from "./tokens.ts";
+import { Batcher, heldError } from "./batcher.ts";
+import { breakerRows } from "./breakers.ts";
+import { budgetRows } from "./budgets.ts";
 import { claimOf, Claims } from "./claims.ts";
 import { invalid } from "./commit-sql.ts";
 import { Committer } from "./committer.ts";
-import { codeOf, Database, isConnectionLoss } from "./database.ts";
+import { codeOf, Database, HELD } from "./database.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { parseDatabaseUrl } from "./database-url.ts";
 import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { HeadFile } from "./head-file.ts";
+import { incidentRows } from "./incidents.ts";
+import { keptContents } from "./kept-contents.ts";
+import { keptValues } from "./kept-values.ts";
 import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
 import { growFrontier, proveSet, rootAt } from "./log-tree.ts";
 import { claimSecretOf, migrate } from "./migrate.ts";
+import type { RunQueue } from "./run-queue.ts";
+import { type RunRecord, runRowOf, type StepRecord } from "./run-rows.ts";
 import { SilenceWatch } from "./silence-watch.ts";
+import { StoredQueue } from "./stored-queue.ts";
+import { openError } from "./open-error.ts";
+import { readTrace } from "./traces.ts";
+import { hangUp } from "./hang-up.ts";
 
 const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
@@ -61,10 +82,15 @@ export interface TenantClaim {
   readonly socket: string | null;
 }
 
+/** As long as the database waits for the lock of a log before it says so. */
+const CLAIM_HELD_MS = 2000;
+
 /** The one importer of the database driver: ledger, runs and steps over PostgreSQL. */
 export class Store implements RunStore {
   readonly #database: Database;
   readonly #batcher: Batcher;
+  readonly tokens: Tokens;
+  readonly queue: RunQueue;
   readonly #target: ConnectionTarget;
   readonly #options: StoreOptions;
   #claims: Claims | null = null;
@@ -73,6 +99,8 @@ export class Store implements RunStore {
     this.#target = target;
     this.#options = options;
     this.#database = new Database(target, options.answerMs);
+    this.tokens = new ApiTokens(this.#database);
+    this.queue = new StoredQueue(this.#database);
     const committer = new Committer(this.#database, options.entropy ?? systemEntropy);
     this.#batcher = new Batcher((items) => committer.commitBatch(items));
   }
@@ -118,7 +146,7 @@ export class Store implements RunStore {
       await store.#database.close();
       throw openError(target, cause);
     } finally {
-      await client.end().catch(() => undefined);
+      await hangUp(client);
     }
   }
 
@@ -168,7 +196,7 @@ export class Store implements RunStore {
       const text = `Another process replaced the claim of ${tenant} at the same time. Do it again.`;
       throw new SovereignError("ERR_STREAM_CONFLICT", text, { tenant }, cause);
     } finally {
-      await client.end().catch(() => undefined);
+      await hangUp(client);
     }
     await this.#database.learn();
     const secret = Buffer.from(this.#known().secretOf(claim, generation)).toString("hex");
@@ -225,13 +253,17 @@ export class Store implements RunStore {
 
   async claimRun(tenant: string, runId: string): Promise<number> {
     // Claimed twice is claimed: the epoch that is told is the last one.
-    const epoch = await this.#database.read(claimOf(tenant), async (client) => {
-      const found = await client.query<{ epoch: string | null }>(
-        "select sovereign.claim_run($1) as epoch",
-        [runId],
-      );
-      return found.rows[0]?.epoch ?? null;
-    });
+    const epoch = await this.#database
+      .read(claimOf(tenant), async (client) => {
+        const found = await client.query<{ epoch: string | null }>(
+          "select sovereign.claim_run($1) as epoch",
+          [runId],
+        );
+        return found.rows[0]?.epoch ?? null;
+      })
+      .catch((error: unknown) => {
+        throw codeOf(error) === HELD ? heldError(tenant, CLAIM_HELD_MS) : error;
+      });
     if (epoch !== null) return Number(epoch);
     throw new SovereignError("ERR_RUN_NOT_FOUND", `No run ${runId} is known.`, { runId });
   }
@@ -241,10 +273,11 @@ export class Store implements RunStore {
     return rows[0] ?? null;
   }
 
-  listRuns(tenant: string, { limit, status, kind }: RunFilter): Promise<RunRow[]> {
+  listRuns(tenant: string, wanted: RunFilter): Promise<RunRow[]> {
+    const { limit, status, kind, idempotencyKey = null, after = null } = wanted;
     const where =
-      "where ($2::text is null or status = $2) and ($3::text is null or kind = $3) order by created_at desc limit $1";
-    return this.#runs(tenant, where, [limit, status, kind]);
+      "where ($2::text is null or status = $2) and ($3::text is null or kind = $3) and ($4::text is null or idempotency_key = $4) and ($5::text is null or (created_at, run_id) < (select l.created_at, l.run_id from sovereign.runs l where l.run_id = $5)) order by created_at desc, run_id desc limit $1";
+    return this.#runs(tenant, where, [limit, status, kind, idempotencyKey, after]);
   }
 
   async #runs(tenant: string, where: string, values: unknown[]): Promise<RunRow[]> {
@@ -268,6 +301,37 @@ export class Store implements RunStore {
         output: row.output,
       }));
     });
+  }
+
+  readTrace(tenant: string, runId: string): Promise<StoredTrace> {
+    return this.#database.read(claimOf(tenant), (client) =>
+      readTrace(client, runId, traceIdOf(runId)),
+    );
+  }
+
+  /** The rows of a tenant's circuit breakers. */
+  breakers(tenant: string): BreakerRows {
+    return breakerRows(this.#database, tenant);
+  }
+
+  /** The rows of a tenant's budgets. */
+  budgets(tenant: string): BudgetRows {
+    return budgetRows(this.#database, tenant);
+  }
+
+  /** The rows of a tenant's incidents. */
+  incidents(tenant: string): IncidentRows {
+    return incidentRows(this.#database, tenant);
+  }
+
+  /** What a tenant's runs keep where every node reaches it. */
+  contents(tenant: string): ContentStore {
+    return keptContents(this.#database, tenant);
+  }
+
+  /** What a tenant keeps between runs. */
+  values(tenant: string): KeptValues {
+    return keptValues(this.#database, tenant);
   }
 
   /** What completed steps of a tenant recorded, where their canonical JSON holds a text. */
@@ -396,20 +460,6 @@ export class Store implements RunStore {
   }
 }
 
-function openError(target: ConnectionTarget, cause: unknown): SovereignError {
-  const gone = isConnectionLoss(cause);
-  if (target.kind === "url" && (gone || isSovereignError(cause, "ERR_STORE_UNAVAILABLE"))) {
-    const reason = cause instanceof SovereignError ? cause.cause : cause;
-    const code = codeOf(reason) || "it says nothing";
-    const text = `The database at ${new URL(target.url).host} does not answer (${code}). Nothing was done. Look whether it runs and can be reached from here, and at DATABASE_URL, whose connect_timeout says how many seconds are waited; then try again.`;
-    return new SovereignError("ERR_STORE_UNAVAILABLE", text, { code }, cause);
-  }
-  if (cause instanceof SovereignError) return cause;
-  const found = cause instanceof Error ? cause.message : "unknown";
-  const code = gone ? "ERR_STORE_UNAVAILABLE" : "ERR_POSTGRES_START";
-  return new SovereignError(code, `Cannot open the database: ${found}.`, {}, cause);
-}
-
 async function logSize(client: pg.ClientBase, log: string): Promise<number> {
   const found = await client.query<{ size: string }>(
     "select index + 1 as size from sovereign.entries where log_id = $1 order by index desc limit 1",
@@ -441,48 +491,4 @@ function restore(size: number, frontier: Uint8Array): Frontier {
   const nodes: Uint8Array[] = [];
   for (let at = 0; at < frontier.length; at += 32) nodes.push(frontier.subarray(at, at + 32));
   return new Frontier(size, nodes);
-}
-
-interface RunRecord {
-  run_id: string;
-  log_id: string;
-  kind: string;
-  name: string;
-  mode: Mode;
-  status: RunStatus;
-  plan: Uint8Array;
-  plan_digest: string;
-  reason: string | null;
-  sealed_count: string | null;
-  sealed_hash: string | null;
-  created_at: Date;
-  updated_at: Date;
-}
-
-interface StepRecord {
-  step_id: string;
-  status: StepStatus;
-  attempt: number;
-  action_digest: string;
-  output: Uint8Array | null;
-}
-
-function runRowOf(row: RunRecord): RunRow {
-  return {
-    runId: row.run_id,
-    tenantId: row.log_id,
-    kind: row.kind,
-    name: row.name,
-    mode: row.mode,
-    status: row.status,
-    plan: row.plan,
-    planDigest: row.plan_digest,
-    reason: row.reason,
-    sealed:
-      row.sealed_count === null || row.sealed_hash === null
-        ? null
-        : { count: Number(row.sealed_count), hash: row.sealed_hash },
-    createdAt: row.created_at.toISOString(),
-    updatedAt: row.updated_at.toISOString(),
-  };
 }

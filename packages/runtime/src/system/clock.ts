@@ -18,9 +18,12 @@ export const systemClock: Clock = Object.freeze({
   },
 });
 
-/** The wall clock as the formats write it: UTC with milliseconds. */
+/**
+ * The wall clock as the formats write it: UTC with milliseconds. A clock of somebody else's may hand
+ * out what only looks like a date, so that its instant alone is taken.
+ */
 export function timestampOf(clock: Clock): string {
-  return clock.now().toISOString();
+  return new Date(clock.now().getTime()).toISOString();
 }
 
 /** `timestamp` moved by some milliseconds. */

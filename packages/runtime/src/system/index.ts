@@ -1,9 +1,12 @@
 export { type Clock, shiftTimestamp, systemClock, timestampOf } from "./clock.ts";
-export { DurableFiles, listFolder, readRegular } from "./durable-files.ts";
+export { DurableFiles, isCode, listFolder, readRegular } from "./durable-files.ts";
 export { type Entropy, newId, newNonce, systemEntropy } from "./entropy.ts";
 export { every } from "./every.ts";
 export {
+  appendOwnFile,
   kindAt,
+  makeOwnFolder,
+  makeOwnWritable,
   openOwnFile,
   openOwnLog,
   type OwnFileUse,
@@ -15,3 +18,5 @@ export {
   replaceOwnFile,
   requireOwnFile,
 } from "./own-file.ts";
+export { rest } from "./rest.ts";
+export { Turns } from "./turns.ts";

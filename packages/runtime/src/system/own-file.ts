@@ -1,15 +1,19 @@
 import {
+  chmodSync,
   closeSync,
   constants,
   fstatSync,
+  existsSync,
   fsyncSync,
   linkSync,
   lstatSync,
+  mkdirSync,
   openSync,
   readSync,
   renameSync,
   rmSync,
   type Stats,
+  statSync,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -42,6 +46,7 @@ const FLAGS: Readonly<Record<OwnFileUse, number>> = {
 /** What the system says when something is there that is no plain file. */
 const NO_PLAIN_FILE = new Set(["ELOOP", "ENXIO", "ENODEV", "EISDIR"]);
 const ASIDE_MAX = 1000;
+const OWNERS = 0o600;
 /** Where a file has no limit of its own: what we wrote ourselves is smaller. */
 const WHOLE_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -57,7 +62,7 @@ let temporaries = 0;
  */
 export function openOwnFile(path: string, use: OwnFileUse): number {
   // Before it is opened: a device acts when it is.
-  const before = use === "create" ? undefined : lstatSync(path, { throwIfNoEntry: false });
+  const before = use === "create" ? undefined : statAt(path);
   if (before !== undefined) requireOwn(path, before, use);
   let file: number;
   try {
@@ -76,10 +81,47 @@ export function openOwnFile(path: string, use: OwnFileUse): number {
   }
 }
 
-/** Open a log of ours, to be written at its end; whatever else stands in its place is put aside. */
+/** What the system says when something on the way is no folder. */
+const NO_FOLDER = new Set(["ENOTDIR", "ELOOP"]);
+
+function statAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if (!NO_FOLDER.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    const text = `${dirname(path)}: expected a folder of ours, found something else. Look into it, and move it away.`;
+    throw new SovereignError("ERR_DATA_FOLDER", text, { path }, error);
+  }
+}
+
+/**
+ * Open a log of ours, to be written at its end. What stands in its place and cannot be written to is
+ * put aside: also a file with a second name, such as a backup by links makes.
+ */
 export function openOwnLog(path: string): number {
   if (!ownsFile(path)) putAside(path);
-  return openOwnFile(path, "append");
+  try {
+    return openOwnFile(path, "append");
+  } catch (error) {
+    if (putAside(path) === null) throw error;
+    return openOwnFile(path, "append");
+  }
+}
+
+/**
+ * Make a plain file of the user's own one that can be read, and written in place: with the owner's
+ * rights, and under this name alone. A backup by links gives each file a second name, and a copy with
+ * wrong modes takes the rights away.
+ *
+ * @param bytesMax the most that it may have
+ * @throws the system's own error, or ERR_DATA_FOLDER, where that is not possible
+ */
+export function makeOwnWritable(path: string, bytesMax: number): void {
+  const found = statAt(path);
+  if (found?.isFile() !== true || found.uid !== process.geteuid?.()) return;
+  // Under another name it may be somebody's: its rights are not ours to change.
+  if (found.nlink > 1) replaceOwnFile(path, requireOwnFile(path, bytesMax));
+  else if ((found.mode & OWNERS) !== OWNERS) chmodSync(path, 0o600);
 }
 
 /**
@@ -176,6 +218,47 @@ export function placeOwnFile(path: string, content: string | Uint8Array): boolea
   }
 }
 
+/** Write at the end of a file of ours; made where it is missing. @throws ERR_DATA_FOLDER as {@link openOwnFile} */
+export function appendOwnFile(path: string, content: string): void {
+  const file = openOwnFile(path, "append");
+  try {
+    writeWhole(file, Buffer.from(content));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Make a folder of ours with mode 0700, and those above it, where they are missing.
+ * @throws ERR_DATA_FOLDER when something else stands in the place of one of them, or none can be made
+ */
+export function makeOwnFolder(path: string): void {
+  let why: string;
+  let cause: unknown;
+  try {
+    makeMissing(path);
+    if (statSync(path).isDirectory()) return;
+    why = "found something else. Look into it, and move it away";
+  } catch (error) {
+    cause = error;
+    why = error instanceof Error ? error.message : "unknown";
+  }
+  const text = `${path}: expected a folder of ours: ${why}.`;
+  throw new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
+}
+
+/** Node's own recursive one never comes back where nothing can be made, as in /proc. */
+function makeMissing(path: string): void {
+  if (existsSync(path)) return;
+  makeMissing(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may have been quicker.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
 /** {@link readOwnFile} of what has to be there. @throws ERR_DATA_FOLDER when it is not */
 export function requireOwnFile(path: string, bytesMax = WHOLE_BYTES_MAX): Buffer {
   const bytes = readOwnFile(path, bytesMax);
@@ -211,9 +294,11 @@ export function ownsFile(path: string): boolean {
 /**
  * What stands at a path, itself and not what it leads to: `file`, `folder`, `symbolic link`, `named
  * pipe`, `socket` or `device`. Null when nothing does.
+ *
+ * @throws ERR_DATA_FOLDER where the folder that it would lie in is none
  */
 export function kindAt(path: string): string | null {
-  const found = lstatSync(path, { throwIfNoEntry: false });
+  const found = statAt(path);
   return found === undefined ? null : kindOf(found);
 }
 

@@ -5,13 +5,25 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer, type Server, type TLSSocket } from "node:tls";
 import type { AddressInfo } from "node:net";
-import { type EntryData, entryData, type EventName, parseFormat, sha256 } from "@sovereign/core";
+import {
+  type EntryData,
+  entryData,
+  type EventName,
+  type JsonObject,
+  parseFormat,
+  sha256,
+} from "@sovereign/core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { EgressDesk, EgressProxy, type EgressProxyOptions } from "../../src/agents/index.ts";
+import {
+  EgressDesk,
+  EgressProcess,
+  EgressProxy,
+  type EgressProxyOptions,
+} from "../../src/agents/index.ts";
 import { readClientHello } from "../../src/agents/egress/client-hello.ts";
 import { systemEntropy } from "../../src/system/index.ts";
 import { certify } from "../support/certificate.ts";
-import { deskOptions, HandGate, type Recorded, TOKEN } from "../support/model-rig.ts";
+import { deskOptions, HandGate, OWNER, type Recorded, TOKEN } from "../support/model-rig.ts";
 
 const HOST = "files.example.org";
 const LOCAL = (address: string): boolean => address === "127.0.0.1";
@@ -26,6 +38,8 @@ let proxy: EgressProxy;
 let entries: Recorded[];
 let gate: HandGate;
 let number = 0;
+let connections = 0;
+let unrecordable = false;
 const clients: Socket[] = [];
 
 beforeAll(async () => {
@@ -36,6 +50,7 @@ beforeAll(async () => {
     socket.pipe(socket);
   });
   server.on("tlsClientError", () => undefined);
+  server.on("connection", () => (connections += 1));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   ({ port } = server.address() as AddressInfo);
@@ -49,22 +64,39 @@ afterEach(async () => {
   await proxy.close();
 });
 
-async function start(options: Partial<EgressProxyOptions> = {}): Promise<string> {
+async function start(
+  options: Partial<EgressProxyOptions> = {},
+  more: JsonObject = {},
+): Promise<string> {
   entries = [];
   gate = new HandGate();
   asked.length = 0;
+  connections = 0;
+  unrecordable = false;
+  const record = (event_type: string, _severity: string, data: JsonObject): Promise<void> => {
+    if (unrecordable) return Promise.reject(new Error("disk full"));
+    entries.push({ event_type, data });
+    return Promise.resolve();
+  };
   const policy = {
     policy_id: "hosts",
     schema_version: "1.0",
-    hosts: [`${HOST}:*`, `*.cdn.example.org:${port}`, "127.0.0.1:*"],
+    // Those that a tool's call may name open nothing.
+    hosts: ["other.example.org:*"],
+    network: { hosts: [`${HOST}:*`, `*.cdn.example.org:${port}`, "127.0.0.1:*"] },
+    ...more,
   };
   const desk = await EgressDesk.open(
-    { ...deskOptions({ entries, gate }, { policy }), entropy: systemEntropy },
+    { ...deskOptions({ entries, gate }, { policy, record }), entropy: systemEntropy },
     null,
   );
   proxy = new EgressProxy({
     tokenSha256: sha256(Buffer.from(TOKEN)),
-    desk,
+    calls: desk,
+    stopped: () => {
+      const now = gate.preflight();
+      return now.armed ? null : now;
+    },
     resolver: toLocal,
     allowed: LOCAL,
     ...options,
@@ -143,6 +175,38 @@ describe("the egress proxy", () => {
     });
   }
 
+  test("opens no host that a policy which only observes does not name", async () => {
+    const { text } = await tunnel(
+      await start({}, { mode: "observe" }),
+      `other.example.org:${port}`,
+    );
+    expect(text).toContain("ERR_EGRESS_DENIED");
+    expect(asked).toEqual([]);
+  });
+
+  test("tries a name's other addresses, each of them recorded before it is tried", async () => {
+    const path = await start({
+      resolver: () => Promise.resolve(["127.0.0.9", "127.0.0.1"]),
+      allowed: (address) => address.startsWith("127."),
+    });
+    const { raw } = await tunnel(path, `${HOST}:${port}`);
+    expect(await handshake(raw, HOST)).not.toBeNull();
+    expect(events("egress.connected").map((one) => one.address)).toEqual([
+      "127.0.0.9",
+      "127.0.0.1",
+    ]);
+    expect(events("egress.closed")).toMatchObject([{ ended: "failed", sent: 0, received: 0 }]);
+  });
+
+  test("connects nowhere while the beginning cannot be recorded", async () => {
+    const path = await start();
+    unrecordable = true;
+    const { raw } = await tunnel(path, `${HOST}:${port}`);
+    expect(await handshake(raw, HOST)).toBeNull();
+    expect(asked).toEqual([]);
+    expect(connections).toBe(0);
+  });
+
   for (const target of ["x:0", "x:70000", "a b:443", "user@host:443", "http://x/", "x#y:443"]) {
     test(`takes no CONNECT to ${target}`, async () => {
       const { status } = await tunnel(await start(), target);
@@ -178,7 +242,8 @@ describe("the egress proxy", () => {
       const path = await start({ limits: { helloMs: 200 } });
       const { raw } = await tunnel(path, `${HOST}:${port}`);
       raw.write(Buffer.from(bytes, "latin1"));
-      await once(raw, "close");
+      // On a slow machine it is cut before it has said a word.
+      await expect.poll(() => raw.closed, { timeout: 10_000 }).toBe(true);
       await expect.poll(() => events("egress.refused").length).toBe(1);
       expect(events("egress.connected")).toEqual([]);
     });
@@ -201,10 +266,20 @@ describe("the egress proxy", () => {
       expect(await handshake(raw, HOST)).toBeNull();
       await expect
         .poll(() => events("egress.refused"))
-        .toMatchObject([{ code: "ERR_MODEL_ADDRESS" }]);
+        .toMatchObject([{ code: "ERR_EGRESS_ADDRESS" }]);
       expect(asked).toEqual([]);
     });
   }
+
+  test("refuses a name that leads nowhere", async () => {
+    const path = await start({ resolver: () => Promise.reject(new Error("no such name")) });
+    const { raw } = await tunnel(path, `${HOST}:${port}`);
+    expect(await handshake(raw, HOST)).toBeNull();
+    await expect
+      .poll(() => events("egress.refused"))
+      .toMatchObject([{ code: "ERR_EGRESS_UNREACHABLE" }]);
+    expect(asked).toEqual([]);
+  });
 
   test("connects to the address that it looked at, whatever the name leads to afterwards", async () => {
     let times = 0;
@@ -230,9 +305,43 @@ describe("the egress proxy", () => {
     const { raw } = await tunnel(path, `${HOST}:${port}`);
     const secure = await handshake(raw, HOST);
     gate.tripped = true;
-    if (secure !== null && !secure.destroyed) await once(secure, "close");
+    // It may be reset: that is an end, too.
+    if (secure?.destroyed === false) await new Promise((resolve) => secure.once("close", resolve));
     await expect.poll(() => events("egress.closed")).toMatchObject([{ ended: "stopped" }]);
     expect((await tunnel(path, `${HOST}:${port}`)).text).toContain("ERR_SCRAM_TRIPPED");
+  });
+});
+
+describe("the egress proxy's process", () => {
+  test("that dies while a connection's beginning is recorded leaves it with an end", async () => {
+    const begun = Promise.withResolvers<undefined>();
+    const told: string[] = [];
+    const record = async (event: string): Promise<void> => {
+      if (event === "egress.connected") await begun.promise;
+      told.push(event);
+    };
+    const policy = { policy_id: "x", schema_version: "1.0", network: { hosts: [HOST] } };
+    const made = { entries: [], gate: new HandGate() };
+    const desk = await EgressDesk.open(
+      { ...deskOptions(made, { policy, record }), entropy: systemEntropy },
+      null,
+    );
+    const connected = desk.connected(HOST, 443, "93.184.216.34");
+    const abandoned = desk.abandon();
+    begun.resolve(undefined);
+    await Promise.all([connected, abandoned]);
+    expect(told).toEqual(["egress.connected", "egress.closed"]);
+  });
+
+  test("that does not start is named, and leaves nothing open", async () => {
+    const made = { entries: [] as Recorded[], gate: new HandGate() };
+    const desk = await EgressDesk.open({ ...deskOptions(made, {}), entropy: systemEntropy }, null);
+    const about = { home: folder, socket: join(folder, "none.sock"), owner: OWNER };
+    const command = ["/bin/false"] as const;
+    await expect(
+      EgressProcess.start({ command, ...about, desk, entropy: systemEntropy }),
+    ).rejects.toMatchObject({ code: "ERR_EGRESS_PROXY" });
+    expect(made.entries).toEqual([]);
   });
 });
 

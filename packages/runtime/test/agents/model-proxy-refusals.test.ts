@@ -1,6 +1,7 @@
-import type { JsonObject, ModelCallEnd } from "@sovereign/core";
+import type { JsonObject, ModelCallEnd, ModelWire } from "@sovereign/core";
 import { afterEach, describe, expect, test } from "vitest";
 import type { ScriptedFault } from "../../../../examples/agent/scripted-model.ts";
+import { readRequest } from "../../src/agents/model-proxy/request.ts";
 import {
   ask,
   CANARY,
@@ -117,6 +118,11 @@ describe("what a client may ask", () => {
     ["plugins", "/v1/chat/completions", { model: "m", messages: [], plugins: [{ id: "web" }] }],
     ["other models", "/v1/chat/completions", { model: "m", messages: [], models: ["dear"] }],
     ["a model that searches", "/v1/chat/completions", { model: "m:online", messages: [] }],
+    [
+      "a prediction, which costs beyond the limit",
+      "/v1/chat/completions",
+      { model: "m", messages: [], prediction: { type: "content", content: "x".repeat(9000) } },
+    ],
     ["a thousand choices", "/v1/chat/completions", { model: "m", messages: [], n: 1000 }],
   ];
   for (const [what, path, body] of refused) {
@@ -128,6 +134,76 @@ describe("what a client may ask", () => {
       expect(made.vendor.connections).toBe(0);
     });
   }
+
+  const PICTURE = "iVBORw0KGgo=";
+  const counted: readonly (readonly [string, ModelWire, JsonObject, number])[] = [
+    [
+      "a picture of few bytes",
+      "anthropic_messages",
+      text({ type: "image", source: { type: "base64", media_type: "image/png", data: PICTURE } }),
+      5000,
+    ],
+    [
+      "a picture of a tool's",
+      "anthropic_messages",
+      text({
+        type: "tool_result",
+        content: [
+          { type: "image", source: { type: "base64", media_type: "image/png", data: PICTURE } },
+        ],
+      }),
+      5000,
+    ],
+    [
+      "a document of few bytes and many pages",
+      "anthropic_messages",
+      text({
+        type: "document",
+        source: { type: "base64", media_type: "application/pdf", data: PICTURE },
+      }),
+      200_000,
+    ],
+    [
+      "a picture of an input",
+      "openai_responses",
+      {
+        model: "gpt-5.5",
+        input: [{ type: "input_image", image_url: `data:image/png;base64,${PICTURE}` }],
+      },
+      16_384,
+    ],
+    [
+      "a document of an input",
+      "openai_responses",
+      {
+        model: "gpt-5.5",
+        input: [{ type: "input_file", file_data: "data:application/pdf;base64,x" }],
+      },
+      200_000,
+    ],
+    [
+      "a picture for a model that counts them many times",
+      "openai_chat",
+      {
+        model: "gpt-4o-mini",
+        messages: [
+          {
+            role: "user",
+            content: [
+              { type: "image_url", image_url: { url: `data:image/png;base64,${PICTURE}` } },
+              { type: "image_url", image_url: { url: `data:image/png;base64,${PICTURE}` } },
+            ],
+          },
+        ],
+      },
+      100_000,
+    ],
+  ];
+  test.each(counted)("counts %s as the most that it can be", (_what, wire, body, least) => {
+    const { inputTokens } = readRequest(wire, Buffer.from(JSON.stringify(body)), "max_tokens");
+    expect(inputTokens).toBeGreaterThanOrEqual(least);
+    expect(inputTokens).toBeLessThan(least + 2000);
+  });
 
   test("takes what a model asked a tool for as text, whatever it looks like", async () => {
     const made = await start();
@@ -207,9 +283,10 @@ describe("what policy, budget and kill switch say", () => {
     expect(second.status).toBe(402);
     expect(second.text).toContain('"type":"billing_error"');
     expect(second.text).toContain("ERR_MODEL_BUDGET");
-    const said = /reserves \$(0\.\d+), .* and \$(0\.\d+) are used .* at least \$(0\.\d\d):/.exec(
-      second.text,
-    );
+    const said =
+      /needs \$(0\.\d+), .* because \$(0\.\d+) is used or reserved\. .* at least \$(0\.\d\d):/.exec(
+        second.text,
+      );
     const [, reserved, used, least] = (said ?? []).map(Number);
     expect(least).toBeGreaterThanOrEqual((reserved ?? NaN) + (used ?? NaN));
     expect(made.vendor.requests.length).toBe(1);
@@ -221,6 +298,7 @@ describe("what policy, budget and kill switch say", () => {
     const reply = await made.post("/v1/messages", MESSAGES);
     expect(reply.status).toBe(402);
     expect(made.events("llm.denied")).toMatchObject([{ code: "ERR_MODEL_BUDGET" }]);
+    expect(made.desk.refusal).toMatchObject({ code: "ERR_MODEL_BUDGET" });
   });
 
   test("calls in flight never hold more than the budget together", async () => {

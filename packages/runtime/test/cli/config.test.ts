@@ -2,8 +2,8 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { nearestName } from "@sovereign/core";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { nearestName } from "../../src/cli/nearest-name.ts";
 import { SETTINGS } from "../../src/home/index.ts";
 
 const CLI = join(import.meta.dirname, "../../bin/sovereign.js");

@@ -45,7 +45,8 @@ afterEach(() => {
 function fill(root: string): void {
   const data = openDataFolder(root);
   installationIdOf(root);
-  for (const path of [data.keys, data.registry, data.postgres, join(root, "trusted-policies")]) {
+  const ours = ["trusted-policies", "secrets", "skills"].map((name) => join(root, name));
+  for (const path of [data.keys, data.registry, data.postgres, ...ours]) {
     mkdirSync(path, { recursive: true });
     writeFileSync(join(path, "one"), "content");
   }

@@ -70,6 +70,16 @@ describe("a command line", () => {
     ["--json runs list --kind other", /pipeline, exec_request/],
     ["--json keys add", /^expected --role/],
     ["--json runs show run_x", /./],
+    ["--json agent run", /an agent and its task/],
+    ["--json agent run claude", /an agent and its task/],
+    ["--json agent run claude x --task-pack f", /--task-pack alone/],
+    ["--json agent run --task-pack f --budget 1", /--task-pack alone/],
+    ["--json agent run --task-pack f --scope src", /--task-pack alone/],
+    ["--json tool pack claude", /the task or --file/],
+    ["--json tool pack claude x --file f", /the task or --file/],
+    ["--json tool dispatch f --apply --branch b", /--apply or --branch/],
+    ["--json tool verify f", /--task <file>/],
+    ["--json tool collect run_x", /./],
   ])("is answered by one document with %s", async (line, message) => {
     const { exit, out, err } = await type(...line.split(" "));
     expect({ exit, err }).toEqual({ exit: 2, err: "" });

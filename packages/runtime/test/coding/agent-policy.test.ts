@@ -48,6 +48,18 @@ const command = (executable: string, ...argv: string[]): JsonObject => ({
   asks: [{ type: "command.run", resource: executable, params: { argv } }],
 });
 
+/** A patch that changes one file and makes another. */
+const patch = (...paths: string[]): JsonObject => ({
+  asks: [
+    { type: "agent.tool_call", resource: "Write", params: {} },
+    ...paths.flatMap((path) => write(path)["asks"] as JsonObject[]),
+  ],
+});
+const toolsAre = (tools: JsonObject): JsonObject => ({
+  ...POLICY,
+  agent: { run: ["codex"], tools },
+});
+
 describe("a policy for agents", () => {
   test.each<[string, string, JsonObject, string]>([
     ["a file that it may write", "Write", write("src/a.ts"), "allow"],
@@ -73,6 +85,22 @@ describe("a policy for agents", () => {
     ["a tool that it does not name", "WebFetch", { asks: [] }, "deny"],
   ])("decides on %s", (_name, tool, params, effect) => {
     expect(decide("agent.tool_call", tool, params).effect).toBe(effect);
+  });
+
+  test.each<[string, JsonObject, readonly string[], string]>([
+    ["both are judged", { Edit: "judge", Write: "judge" }, ["src/a"], "allow"],
+    [
+      "both are judged and one path is no path of the policy",
+      { Edit: "judge", Write: "judge" },
+      ["src/a", "x"],
+      "deny",
+    ],
+    ["one is not named", { Edit: "allow" }, ["src/a"], "deny"],
+    ["one alone is judged", { Edit: "allow", Write: "judge" }, ["x"], "deny"],
+    ["neither is judged", { Edit: "allow", Write: "allow" }, ["x"], "allow"],
+  ])("decides on a call of two tools where %s", (_name, tools, paths, effect) => {
+    const decision = decide("agent.tool_call", "Edit", patch(...paths), toolsAre(tools));
+    expect(decision.effect).toBe(effect);
   });
 
   test("says which agent may work", () => {

@@ -12,11 +12,12 @@ const EVENTS = recorded
 
 const answer = (id: string, allowed: boolean): ToolAnswer => ({
   id,
+  mark: id,
   tool: "Bash",
   allowed,
   reason: "because",
 });
-const ENDED = new Set(["toolu_1"]);
+const ENDED = ["toolu_1"];
 const ANSWERS = [answer("toolu_1", true), answer("toolu_2", false), answer("toolu_3", true)];
 
 describe("a recorded stream of Claude Code", () => {
@@ -29,10 +30,10 @@ describe("a recorded stream of Claude Code", () => {
       "result",
     ]);
     expect(told[0]).toMatchObject({ version: "2.1.329", model: "claude-sonnet-4-5" });
-    expect(told.filter((one) => one.kind === "tool_result").map((one) => one.isError)).toEqual([
+    expect(told.filter((one) => one.kind === "tool_result").map((one) => one.ran)).toEqual([
+      true,
       false,
-      true,
-      true,
+      false,
     ]);
     expect(told.at(-1)).toMatchObject({ ok: true, turns: 4, denied: ["toolu_2"], text: "done" });
   });
@@ -54,7 +55,7 @@ describe("a recorded stream of Claude Code", () => {
   });
 
   test("is no success where the hook never told that a call had ended", () => {
-    const end = { exitCode: 0, events: EVENTS, answers: ANSWERS, ended: new Set<string>() };
+    const end = { exitCode: 0, events: EVENTS, answers: ANSWERS, ended: [] };
     expect(claude.classify(end)).toMatchObject({ ok: false, code: "ERR_AGENT_HOOK" });
   });
 
@@ -70,7 +71,7 @@ describe("a recorded stream of Claude Code", () => {
   ])("tells a killed hook from another failure: %s", (_name, content, isHookFailed) => {
     const block = { type: "tool_result", tool_use_id: "toolu_3", is_error: true, content };
     const line = JSON.stringify({ type: "user", message: { role: "user", content: [block] } });
-    const result = { kind: "tool_result", id: "toolu_3", isError: true, isHookFailed };
+    const result = { kind: "tool_result", mark: "toolu_3", ran: false, isHookFailed };
     expect(claude.parse(line)).toEqual([result]);
     const events = [...claude.parse(line), ...EVENTS.slice(-1)];
     const outcome = claude.classify({ exitCode: 0, events, answers: ANSWERS, ended: ENDED });

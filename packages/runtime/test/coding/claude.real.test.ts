@@ -1,16 +1,22 @@
-import { rmSync } from "node:fs";
 import { canonicalize, type JsonObject } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ScriptedModel, type ScriptedTurn } from "../../../../examples/agent/scripted-model.ts";
+import type { ScriptedTurn } from "../../../../examples/agent/scripted-model.ts";
 import { managedSettings } from "../../src/coding/adapters/claude/prepare.ts";
-import { adapterOf, type AgentAdapter, type ModelDoor } from "../../src/coding/index.ts";
+import { adapterOf, type AgentAdapter } from "../../src/coding/index.ts";
 import { TestRepository } from "../executor/support/repository.ts";
-import { type Worked, work, type WorkOptions } from "./support/agent-world.ts";
+import { ProxiedDoor } from "./support/proxied-door.ts";
+import type { Worked, WorkOptions } from "./support/agent-world.ts";
+import {
+  dataOf,
+  killing,
+  type ScriptedDoor,
+  scriptedDoor,
+  workOnce,
+} from "./support/scripted-work.ts";
 
 let repository: TestRepository;
-let model: ScriptedModel | null;
+let model: ScriptedDoor;
 beforeEach(() => {
-  model = null;
   repository = new TestRepository({
     "a.txt": "a\n",
     // It would send the agent's calls elsewhere, and run a program of the repository's.
@@ -26,39 +32,18 @@ afterEach(() => {
   repository.dispose();
 });
 
-function scripted(script: readonly ScriptedTurn[]): ModelDoor {
-  return {
-    open: async (socket) => {
-      model = await ScriptedModel.start({ script, key: "of-this-run", socket });
-      return { token: "of-this-run", close: () => model?.close() ?? Promise.resolve() };
-    },
-  };
-}
-
 async function run(
   script: readonly ScriptedTurn[],
   more: Partial<WorkOptions> = {},
 ): Promise<Worked> {
-  const worked = await work(repository, { model: scripted(script), ...more });
-  rmSync(worked.folder, { recursive: true, force: true });
-  return worked;
+  model = scriptedDoor(script);
+  return workOnce(repository, { model, ...more });
 }
 
 const bash = (command: string): ScriptedTurn => ({ tools: [{ name: "Bash", input: { command } }] });
 const write = (path: string): ScriptedTurn => ({
   tools: [{ name: "Write", input: { file_path: `/workspace/${path}`, content: "new\n" } }],
 });
-
-/** Kills our program of such a name, wherever it runs in the sandbox. */
-function killing(program: string): string {
-  const words = `tr "\\0" " " <$p/cmdline 2>/dev/null`;
-  const found = `${words} | grep -q "^/runtime/node .*/programs/${program}[.]"`;
-  return `for p in /proc/[0-9]*; do ${found} && kill -9 \${p#/proc/}; done`;
-}
-
-function ends({ entries }: Worked, event: string): JsonObject[] {
-  return entries.filter((one) => one.event === event).map(({ data }) => data);
-}
 
 const ALLOWED = {
   hookEventName: "PreToolUse",
@@ -83,16 +68,16 @@ describe("the real Claude Code", () => {
     expect(worked).toMatchObject({ code: "none" });
     const tools = worked.told.filter((one) => one.event === "agent.tool");
     expect(tools.map((one) => one.allowed)).toEqual([true, true, false, true]);
-    const calls = ends(worked, "execution.authorized").map(({ action }) => action as JsonObject);
+    const calls = dataOf(worked, "execution.authorized").map(({ action }) => action as JsonObject);
     expect(calls.map((one) => one["type"])).toEqual([
       "agent.run",
       ...["agent.tool_call", "agent.tool_call", "agent.tool_call"],
       "command.run",
       "git.commit",
     ]);
-    expect(ends(worked, "execution.denied")).toMatchObject([{ code: "ERR_CI_FILE_REFUSED" }]);
+    expect(dataOf(worked, "execution.denied")).toMatchObject([{ code: "ERR_CI_FILE_REFUSED" }]);
     // Neither the repository's settings nor the run's own repository is seen.
-    const said = JSON.stringify(model?.requests.at(-1)?.body["messages"]);
+    const said = JSON.stringify(model.requests().at(-1)?.body["messages"]);
     expect(said).not.toContain("settings.json");
     expect(said).toContain("/tmp/h: No such file");
     expect(repository.state()).toEqual(state);
@@ -108,7 +93,7 @@ describe("the real Claude Code", () => {
   ])("does no work where its hook %s", async (_name, command) => {
     const worked = await run([write("b.txt")], { adapter: hookedBy(command) });
     expect(worked).toMatchObject({ code: "ERR_AGENT_HOOK", commit: null });
-    expect(model).toBeNull();
+    expect(model.requests()).toEqual([]);
     const ran = worked.reason.includes("carried out a tool call that was denied");
     expect(ran).toBe(command.includes("permissionDecision"));
   });
@@ -117,7 +102,7 @@ describe("the real Claude Code", () => {
     const state = repository.state();
     const worked = await run([bash('kill -9 "$CLAUDE_PID"; sleep 9'), write("b.txt")]);
     expect(worked.code).toBe("ERR_EFFECT_KILLED");
-    const killed = ends(worked, "execution.killed").map((one) => one["code"]);
+    const killed = dataOf(worked, "execution.killed").map((one) => one["code"]);
     expect(killed).toContain("ERR_AGENT_TOOL_FAILED");
     expect(repository.state()).toEqual(state);
   });
@@ -130,7 +115,7 @@ describe("the real Claude Code", () => {
     const again = `setsid sh -c 'while :; do ${killing(program)}; done' >/dev/null 2>&1 & sleep 0.3`;
     const worked = await run([bash(again), write("b.txt"), { text: "done" }]);
     expect(worked).toMatchObject({ code, commit: null });
-    expect(ends(worked, "execution.failed")).toMatchObject([{ code }]);
+    expect(dataOf(worked, "execution.failed")).toMatchObject([{ code }]);
     expect(repository.state()).toEqual(state);
   });
 
@@ -153,9 +138,31 @@ describe("the real Claude Code", () => {
     expect(worked.reason).toContain("the relay to its model was killed");
   });
 
-  test("comes to nothing where the model refuses", async () => {
-    const worked = await run([{ fault: { kind: "status", status: 402 } }]);
-    expect(worked).toMatchObject({ code: "ERR_AGENT_FAILED", commit: null });
+  test("comes to nothing where the model refuses, under the code of that refusal", async () => {
+    const script: ScriptedTurn[] = [{ fault: { kind: "status", status: 402 } }];
+    const door = scriptedDoor(script);
+    const refusal = { code: "ERR_MODEL_BUDGET", reason: "the budget does not cover it" } as const;
+    const worked = await run(script, {
+      model: { open: async (socket) => ({ ...(await door.open(socket)), refusal: () => refusal }) },
+    });
+    expect(worked).toMatchObject({ code: "ERR_MODEL_BUDGET", commit: null });
+    expect(worked.reason).toContain(refusal.reason);
+  });
+});
+
+describe("the real Claude Code, behind the model proxy", () => {
+  test("is stopped before the model call that is one too many", async () => {
+    const { wire, defaultModel } = adapterOf("claude");
+    const about = { wire, model: defaultModel };
+    const limits = { microusd: null, tokens: null, turns: 2 };
+    const door = new ProxiedDoor([write("b.txt"), bash("ls"), { text: "done" }], about, limits);
+    const state = repository.state();
+    const worked = await workOnce(repository, { model: door });
+    expect(worked).toMatchObject({ code: "ERR_MODEL_TURNS", commit: null });
+    expect(worked.reason).toContain("--max-turns");
+    expect(door.requests().length).toBe(2);
+    expect(door.recorded("llm.denied").map(({ code }) => code)).toContain("ERR_MODEL_TURNS");
+    expect(repository.state()).toEqual(state);
   });
 });
 

@@ -85,7 +85,7 @@ describe("the hook in the sandbox", () => {
     const server = new HookServer((body) => {
       bodies.push(body);
       const word = bodies.length === 1 ? "allow" : "deny";
-      return Promise.resolve({ word, answer: `{"word":"${word}"}` });
+      return Promise.resolve({ word, answer: `{"word":"${word}"}`, reason: "no\nsuch thing" });
     });
     await server.listen(path);
     const body = `{"x":"${"ä".repeat(400_000)}"}`;
@@ -94,7 +94,8 @@ describe("the hook in the sandbox", () => {
     server.close();
     expect(bodies[0]).toBe(body);
     expect(allowed).toMatchObject({ code: 0, stdout: '{"word":"allow"}', stderr: "" });
-    expect(denied).toMatchObject({ code: 2, stdout: '{"word":"deny"}' });
+    const stderr = "sovereign: denied: no such thing\n";
+    expect(denied).toMatchObject({ code: 2, stdout: '{"word":"deny"}', stderr });
   });
 
   test("is denied where its answer fails", async () => {

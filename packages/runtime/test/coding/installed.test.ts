@@ -13,11 +13,13 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-function put(version: string): void {
-  const { package: name, file } = claude.program(process.arch);
+function put(version: string, adapter = claude): void {
+  const { package: name, file, beside = [] } = adapter.packages.program(process.arch);
   const path = join(folder, name, file);
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, "program");
+  for (const one of [path, ...beside.map((name) => join(dirname(path), name))]) {
+    writeFileSync(one, "program");
+  }
   writeFileSync(join(folder, name, "package.json"), JSON.stringify({ name, version }));
 }
 
@@ -38,6 +40,17 @@ test.each(["2.1.313", "2.1.330", "3.0.0", "2.2.0", "1.9.999", "2.1.329-rc.1", "l
   },
 );
 
+test("a version that ends with the machine's name is the one before it", () => {
+  const codex = adapterOf("codex");
+  const { to } = codex.packages.versions;
+  put(`${to}-linux-${process.arch}`, codex);
+  expect(findProgram(codex, folder).version).toBe(to);
+  put(`${to}-linux-other`, codex);
+  expect(() => findProgram(codex, folder)).toThrow(
+    expect.objectContaining({ code: "ERR_AGENT_VERSION" }),
+  );
+});
+
 test("a program that is not there is named with the command that brings it", () => {
   expect(() => findProgram(claude, folder)).toThrow(
     expect.objectContaining({
@@ -48,7 +61,7 @@ test("a program that is not there is named with the command that brings it", () 
 });
 
 test("an agent without an adapter is refused with the names of those that have one", () => {
-  expect(() => adapterOf("codex")).toThrow(
+  expect(() => adapterOf("goose")).toThrow(
     expect.objectContaining({
       code: "ERR_AGENT_UNKNOWN",
       message: expect.stringContaining("claude") as string,

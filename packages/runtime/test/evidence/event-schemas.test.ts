@@ -20,7 +20,7 @@ const WRITES =
 const NAMES = /\b(?:event|eventType|JOINED|LOST_LINE)(?: =|:) "([a-z_]+\.[a-z_]+)"/g;
 /** What commands tell people while they work, and nobody records. */
 const PROGRESS =
-  /^(?:exec|stage|step)\.|^agent\.(?:faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
+  /^(?:backup|exec|goal|stage|step|worker)\.|^agent\.(?:faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|lost|recovered|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
 
 function eventsInCode(): string[] {
   const files = readdirSync(SOURCES, { recursive: true, encoding: "utf8" });
@@ -73,6 +73,8 @@ describe("the published schema of an event", () => {
         "attestation.issued",
         "consensus.failed",
         "consensus.reached",
+        "egress.closed",
+        "egress.connected",
         "evidence.recorded",
         "execution.authorized",
         "execution.completed",
@@ -83,10 +85,13 @@ describe("the published schema of an event", () => {
         "key.introduced",
         "key.revoked",
         "key.rotated",
+        "llm.called",
+        "llm.reserved",
         "run.admitted",
         "run.resumed",
         "run.sealed",
         "run.suspended",
+        "step.skipped",
       ]
     `);
   });

@@ -82,16 +82,24 @@ function allowing(policyDigest: string): PolicyDecider {
   return { policyDigest, decide };
 }
 
+const inner = (data: JsonObject, name: string): JsonObject => data[name] as JsonObject;
+
 describe("model calls in evidence", () => {
   it("are VALID as they are told, with one call whose end nobody saw", async () => {
     expect(await judged()).toEqual({ verdict: "VALID", failures: {} });
+  });
+
+  it("are VALID where there are as many calls as may be made", async () => {
+    const told = await judged((_, data) =>
+      "budget" in data ? { ...data, budget: { ...inner(data, "budget"), turns: 2 } } : data,
+    );
+    expect(told.verdict).toBe("VALID");
   });
 
   const set =
     (wanted: string, change: (data: JsonObject) => JsonObject): Lie =>
     (event, data) =>
       event === wanted ? { ...data, ...change(data) } : data;
-  const inner = (data: JsonObject, name: string): JsonObject => data[name] as JsonObject;
   const lies: readonly (readonly [string, Lie])[] = [
     [
       "a total that is too small",
@@ -112,6 +120,11 @@ describe("model calls in evidence", () => {
     [
       "a budget that is smaller",
       (_, data) => ("budget" in data ? { ...data, budget: { microusd: 100, tokens: null } } : data),
+    ],
+    [
+      "more calls than a limit of turns allows",
+      (_, data) =>
+        "budget" in data ? { ...data, budget: { ...inner(data, "budget"), turns: 1 } } : data,
     ],
     [
       "a budget that grows",

@@ -1,4 +1,13 @@
-import { linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -65,6 +74,89 @@ describe("what a command writes", () => {
     const after = await bytesBelow(root);
     expect(after - before).toBeLessThan(MEBIBYTE);
     expect(await bytesBelow(join(root, "not-there"))).toBe(0);
+  });
+});
+
+describe("a folder at which nobody can look any more", () => {
+  const away = (): void => {
+    renameSync(root, `${root}.away`);
+  };
+  const lost: readonly (readonly [string, () => void])[] = [
+    ["is gone", away],
+    [
+      "is a file",
+      () => {
+        away();
+        write(root, 1);
+      },
+    ],
+    [
+      "is a link to itself elsewhere",
+      () => {
+        away();
+        symlinkSync(`${root}.away`, root);
+      },
+    ],
+    [
+      "is another one",
+      () => {
+        away();
+        mkdirSync(root);
+      },
+    ],
+    ...(process.getuid?.() === 0
+      ? []
+      : [
+          [
+            "cannot be read",
+            (): void => {
+              chmodSync(root, 0);
+            },
+          ] as const,
+        ]),
+  ];
+
+  it.each(lost)("ends the command when it %s", async (_, lose) => {
+    const watched = watchWrites([root], MEBIBYTE, (full) => {
+      lose();
+      return aborted(full);
+    });
+    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_UNWATCHED" });
+  });
+
+  it.each(lost)("takes nothing of a command that ended before it %s", async (_, lose) => {
+    const watched = watchWrites([root], MEBIBYTE, () => {
+      lose();
+      return Promise.resolve("done");
+    });
+    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_UNWATCHED" });
+  });
+
+  it("lets no command begin where it is not there", async () => {
+    let began = false;
+    const watched = watchWrites([join(root, "nowhere")], MEBIBYTE, () => {
+      began = true;
+      return Promise.resolve("done");
+    });
+    await expect(watched).rejects.toMatchObject({ code: "ERR_CHANGE_UNWATCHED" });
+    expect(began).toBe(false);
+  });
+
+  it("leaves no rejection behind when the command fails, too", async () => {
+    const loose: unknown[] = [];
+    const note = (error: unknown): void => {
+      loose.push(error);
+    };
+    process.on("unhandledRejection", note);
+    const watched = watchWrites([root, join(root, "sub")], MEBIBYTE, async (full) => {
+      away();
+      await aborted(full);
+      throw new Error("its own failure");
+    });
+    await expect(watched).rejects.toThrow("its own failure");
+    await new Promise((later) => setTimeout(later, 120));
+    process.off("unhandledRejection", note);
+    expect(loose).toEqual([]);
   });
 });
 

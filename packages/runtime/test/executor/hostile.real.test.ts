@@ -350,10 +350,17 @@ describe("a command", () => {
     const policy = { allowlist };
     const inside = await execute(repo, requestOf([[sh("echo more > docs/more.md")]]), { policy });
     expect(inside.code).toBe("none");
-    for (const script of ["echo x > src/app.ts", "rm docs/guide.md", "echo x > src/new.ts"]) {
+    const elsewhere = /allowlist\.paths has "docs\/\*\*"/;
+    const attacks: [string, RegExp][] = [
+      ["echo x > src/app.ts", elsewhere],
+      ["rm docs/guide.md", /"docs\/\*\*" matches .* does not name delete_file/],
+      ["echo x > src/new.ts", elsewhere],
+    ];
+    for (const [script, nearest] of attacks) {
       const folder = join(repo.folder, script.replaceAll(/[ />.]/g, "_"));
       expect(await attack([sh(script)], { policy, folder })).toMatchObject({
         code: "ERR_CHANGE_REFUSED",
+        reason: expect.stringMatching(nearest) as string,
       });
     }
   });

@@ -5,6 +5,7 @@ import { createAgentEffect, TOOL_CALL, ToolCalls } from "../../src/coding/index.
 import { createExecutorEffects, createRollbackEffect } from "../../src/executor/index.ts";
 import { defineEffect, type EffectResult, type Invocation } from "../../src/kernel/index.ts";
 import { createPipelineEffects } from "../../src/pipeline/index.ts";
+import { createSkillEffects } from "../../src/skills/index.ts";
 
 const usage = { wall_ms: 0, output_bytes: 0 };
 const invocation = (type: string, params: Invocation["action"]["params"]): Invocation => ({
@@ -21,6 +22,7 @@ const NOTHING = { toolset: null } as never;
 const registries = {
   ...createExecutorEffects(NOTHING),
   ...createPipelineEffects(NOTHING),
+  ...createSkillEffects(NOTHING),
   "command.run": createBatchEffect(NOTHING),
   "git.rollback": createRollbackEffect(NOTHING),
   "agent.run": createAgentEffect(NOTHING),

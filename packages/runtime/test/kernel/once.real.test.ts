@@ -197,7 +197,8 @@ describe.each([1, PROCESSES])(`${USES} uses at once, in %d process(es)`, (proces
     // Whoever lost the run to another process records nothing more in it.
     const repeated = refused["BLOCKED ERR_STEP_REPEATED"] ?? 0;
     expect(repeated + (refused["BLOCKED ERR_RUN_FENCED"] ?? 0)).toBe(USES - 1);
-    expect(repeated).toBe(USES / processes - 1);
+    // A process that comes later reads what the winner did, and is refused on record, too.
+    expect(repeated).toBeGreaterThanOrEqual(USES / processes - 1);
     expect(effects()).toBe(1);
     const again = await together(
       parts.map((part) => ({ kind: "execute", requests: part.slice(0, 1), inRun })),

@@ -45,6 +45,16 @@ describe("parsePipeline", () => {
   });
 
   it.each([
+    ["program: prepare.ts", "progam: prepare.ts", /: stages\.0: .*progam.*Did you mean program\?/],
+    ["seed: 20240214", "seeds: 20240214", /seeds.*Did you mean seed\?/],
+    ["seed: 20240214", "seed: 1\nzzzzzzzzzz: 1", /zzzzzzzzzz"$/],
+  ])("says what a misspelt field was meant to be: %s, %s", (from, to, message) => {
+    const found = refusal(changed(from, to));
+    expect(found.code).toBe("ERR_PIPELINE_INVALID");
+    expect(found.message).toMatch(message);
+  });
+
+  it.each([
     ["a string seed", "seed: 20240214", "seed: x", /^p\.yaml:8:\d+: seed/],
     ["a climbing path", "path: data/penguins.csv", "path: ../penguins.csv", /dataset\.path/],
     ["an absolute path", "path: data/penguins.csv", "path: /etc/passwd", /dataset\.path/],

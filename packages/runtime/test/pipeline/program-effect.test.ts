@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { digestOf, GENESIS_HASH, type JsonObject } from "@sovereign/core";
+import { digestOf, GENESIS_HASH, type JsonObject, sha256Hex } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { EffectResult } from "../../src/kernel/index.ts";
 import { digestTree } from "../../src/pipeline/frozen.ts";
@@ -89,6 +89,27 @@ describe("the effect that runs a program", () => {
     await expect(run({ "extra.json": "{}" })).rejects.toMatchObject({ code: "ERR_OUTPUT_REFUSED" });
     await expect(run({ "a.json": "{}" })).rejects.toMatchObject({ code: "ERR_PROGRAM_OUTPUT" });
     expect(readdirSync(join(folder, "scratch"))).toEqual([]);
+  });
+
+  it("believes result.json nothing that was not measured here", async () => {
+    const content = "{}";
+    const sha256 = sha256Hex(Buffer.from(content));
+    const result = (bytes: number): string =>
+      JSON.stringify({
+        program: "another.ts",
+        stage: "stage",
+        seed: 1,
+        inputs: {},
+        outputs: { "a.json": { sha256, bytes } },
+        summary: {},
+      });
+    const done = await run({ "a.json": content, "result.json": result(2) });
+    if (done.status !== "completed") throw new Error(done.status);
+    expect(done.artifacts[0]).toMatchObject({ name: "stage/a.json", sha256, bytes: 2 });
+    expect(JSON.stringify(done.output)).not.toContain("another.ts");
+    await expect(run({ "a.json": content, "result.json": result(3) })).rejects.toMatchObject({
+      code: "ERR_PROGRAM_OUTPUT",
+    });
   });
 
   it("keeps all that a failed program said, with the mark of a limit that cut it", async () => {

@@ -174,6 +174,13 @@ describe("checkProgramOutput", () => {
       /result\.json/,
     ],
     [
+      "a size that its file has not",
+      files({
+        outputs: { ...result.outputs, "model.json": { sha256: sha256Hex(model), bytes: 9 } },
+      }),
+      /states 9 bytes of model\.json; it has 2/,
+    ],
+    [
       "files that are not there",
       files({ outputs: { ...result.outputs, x: { sha256: "c".repeat(64), bytes: 1 } } }),
       /not there/,

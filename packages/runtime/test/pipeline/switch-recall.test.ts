@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -12,15 +12,16 @@ import {
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { LedgerRecord } from "../../src/kernel/index.ts";
 import { systemEntropy } from "../../src/system/index.ts";
-import { type CommitItem, EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
+import type { CommitItem } from "../../src/ledger/index.ts";
 import {
   createModelRegistry,
   createPipelineEffects,
   type ModelRegistry,
   SwitchedModels,
 } from "../../src/pipeline/index.ts";
-import { ArtifactStore, RunRecorder, RunSession } from "../../src/runs/index.ts";
+import { ArtifactStore, type RunSession } from "../../src/runs/index.ts";
 import { MemoryStore } from "../support/memory-store.ts";
+import { approvedBy, buildRun } from "../support/run-builder.ts";
 import { World } from "../support/world.ts";
 
 const RUN = `run_${"a".repeat(20)}`;
@@ -62,17 +63,6 @@ async function processOf(
     entropy: systemEntropy,
     onStep: die,
   });
-  const { keyLog, clock, authority } = world;
-  const writer = new StreamWriter(store, "acme", RUN, await store.streamHead("acme", RUN));
-  const epoch = writer.head === EMPTY_STREAM ? null : 2;
-  const recorder = new RunRecorder({ runId: RUN, tenantId: "acme", writer, clock, epoch });
-  const record = recorder.record.bind(recorder);
-  recorder.record = async (runId: string, entry: LedgerRecord) => {
-    die(`before ${entry.event}`);
-    const verdict = await record(runId, entry);
-    die(`after ${entry.event}`);
-    return verdict;
-  };
   const sandbox = { run: () => Promise.reject(new Error("no program here")) };
   const effects = createPipelineEffects({
     registry,
@@ -83,33 +73,25 @@ async function processOf(
     modules: null,
     scratch: join(folder, "scratch"),
   });
-  const session = new RunSession({
-    plan: {
-      runId: RUN,
-      tenantId: "acme",
-      name: "test",
-      mode: "sovereign",
-      installationId: `ins_${"a".repeat(20)}`,
-      plan: {},
-      config: {},
-      policyDigest: world.policy.policyDigest,
-    },
+  const consent = approvedBy(world);
+  const { session } = await buildRun(world, {
     store,
-    recorder,
-    kernel: world.kernel({ recorder, effects }),
-    authority,
-    keyLog,
-    clock,
-    signal: new AbortController().signal,
+    plan: { runId: RUN },
+    effects,
+    epoch: 2,
     steps: await store.listSteps(),
-    approvals: async ({ actionDigest, contextDigest }) => {
+    around: (recorder) => {
+      const record = recorder.record.bind(recorder);
+      recorder.record = async (runId: string, entry: LedgerRecord) => {
+        die(`before ${entry.event}`);
+        const verdict = await record(runId, entry);
+        die(`after ${entry.event}`);
+        return verdict;
+      };
+    },
+    approvals: async (pending) => {
       asked += 1;
-      if (more.approve === false) return null;
-      return Promise.all(
-        ["release_manager", "safety_officer"].map((role) =>
-          authority.issueApproval(role, actionDigest, contextDigest),
-        ),
-      );
+      return more.approve === false ? null : consent(pending);
     },
   });
   return { session, registry };
@@ -287,6 +269,26 @@ describe("a registry that is not what the ledger recorded", () => {
     await expect(models(registry, ends).current("penguins")).rejects.toMatchObject({
       code: "ERR_REGISTRY_CORRUPT",
     });
+  });
+
+  it("is noticed when its last record was edited, and is a record still", async () => {
+    const { registry, ends } = await promoted(3);
+    const path = join(records(), "000000003.json");
+    const record = readFileSync(path, "utf8");
+    const [second, third] = [2, 3].map((at) => sha256Hex(Buffer.from(`model ${at}`)));
+    for (const [from, to] of [
+      [`"digest":"${third}"`, `"digest":"${second}"`],
+      [`"digest":"${third}"`, `"digest":"${sha256Hex(Buffer.from("model 1"))}"`],
+      ['"version":3', '"version":4'],
+    ] as const) {
+      writeFileSync(path, record.replace(from, to));
+      expect(readFileSync(path, "utf8")).not.toBe(record);
+      await expect(models(registry, ends).current("penguins")).rejects.toMatchObject({
+        code: "ERR_REGISTRY_CORRUPT",
+      });
+    }
+    writeFileSync(path, record);
+    expect(await models(registry, ends).current("penguins")).toMatchObject({ version: 3 });
   });
 
   it("is noticed when it was emptied, or begun anew", async () => {

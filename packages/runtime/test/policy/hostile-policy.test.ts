@@ -105,6 +105,14 @@ describe("approvals that differ for one operation", () => {
   });
 });
 
+describe("a misspelt field", () => {
+  it("is told with the one that it was meant to be, before what is missing for it", () => {
+    const error = refusal("policy_idd: p\nschema_version: 1.0.0\n");
+    expect(error).toMatchObject({ code: "ERR_POLICY_INVALID" });
+    expect((error as Error).message).toMatch(/1:1: .*policy_idd.*Did you mean policy_id\?$/);
+  });
+});
+
 describe("YAML", () => {
   const good = "policy_id: p\nschema_version: 1.0.0\n";
   it.each([

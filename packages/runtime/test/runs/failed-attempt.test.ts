@@ -1,22 +1,17 @@
 import { digestOf, type ErrorCode } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { EffectResult } from "../../src/kernel/index.ts";
-import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
-import { RunRecorder, RunSession, RunStopped, readSteps } from "../../src/runs/index.ts";
+import { type RunSession, RunStopped, readSteps } from "../../src/runs/index.ts";
 import { RUN } from "../support/evidence.ts";
 import { MemoryStore } from "../support/memory-store.ts";
+import { buildRun } from "../support/run-builder.ts";
 import { TRAIN, World } from "../support/world.ts";
 
 let world: World;
 let store: MemoryStore;
 beforeEach(async () => {
   world = await World.create();
-  store = new MemoryStore();
-  const commit = store.commit.bind(store);
-  store.commit = (item) => {
-    const { keyEpoch: elsewhere, ...plain } = item;
-    return elsewhere === undefined ? commit(item) : commit(plain);
-  };
+  store = new MemoryStore({ keysElsewhere: true });
 });
 afterEach(() => {
   world.dispose();
@@ -31,33 +26,8 @@ const DONE: EffectResult = {
 
 /** A process that opens the run and reads what is there. */
 async function processOf(retryFailed = false): Promise<RunSession> {
-  const { keyLog, clock, authority, policy } = world;
-  const { steps, head } = await readSteps(store, "acme", RUN);
-  const writer = new StreamWriter(store, "acme", RUN, head);
-  const epoch = head.count === EMPTY_STREAM.count ? null : 1;
-  const recorder = new RunRecorder({ runId: RUN, tenantId: "acme", writer, clock, epoch });
-  return new RunSession({
-    plan: {
-      runId: RUN,
-      tenantId: "acme",
-      name: "test",
-      mode: "sovereign",
-      installationId: `ins_${"a".repeat(20)}`,
-      plan: {},
-      config: {},
-      policyDigest: policy.policyDigest,
-    },
-    store,
-    recorder,
-    kernel: world.kernel({ recorder }),
-    authority,
-    keyLog,
-    clock,
-    signal: new AbortController().signal,
-    steps,
-    retryFailed,
-    approvals: () => Promise.resolve(null),
-  });
+  const { steps } = await readSteps(store, "acme", RUN);
+  return (await buildRun(world, { store, steps, retryFailed })).session;
 }
 
 const perform = (session: RunSession, once = false) =>

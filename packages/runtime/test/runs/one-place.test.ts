@@ -50,13 +50,7 @@ let answer: () => EffectResult | Promise<EffectResult>;
 
 beforeEach(async () => {
   world = await World.create();
-  store = new MemoryStore();
-  // The key log of the world is not in this store.
-  const commit = store.commit.bind(store);
-  store.commit = (item) => {
-    const { keyEpoch: elsewhere, ...plain } = item;
-    return elsewhere === undefined ? commit(item) : commit(plain);
-  };
+  store = new MemoryStore({ keysElsewhere: true });
   policy = { policyDigest: GENESIS_HASH, decide };
   world.authority = world.authorityFor((action, context) => policy.decide(action, context));
   acted = [];

@@ -10,6 +10,8 @@ import { freezePipeline } from "../../src/pipeline/index.ts";
 import { ArtifactStore, exportBundle, readHarvest } from "../../src/runs/index.ts";
 import { EvidenceWorld, RUN } from "../support/evidence.ts";
 import { MemoryStore } from "../support/memory-store.ts";
+import { buildRun } from "../support/run-builder.ts";
+import { World } from "../support/world.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -42,6 +44,20 @@ describe("artifacts", () => {
       });
     }
   });
+});
+
+describe("a run that begins", () => {
+  it.each(["two words", "", "a/b", "x".repeat(200)])(
+    "is refused, before its first entry, under the name %j, which no verifier reads",
+    async (name) => {
+      const world = await World.create();
+      const store = new MemoryStore({ keysElsewhere: true });
+      const { session } = await buildRun(world, { store, plan: { name } });
+      await expect(session.admit()).rejects.toMatchObject({ code: "ERR_FORMAT_INVALID" });
+      expect((await store.streamHead("acme", RUN)).count).toBe(0);
+      world.dispose();
+    },
+  );
 });
 
 describe("exporting a bundle", () => {
@@ -136,7 +152,9 @@ governance:
     write("prepair.ts");
     const refused = freeze();
     await expect(refused).rejects.toMatchObject({ code: "ERR_PIPELINE_FILE" });
-    await expect(refused).rejects.toThrow("program prepair.ts in programs; found prepare.ts");
+    await expect(refused).rejects.toThrow(
+      "program prepair.ts in programs; found prepare.ts. Did you mean prepare.ts?",
+    );
     write("prepare.ts");
     expect((await freeze()).pipeline.stages).toHaveLength(1);
   });

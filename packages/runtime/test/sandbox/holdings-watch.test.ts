@@ -137,8 +137,8 @@ describe("the watch over what paths own", () => {
       pathWeight(pathLimits({ ...LIMITS, ...more }));
     expect(of({})).toBe(1);
     expect(of({ kernelBytes: MEBIBYTE, memoryBytes: MEBIBYTE })).toBe(1);
-    expect(of({ memoryBytes: 16_384 * MEBIBYTE })).toBeCloseTo(4.3, 1);
-    expect(of({ kernelBytes: 96 * MEBIBYTE })).toBeCloseTo(1.26, 1);
+    expect(of({ memoryBytes: 16_384 * MEBIBYTE })).toBeCloseTo(3.88, 2);
+    expect(of({ kernelBytes: 72 * MEBIBYTE })).toBeCloseTo(1.07, 2);
   });
 
   it("reads what the second version of control groups says", () => {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { ControlGroups } from "../../src/process/index.ts";
 import { createSandbox, type SandboxLimits, type SandboxResult } from "../../src/sandbox/index.ts";
 import { HOLDINGS, SHM_FILES } from "../../src/sandbox/holdings.ts";
-import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
+import { BACK_ENDS, type BackEnd, requireInstalled } from "../support/back-ends.ts";
 
 // Each payload makes as much as it can of something that its death has to take apart.
 
@@ -60,8 +60,8 @@ const PAGE_TABLES = `open my $f, "+>", "/tmp/big$$" or die; my $z = "x" x 900000
   for (1..20000) { last if syscall(${MMAP}, 0, 900000, 1, 0x8001, $fd, 0) == -1 }`;
 
 describe.each(BACK_ENDS)("what a path may own in $title", (one) => {
-  beforeEach(({ skip }) => {
-    skip(one.absent !== null);
+  beforeEach(() => {
+    requireInstalled(one.absent);
     backend = one.backend;
   });
 

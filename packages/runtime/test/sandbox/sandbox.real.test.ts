@@ -15,7 +15,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { HOLDINGS } from "../../src/sandbox/holdings.ts";
 import { createSandbox, probeSandbox, type SandboxRequest } from "../../src/sandbox/index.ts";
-import { BACK_ENDS, type BackEnd } from "../support/back-ends.ts";
+import { BACK_ENDS, type BackEnd, requireInstalled } from "../support/back-ends.ts";
 import { canFreeze, Freezer } from "../support/freezer.ts";
 import { survivors } from "../support/survivors.ts";
 
@@ -75,8 +75,8 @@ function commandOf(pid: string): string {
 }
 
 describe.each(BACK_ENDS)("the sandbox of $title", (one) => {
-  beforeEach(({ skip }) => {
-    skip(one.absent !== null);
+  beforeEach(() => {
+    requireInstalled(one.absent);
     backend = one.backend;
   });
 

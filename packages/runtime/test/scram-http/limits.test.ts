@@ -112,6 +112,42 @@ describe("connections", () => {
     expect(many.filter(({ destroyed }) => destroyed)).toHaveLength(4);
   });
 
+  it("give way by the same rule, however they come and go", () => {
+    const [max, perAddressMax] = [20, 7];
+    const connections = new Connections(max, perAddressMax);
+    /** The rule in plain words: all that are open, the oldest first. */
+    let open: FakeSocket[] = [];
+    let seed = 7;
+    const below = (limit: number): number => {
+      seed = (seed * 1_103_515_245 + 12_345) % 2 ** 31;
+      return seed % limit;
+    };
+    for (let step = 0; step < 3000; step++) {
+      if (below(4) === 0 && open.length > 0) {
+        const gone = open.splice(below(open.length), 1)[0];
+        if (below(2) === 0) gone?.destroy();
+        else connections.release(gone as unknown as Socket);
+      }
+      const socket = fake(`10.0.0.${below(6) * below(3)}`, step + 1);
+      connections.add(socket);
+      open.push(socket);
+      const of = (address: string): FakeSocket[] =>
+        open.filter(({ remoteAddress }) => remoteAddress === address);
+      const most = Math.max(...open.map(({ remoteAddress }) => of(remoteAddress).length));
+      const own = of(socket.remoteAddress);
+      const dropped = open.filter(({ destroyed }) => destroyed);
+      const isOver = own.length > perAddressMax || open.length > max;
+      expect(dropped).toHaveLength(isOver ? 1 : 0);
+      for (const one of dropped) {
+        expect(of(one.remoteAddress)[0]).toBe(one);
+        if (own.length > perAddressMax) expect(one.remoteAddress).toBe(socket.remoteAddress);
+        else expect(of(one.remoteAddress)).toHaveLength(most);
+      }
+      open = open.filter(({ destroyed }) => !destroyed);
+      expect(connections.size).toBe(open.length);
+    }
+  });
+
   it.each([
     ["192.0.2.1", "192.0.2.1"],
     ["::ffff:192.0.2.1", "192.0.2.1"],
@@ -145,6 +181,20 @@ describe("handshakes", () => {
     expect(begun).not.toContain("192.0.2.1");
     // Two a turn of those that came first, and of the others one in a while.
     expect(begun.length).toBeLessThan(10);
+  });
+
+  it("that wait are not looked at again for each one that comes", () => {
+    const turns = new HandshakeTurns(clock);
+    const count = 8192;
+    let looks = 0;
+    const gone = (): boolean => {
+      looks += 1;
+      return false;
+    };
+    for (let index = 0; index < count; index++) {
+      turns.add(`10.0.${index % 64}.1`, { gone, begin: () => undefined });
+    }
+    expect(looks).toBeLessThan(4 * count);
   });
 
   it("of a flood are begun in their turn, too, when nobody else comes", async () => {

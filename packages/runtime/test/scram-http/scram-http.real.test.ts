@@ -485,5 +485,9 @@ describe("the ledger", () => {
     expect((await ask(server, ORDERS, one.order())).status).toBe(200);
     await until(() => told === 1);
     expect(tries).toBe(3);
+    // That it failed is told, and once.
+    expect(server.events.filter(({ event }) => event === "failed")).toEqual([
+      { event: "failed", what: "ledger", why: "the database is down" },
+    ]);
   });
 });

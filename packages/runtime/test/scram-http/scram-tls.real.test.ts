@@ -131,6 +131,11 @@ describe("over TLS", () => {
     const one = await rig();
     const files = certificate();
     const server = await serve(one, files);
+    writeFileSync(files.tlsCert, "rubbish");
+    const failed = { event: "failed", what: "certificate", why: expect.any(String) as string };
+    await expect.poll(() => server.events, { timeout: 20_000 }).toContainEqual(failed);
+    const first = remoteOf(one.home, server.url, put("ca.pem", authority.certPem));
+    expect(await first.send(one.order())).toMatchObject({ kind: "stopped" });
     const renewed = certify("another", null);
     writeFileSync(files.tlsKey, renewed.keyPem);
     writeFileSync(files.tlsCert, renewed.certPem);

@@ -1,4 +1,5 @@
-import { rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
@@ -58,3 +59,21 @@ it.each(RUBBISH.filter(({ name }) => KINDS.includes(name)))(
     await expect(repairScram(one.home, ENVIRONMENT)).resolves.toMatchObject({ repaired: false });
   },
 );
+
+it("with a second name for each of its files, and without rights, it stops and is reset", async () => {
+  const one = await rig();
+  process.kill((await pidsOf(one.link)).pid, "SIGKILL");
+  while (one.link.alive) await sleep(10);
+  const [scram, backup] = [join(one.home, "scram"), join(one.home, "backup")];
+  // As a backup by links leaves it.
+  execFileSync("cp", ["-al", scram, backup]);
+  const before = readFileSync(join(backup, "journal.jsonl"));
+  for (const path of [join(scram, "sentinel.log"), scram]) chmodSync(path, 0);
+  const { event } = (await stopByCall(one.home, ENVIRONMENT, one.order())) as {
+    event: { scram_state: string };
+  };
+  expect(event.scram_state).toBe("COMPLETE");
+  await one.reset();
+  expect(await stateOf(one)).toBe("ARMED");
+  expect(readFileSync(join(backup, "journal.jsonl"))).toEqual(before);
+});

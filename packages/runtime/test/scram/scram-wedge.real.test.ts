@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { connectSandbox } from "../../src/sandbox/index.ts";
 import { Journal } from "../../src/scram/index.ts";
 import type { DrillRig } from "../../src/services/index.ts";
-import { BACK_ENDS } from "../support/back-ends.ts";
+import { BACK_ENDS, requireInstalled } from "../support/back-ends.ts";
 import {
   OWNER,
   type Pids,
@@ -106,8 +106,8 @@ function pidOf(pids: Pids, who: Who): number {
 }
 
 describe.each(BACK_ENDS)("what ran in $title dies", ({ backend, absent }) => {
-  beforeEach(({ skip }) => {
-    skip(absent !== null);
+  beforeEach(() => {
+    requireInstalled(absent);
   });
 
   it.each(WEDGES)("with $title, and the next start finds it tripped", async (wedge) => {

@@ -68,13 +68,16 @@ describe("evidence is append-only", () => {
     await expect(owner.query(sql)).rejects.toThrow(/evidence is append-only/);
   });
 
-  it.each(["runs", "steps"])("and %s is written by functions alone", async (table) => {
-    const sql = `insert into sovereign.${table} default values`;
-    await expect(application.query(sql)).rejects.toMatchObject({ code: "42501" });
-    await expect(application.query(`delete from sovereign.${table}`)).rejects.toMatchObject({
-      code: "42501",
-    });
-  });
+  it.each(["runs", "steps", "traces", "trace_steps", "kv"])(
+    "and %s is written by functions alone",
+    async (table) => {
+      const sql = `insert into sovereign.${table} default values`;
+      await expect(application.query(sql)).rejects.toMatchObject({ code: "42501" });
+      await expect(application.query(`delete from sovereign.${table}`)).rejects.toMatchObject({
+        code: "42501",
+      });
+    },
+  );
 });
 
 describe("row-level security", () => {

@@ -42,6 +42,9 @@ async function othersRows(): Promise<unknown> {
     "checkpoints",
     "runs",
     "steps",
+    "traces",
+    "trace_steps",
+    "kv",
   ];
   const found = await world.owner.query(
     tables

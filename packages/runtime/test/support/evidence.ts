@@ -8,6 +8,7 @@ import {
   GENESIS_HASH,
   hexEncode,
   INSTALLATION_LOG,
+  type JsonObject,
   type JsonValue,
   judgeVotes,
   leafHash,
@@ -16,24 +17,32 @@ import {
   parseCanonicalJson,
   predicateType,
   proveInclusionSet,
+  type ResultAcceptance,
   sha256Hex,
 } from "@sovereign/core";
 import { type VerifyOptions, verifyBundle } from "@sovereign/verify";
-import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
+import { EMPTY_STREAM, type StoredEntry, StreamWriter } from "../../src/ledger/index.ts";
 import {
   type BundleRequest,
   exportBundle,
   logOrigin,
-  RunRecorder,
-  RunSession,
+  type RunSession,
 } from "../../src/runs/index.ts";
 import { MemoryStore, rootOf } from "./memory-store.ts";
+import { approvedBy, buildRun, INSTALLATION } from "./run-builder.ts";
 import { PROMOTE, TRAIN, World } from "./world.ts";
 
-export const INSTALLATION = `ins_${"a".repeat(20)}`;
+export { INSTALLATION } from "./run-builder.ts";
 export const RUN = `run_${"a".repeat(20)}`;
 
 export const VOTERS = ["trainer", "deployer"];
+
+/** What results of agents are held to in the ballot `candidate_1`. */
+export const RESULT_ACCEPTANCE: ResultAcceptance = {
+  kind: "agent_result",
+  base: "9".repeat(40),
+  verify: [["npm", "test"]],
+};
 
 /** The verdict that an agent of the run wrote, as an artifact. */
 export function verdictFile(role: string): ArtifactRef & { readonly content: Uint8Array } {
@@ -58,20 +67,28 @@ export type MoreOfARun = (
 export class EvidenceWorld {
   readonly world: World;
   readonly store = new MemoryStore();
+  /** The entries of the run that its seal read. */
+  sealed: readonly StoredEntry[] = [];
   #more: MoreOfARun = () => Promise.resolve();
+  readonly #plan: JsonObject;
 
-  private constructor(world: World) {
+  private constructor(world: World, plan: JsonObject) {
     this.world = world;
+    this.#plan = plan;
   }
 
-  /** @param notes how many entries to add to the run that say nothing */
+  /**
+   * @param notes how many entries to add to the run that say nothing
+   * @param own a policy, or a plan, of the test's own
+   */
   static async create(
     mode: Mode = "sovereign",
     runId = RUN,
     notes = 0,
     more: MoreOfARun = () => Promise.resolve(),
+    { policy, plan = { steps: 2 } }: { policy?: string; plan?: JsonObject } = {},
   ): Promise<EvidenceWorld> {
-    const made = new EvidenceWorld(await World.create());
+    const made = new EvidenceWorld(await World.create(policy), plan);
     made.#more = more;
     await made.#run(mode, runId, notes);
     return made;
@@ -115,35 +132,20 @@ export class EvidenceWorld {
 
   async #session(mode: Mode, runId: string, notes: number | null): Promise<void> {
     const { world, store } = this;
-    const { clock, keyLog, authority } = world;
-    const writer = new StreamWriter(store, "acme", runId, EMPTY_STREAM);
-    const recorder = new RunRecorder({ runId, tenantId: "acme", writer, clock, epoch: null });
-    const session = new RunSession({
+    const { session } = await buildRun(world, {
+      store,
       plan: {
         runId,
-        tenantId: "acme",
-        name: "test",
         mode,
-        installationId: INSTALLATION,
-        plan: { steps: 2 },
+        plan: this.#plan,
         config: { seed: 1 },
-        policyDigest: world.policy.policyDigest,
-        ballots: { ballot: { electorate: VOTERS, acceptance: null } },
+        ballots: {
+          ballot: { electorate: VOTERS, acceptance: null },
+          candidate_1: { electorate: VOTERS, acceptance: RESULT_ACCEPTANCE },
+        },
       },
-      store,
-      recorder,
-      kernel: world.kernel({ recorder, allowCompatible: true }),
-      authority,
-      keyLog,
-      clock,
-      signal: new AbortController().signal,
-      steps: [],
-      approvals: (pending) =>
-        Promise.all(
-          ["release_manager", "safety_officer"].map((role) =>
-            authority.issueApproval(role, pending.actionDigest, pending.contextDigest),
-          ),
-        ),
+      kernel: { allowCompatible: true },
+      approvals: approvedBy(world),
     });
     await session.admit();
     const artifact = { name: "model.json", sha256: GENESIS_HASH, bytes: 3, media_type: "x" };
@@ -158,8 +160,11 @@ export class EvidenceWorld {
     await session.perform({ stepId: "promote", role: "deployer", action: PROMOTE });
     await this.#vote(session, runId);
     const ended = await this.#more(session, world, store);
-    if (ended === "failed") await session.seal("failed", "it was stopped");
-    else await session.seal("completed", null);
+    const { entries } =
+      ended === "failed"
+        ? await session.seal("failed", "it was stopped")
+        : await session.seal("completed", null);
+    this.sealed = entries;
   }
 
   /** Two agents judge and agree; each writes its verdict, which its own key signs. */
@@ -206,6 +211,7 @@ export class EvidenceWorld {
       tenantId: "acme",
       runId,
       readArtifact,
+      plan: canonicalBytes(this.#plan),
     });
     return parseCanonicalJson(bytes, { bytesMax: 2 ** 29 }) as unknown as ComplianceBundle;
   }

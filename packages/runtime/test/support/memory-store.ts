@@ -1,4 +1,5 @@
 import {
+  canonicalize,
   Frontier,
   INSTALLATION_LOG,
   leafHash,
@@ -7,6 +8,9 @@ import {
   type Signer,
   signCheckpoint,
   splitOf,
+  type TraceChange,
+  type TraceHead,
+  type TraceStep,
 } from "@sovereign/core";
 import {
   type CommitItem,
@@ -17,7 +21,7 @@ import {
   type StoredEntry,
   type StreamHead,
 } from "../../src/ledger/index.ts";
-import type { RunRow, RunStore, StepRow } from "../../src/runs/index.ts";
+import type { RunRow, RunStore, StepRow, StoredTrace } from "../../src/runs/index.ts";
 
 type Row = StoredEntry & { stream: string };
 
@@ -26,9 +30,17 @@ export class MemoryStore implements RunStore {
   readonly logs = new Map<string, Row[]>();
   readonly envelopes = new Map<string, Uint8Array>();
   readonly steps = new Map<string, StepRow>();
+  /** The rows of a goal's steps, by run. */
+  readonly traces = new Map<string, { head: TraceHead; steps: TraceStep[] }>();
   readonly #heads = new Map<string, StreamHead>();
   readonly #nonces = new Set<string>();
   readonly #checkpoints = new Map<string, StoredCheckpoint[]>();
+  /** True where the key log is not in this store: then no key epoch is judged. */
+  readonly #keysElsewhere: boolean;
+
+  constructor({ keysElsewhere = false }: { readonly keysElsewhere?: boolean } = {}) {
+    this.#keysElsewhere = keysElsewhere;
+  }
 
   commit(item: CommitItem): Promise<CommitVerdict> {
     return Promise.resolve(this.#commit(item));
@@ -48,7 +60,14 @@ export class MemoryStore implements RunStore {
     this.#heads.set(`${item.log}/${item.stream}`, head);
     for (const { digest, bytes } of item.envelopes ?? []) this.envelopes.set(digest, bytes);
     if (item.step !== undefined) this.steps.set(item.step.stepId, item.step);
+    if (item.trace !== undefined) this.#keepTrace(item.stream, item.trace);
     return { status: "committed", firstIndex };
+  }
+
+  #keepTrace(runId: string, { head, steps }: TraceChange): void {
+    const kept = this.traces.get(runId)?.steps ?? [];
+    for (const step of steps) kept[step.index] = step;
+    this.traces.set(runId, { head, steps: kept });
   }
 
   #refusal(item: CommitItem): CommitRefusal | null {
@@ -56,7 +75,8 @@ export class MemoryStore implements RunStore {
     const { count, hash } = item.expectedHead;
     if (head.count !== count || head.hash !== hash) return "stream_conflict";
     const keys = this.#heads.get(`${INSTALLATION_LOG}/keys`)?.count ?? 0;
-    if (item.keyEpoch !== undefined && item.keyEpoch !== keys) return "key_epoch";
+    const judged = item.keyEpoch !== undefined && !this.#keysElsewhere;
+    if (judged && item.keyEpoch !== keys) return "key_epoch";
     const used = (item.nonces ?? []).some(({ nonce }) => this.#nonces.has(nonce));
     return used ? "nonce_used" : null;
   }
@@ -111,6 +131,17 @@ export class MemoryStore implements RunStore {
   }
   listSteps(): Promise<StepRow[]> {
     return Promise.resolve([...this.steps.values()]);
+  }
+  readTrace(_tenant: string, runId: string): Promise<StoredTrace> {
+    const trace = this.traces.get(runId);
+    if (trace === undefined) return Promise.resolve({ heads: [], steps: [] });
+    const steps = trace.steps.map((step) => ({
+      ...step,
+      input: canonicalize(step.input),
+      output: canonicalize(step.output),
+      artifacts: canonicalize(step.artifacts),
+    }));
+    return Promise.resolve({ heads: [trace.head], steps });
   }
   claimRun(): Promise<number> {
     return Promise.resolve(2);

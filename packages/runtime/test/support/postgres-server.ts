@@ -16,6 +16,18 @@ export interface PostgresServer {
   /** The URL of an ordinary role that owns one database. */
   readonly url: string;
   stop(): Promise<void>;
+  /** As power that fails: it has no time to end anything. */
+  kill(): Promise<void>;
+  /** After its end, at the same port. */
+  restart(): Promise<void>;
+}
+
+/** PgBouncer before a server. */
+export interface Pooler {
+  readonly url: string;
+  stop(): Promise<void>;
+  /** After its end, at the same port. */
+  restart(): Promise<void>;
 }
 
 const SUPER_PASSWORD = "super secret";
@@ -33,9 +45,8 @@ export async function startPostgres(folder: string): Promise<PostgresServer> {
     await server.stop();
     rmSync(workshop, { recursive: true });
   });
-  const { port, superuser, stop } = await serve(data, folder);
-  const url = `postgres://app:${PASSWORD}@127.0.0.1:${port}/app`;
-  return { port, superuser, url, stop };
+  const served = await serve(data, folder);
+  return { ...served, url: `postgres://app:${PASSWORD}@127.0.0.1:${served.port}/app` };
 }
 
 /** @param folder for what belongs to no cluster */
@@ -52,28 +63,44 @@ async function serve(data: string, folder: string): Promise<Omit<PostgresServer,
   const port = await freePort();
   const settings = [`port=${port}`, "listen_addresses=127.0.0.1", "unix_socket_directories="];
   const args = ["-D", data, ...settings.flatMap((setting) => ["-c", setting])];
-  const server = start(binaries.wrapper, binaries.postgres, args, binaries.env, folder);
   const password = encodeURIComponent(SUPER_PASSWORD);
   const superuser = `postgres://root:${password}@127.0.0.1:${port}/postgres`;
-  await answers(superuser, () => readFileSync(join(folder, "log"), "utf8"));
-  return { port, superuser, stop: () => stop(server, "SIGINT") };
+  let server: ChildProcess;
+  const restart = async (): Promise<void> => {
+    for (let attempt = 0; ; attempt++) {
+      server = start(binaries.wrapper, binaries.postgres, args, binaries.env, folder);
+      if (await answers(superuser, server)) return;
+      // The backends of one that was killed take a moment to end, and keep its memory until then.
+      if (attempt === 100) throw new Error(`no answer: ${logOf(folder)}`);
+      await sleep(100);
+    }
+  };
+  await restart();
+  return {
+    port,
+    superuser,
+    stop: () => stop(server, "SIGINT"),
+    kill: () => stop(server, "SIGKILL"),
+    restart,
+  };
 }
 
 /**
  * PgBouncer in transaction mode before a server.
  *
  * @param users who may log in, each with the one password
- * @returns its URL and how to stop it, or null where it is not installed
+ * @returns its URL and how to stop it
+ * @throws with the command that installs it
  */
 export async function startPooler(
   folder: string,
   server: PostgresServer,
   users: readonly string[] = ["app"],
-): Promise<{ readonly url: string; stop(): Promise<void> } | null> {
+): Promise<Pooler> {
   const program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].find(
     (path) => spawnSync(path, ["--version"]).status === 0,
   );
-  if (program === undefined) return null;
+  if (program === undefined) throw new Error("type: sudo apt-get install pgbouncer");
   const port = await freePort();
   const known = users.map((user) => `"${user}" "${PASSWORD}"\n`).join("");
   writeFileSync(join(folder, "users.txt"), known, { mode: 0o600 });
@@ -92,10 +119,14 @@ export async function startPooler(
   writeFileSync(join(folder, "pgbouncer.ini"), `${lines.join("\n")}\n`);
   // It refuses root as PostgreSQL does, and is helped likewise.
   const { wrapper, env } = findBinaries(join(folder, "links"));
-  const child = start(wrapper, program, ["-q", join(folder, "pgbouncer.ini")], env, folder);
   const url = `postgres://app:${PASSWORD}@127.0.0.1:${port}/app`;
-  await answers(url, () => readFileSync(join(folder, "log"), "utf8"));
-  return { url, stop: () => stop(child, "SIGTERM") };
+  let child: ChildProcess;
+  const restart = async (): Promise<void> => {
+    child = start(wrapper, program, ["-q", join(folder, "pgbouncer.ini")], env, folder);
+    if (!(await answers(url, child))) throw new Error(`no answer: ${logOf(folder)}`);
+  };
+  await restart();
+  return { url, stop: () => stop(child, "SIGTERM"), restart };
 }
 
 export async function query(url: string, sql: string): Promise<pg.QueryResult> {
@@ -141,17 +172,20 @@ function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   });
 }
 
-async function answers(url: string, log: () => string): Promise<void> {
-  for (let waited = 0; waited < 60_000; waited += 50) {
+/** @returns false where it ended, or nothing came for a minute */
+async function answers(url: string, child: ChildProcess): Promise<boolean> {
+  for (let waited = 0; waited < 60_000 && child.exitCode === null; waited += 50) {
     try {
       await query(url, "select 1");
-      return;
+      return true;
     } catch {
       await sleep(50);
     }
   }
-  throw new Error(`no answer: ${log()}`);
+  return false;
 }
+
+const logOf = (folder: string): string => readFileSync(join(folder, "log"), "utf8");
 
 function freePort(): Promise<number> {
   return new Promise((found) => {

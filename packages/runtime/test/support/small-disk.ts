@@ -17,7 +17,7 @@ export class SmallDisk {
 
   /**
    * @param more further options of the mount
-   * @returns null where this user may not mount one
+   * @returns null for a user who may not mount one; a root that cannot is a failure
    */
   static mount(megabytes: number, more = "mode=0700"): SmallDisk | null {
     if (process.getuid?.() !== 0) return null;
@@ -26,7 +26,7 @@ export class SmallDisk {
     const end = spawnSync("/bin/mount", ["-t", "tmpfs", "-o", options, "none", path]);
     if (end.status === 0) return new SmallDisk(path);
     rmSync(path, { recursive: true });
-    return null;
+    throw new Error(`root could mount no small disk: ${String(end.stderr)}`);
   }
 
   /** Fill it until so many bytes are left. */

@@ -62,7 +62,6 @@ export async function openPooledWorld(tenants: readonly string[]): Promise<Tenan
   const server = await startPostgres(home);
   const loginOf = (tenant: string): string => `login_${tenant}`;
   const pooler = await startPooler(home, server, ["app", ...tenants.map(loginOf)]);
-  if (pooler === null) throw new Error("type: sudo apt-get install pgbouncer");
   const options = { folder: home, headsFolder: join(home, "heads"), databaseUrl: pooler.url };
   const store = await Store.open(options);
   for (const tenant of tenants) {

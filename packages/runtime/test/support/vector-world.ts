@@ -44,6 +44,21 @@ export function executionWorld(): Promise<EvidenceWorld> {
   return EvidenceWorld.create("sovereign", RUN, 0, judgeByGates);
 }
 
+/** A goal whose plan has two steps that were done, and one that its condition left out. */
+export function goalWorld(): Promise<EvidenceWorld> {
+  const plan = {
+    kind: "goal",
+    steps: [
+      { id: "train", skill: "model.train" },
+      { id: "promote", skill: "model.promote" },
+      { id: "tell", skill: "http_call" },
+    ],
+  };
+  const skip = { step_id: "tell", skill: "http_call", reason: "its condition does not hold" };
+  const more = (session: RunSession): Promise<void> => session.note("step.skipped", "INFO", skip);
+  return EvidenceWorld.create("sovereign", RUN, 0, more, { plan });
+}
+
 /** A run that waited, was taken up again, and was stopped by the kill switch. */
 export function stoppedWorld(): Promise<EvidenceWorld> {
   return EvidenceWorld.create("sovereign", RUN, 0, async (session, world) => {

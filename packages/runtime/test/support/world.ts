@@ -121,8 +121,9 @@ const POLICY = `
 policy_id: test
 schema_version: 1.0.0
 operations: [model.train, model.promote, model.rollback, model.break, agent.judge]
+allowed_git_operations: [git_commit]
 approvals:
-  - { operations: [model.promote], required: 2, roles: [release_manager, safety_officer, steward] }
+  - { operations: [model.promote, git.bring_back], required: 2, roles: [release_manager, safety_officer, steward] }
 `;
 
 export const TRAIN: Action = { type: "model.train", resource: "m", params: { trees: 3 } };
@@ -134,7 +135,7 @@ export class World {
   readonly log = new MemoryKeyLog(this.clock);
   readonly keyLog = new KeyLog(this.log, `ins_${"a".repeat(20)}`, this.clock);
   readonly recorder = new MemoryRecorder(() => this.log.entries.length);
-  readonly policy = new PolicyEngine(parsePolicy(utf8Encode(POLICY), "policy.yaml"));
+  readonly policy: PolicyEngine;
   readonly folder = mkdtempSync(join(tmpdir(), "sov-world-"));
   armed = true;
   effects = 0;
@@ -147,8 +148,12 @@ export class World {
   keystore!: Keystore;
   authority!: Authority;
 
-  static async create(): Promise<World> {
-    const world = new World();
+  constructor(policy: string = POLICY) {
+    this.policy = new PolicyEngine(parsePolicy(utf8Encode(policy), "policy.yaml"));
+  }
+
+  static async create(policy = POLICY): Promise<World> {
+    const world = new World(policy);
     world.keystore = await Keystore.open({ folder: join(world.folder, "keys"), passphrase: null });
     await world.keyLog.initialise(world.keystore, [
       ...INSTALLATION_KEYS,
@@ -196,6 +201,12 @@ export class World {
         "model.rollback": effect,
         "model.delete": effect,
         "agent.judge": effect,
+        "agent.run": effect,
+        "command.run": effect,
+        "git.commit": effect,
+        "git.bring_back": effect,
+        "skill.http_call": effect,
+        "skill.slack_send": effect,
       },
       clock: this.clock,
       ...more,

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import {
+  chmodSync,
   chownSync,
   closeSync,
   existsSync,
@@ -19,7 +20,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
   kindAt,
+  makeOwnWritable,
   openOwnFile,
+  openOwnLog,
   ownsFile,
   placeOwnFile,
   putAside,
@@ -43,6 +46,12 @@ afterEach(() => {
 
 const REFUSED = expect.objectContaining({ code: "ERR_DATA_FOLDER" }) as unknown;
 const isRoot = process.getuid?.() === 0;
+
+it.each(["read", "update", "append"] as const)("to %s: names what is no folder", (use) => {
+  writeFileSync(path, "");
+  expect(() => openOwnFile(join(path, "below"), use)).toThrow(REFUSED);
+  expect(() => openOwnFile(join(path, "below"), use)).toThrow(`${path}: expected a folder`);
+});
 
 const RUBBISH: readonly [string, string, () => void | Promise<void>][] = [
   ["named pipe", "a named pipe", () => void execFileSync("mkfifo", [path])],
@@ -161,5 +170,42 @@ describe("a file of ours", () => {
     removeAt(path);
     expect(kindAt(path)).toBeNull();
     expect(existsSync(`${path}.aside-3`)).toBe(true);
+  });
+});
+
+describe("a file of ours with a second name", () => {
+  it("is one of its own from then on where it is to be written, and the other stays as it is", () => {
+    writeFileSync(path, "one\n", { mode: 0o600 });
+    linkSync(path, `${path}.backup`);
+    makeOwnWritable(path, 100);
+    closeSync(openOwnFile(path, "update"));
+    writeFileSync(path, "two\n");
+    expect(readFileSync(`${path}.backup`, "utf8")).toBe("one\n");
+  });
+
+  it("is put aside where a log is to be written", () => {
+    writeFileSync(path, "one\n", { mode: 0o600 });
+    linkSync(path, `${path}.backup`);
+    closeSync(openOwnLog(path));
+    expect(readFileSync(path, "utf8")).toBe("");
+    expect(readFileSync(`${path}.aside-1`, "utf8")).toBe("one\n");
+  });
+
+  it("gets no rights: it may be somebody's elsewhere", () => {
+    writeFileSync(path, "one\n");
+    chmodSync(path, 0o400);
+    linkSync(path, `${path}.elsewhere`);
+    makeOwnWritable(path, 100);
+    expect(statSync(`${path}.elsewhere`).mode & 0o777).toBe(0o400);
+  });
+
+  it("is left alone where it is none: a link, a folder, nothing", () => {
+    mkdirSync(join(folder, "inside"));
+    chmodSync(join(folder, "inside"), 0);
+    symlinkSync(join(folder, "inside"), path);
+    for (const one of [path, join(folder, "inside"), join(folder, "nothing")]) {
+      makeOwnWritable(one, 100);
+    }
+    expect(statSync(join(folder, "inside")).mode & 0o777).toBe(0);
   });
 });

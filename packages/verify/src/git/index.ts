@@ -3,5 +3,5 @@ export { type GitRepository, openGitRepository } from "./git-repository.ts";
 export { placesOf } from "./history.ts";
 export { diffTrees, listFolders, type TreeChange } from "./git-tree.ts";
 export type { ObjectStore } from "./object-store.ts";
-export { verifyPatch } from "./patch-apply.ts";
+export { verifyFilePatch, verifyPatch } from "./patch-apply.ts";
 export { LinkReader } from "./tree-links.ts";

@@ -32,6 +32,27 @@ export function verifyPatch(
   return changes;
 }
 
+/**
+ * Hold what a patch says of one file against what changed.
+ *
+ * @param patch untrusted: the file's part alone
+ * @param path each character one byte
+ * @throws as {@link verifyPatch}
+ */
+export function verifyFilePatch(
+  objects: ObjectStore,
+  patch: Uint8Array,
+  path: string,
+  change: TreeChange,
+): void {
+  const none = "0".repeat((change.before ?? change.after)?.id.length ?? 40);
+  const head = Buffer.from(`From ${none} Mon Sep 17 00:00:00 2001\n`);
+  const { files } = parsePatch(new Uint8Array(Buffer.concat([head, patch])));
+  const other = files.find((one) => one.path !== path);
+  if (other !== undefined) throw differs(path, `the patch is of ${other.path}`);
+  verifyFile(objects, path, change, files);
+}
+
 /** A file that becomes a link, or the other way round, is deleted and made anew. */
 function verifyFile(
   objects: ObjectStore,

@@ -9,5 +9,6 @@ export const agentsCodes = {
   ERR_AGENT_DENIED: row.denied("The agent ended at a tool call that policy denied."),
   ERR_AGENT_FAILED: row.fatal("The agent ended without success."),
   ERR_AGENT_TOOL_FAILED: row.fatal("A tool call ended, and nobody said how."),
+  ERR_TOOL_PACK_INVALID: row.input("The pack of a tool is not of its format, or cannot be used."),
   ERR_AGENT_DISCARDED: row.denied("The agent's result was discarded."),
 } as const satisfies Record<string, ErrorRow>;

@@ -32,6 +32,9 @@ export const executorCodes = {
   ERR_CHANGE_FILES: row.denied("More files were changed than the policy allows."),
   ERR_CHANGE_FILE_SIZE: row.denied("A changed file is larger than the policy allows."),
   ERR_CHANGE_TOTAL: row.denied("More bytes were written altogether than the policy allows."),
+  ERR_CHANGE_UNWATCHED: row.fatal(
+    "What a command writes could no longer be measured, so the command was stopped.",
+  ),
   ERR_BRING_BACK_MISMATCH: row.integrity("The patches do not give the tree that was judged."),
   ERR_REQUEST_INVALID: row.input("The request does not match its schema, or cannot be run."),
   ERR_REQUEST_MODE: row.denied("The request's mode may not change a repository."),

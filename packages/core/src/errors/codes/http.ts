@@ -28,6 +28,19 @@ export const httpCodes = {
     "The server could not carry the request out. The request itself is not at fault.",
   ),
   ERR_HTTP_UNREACHABLE: row.transient("The server cannot be reached, or it closed the connection."),
+  ERR_HTTP_UNAUTHENTICATED: {
+    ...row.denied("The request has no token that counts."),
+    http: 401,
+  },
+  ERR_HTTP_SCOPE: row.denied("The token does not have the scope that this needs."),
+  ERR_HTTP_REQUEST: row.input("The request does not have the expected form."),
+  ERR_HTTP_BUSY: {
+    ...row.transient("The server is at work on as much as it takes: try again."),
+    http: 503,
+  },
+  ERR_TOKEN_NONE: row.input("The server needs a token of at least one tenant."),
+  ERR_TOKEN_INVALID: row.input("A token cannot be made in this way."),
+  ERR_TOKEN_NOT_FOUND: input(404, "There is no such token of this tenant."),
   ERR_HTTP_ANSWER: {
     ...row.integrity("The server's answer does not have the expected form."),
     exit: 1,

@@ -21,6 +21,7 @@ export const modelsCodes = {
   ),
   ERR_MODEL_DENIED: row.denied("Policy does not allow this model call."),
   ERR_MODEL_BUDGET: denied(402, "The run's budget does not cover this model call."),
+  ERR_MODEL_TURNS: denied(402, "The run has made as many model calls as it may."),
   ERR_MODEL_PRICE: denied(402, "The model has no known price, and the budget is in money."),
   ERR_MODEL_UNREACHABLE: transient(502, "The model vendor cannot be reached."),
   ERR_MODEL_ADDRESS: denied(
@@ -32,8 +33,13 @@ export const modelsCodes = {
     http: 502,
   },
   ERR_MODEL_TIMEOUT: transient(504, "The model vendor did not answer in time."),
+  ERR_EGRESS_PROXY: row.fatal("The egress proxy cannot be started, or has died."),
   ERR_EGRESS_REQUEST: row.input("The egress proxy does not take this request."),
   ERR_EGRESS_DENIED: row.denied("Policy does not name this host."),
+  ERR_EGRESS_ADDRESS: row.denied(
+    "A host that policy names leads to an address that is not public.",
+  ),
+  ERR_EGRESS_UNREACHABLE: transient(502, "A host that policy names cannot be found or reached."),
   ERR_EGRESS_NAME: row.denied("A connection names another host than it was opened for."),
   ERR_EGRESS_LIMIT: denied(429, "The run has used up its connections or bytes."),
 } as const satisfies Record<string, ErrorRow>;

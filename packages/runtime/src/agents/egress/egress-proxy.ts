@@ -7,33 +7,21 @@ import { isSovereignError, sha256, SovereignError } from "@sovereign/core";
 import { every } from "../../system/index.ts";
 import { isPublicAddress, resolveChecked, type Resolver, systemResolver } from "../addresses.ts";
 import { type ClientHello, readClientHello } from "./client-hello.ts";
-import type { EgressDesk, EgressEnd } from "./egress-desk.ts";
+import type { EgressCalls, EgressEnd, EgressRefusal } from "./egress-calls.ts";
+import { type EgressLimits, egressLimits } from "./protocol.ts";
 
+const CODES = { address: "ERR_EGRESS_ADDRESS", unreachable: "ERR_EGRESS_UNREACHABLE" } as const;
 const LOOK_MS = 25;
+/** Of the addresses that a name has, so many are tried. */
+const ADDRESSES_MAX = 4;
 const TARGET = /^([a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]):([1-9]\d{0,4})$/;
-
-export interface EgressLimits {
-  readonly openMax: number;
-  readonly connectionsMax: number;
-  readonly bytesMax: number;
-  readonly helloMs: number;
-  readonly connectMs: number;
-  readonly idleMs: number;
-}
-
-export const EGRESS_LIMITS: EgressLimits = {
-  openMax: 16,
-  connectionsMax: 1000,
-  bytesMax: 1024 * 1024 * 1024,
-  helloMs: 10_000,
-  connectMs: 10_000,
-  idleMs: 300_000,
-};
 
 export interface EgressProxyOptions {
   /** SHA-256 of the token that a client shows, as the password of its proxy URL. */
   readonly tokenSha256: Uint8Array;
-  readonly desk: EgressDesk;
+  readonly calls: EgressCalls;
+  /** The kill switch, for this run; null while it is armed. */
+  readonly stopped: () => EgressRefusal | null;
   readonly limits?: Partial<EgressLimits>;
   readonly resolver?: Resolver;
   /** Which addresses are taken: public ones. */
@@ -56,7 +44,7 @@ export class EgressProxy {
 
   constructor(options: EgressProxyOptions) {
     this.#options = options;
-    this.#limits = { ...EGRESS_LIMITS, ...options.limits };
+    this.#limits = egressLimits.parse(options.limits ?? {});
     const { helloMs, openMax } = this.#limits;
     this.#server = createServer({ headersTimeout: helloMs, requestTimeout: helloMs });
     this.#server.maxConnections = openMax * 2;
@@ -68,7 +56,7 @@ export class EgressProxy {
       void this.#connect(request, client, head);
     });
     this.#stopLooking = every(LOOK_MS, () => {
-      if (this.#tunnels.size > 0 && options.desk.stopped() !== null) this.stop();
+      if (this.#tunnels.size > 0 && options.stopped() !== null) this.stop();
     });
   }
 
@@ -97,43 +85,48 @@ export class EgressProxy {
   }
 
   async #connect(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-    const { desk } = this.#options;
+    const { calls, stopped } = this.#options;
     let target = "";
     try {
       this.#checkToken(request);
       const { host, port } = targetOf(request.url ?? "");
       target = `${host}:${port}`;
-      this.#permit(host, port);
+      this.#requireRoom();
       const tunnel = new Tunnel({
         client,
         host,
         port,
-        desk,
+        calls,
+        stopped,
         limits: this.#limits,
         count: (bytes) => (this.#bytes += bytes) <= this.#limits.bytesMax,
       });
+      // While it is decided on, it has its place.
       this.#tunnels.add(tunnel);
-      const { resolver = systemResolver, allowed = isPublicAddress } = this.#options;
-      await tunnel.run(head, () => resolveChecked(host, allowed, resolver));
-      this.#tunnels.delete(tunnel);
+      try {
+        const denial = await calls.decide(host, port);
+        if (denial !== null) throw new SovereignError(denial.code, denial.reason);
+        const { resolver = systemResolver, allowed = isPublicAddress } = this.#options;
+        await tunnel.run(head, () => resolveChecked(host, allowed, resolver, CODES));
+      } finally {
+        this.#tunnels.delete(tunnel);
+        tunnel.finish();
+      }
     } catch (error) {
       await this.#refuse(client, target, error);
     }
   }
 
-  #permit(host: string, port: number): void {
-    const { desk } = this.#options;
+  /** @throws ERR_SCRAM_TRIPPED, ERR_EGRESS_LIMIT */
+  #requireRoom(): void {
     const { connectionsMax, openMax, bytesMax } = this.#limits;
-    const stop = desk.stopped();
+    const stop = this.#options.stopped();
     if (stop !== null) throw new SovereignError(stop.code, stop.reason);
     this.#asked += 1;
     const full = this.#asked > connectionsMax || this.#tunnels.size >= openMax;
-    if (full || this.#bytes >= bytesMax) {
-      const text = `The run has used up its connections (${connectionsMax}, ${openMax} at once) or its bytes (${bytesMax}).`;
-      throw new SovereignError("ERR_EGRESS_LIMIT", text);
-    }
-    const denial = desk.decide(host, port);
-    if (denial !== null) throw new SovereignError(denial.code, denial.reason);
+    if (!full && this.#bytes < bytesMax) return;
+    const text = `The step has used up its connections (${connectionsMax}, ${openMax} at once) or its bytes (${bytesMax}).`;
+    throw new SovereignError("ERR_EGRESS_LIMIT", text);
   }
 
   async #refuse(client: Duplex, target: string, error: unknown): Promise<void> {
@@ -149,7 +142,7 @@ export class EgressProxy {
     );
     // Who shows no token is nobody of this run.
     if (code === "ERR_MODEL_TOKEN" || target === "") return;
-    await this.#options.desk.refused(target, code, text).catch(() => {
+    await this.#options.calls.refused(target, code, text).catch(() => {
       client.destroy();
     });
   }
@@ -171,7 +164,8 @@ interface TunnelOptions {
   readonly client: Duplex;
   readonly host: string;
   readonly port: number;
-  readonly desk: EgressDesk;
+  readonly calls: EgressCalls;
+  readonly stopped: () => EgressRefusal | null;
   readonly limits: EgressLimits;
   /** Counts bytes of all tunnels; false where there are too many. */
   readonly count: (bytes: number) => boolean;
@@ -185,6 +179,7 @@ class Tunnel {
   readonly #finished = Promise.withResolvers<undefined>();
   readonly #ended = Promise.withResolvers<EgressEnd>();
   #out: Socket | null = null;
+  #isEnded = false;
   #sent = 0;
   #received = 0;
 
@@ -194,37 +189,67 @@ class Tunnel {
   }
 
   end(how: EgressEnd): void {
+    this.#isEnded = true;
     this.#ended.resolve(how);
     this.#out?.destroy();
     this.#options.client.destroy();
   }
 
+  /** Nothing of it is left to be recorded. */
+  finish(): void {
+    this.#finished.resolve(undefined);
+  }
+
   async run(head: Buffer, resolve: () => Promise<readonly string[]>): Promise<void> {
-    const { client, host, port, desk } = this.#options;
+    const { client, host, port, calls } = this.#options;
+    client.once("close", () => {
+      this.end("closed");
+    });
     try {
       client.write("HTTP/1.1 200 Connection Established\r\n\r\n");
       const hello = await this.#hello(head);
-      const out = await this.#reach(await resolve());
-      this.#out = out;
-      const connection = await desk.connected(host, port, out.remoteAddress ?? "unknown");
-      // The switch may have tripped while it was recorded.
-      if (desk.stopped() !== null) this.end("stopped");
-      else this.#join(out, hello);
-      const how = await this.#ended.promise;
-      client.destroy();
-      out.destroy();
-      await desk.closed(connection, how, this.#sent, this.#received);
+      const addresses = (await resolve()).slice(0, ADDRESSES_MAX);
+      for (const address of addresses) if (await this.#through(address, hello)) return;
     } catch (error) {
       // After the 200 there is no way to say why: the record says it.
-      client.destroy();
-      this.#out?.destroy();
       const known = isSovereignError(error);
       const text = known ? error.message : "the connection failed";
       const code = known ? error.code : "ERR_HTTP_FAILED";
-      await desk.refused(`${host}:${port}`, code, text).catch(() => undefined);
+      // Where the record fails, too, the tunnel is not opened all the same.
+      await calls.refused(`${host}:${port}`, code, text).catch(() => undefined);
     } finally {
-      this.#finished.resolve(undefined);
+      client.destroy();
     }
+  }
+
+  /**
+   * One connection to one address, from the record of its beginning to that of its end.
+   * @returns false where nobody answers there, and another address may be tried
+   */
+  async #through(address: string, hello: Buffer): Promise<boolean> {
+    const { host, port, calls, client, stopped } = this.#options;
+    const stop = stopped();
+    if (stop !== null) throw new SovereignError(stop.code, stop.reason);
+    if (client.destroyed) return true;
+    const connection = await calls.connected(host, port, address);
+    // The switch may have tripped while it was recorded.
+    if (stopped() !== null) this.end("stopped");
+    const out = await this.#reach(address);
+    if (out !== null) this.#join(out, hello);
+    else if (!this.#hasEnded()) {
+      await calls.closed(connection, "failed", 0, 0);
+      return false;
+    }
+    const how = await this.#ended.promise;
+    client.destroy();
+    out?.destroy();
+    await calls.closed(connection, how, this.#sent, this.#received);
+    return true;
+  }
+
+  /** Asked anew each time: whatever waits meanwhile may have ended it. */
+  #hasEnded(): boolean {
+    return this.#isEnded;
   }
 
   /** Wait for the hello, and hold its name against the one that was asked for. */
@@ -264,29 +289,26 @@ class Tunnel {
     throw new SovereignError("ERR_EGRESS_NAME", text);
   }
 
-  /** Connect to one of the addresses that were looked at; no name is resolved again. */
-  #reach(addresses: readonly string[]): Promise<Socket> {
-    const { port, limits, host } = this.#options;
-    const [address = ""] = addresses;
-    const { promise, resolve, reject } = Promise.withResolvers<Socket>();
+  /**
+   * Connect to an address that was looked at; no name is resolved again.
+   * @returns null where nobody answers there, or where it has ended meanwhile
+   */
+  #reach(address: string): Promise<Socket | null> {
+    const { port, limits } = this.#options;
+    if (this.#isEnded) return Promise.resolve(null);
+    const { promise, resolve } = Promise.withResolvers<Socket | null>();
     const out = connect({ host: address, port });
     this.#out = out;
-    const fail = (why: string): void => {
+    const fail = (): void => {
       out.destroy();
-      reject(new SovereignError("ERR_MODEL_UNREACHABLE", `${host} at ${address}: ${why}.`));
+      resolve(null);
     };
-    const timer = setTimeout(() => {
-      fail("no answer in time");
-    }, limits.connectMs);
+    const timer = setTimeout(fail, limits.connectMs);
     out.once("connect", () => {
       resolve(out);
     });
-    out.on("error", (error: NodeJS.ErrnoException) => {
-      fail(error.code ?? "it broke");
-    });
-    out.once("close", () => {
-      fail("it was closed");
-    });
+    out.on("error", fail);
+    out.once("close", fail);
     return promise.finally(() => {
       clearTimeout(timer);
     });

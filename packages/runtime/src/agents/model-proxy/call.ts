@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import {
+  cutText,
   type ErrorCode,
   isSovereignError,
   type ModelCallEnd,
@@ -334,7 +335,7 @@ function refusalText(bytes: Buffer, vendor: OpenedVendor, status: number): strin
     const body = eventJson(bytes);
     const error = isObject(body) ? body["error"] : undefined;
     const said = isObject(error) ? error["message"] : error;
-    return typeof said === "string" ? `${vendor.name} says: ${said.slice(0, 1000)}` : fallback;
+    return typeof said === "string" ? `${vendor.name} says: ${cutText(said, 1000)}` : fallback;
   } catch {
     return fallback;
   }

@@ -13,7 +13,7 @@ import {
   cutText,
 } from "@sovereign/core";
 import { askPolicy, noDecision, type PolicyDecider, type ScramGate } from "../../kernel/index.ts";
-import { type Clock, type Entropy, newId } from "../../system/index.ts";
+import { type Clock, type Entropy, newId, Turns } from "../../system/index.ts";
 import type {
   ModelCallOutcome,
   ModelCallRequest,
@@ -55,7 +55,8 @@ export class ModelCallDesk implements ModelCalls {
   readonly #options: ModelCallDeskOptions;
   readonly #budget: CallBudget;
   readonly #open = new Map<string, OpenCall>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #turns = new Turns();
+  #refusal: { readonly code: ErrorCode; readonly reason: string } | null = null;
 
   private constructor(options: ModelCallDeskOptions) {
     this.#options = options;
@@ -74,6 +75,11 @@ export class ModelCallDesk implements ModelCalls {
     if (entries !== null) for await (const entry of entries) desk.#budget.replay(entry);
     await desk.abandon();
     return desk;
+  }
+
+  /** Why the last call was not let through; null where it was, or none was asked for. */
+  get refusal(): { readonly code: ErrorCode; readonly reason: string } | null {
+    return this.#refusal;
   }
 
   /** What was used so far. */
@@ -98,9 +104,7 @@ export class ModelCallDesk implements ModelCalls {
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const next = this.#last.then(work);
-    this.#last = next.catch(() => undefined);
-    return next;
+    return this.#turns.take(work);
   }
 
   async #reserve(request: ModelCallRequest): Promise<ModelCallVerdict> {
@@ -147,6 +151,7 @@ export class ModelCallDesk implements ModelCalls {
       totals: { ...this.#budget.afterReserve(held) },
     });
     this.#budget.reserve(call, held);
+    this.#refusal = null;
     this.#open.set(call, { priced, held });
     return { allowed: true, call };
   }
@@ -190,6 +195,7 @@ export class ModelCallDesk implements ModelCalls {
       budget: { ...this.#budget.budget },
       totals: { ...this.#budget.totals },
     });
+    this.#refusal = { code, reason };
     return { allowed: false, code, reason };
   }
 }

@@ -1,13 +1,10 @@
-import { fields, modelBounds, type ErrorCode, errorCatalogue } from "@sovereign/core";
+import { type ErrorCode, fields, isErrorCode, modelBounds } from "@sovereign/core";
 import { z } from "zod";
 import { proxyLimits } from "./limits.ts";
 
 const id = z.int().min(0);
 const text = z.string().max(2000);
-const code = z.custom<ErrorCode>(
-  (value) => typeof value === "string" && Object.hasOwn(errorCatalogue, value),
-  "expected a code of the catalogue",
-);
+const code = z.custom<ErrorCode>(isErrorCode, "expected a code of the catalogue");
 const owner = z.strictObject({ tenant_id: fields.name, run_id: fields.runId });
 
 const { bytesOf, callId } = modelBounds;

@@ -1,13 +1,7 @@
 import type { Socket } from "node:net";
-import {
-  hexDecode,
-  isSovereignError,
-  type JsonObject,
-  parseFormat,
-  SovereignError,
-} from "@sovereign/core";
+import { hexDecode, parseFormat, SovereignError } from "@sovereign/core";
 import type { ScramGate } from "../../kernel/index.ts";
-import { LineChannel } from "../channel.ts";
+import { ControlLine } from "../control-line.ts";
 import { proxyLimits } from "./limits.ts";
 import type { ModelCalls, ModelCallVerdict } from "./model-calls.ts";
 import { type ToProxy, toProxy } from "./protocol.ts";
@@ -38,37 +32,32 @@ export async function runModelProxy(options: ProxyProgramOptions): Promise<void>
 }
 
 class ProxyProgram {
-  readonly ended: Promise<void>;
   readonly #options: ProxyProgramOptions;
-  readonly #channel: LineChannel;
-  readonly #waiting = new Map<number, (answer: Answer | null) => void>();
+  readonly #line: ControlLine<Answer>;
   #proxy: Promise<ModelProxy> | null = null;
-  #next = 0;
 
   constructor(options: ProxyProgramOptions) {
     this.#options = options;
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    this.ended = promise;
-    this.#channel = new LineChannel(
+    this.#line = new ControlLine(
       options.control,
       (message) => {
         this.#take(parseFormat(toProxy, message, "control's message"));
       },
-      () => {
-        for (const answer of this.#waiting.values()) answer(null);
-        resolve(undefined);
-      },
+      { code: "ERR_MODEL_PROXY", lost: GONE },
     );
-    this.#channel.send({ type: "ready" });
+  }
+
+  get ended(): Promise<void> {
+    return this.#line.ended;
   }
 
   #take(message: ToProxy): void {
     switch (message.type) {
       case "admit":
-        void this.#answer(message.id, () => this.#admit(message));
+        void this.#line.carryOut(message.id, () => this.#admit(message));
         break;
       case "end":
-        void this.#answer(message.id, async () => (await this.#proxy)?.end(message.run_id));
+        void this.#line.carryOut(message.id, async () => (await this.#proxy)?.end(message.run_id));
         break;
       case "stop":
         void this.#proxy?.then((proxy) => {
@@ -78,20 +67,7 @@ class ProxyProgram {
       case "allowed":
       case "refused":
       case "recorded":
-        this.#waiting.get(message.id)?.(message);
-        this.#waiting.delete(message.id);
-    }
-  }
-
-  async #answer(id: number, work: () => Promise<void>): Promise<void> {
-    try {
-      await work();
-      this.#channel.send({ type: "done", id });
-    } catch (error) {
-      const known = isSovereignError(error);
-      const why = error instanceof Error ? error.message.slice(0, 1000) : "unknown";
-      const code = known ? error.code : "ERR_MODEL_PROXY";
-      this.#channel.send({ type: "failed", id, code, reason: why });
+        this.#line.answered(message);
     }
   }
 
@@ -118,16 +94,20 @@ class ProxyProgram {
   #callsOf(runId: string): ModelCalls {
     return {
       reserve: async (request): Promise<ModelCallVerdict> => {
-        const answer = await this.#ask({ type: "reserve", run_id: runId, request: { ...request } });
+        const answer = await this.#line.ask({
+          type: "reserve",
+          run_id: runId,
+          request: { ...request },
+        });
         if (answer.type === "allowed") return { allowed: true, call: answer.call };
         if (answer.type === "refused") {
           return { allowed: false, code: answer.code, reason: answer.reason };
         }
-        throw gone();
+        throw new SovereignError("ERR_MODEL_PROXY", GONE);
       },
       settle: async (call, outcome) => {
         const { answer, usage } = outcome;
-        const said = await this.#ask({
+        const said = await this.#line.ask({
           type: "settle",
           run_id: runId,
           call,
@@ -138,22 +118,10 @@ class ProxyProgram {
           },
         });
         if (said.type === "refused") throw new SovereignError(said.code, said.reason);
-        if (said.type !== "recorded") throw gone();
+        if (said.type !== "recorded") throw new SovereignError("ERR_MODEL_PROXY", GONE);
       },
     };
   }
-
-  async #ask(question: JsonObject): Promise<Answer> {
-    const id = this.#next++;
-    const { promise, resolve } = Promise.withResolvers<Answer | null>();
-    this.#waiting.set(id, resolve);
-    this.#channel.send({ ...question, id });
-    const answer = await promise;
-    if (answer === null) throw gone();
-    return answer;
-  }
 }
 
-function gone(): SovereignError {
-  return new SovereignError("ERR_MODEL_PROXY", "Nobody is there to decide on this call.");
-}
+const GONE = "Nobody is there to decide on this call.";

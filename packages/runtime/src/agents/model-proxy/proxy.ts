@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import { chmodSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import {
+  cutText,
   canonicalBytes,
   type ErrorCode,
   isSovereignError,
@@ -150,7 +151,7 @@ export class ModelProxy {
   ): Promise<void> {
     const route = routeOf(method, url);
     if (route === null) {
-      const text = `There is no ${method.slice(0, 10)} ${url.slice(0, 100)} here.`;
+      const text = `There is no ${method.slice(0, 10)} ${cutText(url, 100)} here.`;
       throw new SovereignError("ERR_MODEL_PATH", text);
     }
     if (route.kind === "hello") {

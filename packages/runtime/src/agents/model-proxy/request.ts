@@ -17,8 +17,17 @@ const CHOICES_MAX = 16;
 const BYTES_PER_TOKEN = 2;
 /** What a vendor adds for tools. */
 const HIDDEN_TOKENS = 1000;
-/** Pictures count by their area: no vendor's largest comes to more. */
+/**
+ * Pictures count by their area, and few bytes can be a large one: each counts as the largest. Some small
+ * models of OpenAI's count tokens of pictures many times, at a price that makes up for it.
+ */
 const PICTURE_TOKENS = 16_384;
+const PICTURE_TOKENS_BY: readonly (readonly [wire: RegExp, model: RegExp, tokens: number])[] = [
+  [/^anthropic/, /./, 5_000],
+  [/^openai/, /4o-mini/, 50_000],
+];
+/** Each page of a document counts as text and as a picture: all pages fill the model's window. */
+const DOCUMENT_TOKENS = 200_000;
 const MODEL = /^[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,199}$/;
 
 /** How the request sets the limit of its answer. */
@@ -55,6 +64,8 @@ const REFUSED: Readonly<Record<ModelWire, Readonly<Record<string, readonly JsonV
     models: [[]],
     route: [],
     audio: [],
+    // What is predicted and not said is paid for as what is said, beyond every limit.
+    prediction: [],
     service_tier: ["auto", "default", "flex"],
   },
 };
@@ -72,7 +83,7 @@ export function readRequest(wire: ModelWire, bytes: Buffer, outputField: OutputF
   if (typeof model !== "string" || !MODEL.test(model)) throw refused("expected a model's name");
   refuseFields(wire, body);
   const content = body["messages"] ?? body["input"] ?? null;
-  const pictures = new Pictures();
+  const pictures = new Pictures(pictureTokens(wire, model));
   pictures.look(content);
   removeHostedTools(wire, body);
   const outputTokensMax = limitOutput(wire, body, outputField);
@@ -125,8 +136,15 @@ const NAMES: ReadonlySet<string> = new Set(["image_url", "file_url", "file_id"])
 
 /** A vendor fetches what a request names by URL, and knows what it names by id: neither is ours. */
 class Pictures {
+  /** Of pictures: they are no text. */
   bytes = 0;
+  /** Of pictures and documents. */
   tokens = 0;
+  readonly #each: number;
+
+  constructor(each: number) {
+    this.#each = each;
+  }
 
   look(value: JsonValue): void {
     if (Array.isArray(value)) {
@@ -138,11 +156,14 @@ class Pictures {
     if (type === "item_reference") throw refused("a reference to a stored item is not passed on");
     // What a model asked a tool for is text to the vendor, whatever it looks like.
     const skipped = typeof type === "string" && type.endsWith("tool_use") ? "input" : null;
-    for (const [name, one] of Object.entries(value)) {
-      if (NAMES.has(name)) this.#named(name, one);
-      else if (name === "source" && isObject(one)) this.#source(one);
-      else if (name !== skipped) this.look(one);
-    }
+    for (const [name, one] of Object.entries(value)) this.#field(name, one, name === skipped);
+  }
+
+  #field(name: string, value: JsonValue, isText: boolean): void {
+    if (NAMES.has(name)) this.#named(name, value);
+    else if (name === "file_data") this.#document(value);
+    else if (name === "source" && isObject(value)) this.#source(value);
+    else if (!isText) this.look(value);
   }
 
   #named(name: string, value: JsonValue): void {
@@ -162,12 +183,23 @@ class Pictures {
     }
     if (type !== "base64" || typeof data !== "string" || typeof media !== "string") return;
     if (media.startsWith("image/")) this.#picture(data.length);
+    else this.#document(data);
   }
 
   #picture(length: number): void {
     this.bytes += length;
-    this.tokens += Math.min(PICTURE_TOKENS, Math.ceil(length / BYTES_PER_TOKEN));
+    this.tokens += this.#each;
   }
+
+  /** Its bytes count besides: some are text. */
+  #document(data: JsonValue): void {
+    if (typeof data === "string" && data !== "") this.tokens += DOCUMENT_TOKENS;
+  }
+}
+
+function pictureTokens(wire: ModelWire, model: string): number {
+  const known = PICTURE_TOKENS_BY.find(([of, which]) => of.test(wire) && which.test(model));
+  return known?.[2] ?? PICTURE_TOKENS;
 }
 
 function removeHostedTools(wire: ModelWire, body: JsonObject): void {

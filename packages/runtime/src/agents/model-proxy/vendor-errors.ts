@@ -1,4 +1,4 @@
-import { type ErrorCode, errorCatalogue, type JsonObject } from "@sovereign/core";
+import { type ErrorCode, errorRow, type JsonObject } from "@sovereign/core";
 
 const ANTHROPIC: Readonly<Record<number, string>> = {
   400: "invalid_request_error",
@@ -34,6 +34,6 @@ export function errorBody(anthropic: boolean, status: number, message: string): 
 
 /** The status that a refusal of ours has. The kill switch's own, 423, would be tried again. */
 export function statusOf(code: ErrorCode): number {
-  const { http } = errorCatalogue[code];
+  const { http } = errorRow(code);
   return http === 423 ? 403 : http;
 }

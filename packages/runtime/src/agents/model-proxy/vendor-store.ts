@@ -1,27 +1,33 @@
-import { mkdirSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { isIP } from "node:net";
 import {
-  base64Decode,
-  base64Encode,
-  canonicalBytes,
-  canonicalize,
+  cutText,
   fields,
   isSovereignError,
   type ModelWire,
-  parseFormat,
-  parseStrictJson,
+  quoted,
   SovereignError,
 } from "@sovereign/core";
-import { type Passphrase, refuseWorkTree, SecretBox } from "../../authority/index.ts";
-import { placeOwnFile, readOwnFile, removeAt, replaceOwnFile } from "../../system/index.ts";
+import type { Passphrase } from "../../authority/index.ts";
 import { isPublicAddress, namesLoopback } from "../addresses.ts";
-import { isIP } from "node:net";
+import { type Protection, SealedFiles, type SealedKind } from "../sealed-files.ts";
 import type { OpenedVendor, VendorAuth } from "./vendor.ts";
-import { type VendorFile, vendorFile, type VendorRecord } from "./vendor-file.ts";
+import { type VendorRecord, vendorRecord } from "./vendor-record.ts";
 
-const SUFFIX = ".vendor.json";
-const FILE_BYTES_MAX = 64 * 1024;
 const KEY = /^[\x21-\x7e]{1,4096}$/;
+
+const KIND: SealedKind<VendorRecord> = {
+  format: "sovereign.model-vendor",
+  suffix: ".vendor.json",
+  record: vendorRecord,
+  wrongField: (record, name) => {
+    if (record.name !== name) return "record.name";
+    return isBase(record.base_url) ? null : "record.base_url";
+  },
+  allowed: KEY,
+  damaged: "ERR_MODEL_VENDOR_FILE",
+  what: "vendor",
+  writeAgain: "Add the vendor again: sovereign models add … --replace",
+};
 
 /** What people say of a vendor; the rest follows from it. */
 export interface VendorInput {
@@ -38,21 +44,16 @@ export interface VendorInput {
 
 /** What is told of a vendor. The key is not in it. */
 export interface VendorReport extends VendorRecord {
-  readonly protection: VendorFile["secret"]["protection"];
+  readonly protection: Protection;
 }
 
-/**
- * Vendors and their keys at rest: one file each, mode 0600, in a folder of mode 0700 outside any git
- * work tree. Keys are encrypted where there is a passphrase, as signing keys are.
- */
+/** Vendors of models and their keys at rest. */
 export class VendorStore {
-  readonly #folder: string;
-  readonly #passphrase: Passphrase | null;
+  readonly #files: SealedFiles<VendorRecord>;
 
   /** @param folder `models/` of the data folder */
   constructor(folder: string, passphrase: Passphrase | null) {
-    this.#folder = folder;
-    this.#passphrase = passphrase;
+    this.#files = new SealedFiles(folder, passphrase, KIND);
   }
 
   /**
@@ -61,116 +62,61 @@ export class VendorStore {
    */
   async add(input: VendorInput, at: string, replace: boolean): Promise<VendorReport> {
     const record = recordOf(input, at);
-    const secret = await this.#seal(input.key, record);
-    refuseWorkTree(this.#folder);
-    mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
-    const file = { format: "sovereign.model-vendor", schema_version: "1.0.0", record, secret };
-    const path = this.#path(record.name);
-    const text = `${canonicalize(file)}\n`;
-    if (replace) replaceOwnFile(path, text);
-    else if (!placeOwnFile(path, text)) {
-      const said = `A vendor ${record.name} is set up already. Add --replace to put this in its place.`;
-      throw new SovereignError("ERR_MODEL_VENDOR", said);
-    }
-    return { ...record, protection: secret.protection };
+    const protection = await this.#files.write(record.name, record, input.key, replace);
+    if (protection !== null) return { ...record, protection };
+    const said = `A vendor ${record.name} is set up already. Add --replace to put this in its place.`;
+    throw new SovereignError("ERR_MODEL_VENDOR", said);
   }
 
   /** All of them, by name. A file that cannot be read is named in its error. */
   list(): VendorReport[] {
-    return this.#names().map((name) => this.report(name));
+    return this.#files.names().map((name) => this.report(name));
   }
 
   /** @throws ERR_MODEL_VENDOR_UNKNOWN, ERR_MODEL_VENDOR_FILE */
   report(name: string): VendorReport {
-    const { record, secret } = this.#read(name);
-    return { ...record, protection: secret.protection };
+    const { record, protection } = this.#known(name, (known) => this.#files.read(known));
+    return { ...record, protection };
   }
 
   /** @throws ERR_MODEL_VENDOR_UNKNOWN */
   remove(name: string): void {
-    this.#require(name);
-    removeAt(this.#path(name));
+    this.#known(name, (known) => this.#files.remove(known));
   }
 
   /** With its key. @throws ERR_MODEL_VENDOR_UNKNOWN, ERR_MODEL_VENDOR_FILE, ERR_KEY_PASSPHRASE */
   async open(name: string): Promise<OpenedVendor> {
-    const { record, secret } = this.#read(name);
+    const opened = await this.#known(name, (known) => this.#files.open(known));
+    if (opened === null) throw this.#unknown(name);
+    const { record, secret: key } = opened;
     return {
       name: record.name,
       wires: record.wires,
       base: new URL(record.base_url),
       auth: record.auth,
-      key: await this.#unseal(record, secret),
+      key,
       outputField: record.output_field,
     };
   }
 
-  async #seal(key: string | null, record: VendorRecord): Promise<VendorFile["secret"]> {
-    if (key === null) return { protection: "absent" };
-    if (!KEY.test(key)) {
-      const text = "Expected a key of 1 to 4096 visible characters, and nothing else.";
-      throw new SovereignError("ERR_MODEL_VENDOR", text);
-    }
-    const bytes = Buffer.from(key);
-    if (this.#passphrase === null) return { protection: "none", key: base64Encode(bytes) };
-    return new SecretBox(this.#passphrase).sealBytes(bytes, canonicalBytes(record));
+  /** A name that is none is no file's. */
+  #known<T>(name: string, find: (name: string) => T | null): T {
+    const found = fields.name.safeParse(name).success ? find(name) : null;
+    if (found === null) throw this.#unknown(name);
+    return found;
   }
 
-  async #unseal(record: VendorRecord, secret: VendorFile["secret"]): Promise<string | null> {
-    if (secret.protection === "absent") return null;
-    const what = `The key of the vendor ${record.name}`;
-    const bytes =
-      secret.protection === "none"
-        ? base64Decode(secret.key)
-        : await new SecretBox(this.#passphrase).openBytes(secret, canonicalBytes(record), what);
-    const key = Buffer.from(bytes).toString("latin1");
-    if (KEY.test(key)) return key;
-    throw new SovereignError("ERR_MODEL_VENDOR_FILE", `${what} is not one that was written here.`);
-  }
-
-  #read(name: string): VendorFile {
-    this.#require(name);
-    const path = this.#path(name);
-    const bytes = readOwnFile(path, FILE_BYTES_MAX);
-    if (bytes === null) throw unknown(name, this.#names());
-    const { mode } = statSync(path);
-    if ((mode & 0o077) !== 0) {
-      const text = `${path}: others may read it. Type: chmod 600 '${path}', and replace the key.`;
-      throw new SovereignError("ERR_MODEL_VENDOR_FILE", text);
-    }
-    try {
-      const file = parseFormat(vendorFile, parseStrictJson(bytes), "a vendor's file");
-      if (file.record.name === name) return file;
-    } catch (error) {
-      // Its message could quote the file, and that holds a secret.
-      if (!isSovereignError(error)) throw error;
-    }
-    const text = `${path}: expected a vendor's file as sovereign models add writes it. Add the vendor again, with --replace.`;
-    throw new SovereignError("ERR_MODEL_VENDOR_FILE", text);
-  }
-
-  #require(name: string): void {
-    if (!fields.name.safeParse(name).success) throw unknown(name, this.#names());
-  }
-
-  #names(): string[] {
-    try {
-      const found = readdirSync(this.#folder).filter((name) => name.endsWith(SUFFIX));
-      return found.map((name) => name.slice(0, -SUFFIX.length)).sort();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-      throw error;
-    }
-  }
-
-  #path(name: string): string {
-    return join(this.#folder, `${name}${SUFFIX}`);
+  #unknown(name: string): SovereignError {
+    const names = this.#files.names();
+    const known = names.length === 0 ? "None is set up" : `There are ${names.join(", ")}`;
+    const text = `No vendor ${quoted(cutText(name, 80))}. ${known}. Type: sovereign models add --help`;
+    return new SovereignError("ERR_MODEL_VENDOR_UNKNOWN", text);
   }
 }
 
 function recordOf(input: VendorInput, at: string): VendorRecord {
   if (!fields.name.safeParse(input.name).success) {
-    const text = `Expected a vendor's name of a-z 0-9 _ . -, starting with a letter, found "${input.name}".`;
+    const text = `Expected a vendor's name of a-z 0-9 _ . -, starting with a letter, found ${quoted(cutText(input.name, 80))}.`;
     throw new SovereignError("ERR_MODEL_VENDOR", text);
   }
   if (input.auth !== "none" && input.key === null) {
@@ -178,6 +124,10 @@ function recordOf(input: VendorInput, at: string): VendorRecord {
       "ERR_MODEL_VENDOR",
       "Expected a key. For a server without: --auth none",
     );
+  }
+  if (input.key !== null && !KEY.test(input.key)) {
+    const text = "Expected a key of 1 to 4096 visible characters, and nothing else.";
+    throw new SovereignError("ERR_MODEL_VENDOR", text);
   }
   return {
     name: input.name,
@@ -189,6 +139,16 @@ function recordOf(input: VendorInput, at: string): VendorRecord {
     output_field: input.outputField,
     added_at: at,
   };
+}
+
+/** What was refused when a vendor is added is no base URL in a file, either. */
+function isBase(text: string): boolean {
+  try {
+    return checkBase(text) === text;
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_MODEL_VENDOR")) throw error;
+    return false;
+  }
 }
 
 /** @throws ERR_MODEL_VENDOR */
@@ -211,10 +171,4 @@ function checkBase(text: string): string {
   const problem = problems.find(([wrong]) => wrong)?.[1];
   if (problem === undefined) return url.href;
   throw new SovereignError("ERR_MODEL_VENDOR", `The base URL ${url.host} is refused: ${problem}.`);
-}
-
-function unknown(name: string, names: readonly string[]): SovereignError {
-  const known = names.length === 0 ? "None is set up" : `There are ${names.join(", ")}`;
-  const text = `No vendor "${name.slice(0, 80)}". ${known}. Type: sovereign models add --help`;
-  return new SovereignError("ERR_MODEL_VENDOR_UNKNOWN", text);
 }

@@ -1,27 +1,43 @@
-import type { JsonObject } from "@sovereign/core";
+import { type JsonObject, printable } from "@sovereign/core";
 import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { exitOf, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
-import type { AgentDecision, AgentDoctorRow, ExecInput, RunReport } from "../../services/index.ts";
-import { report } from "./run.ts";
+import type {
+  AgentDecision,
+  AgentDoctorRow,
+  ExecInput,
+  PackInput,
+  RunReport,
+} from "../../services/index.ts";
+import { compareCommand } from "./agent-compare.ts";
+import { durationOf, numberIn, turnsOf } from "./agent-words.ts";
+import { report } from "./run-report.ts";
 
-interface WorkFlags extends ApproverFlags {
+export interface WorkFlags extends ApproverFlags {
   wait: string;
 }
-interface RunFlags extends WorkFlags {
+export interface RunFlags extends WorkFlags {
   repo: string;
   policy?: string;
   model?: string;
+  command?: string;
   vendor?: string;
   budget?: string;
+  maxTurns?: string;
   verify: string[];
   timeout?: string;
   apply?: true;
   branch?: string;
   role: string;
+  taskPack?: string;
+  scope: string[];
+  forbid: string[];
+  review?: true;
+  transcript?: true;
+  background?: true;
 }
 
 export function agentCommands(program: Command, context: CommandContext): void {
@@ -30,40 +46,47 @@ export function agentCommands(program: Command, context: CommandContext): void {
     .command("agent")
     .description("run a coding agent in the sandbox, under policy");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
-  const inputOf = (flags: WorkFlags): ExecInput => ({
-    tenantId: tenant(),
-    approvers: approversOf(flags),
-    signal: context.signal,
-    waitMs: numberIn(agent, "--wait", flags.wait) * 1000,
-    onProgress: showProgress(output),
-  });
+  const inputOf = (flags: WorkFlags): ExecInput => workInput(agent, context, tenant(), flags);
 
-  withWork(withOrder(agent.command("run <agent> <task>")))
+  withWork(withOrder(agent.command("run [agent] [task]")))
     .description("run one task; the result waits on a branch, or is applied at once with --apply")
-    .action(async (name: string, task: string, flags: RunFlags) => {
+    .option("--task-pack <file>", "carry out a task pack instead of words: sovereign tool pack")
+    .option("--background", "return when the run has begun; see: sovereign agent log RUN --follow")
+    .action(async (name: string | undefined, task: string | undefined, flags: RunFlags) => {
       if (flags.apply === true && flags.branch !== undefined) {
         agent.error("expected --apply or --branch, found both");
       }
-      const result = await services.runAgent({
-        ...inputOf(flags),
-        decision: flags.apply === true ? "apply" : "hold",
-        agent: name,
-        task,
-        repository: flags.repo,
-        policy: flags.policy,
-        role: flags.role,
-        model: flags.model ?? null,
-        vendor: flags.vendor ?? null,
-        budgetMicrousd:
-          flags.budget === undefined
-            ? null
-            : Math.round(numberIn(agent, "--budget", flags.budget) * 1_000_000),
-        timeoutSeconds: flags.timeout === undefined ? null : durationOf(agent, flags.timeout),
-        verify: flags.verify,
-        branch: flags.branch ?? null,
-      });
-      context.exit = tell(output, result);
+      if (flags.background === true) {
+        const words = context.words.filter((word) => word !== "--background");
+        const { run, log, pid } = await services.startAgentInBackground(words);
+        if (output.json) output.printJson({ run, log, pid });
+        else output.print(`run: ${run}\nlog: ${log}\nthen: sovereign agent log ${run} --follow`);
+        return;
+      }
+      const input = { ...inputOf(flags), ...placeOf(flags) };
+      context.exit = tell(output, await started(name, task, input, flags));
     });
+
+  const started = (
+    name: string | undefined,
+    task: string | undefined,
+    input: ExecInput & ReturnType<typeof placeOf>,
+    flags: RunFlags,
+  ): Promise<RunReport> => {
+    const { taskPack: file } = flags;
+    if (file !== undefined) {
+      if (name !== undefined || isLimited(flags)) {
+        agent.error(
+          "expected --task-pack alone: the pack says which agent, which task and which limits",
+        );
+      }
+      return services.dispatchTool({ ...input, file });
+    }
+    if (name === undefined || task === undefined) {
+      return agent.error('expected an agent and its task, such as: claude "Fix the failing test"');
+    }
+    return services.runAgent({ ...input, ...taskOf(agent, flags), agent: name, task });
+  };
 
   const goOn = (decision: AgentDecision) => async (runId: string, flags: WorkFlags) => {
     const input = { ...inputOf(flags), decision };
@@ -80,7 +103,87 @@ export function agentCommands(program: Command, context: CommandContext): void {
     .description("resume a run that was killed; an agent that had not ended begins again")
     .action(goOn("hold"));
 
+  compareCommand(agent, context, inputOf);
   addLooks(agent, context, tenant);
+}
+
+/** What every command needs that has an agent work. */
+export function workInput(
+  command: Command,
+  { output, signal }: CommandContext,
+  tenantId: string,
+  flags: WorkFlags,
+): ExecInput {
+  return {
+    tenantId,
+    approvers: approversOf(flags),
+    signal,
+    waitMs: numberIn(command, "--wait", flags.wait) * 1000,
+    onProgress: showProgress(output),
+  };
+}
+
+/** Where it works, for whom, and what becomes of the result. */
+export function placeOf(
+  flags: Pick<
+    RunFlags,
+    "apply" | "repo" | "policy" | "role" | "command" | "vendor" | "branch" | "transcript"
+  >,
+): {
+  readonly decision: AgentDecision;
+  readonly repository: string;
+  readonly policy: string | undefined;
+  readonly role: string;
+  readonly command: string | null;
+  readonly vendor: string | null;
+  readonly branch: string | null;
+  readonly transcript: boolean;
+} {
+  return {
+    decision: flags.apply === true ? "apply" : "hold",
+    repository: flags.repo,
+    policy: flags.policy,
+    role: flags.role,
+    command: flags.command ?? null,
+    vendor: flags.vendor ?? null,
+    branch: flags.branch ?? null,
+    transcript: flags.transcript === true,
+  };
+}
+
+/** The limits of a task, and how its result is looked at. */
+export function taskOf(
+  command: Command,
+  flags: RunFlags,
+): Pick<
+  PackInput,
+  | "model"
+  | "budgetMicrousd"
+  | "turnsMax"
+  | "timeoutSeconds"
+  | "verify"
+  | "scope"
+  | "forbid"
+  | "review"
+> {
+  const { model, budget, maxTurns, timeout, verify, scope, forbid } = flags;
+  return {
+    model: model ?? null,
+    budgetMicrousd:
+      budget === undefined ? null : Math.round(numberIn(command, "--budget", budget) * 1_000_000),
+    turnsMax: turnsOf(command, maxTurns),
+    timeoutSeconds: timeout === undefined ? null : durationOf(command, timeout),
+    verify,
+    scope,
+    forbid,
+    review: flags.review === true,
+  };
+}
+
+function isLimited(flags: RunFlags): boolean {
+  const { model, budget, maxTurns, timeout, verify, scope, forbid, review } = flags;
+  const lists = [verify, scope, forbid].some((one) => one.length > 0);
+  return lists || [model, budget, maxTurns, timeout, review].some((one) => one !== undefined);
 }
 
 function addLooks(agent: Command, context: CommandContext, tenant: () => string): void {
@@ -122,10 +225,13 @@ function addLooks(agent: Command, context: CommandContext, tenant: () => string)
   agent
     .command("doctor")
     .description("check what each agent needs: program, version, hooks, sandbox and model")
+    .option("--prove", "start each installed agent in the sandbox, and see that it asks and obeys")
     .addHelpText("after", DOCTOR_HELP)
-    .action(async () => {
-      const rows = await services.agentDoctor(tenant());
-      context.exit = rows.some((row) => row.ready) ? 0 : 1;
+    .action(async ({ prove = false }: { prove?: boolean }) => {
+      const rows = await services.agentDoctor(tenant(), prove);
+      const failed = rows.some(({ proved }) => proved?.ok === false);
+      const ready = rows.filter((row) => row.ready && row.state === "found");
+      context.exit = ready.length > 0 && !failed ? 0 : 1;
       if (output.json) {
         for (const row of rows) output.printJson(row);
         return;
@@ -137,34 +243,55 @@ function addLooks(agent: Command, context: CommandContext, tenant: () => string)
 const DOCTOR_HELP = `
 Exits 0 if an agent is ready: its program is found, there is a sandbox, and a model can be reached. Each
 run proves the agent's hooks before the work begins. The doctor shows the last run that did. It opens a
-connection to each vendor of models and sends nothing.`;
+connection to each vendor of models and sends nothing. With --prove, it also starts each installed agent in
+the sandbox with a made-up model that asks for one tool call, which is denied. No vendor is asked.`;
 
 /** One agent's needs, a line each. */
 function healthOf(row: AgentDoctorRow): string {
-  const { agent, ready, state, version, tested, path, next, hooks, sandbox, models } = row;
-  const unproved = "not proved here yet; each run proves them before the work begins";
+  const { agent, ready, state, version, tested, path, next, sandbox, wire, models } = row;
+  const program = state === "named" ? "named at each run, by --command" : (path ?? state);
   const lines = [
     `${agent}: ${ready ? "ready" : "not ready"}`,
-    `  program:  ${state === "found" ? (path ?? "") : state}`,
-    `  version:  ${version ?? "none"} (tested: ${tested})`,
-    `  hooks:    ${hooks === null ? unproved : `proved in ${hooks.run} at ${hooks.at}`}`,
+    `  program:  ${program}`,
+    ...(tested === null ? [] : [`  version:  ${version ?? "none"} (tested: ${tested})`]),
+    `  hooks:    ${hooksOf(row)}`,
     `  sandbox:  ${sandbox ?? "none; type: sovereign doctor"}`,
     ...models.map((one) => {
       const word = one.reachable ? "reachable" : "not reachable; check the network and --base-url";
       return `  model:    ${one.vendor} at ${one.url}: ${word}`;
     }),
   ];
-  if (models.length === 0) lines.push("  model:    none; type: sovereign models add --help");
+  if (models.length === 0) {
+    const speaks = wire === null ? "" : ` that speaks ${wire}`;
+    lines.push(`  model:    no vendor${speaks}; type: sovereign models add --help`);
+  }
   if (next !== null) lines.push(`  next:     ${next}`);
   return lines.join("\n");
 }
 
+function hooksOf({ hooks, proof, proved }: AgentDoctorRow): string {
+  if (proved !== null) {
+    return proved.ok
+      ? `proved here in ${String(proved.wall_ms)} ms: it asked, and obeyed`
+      : `NOT proved: ${proved.reason ?? ""}`;
+  }
+  if (proof === "none") return "none; the sandbox and the judged diff are the boundary";
+  if (proof === "asked") return "the agent asks by itself; no run proves that it always does";
+  if (hooks !== null) return `not proved now; proved in ${hooks.run} at ${hooks.at}`;
+  return "not proved here; each run proves them before the work begins, and now: agent doctor --prove";
+}
+
 const BUDGET_HELP = `
 Before each model call, the run reserves the most that the call can cost. After the call, the rest is free
-again. The first call of claude reserves about $0.60, because its request has about 90 kB. With a smaller
---budget, the first call is denied with ERR_MODEL_BUDGET. The denial shows the budget to type.`;
+again. The first call of claude reserves about $0.60, that of codex about $1.05. With a smaller --budget,
+the first call is denied with ERR_MODEL_BUDGET. The denial shows the budget to type.`;
 
 function withOrder(command: Command): Command {
+  return withResult(withTask(command)).addHelpText("after", BUDGET_HELP);
+}
+
+/** What makes a task. */
+export function withTask(command: Command): Command {
   return command
     .option("--repo <folder>", "a folder in the repository", ".")
     .option(
@@ -172,11 +299,19 @@ function withOrder(command: Command): Command {
       "the policy; without it, .sovereign/policy.yaml, or else the built-in one",
     )
     .option("--model <name>", "the model that the agent asks for")
-    .option("--vendor <name>", "the vendor of the model, if more than one is configured")
+    .option(
+      "--scope <path>",
+      "where files may be changed, such as src or docs/**; repeatable; all of it without",
+      collect,
+      [],
+    )
+    .option("--forbid <path>", "what may not be changed, such as *.pem; repeatable", collect, [])
+    .option("--review", "apply the result only with a reviewer's approval")
     .option(
       "--budget <dollars>",
       "refuse a model call that could cost more than what is left of this",
     )
+    .option("--max-turns <number>", "refuse model calls after so many")
     .option(
       "--verify <command>",
       "a command that must succeed on the result; repeatable",
@@ -186,14 +321,24 @@ function withOrder(command: Command): Command {
     .option(
       "--timeout <time>",
       "stop the agent after this time, such as 90s, 30m or 2h, or the policy's limit",
-    )
-    .option("--apply", "apply the result at once")
-    .option("--branch <name>", "the new branch for the result; without it, sovereign/RUN")
-    .option("--role <role>", "the role whose key signs what the agent does", parseName, "executor")
-    .addHelpText("after", BUDGET_HELP);
+    );
 }
 
-function withWork(command: Command): Command {
+/** Whose model works, and where its result goes. */
+export function withResult(command: Command): Command {
+  return command
+    .option(
+      "--command <words>",
+      "for acp and custom: the agent's program and its arguments; {task} stands for the task",
+    )
+    .option("--vendor <name>", "the vendor of the model, if more than one is configured")
+    .option("--apply", "apply the result at once")
+    .option("--transcript", "keep what the agent prints as evidence, with secrets masked")
+    .option("--branch <name>", "the new branch for the result; without it, sovereign/RUN")
+    .option("--role <role>", "the role whose key signs what the agent does", parseName, "executor");
+}
+
+export function withWork(command: Command): Command {
   return withApprover(command).option(
     "--wait <seconds>",
     "how long to wait while another run uses the repository",
@@ -202,7 +347,7 @@ function withWork(command: Command): Command {
 }
 
 /** A result that waits is what was asked for. */
-function tell(output: Output, result: RunReport): number {
+export function tell(output: Output, result: RunReport): number {
   if (result.status !== "pending" || result.code !== null) {
     return report(output, result, "agent resume");
   }
@@ -224,23 +369,9 @@ function lineOf(entry: JsonObject): string {
 }
 
 function wordOf(value: JsonObject[string] | undefined): string {
-  return typeof value === "string" ? value : "";
+  return typeof value === "string" ? printable(value) : "";
 }
 
 function collect(value: string, before: string[]): string[] {
   return [...before, value];
-}
-
-function numberIn(command: Command, name: string, text: string): number {
-  if (!/^\d{1,7}(\.\d{1,6})?$/.test(text)) command.error(`${name} ${text}: expected a number`);
-  return Number(text);
-}
-
-const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600 };
-
-function durationOf(command: Command, text: string): number {
-  const [, count = "", unit = "s"] = /^(\d{1,5})([smh])?$/.exec(text) ?? [];
-  const seconds = Number(count) * (UNITS[unit] ?? 1);
-  if (count !== "" && seconds >= 1 && seconds <= 86_400) return seconds;
-  return command.error(`--timeout ${text}: expected a time such as 90s, 30m or 2h`);
 }

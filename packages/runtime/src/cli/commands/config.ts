@@ -1,8 +1,7 @@
-import { printable, SovereignError } from "@sovereign/core";
+import { nearestName, printable, SovereignError } from "@sovereign/core";
 import type { Command } from "commander";
 import type { Services } from "../../services/index.ts";
 import type { CommandContext } from "../context.ts";
-import { nearestName } from "../nearest-name.ts";
 import { table } from "../output.ts";
 
 type Setting = ReturnType<Services["settings"]>[number];

@@ -13,7 +13,7 @@ import type {
   RequestWords,
   RunReport,
 } from "../../services/index.ts";
-import { report } from "./run.ts";
+import { report } from "./run-report.ts";
 
 interface ExecFlags extends ApproverFlags {
   wait: string;

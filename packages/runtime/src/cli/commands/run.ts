@@ -1,17 +1,20 @@
 import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import { many } from "../arguments.ts";
-import { exitOf, type Output } from "../output.ts";
+import { addRunEnds } from "./run-ends.ts";
+import { report } from "./run-report.ts";
 import { addRunLooks } from "./runs.ts";
 import { showProgress } from "../progress.ts";
+import { type GoalFlags, goalOf, withGoal } from "./goal-flags.ts";
 import type { CommandContext } from "../context.ts";
-import type { RunInput, RunReport } from "../../services/index.ts";
+import type { RunInput } from "../../services/index.ts";
 
 interface ResumeFlags extends ApproverFlags {
   retryFailed: boolean;
+  wait: boolean;
 }
 
-interface RunFlags extends ApproverFlags {
+interface RunFlags extends ApproverFlags, GoalFlags {
   fault: string[];
   mode: string;
 }
@@ -27,8 +30,8 @@ export function runCommands(program: Command, context: CommandContext): void {
     onProgress: showProgress(output),
   });
 
-  withApprover(run.command("start <file>", { isDefault: true }))
-    .description("run a pipeline file; `sovereign run FILE` is the same")
+  withGoal(withApprover(run.command("start [file]", { isDefault: true })))
+    .description("run a pipeline file, or a tenant's goal; `sovereign run …` is the same")
     .option(
       "--fault <role>",
       "make this role's agent lie, to test that it is found; repeatable",
@@ -40,7 +43,14 @@ export function runCommands(program: Command, context: CommandContext): void {
       "sovereign; or compatible (without authority), if config.yaml allows it",
       "sovereign",
     )
-    .action(async (file: string, flags: RunFlags) => {
+    .action(async (file: string | undefined, flags: RunFlags) => {
+      const goal = goalOf(program, run, file, flags);
+      if (goal !== null) {
+        const ended = await services.runGoal({ ...inputOf(flags), ...goal });
+        context.exit = report(output, ended, `run resume --tenant ${tenant()}`);
+        return;
+      }
+      if (file === undefined) return run.error("expected a pipeline's file, or --goal");
       const mode = flags.mode === "compatible" ? "compatible" : "sovereign";
       if (flags.mode !== mode)
         program.error(`--mode ${flags.mode}: expected sovereign or compatible`);
@@ -51,14 +61,26 @@ export function runCommands(program: Command, context: CommandContext): void {
   withApprover(run.command("resume <run>"))
     .description("resume a run after its last completed stage")
     .option("--retry-failed", "try failed steps again, if the run has not ended", false)
+    .option("--no-wait", "leave a goal that waits to a worker")
     .action(async (runId: string, flags: ResumeFlags) => {
-      const { retryFailed } = flags;
+      const { retryFailed, wait } = flags;
+      if (!wait) {
+        if (retryFailed || approversOf(flags).length > 0)
+          return run.error(
+            "--no-wait is for a goal alone: no step is tried again, and nobody consents",
+          );
+        await services.requeue(tenant(), runId, 0);
+        if (output.json) output.printJson({ run: runId, status: "queued" });
+        else output.print(`run: ${runId} queued`);
+        return;
+      }
       const input = { ...inputOf(flags), retryFailed };
       context.exit = report(output, await services.resume(runId, input));
     });
 
   addApprove(run, context, tenant);
   addRunLooks(run, context, tenant);
+  addRunEnds(run, context, tenant);
 }
 
 function addApprove(
@@ -83,39 +105,4 @@ function addApprove(
         `${approver} approved ${stepId}: ${given.length} of ${required} needed. Next: ${next}`,
       );
     });
-}
-
-/** The last lines name the run, the verdict and the files. */
-export function report(output: Output, result: RunReport, next = "run resume"): number {
-  const { runId, status, reason, code, bundle, trustRoot, verdict } = result;
-  if (output.json) {
-    const files = { bundle, trust_root: trustRoot };
-    output.printJson({ event: "run.ended", run: runId, status, reason, code, verdict, ...files });
-  } else {
-    output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
-    if (verdict !== null) output.print(`verdict: ${verdict}`);
-    if (bundle !== null) output.print(`bundle: ${bundle}`);
-    if (trustRoot !== null) output.print(`trust root: ${trustRoot}`);
-    if (status === "pending") for (const line of nextOf(result, next)) output.print(line);
-  }
-  return status === "completed" ? 0 : exitOf(code);
-}
-
-/** What a person types for a run that waits. */
-function nextOf({ runId, code }: RunReport, resume: string): string[] {
-  const after = `next: sovereign ${resume} ${runId}`;
-  switch (code) {
-    case "ERR_APPROVAL_REQUIRED":
-      return [
-        `next: sovereign run approve ${runId} --approver ROLE`,
-        `then: sovereign ${resume} ${runId}`,
-      ];
-    case "ERR_REQUEST_BLOCKED":
-      return [
-        `next: sovereign answers create ${runId}`,
-        `then: sovereign answers apply ${runId} answer_pack.json`,
-      ];
-    default:
-      return [after];
-  }
 }

@@ -4,10 +4,14 @@ import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { table } from "../output.ts";
 
-import type { RunDetails } from "../../services/index.ts";
+import type { RunDetails, Services } from "../../services/index.ts";
+import { addRunEnds } from "./run-ends.ts";
+import { addRunProof, addRunTrace } from "./run-proof.ts";
 
-const STATUSES = ["running", "pending", "completed", "failed"];
-const KINDS = ["pipeline", "exec_request", "exec_rollback", "batch", "agent"];
+type RunLog = Awaited<ReturnType<Services["readRunLogs"]>>[number];
+
+const STATUSES = ["queued", "running", "pending", "completed", "failed", "halted"];
+const KINDS = ["pipeline", "exec_request", "exec_rollback", "batch", "agent", "goal"];
 
 interface ListFlags {
   readonly limit: number;
@@ -17,9 +21,12 @@ interface ListFlags {
 
 /** `runs`: list and show runs of every kind. */
 export function runsCommands(program: Command, context: CommandContext): void {
-  const runs = program.command("runs").description("list and show runs of every kind");
+  const runs = program
+    .command("runs")
+    .description("list, show, cancel and retry runs of every kind");
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   addRunLooks(runs, context, tenant);
+  addRunEnds(runs, context, tenant);
 }
 
 /** These stand under `run`, too. */
@@ -27,6 +34,8 @@ export function addRunLooks(parent: Command, context: CommandContext, tenant: ()
   addRunList(parent, context, tenant);
   addRunShow(parent, context, tenant);
   addRunLog(parent, context, tenant);
+  addRunTrace(parent, context, tenant);
+  addRunProof(parent, context, tenant);
 }
 
 function addRunShow(
@@ -46,26 +55,37 @@ function addRunShow(
 
 function addRunLog(
   parent: Command,
-  { services, output }: CommandContext,
+  { services, output, signal }: CommandContext,
   tenant: () => string,
 ): void {
   parent
     .command("log <run>")
     .description("print what the commands of a run printed: first output, then errors")
     .option("--step <step>", "only of this step, or of this command of it, such as step_01.test")
-    .action(async (runId: string, flags: { step?: string }) => {
-      const logs = await services.readRunLogs(tenant(), runId, flags.step ?? null);
-      for (const { step, name, path, sha256, bytes } of logs) {
-        const text = Buffer.from(bytes).toString("utf8");
-        const about = { step, log: name, path, sha256, bytes: bytes.length };
-        if (output.json) output.printJson({ run: runId, ...about, text });
-        else {
-          output.note(`==> ${step}: ${bytes.length} bytes, ${path}`);
-          if (text !== "")
-            output.print(printableLines(text.replaceAll("\r\n", "\n").replace(/\n$/, "")));
-        }
-      }
+    .option("--follow", "go on while the run does: each command's output once it has ended")
+    .action(async (runId: string, flags: { step?: string; follow?: true }) => {
+      const step = flags.step ?? null;
+      const tell = (log: RunLog): void => {
+        printLog(output, runId, log);
+      };
+      if (flags.follow) await services.followRunLogs(tenant(), runId, step, signal, tell);
+      else (await services.readRunLogs(tenant(), runId, step)).forEach(tell);
     });
+}
+
+function printLog(
+  output: CommandContext["output"],
+  run: string,
+  { step, name, path, sha256, bytes }: RunLog,
+): void {
+  const text = Buffer.from(bytes).toString("utf8");
+  const about = { step, log: name, path, sha256, bytes: bytes.length };
+  if (output.json) {
+    output.printJson({ run, ...about, text });
+    return;
+  }
+  output.note(`==> ${step}: ${bytes.length} bytes, ${path}`);
+  if (text !== "") output.print(printableLines(text.replaceAll("\r\n", "\n").replace(/\n$/, "")));
 }
 
 function addRunList(

@@ -2,17 +2,9 @@ import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
 import type { ScramServeEvent } from "../../services/index.ts";
+import { addListenFlags, type ListenFlags, listenOptions } from "../listen-flags.ts";
 
 const LISTEN = "127.0.0.1:7433";
-
-interface ServeFlags {
-  readonly listen: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly clientCa?: string;
-  readonly insecurePlaintext?: boolean;
-  readonly host?: readonly string[];
-}
 
 const HELP = `
 POST /v1/scram/orders takes a signed order. GET /v1/scram/status shows the state. GET /healthz shows
@@ -21,30 +13,12 @@ accepts no reset. Ctrl-C ends the server; runs and the sentinel continue. With D
 server also runs "sovereign nodes watch", so that this machine reads the other machines' orders.`;
 
 export function serveCommand(scram: Command, { services, output, signal }: CommandContext): void {
-  scram
-    .command("serve")
-    .description("accept signed orders over HTTP")
-    .option("--listen <address>", "ADDRESS:PORT, [ADDRESS]:PORT or unix:PATH", LISTEN)
-    .option(
-      "--tls-cert <file>",
-      "the server's certificate chain, as PEM; needed to serve other machines",
-    )
-    .option("--tls-key <file>", "the private key of --tls-cert, as PEM")
-    .option("--client-ca <file>", "accept only clients certified by this CA, as PEM")
-    .option("--host <name...>", "more host names that the server answers to")
-    .option(
-      "--insecure-plaintext",
-      "serve other machines without TLS; others on the network can read the orders",
-    )
+  const serve = scram.command("serve").description("accept signed orders over HTTP");
+  addListenFlags(serve, LISTEN, "read the orders")
     .addHelpText("after", HELP)
-    .action(async (flags: ServeFlags) => {
+    .action(async (flags: ListenFlags) => {
       await services.scramServe({
-        listen: flags.listen,
-        tlsCert: flags.tlsCert ?? null,
-        tlsKey: flags.tlsKey ?? null,
-        clientCa: flags.clientCa ?? null,
-        plaintext: flags.insecurePlaintext ?? false,
-        names: flags.host ?? [],
+        ...listenOptions(flags),
         signal,
         onEvent: (event) => {
           if (output.json) output.printJson(event);
@@ -71,9 +45,17 @@ function lineOf(event: ScramServeEvent): string {
     case "heard":
     case "unwatched":
       return describeWatch(event);
+    case "failed":
+      return `${FAILED[event.what]}: ${event.why}`;
     case "stopped": {
       const { event: told } = event.outcome as { event: Record<string, unknown> };
       return `${String(told["scram_state"])}  ${String(told["event_id"])}  ${String(told["reason"])}`;
     }
   }
 }
+
+const FAILED = {
+  ledger: "the ledger has not taken the journal, and it is tried again",
+  sentinel: "no sentinel can be had, and it is tried again",
+  certificate: "the new certificate is not served, and the old one is",
+} as const;

@@ -35,7 +35,8 @@ function optionWords({ flags, value, text }: OptionWords): string {
   const names = flags.map((flag) =>
     flag.startsWith("--") ? ` -l ${flag.slice(2)}` : ` -s ${flag.slice(1)}`,
   );
-  const needs = value === null ? "" : ` -r${taken(value)}`;
+  // Fish offers files for every option with a value, unless it is told that there are none.
+  const needs = value === null ? "" : ` ${value === "path" ? "-r" : "-x"}${taken(value)}`;
   return `${names.join("")}${needs} -d ${quote(text)}`;
 }
 

@@ -19,13 +19,13 @@ function deny(why: string, answer = denial): never {
 process.on("uncaughtException", () => deny("the hook failed"));
 setTimeout(() => deny("nobody answered in time"), Number(deadline));
 
-/** `allow`, `deny` or `seen`, and how many bytes of answer follow: half an answer is none. */
+/** `allow`, `deny` or `seen`, how many bytes of answer follow, and why: half an answer is none. */
 function end(reply: Buffer): never {
   const line = reply.indexOf("\n");
-  const [word, bytes] = reply.subarray(0, line).toString("latin1").split(" ");
+  const [word, bytes, ...why] = reply.subarray(0, line).toString("utf8").split(" ");
   const answer = reply.subarray(line + 1);
   if (line < 0 || answer.length !== Number(bytes)) deny("the answer is cut off");
-  if (word === "deny") deny("policy denies this call", answer.toString("utf8"));
+  if (word === "deny") deny(`denied: ${why.join(" ")}`, answer.toString("utf8"));
   if (word !== "allow" && word !== "seen") deny("the answer is none");
   for (let at = 0; at < answer.length; ) at += writeSync(1, answer, at);
   process.exit(0);

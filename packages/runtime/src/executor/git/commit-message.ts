@@ -1,3 +1,4 @@
+import { cutText } from "@sovereign/core";
 /** What a step's commit says. */
 export interface CommitText {
   /** `step_01` */
@@ -65,8 +66,8 @@ function noteLines(note: string): string[] {
     .slice(0, NOTE_LINES_MAX * NOTE_CHARS_MAX)
     .toWellFormed()
     .split(/\r\n|[\n\r\u2028\u2029\u0085]/)
-    .map((line) => line.replaceAll(/[\p{Cc}\p{Cf}\u00ad]/gu, " ").slice(0, NOTE_CHARS_MAX))
-    .map((line) => line.toWellFormed().trimEnd());
+    .map((line) => cutText(line.replaceAll(/[\p{Cc}\p{Cf}\u00ad]/gu, " "), NOTE_CHARS_MAX))
+    .map((line) => line.trimEnd());
   const first = lines.findIndex((line) => line.trim() !== "");
   return first < 0 ? [] : lines.slice(first, first + NOTE_LINES_MAX);
 }

@@ -30,10 +30,6 @@ export interface GitCall {
   readonly at?: number;
   /** Who wrote it, where that is not the executor. */
   readonly author?: { readonly name: string; readonly email: string };
-  /** Told what git said: what to tell it next; null ends its input. */
-  readonly reply?: (stdout: string) => string | null;
-  /** Told which process git is. */
-  readonly onStarted?: (pid: number) => void;
   /** Told that git was killed, each time. */
   readonly onKilled?: () => void;
   /** Exit codes, besides 0, that are an answer and no failure. */

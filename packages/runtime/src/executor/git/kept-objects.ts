@@ -16,6 +16,7 @@ import {
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isSovereignError } from "@sovereign/core";
+import { makeOwnFolder } from "../../system/index.ts";
 import { Git } from "./git.ts";
 import { readPlainText } from "./plain-files.ts";
 import { changeRefs, lockIdentity } from "./ref-lock.ts";
@@ -72,13 +73,14 @@ async function isAbandoned(lock: string): Promise<boolean> {
  * asks for the run next tries again.
  *
  * @param only "at HEAD": what HEAD does not name itself stays kept
+ * @returns whether it was let go; not where a git failed, or was killed by a stop
  */
 export async function releaseKept(
   repository: UserRepository,
   run: string,
   names: readonly KeptName[] = ["base", "head", "rolled-back"],
   only?: "at HEAD",
-): Promise<void> {
+): Promise<boolean> {
   const user = new Git({ gitDir: repository.gitDir });
   const which = only === undefined ? [] : ["--points-at=HEAD"];
   const wanted = names.map((name) => `${REFS}/${run}/${name}`);
@@ -92,10 +94,11 @@ export async function releaseKept(
     }
   } catch (error) {
     if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
-    return;
+    return false;
   }
   if (names.includes("head")) releasePacks(repository, run);
   for (const folder of [`${REFS}/${run}`, REFS]) removeEmpty(join(repository.commonDir, folder));
+  return true;
 }
 
 /**
@@ -175,7 +178,7 @@ async function handOver(
 ): Promise<void> {
   const out = join(folder, "pack");
   rmSync(out, { recursive: true, force: true });
-  mkdirSync(out, { recursive: true, mode: 0o700 });
+  makeOwnFolder(out);
   const args = ["pack-objects", "--revs", "--quiet", "--delta-base-offset", join(out, "new")];
   const made = await git.text(args, { input: `${head}\n^${base}\n` });
   // A name of its own for each try: one that was there before may be on somebody's list to remove.

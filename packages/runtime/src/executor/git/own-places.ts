@@ -20,7 +20,8 @@ export function misledName(folders: readonly string[]): string | null {
   return null;
 }
 
-function isMisled(folder: string, name: string): boolean {
+/** Whether what git calls so is a link that leads elsewhere, or neither file nor folder. */
+export function isMisled(folder: string, name: string): boolean {
   const found = lstatSync(join(folder, name), { throwIfNoEntry: false });
   if (found === undefined) return false;
   return found.isSymbolicLink() ? leadsAway(folder, name) : !found.isFile() && !found.isDirectory();

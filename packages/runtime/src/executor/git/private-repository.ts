@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
+import { makeOwnFolder } from "../../system/index.ts";
 import { beginAgain, Git } from "./git.ts";
 import { copyPlainFile } from "./plain-files.ts";
 import type { UserRepository } from "./user-repository.ts";
@@ -40,7 +41,7 @@ async function makeRepository(
   lenders: readonly string[],
 ): Promise<Git> {
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeOwnFolder(folder);
   const git = new Git({ gitDir: folder, own: true });
   const format = `--object-format=${user.objectFormat}`;
   await git.bytes(["init", "--quiet", "--bare", "--template=", format, folder]);

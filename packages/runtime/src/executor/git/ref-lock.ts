@@ -1,8 +1,23 @@
-import { lstatSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { identify, type ProcessIdentity } from "../../process/index.ts";
-import { beginAgain, type Git, type GitCall, isKilledGit } from "./git.ts";
+import { lstatSync } from "node:fs";
+import { beginAgain, Git } from "./git.ts";
+import { failed, RefClaim, requireNotStopped } from "./ref-claim.ts";
+import {
+  type MoveNote,
+  noteMove,
+  packedFile,
+  putValue,
+  refFile,
+  refValue,
+  removeEmptyAbove,
+  removeRefs,
+  requireRefName,
+} from "./ref-files.ts";
 import type { UserRepository } from "./user-repository.ts";
+
+/** Another git that holds the branch moves it or lets it go; who moved it is in the reflog. */
+const BRANCH_MS = 10_000;
+const PACKED_MS = 10_000;
+const REF_MS = 100;
 
 /** A branch by its full name, or a detached HEAD, and where it has to be. */
 export interface RefAt {
@@ -10,98 +25,141 @@ export interface RefAt {
   readonly commit: string;
 }
 
-/** Another git that holds the branch moves it or lets it go; who moved it is in the reflog. */
-const CONFIG = ["core.filesRefLockTimeout=10000", "core.logAllRefUpdates=true"].flatMap(
-  (setting) => ["-c", setting],
-);
+/** Where the branch is moved, and what its reflog says of that. */
+export interface RefMove extends MoveNote {
+  readonly to: string;
+}
 
 /**
- * Do something while git holds the branch's lock, and move the branch if it says so. It is tied to
- * us by its input: where we are killed, git reads the end of it, moves nothing and removes its lock.
+ * Do something while we hold the branch as git does, and move it if that says so. No git is started
+ * that could be killed with a lock in its hand: what a kill of ours leaves is known for ours, see
+ * {@link RefClaim}.
  *
- * @param to where the branch is moved; null only holds it
- * @param work told which git holds it; false lets the branch go where it is
+ * @param owner names the work over our death: see `breakClaims`
+ * @param move null only holds the branch
+ * @param work false lets the branch go where it is
  * @returns what `work` said
  * @throws ERR_GIT_FAILED where the branch is not where it has to be; what `work` throws, with
  *   nothing moved
  */
 export async function withRefLocked(
-  git: Git,
+  repository: UserRepository,
   { ref, commit }: RefAt,
-  to: string | null,
-  work: (holder: ProcessIdentity | null) => boolean,
-  call: { readonly args?: readonly string[] } & Pick<GitCall, "at"> = {},
+  owner: string,
+  move: RefMove | null,
+  work: () => boolean,
 ): Promise<boolean> {
-  const name = ref ?? "HEAD";
-  const what = to === null ? `verify ${name} ${commit}` : `update ${name} ${to} ${commit}`;
-  const option = ref === null ? "option no-deref\n" : "";
-  let holder: ProcessIdentity | null = null;
-  let moves = false;
-  let thrown: { readonly error: unknown } | null = null;
-  const reply = (said: string): string | null => {
-    if (!said.includes("prepare: ok")) return "";
-    if (/commit: ok|abort: ok/.test(said)) return null;
-    try {
-      moves = work(holder);
-      return moves ? "commit\n" : "abort\n";
-    } catch (error) {
-      thrown = { error };
-      return null;
+  if (ref !== null) requireRefName(repository, ref);
+  const locks = branchLocks(repository, ref).map((path) => ({ path, patienceMs: BRANCH_MS }));
+  const claim = await RefClaim.take(repository, locks, owner);
+  try {
+    const found = await refValue(repository, ref);
+    if (found !== commit) throw elsewhere(ref, commit, found);
+    if (move !== null) await requireObject(repository, move.to);
+    // From here to the end nothing else of this process runs.
+    requireNotStopped();
+    const moves = work();
+    if (moves && move !== null) {
+      noteMove(repository, ref, { from: commit, to: move.to }, move);
+      putValue(repository, ref, move.to, claim.temporary);
     }
-  };
-  const input = `start\n${option}${what}\nprepare\n`;
-  const args = [...CONFIG, "update-ref", ...(call.args ?? []), "--stdin"];
-  const onStarted = (pid: number): void => {
-    holder = identify(pid);
-  };
-  const at = call.at === undefined ? {} : { at: call.at };
-  const end = git.bytes(args, { input, reply, onStarted, ...at });
-  await end.finally(() => {
-    if (thrown !== null) throw thrown.error;
-  });
-  return moves;
+    return moves;
+  } finally {
+    claim.release();
+  }
+}
+
+/** Git locks the branch, and HEAD for its reflog. */
+export function branchLocks(repository: UserRepository, ref: string | null): string[] {
+  const head = `${refFile(repository, null)}.lock`;
+  return ref === null ? [head] : [`${refFile(repository, ref)}.lock`, head];
+}
+
+interface RefChange {
+  readonly verb: string;
+  readonly ref: string;
+  /** What it shall hold, or must have held. */
+  readonly commit: string;
 }
 
 /**
- * Change refs in the user's repository in one transaction. Git says when it holds its locks: from
- * then on they are known for its own. If it is killed, they are removed, and no others.
+ * Change refs in the user's repository, all or none, in the words of `git update-ref --stdin`.
  *
- * @param lines commands of `git update-ref --stdin`, each with its line end
+ * @param git of that repository, for what only looks
+ * @param lines commands, each with its line end: `update REF ID`, `create REF ID`, `delete REF [ID]`
  * @param refs the full names that the commands change
- * @param onHeld for tests: called while git holds its locks
+ * @param onHeld for tests: called while the locks are held
  * @throws ERR_GIT_FAILED
  */
-export function changeRefs(
+export async function changeRefs(
   git: Git,
-  { commonDir }: UserRepository,
+  repository: UserRepository,
   lines: string,
   refs: readonly string[],
   onHeld?: () => void,
 ): Promise<void> {
-  const packed = join(commonDir, "packed-refs.lock");
-  const paths = [...refs.map((name) => join(commonDir, `${name}.lock`)), packed];
-  const args = ["-c", "core.packedRefsTimeout=10000", "update-ref", "--stdin"];
-  return beginAgain(async () => {
-    const own = new Map<string, string | null>();
-    const reply = (said: string): string | null => {
-      if (said.includes("commit: ok")) return null;
-      if (!said.includes("prepare: ok") || own.size > 0) return "";
-      for (const path of paths) own.set(path, lockIdentity(path));
-      onHeld?.();
-      return "commit\n";
-    };
-    try {
-      await git.bytes(args, { input: `start\n${lines}prepare\n`, reply });
-    } catch (error) {
-      for (const [path, identity] of isKilledGit(error) ? own : []) {
-        if (identity === null || lockIdentity(path) !== identity) continue;
-        // What comes into the place of packed refs is written beside, by whoever holds their lock.
-        if (path === packed) rmSync(path.replace(/lock$/, "new"), { force: true });
-        rmSync(path, { force: true });
-      }
-      throw error;
-    }
+  const changes = lines.split("\n").flatMap((line): RefChange[] => {
+    const [verb = "", ref = "", commit = ""] = line.split(" ");
+    return ["update", "create", "delete"].includes(verb) ? [{ verb, ref, commit }] : [];
   });
+  for (const ref of refs) requireRefName(repository, ref);
+  const deletes = changes.filter(({ verb }) => verb === "delete").map(({ ref }) => ref);
+  const locks = refs.map((ref) => ({
+    path: `${refFile(repository, ref)}.lock`,
+    patienceMs: REF_MS,
+  }));
+  if (deletes.length > 0) {
+    locks.push({ path: `${packedFile(repository)}.lock`, patienceMs: PACKED_MS });
+  }
+  await beginAgain(async () => {
+    const claim = await RefClaim.take(repository, locks, "");
+    try {
+      onHeld?.();
+      for (const change of changes) await requireChange(git, repository, change);
+      requireNotStopped();
+      for (const { verb, ref, commit } of changes) {
+        if (verb !== "delete") putValue(repository, ref, commit, claim.temporary);
+      }
+      if (deletes.length > 0) removeRefs(repository, deletes);
+    } finally {
+      claim.release();
+    }
+    for (const ref of deletes) removeEmptyAbove(repository, ref);
+  });
+}
+
+/** @throws ERR_GIT_FAILED where git would refuse it */
+async function requireChange(
+  git: Git,
+  repository: UserRepository,
+  { verb, ref, commit }: RefChange,
+): Promise<void> {
+  const found = await refValue(repository, ref);
+  if (verb === "delete") {
+    if (commit !== "" && found !== commit) throw elsewhere(ref, commit, found);
+    return;
+  }
+  if (found === null || (verb === "create" && found !== "")) throw elsewhere(ref, "nothing", found);
+  await requireObject(repository, commit);
+  if (found === "") await requireRoom(git, ref);
+}
+
+/** No ref may have the name of a folder that another one is in. */
+async function requireRoom(git: Git, ref: string): Promise<void> {
+  const names = ref.split("/");
+  const above = names.slice(2).map((_, at) => names.slice(0, at + 2).join("/"));
+  const said = await git.text(["for-each-ref", "--format=%(refname)", ref, ...above.slice(1)]);
+  const other = said.split("\n").find((one) => one.startsWith(`${ref}/`) || above.includes(one));
+  if (other !== undefined) throw failed(`${other} is there, so ${ref} cannot be made`);
+}
+
+async function requireObject({ gitDir }: UserRepository, id: string): Promise<void> {
+  await new Git({ gitDir }).bytes(["cat-file", "-e", `${id}^{commit}`]);
+}
+
+function elsewhere(ref: string | null, expected: string, found: string | null): Error {
+  const what = found === null ? "the name of another ref" : found || "nothing";
+  return failed(`expected ${ref ?? "HEAD"} at ${expected}, found ${what}`);
 }
 
 /** A file that is made anew has another one, also under the same name and number. */

@@ -1,4 +1,4 @@
-import { type Stats, existsSync, realpathSync, statSync } from "node:fs";
+import { type Stats, existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { Git, readUserSetting } from "./git.ts";
@@ -150,12 +150,50 @@ export async function readHead(repository: UserRepository): Promise<Head> {
       "its branch has no commit yet: make a first one, then try again",
     );
   }
+  requireBranch(repository, ref);
   const call = { answers: [1, 128] };
   const look = ["-c", "core.commitGraph=false", "rev-parse", "-q", "--verify"];
   const found = await git.text([...look, `${commit}^{commit}`], call);
   const tree = found === "" ? "" : await git.text([...look, `${commit}^{tree}`], call);
   if (tree === "") throw damaged(repository, commit);
+  await requireFetched(git, repository, found);
   return { ref, commit: found, tree };
+}
+
+/**
+ * Only a branch has its file where we hold and move it. Other refs may belong to one work tree. A
+ * symbolic one moves by another name than HEAD's, and HEAD is what we hold.
+ */
+function requireBranch({ root, gitDir }: UserRepository, ref: string | null): void {
+  if (ref === null) return;
+  if (!ref.startsWith("refs/heads/")) {
+    throw refused(root, `HEAD names ${quoted(ref)}, which is no branch: try git switch BRANCH`);
+  }
+  if (ref.includes("\ufffd")) {
+    throw refused(root, "the name of its branch is no UTF-8: try git branch -m NAME");
+  }
+  const head = readPlainText(join(gitDir, "HEAD"))?.trim() ?? "";
+  const named = /^ref:\s*(.*)$/.exec(head)?.[1];
+  if (named === undefined || named === ref) return;
+  const short = ref.slice("refs/heads/".length);
+  const text = `HEAD names ${quoted(named)}, which is another name of ${quoted(ref)}: try git switch ${short}`;
+  throw refused(root, printable(text));
+}
+
+/** A partial clone may lack files of its commit, and nothing of ours fetches them. */
+async function requireFetched(
+  git: Git,
+  { root, objects }: UserRepository,
+  commit: string,
+): Promise<void> {
+  const packs = join(objects, "pack");
+  if (!existsSync(packs) || !readdirSync(packs).some((name) => name.endsWith(".promisor"))) return;
+  const look = ["-c", "core.commitGraph=false", "rev-list", "--objects", "--missing=print"];
+  const said = await git.text([...look, "--no-walk", commit, "--"]);
+  const missing = said.split("\n").filter((line) => line.startsWith("?")).length;
+  if (missing === 0) return;
+  const text = `it is a partial clone without ${missing} objects of its commit: type git archive HEAD > /dev/null in it, which fetches them`;
+  throw refused(root, text);
 }
 
 /** Every path that a commit has, with the folders that they are in. */
@@ -177,6 +215,13 @@ function findRoot(folder: string): string {
   }
   for (;;) {
     if (existsSync(join(at, ".git"))) return at;
+    // As git does: what has these is a repository, and not a part of the tree around it.
+    if (["HEAD", "objects", "refs"].every((name) => existsSync(join(at, name)))) {
+      throw refused(
+        at,
+        "it is a bare repository, or git's own folder of one: name a work tree, such as one that git worktree add makes",
+      );
+    }
     if (dirname(at) === at) throw refused(folder, "it is in no git repository: try git init");
     at = dirname(at);
   }
@@ -206,6 +251,7 @@ const UNFINISHED: Readonly<Record<string, string>> = {
   "rebase-merge": "a rebase",
   "rebase-apply": "a rebase or git am",
   BISECT_LOG: "a bisection",
+  sequencer: "a series of cherry-picks or reverts",
 };
 
 function refuseUnfinished({ root, gitDir }: UserRepository): void {

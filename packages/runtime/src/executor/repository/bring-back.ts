@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { digestOf, isSovereignError, sha256Hex, SovereignError } from "@sovereign/core";
 import {
@@ -12,6 +12,7 @@ import {
   readChanges,
   type UserRepository,
 } from "../git/index.ts";
+import { makeOwnFolder } from "../../system/index.ts";
 import type { Kept } from "./tree-moves.ts";
 import { type SwitchStep, switchTree } from "./tree-switch.ts";
 
@@ -132,7 +133,7 @@ async function stageAnew(options: StageOptions): Promise<Staged> {
   const staging = join(folder, "staging");
   rmSync(staging, { recursive: true, force: true });
   const workTree = join(staging, "tree");
-  mkdirSync(workTree, { recursive: true, mode: 0o700 });
+  makeOwnFolder(workTree);
   const bare = await createPrivateRepository(join(staging, "git"), repository, base.commit);
   const git = bare.at({ workTree });
   await checkOutTouched(git, base.commit, patches);
@@ -177,24 +178,26 @@ async function checkOutTouched(
   patches: readonly JudgedPatch[],
 ): Promise<void> {
   await git.bytes(["read-tree", base]);
-  const listed = await git.text(["ls-files", "-z"]);
+  // A name may be no UTF-8: as bytes it is the same on its way back.
+  const listed = Buffer.from(await git.bytes(["ls-files", "-z"])).toString("latin1");
   const touched = await touchedPaths(git, patches);
   const all = listed.split("\0").filter((path) => path !== "");
   const others = all.filter((path) => !touched.has(path));
   await git.bytes(["update-index", "-z", "--skip-worktree", "--stdin"], {
-    input: others.join("\0"),
+    input: Buffer.from(others.join("\0"), "latin1"),
   });
   await git.bytes(["checkout-index", "--force", "-z", "--stdin", "--quiet"], {
-    input: all.filter((path) => touched.has(path)).join("\0"),
+    input: Buffer.from(all.filter((path) => touched.has(path)).join("\0"), "latin1"),
   });
   await git.status(["update-index", "-q", "--refresh"], { answers: [1] });
 }
 
-/** As `git apply` reads the patches, which is what will be applied. */
+/** As `git apply` reads the patches, which is what will be applied. Each character is one byte. */
 async function touchedPaths(git: Git, patches: readonly JudgedPatch[]): Promise<Set<string>> {
   const touched = new Set<string>();
   for (const { patch } of patches) {
-    const said = await git.text(["apply", "--numstat", "-z", "--allow-empty"], { input: patch });
+    const args = ["apply", "--numstat", "-z", "--allow-empty"];
+    const said = Buffer.from(await git.bytes(args, { input: patch })).toString("latin1");
     for (const row of said.split("\0")) {
       const path = /^[\d-]+\t[\d-]+\t([^]*)$/.exec(row)?.[1];
       if (path !== undefined) touched.add(path);

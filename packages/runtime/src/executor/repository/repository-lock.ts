@@ -1,30 +1,17 @@
-import {
-  linkSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  unlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { hostname } from "node:os";
+import { linkSync, readdirSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fields, isSovereignError, SovereignError } from "@sovereign/core";
 import { readOwnFile } from "../../system/index.ts";
-import type { UserRepository } from "../git/index.ts";
+import {
+  breakClaims,
+  isOwnerDead,
+  ownerText,
+  startTimeOf,
+  type UserRepository,
+} from "../git/index.ts";
 
 const POLL_MS = 50;
-
-/** Who holds a repository: a pid alone says nothing once another process has it. */
-interface Owner {
-  readonly pid: string;
-  readonly started: string;
-  /** The pid namespace: a pid of another one cannot be looked up from here. */
-  readonly space: string;
-  readonly run: string;
-}
 
 export interface RepositoryLock {
   /** The run of a dead owner from whom it was taken over; null where nobody had it. */
@@ -45,11 +32,12 @@ export async function lockRepository(
   waitMs: number,
 ): Promise<RepositoryLock> {
   const path = join(repository.gitDir, "sovereign.lock");
-  const own = encode({ ...self(), run });
+  const own = `${ownerText(run)}\n`;
   let takenFrom: string | null = null;
   for (let waited = 0; ; waited += POLL_MS) {
     if (tryLink(path, own)) {
       removeLeftovers(path);
+      breakClaims(repository);
       return {
         takenFrom,
         release: () => {
@@ -117,62 +105,10 @@ function breakStale(path: string, dead: string): void {
   else renameSync(aside, path);
 }
 
-/** Who works on a run here, in one line that {@link isOwnerDead} reads. */
-export function ownerText(run: string): string {
-  return encode({ ...self(), run }).trim();
-}
-
-function self(): Omit<Owner, "run"> {
-  const pid = String(process.pid);
-  return { pid, started: startTimeOf(pid) ?? "", space: pidSpace() };
-}
-
-function encode({ pid, started, space, run }: Owner): string {
-  return `${pid} ${started} ${space} ${run}\n`;
-}
-
-/** True where nothing of the process that wrote this line can live any more. */
-export function isOwnerDead(found: string): boolean {
-  const [pid = "", started = "", space = ""] = found.trim().split(" ");
-  if (!/^\d+$/.test(pid)) return true;
-  const [host, boot] = space.split("/");
-  const [ownHost, ownBoot] = pidSpace().split("/");
-  // The same machine since started again: nothing of then lives.
-  if (host === ownHost && boot !== ownBoot) return true;
-  return space === pidSpace() && startTimeOf(pid) !== started;
-}
-
 /** As the owner wrote it; null where it is no run's id. */
 function runOf(found: string): string | null {
   const run = found.trim().split(" ")[3];
   return fields.runId.safeParse(run).data ?? null;
-}
-
-function pidSpace(): string {
-  const host = hostname().replaceAll(/[\s/]/g, "_");
-  try {
-    const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-    return `${host}/${boot}/${readlinkSync("/proc/self/ns/pid")}`;
-  } catch {
-    return `${host}/unknown/unknown`;
-  }
-}
-
-/** In clock ticks since boot; null when there is no such process. */
-function startTimeOf(pid: string): string | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command stands in parentheses and may hold anything; field 22 is counted after it.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? null;
-  } catch {
-    // Without /proc only liveness can be told.
-    try {
-      process.kill(Number(pid), 0);
-      return "unknown";
-    } catch {
-      return null;
-    }
-  }
 }
 
 const OWNER_BYTES_MAX = 4096;

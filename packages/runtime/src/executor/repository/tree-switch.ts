@@ -18,9 +18,10 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { type ProcessIdentity, withLook } from "../../process/index.ts";
+import { withLook } from "../../process/index.ts";
 import {
   beginAgain,
+  breakClaims,
   type Change,
   FILE_BYTES_MAX,
   Git,
@@ -35,11 +36,11 @@ import {
 } from "../git/index.ts";
 import { refuseFolded } from "./case-folding.ts";
 import { breakIndexLock, lockIndex, unlockIndex } from "./index-lock.ts";
-import { breakRefLocks, findRefLocks, heldRefs, noteRefLocks } from "./ref-locks.ts";
+import { breakRefLocks, findRefLocks, heldRefs } from "./ref-locks.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import { contentAt, fileOnly, sameContent } from "./tree-content.ts";
 import { type Kept, removeLeftovers, TreeMoves } from "./tree-moves.ts";
-import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+import { makeOwnFolder, replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 /** One file is hashed, by attributes that lie in the user's folders. */
 const LOOK_MS = 30_000;
@@ -111,7 +112,7 @@ export function switchTree(options: SwitchOptions): Promise<readonly Kept[]> {
 async function switchOnce(options: SwitchOptions): Promise<readonly Kept[]> {
   const { folder, repository, changes } = options;
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeOwnFolder(folder);
   const lock = await lockIndex(repository, folder);
   try {
     await requireHead(options);
@@ -156,7 +157,8 @@ export type Recovery = "none" | "done" | "undone";
 export async function recoverSwitch(folder: string, repository: UserRepository): Promise<Recovery> {
   // No switch of this folder lives: its run is ours alone.
   breakIndexLock(repository, folder);
-  await breakRefLocks(folder);
+  breakClaims(repository, folder);
+  await breakRefLocks(folder, repository);
   const journal = readJournal(folder);
   if (journal === null) return "none";
   if (journal.state !== "applying") return journal.state;
@@ -180,8 +182,7 @@ async function endSwitch(
   const before = { ref: journal.ref, commit: journal.from };
   const user = new Git({ gitDir: repository.gitDir });
   try {
-    await withRefLocked(user, before, null, (holder) => {
-      noteRefLocks(folder, repository, journal.ref, holder);
+    await withRefLocked(repository, before, folder, null, () => {
       undo(repository, folder, journal);
       return false;
     });
@@ -401,10 +402,8 @@ async function moveBranch(
   { repository, from, to, reason, at, folder, onStep }: SwitchOptions,
   moves: TreeMoves,
 ): Promise<void> {
-  const user = new Git({ gitDir: repository.gitDir });
-  const args = ["--create-reflog", "-m", `sovereign: ${reason}`];
-  const locked = (holder: ProcessIdentity | null): boolean => {
-    noteRefLocks(folder, repository, from.ref, holder);
+  const move = { to: to.commit, reason: `sovereign: ${reason}`, at };
+  const locked = (): boolean => {
     onStep?.("locked");
     // From here on nothing is put back: what somebody writes into it later is kept.
     moves.requireUntouched();
@@ -412,14 +411,12 @@ async function moveBranch(
     return from.ref === null || namesBranch(repository, from.ref);
   };
   try {
-    if (await withRefLocked(user, from, to.commit, locked, { args, at })) return;
+    if (await withRefLocked(repository, from, folder, move, locked)) return;
     throw new Error("HEAD names another branch");
   } catch (cause) {
     // What failed may be the answer alone.
     const { ref, commit } = await withLook(() => readRef(repository));
     if (ref === from.ref && commit === to.commit) return;
-    // A git that was killed could not take its locks away: those that are known for its own go.
-    await breakRefLocks(folder);
     if (ref === from.ref && commit === from.commit) throw heldOr(cause, repository, from);
     throw new SovereignError(
       "ERR_REPOSITORY_MOVED",

@@ -153,7 +153,7 @@ async function refuseOthers(
     if (same) return;
     break;
   }
-  const text = `The ledger holds ${count} lines of this node's journal, ${path} has ${lines.length}, and they are not the same. Another data folder is a copy of this one, or this one was set back. Look into it; then remove node.json, and this folder joins as a new node.`;
+  const text = `The ledger holds ${count} lines of this node's journal, ${path} has ${lines.length}, and they are not the same. Another data folder is a copy of this one, or this one was set back. Look into it. If only the journal was lost or damaged, type: sovereign scram repair. Else remove node.json, and this folder joins as a new node.`;
   throw new SovereignError("ERR_NODE_CLONED", text, { stream });
 }
 
@@ -171,12 +171,21 @@ export interface AnchorPatience {
 export class AnchorDuty {
   readonly #anchor: () => Promise<unknown>;
   readonly #patience: AnchorPatience | null;
+  readonly #onFailed: (error: unknown) => void;
   #wanted = false;
   #working: Promise<void> | null = null;
 
-  /** @param patience null where somebody calls {@link AnchorDuty.retry} */
-  constructor(anchor: () => Promise<unknown>, patience: AnchorPatience | null = null) {
+  /**
+   * @param onFailed told why an attempt failed, each time
+   * @param patience null where somebody calls {@link AnchorDuty.retry}
+   */
+  constructor(
+    anchor: () => Promise<unknown>,
+    onFailed: (error: unknown) => void,
+    patience: AnchorPatience | null = null,
+  ) {
     this.#anchor = anchor;
+    this.#onFailed = onFailed;
     this.#patience = patience;
   }
 
@@ -207,9 +216,10 @@ export class AnchorDuty {
       try {
         await this.#anchor();
         waitMs = patience?.firstMs ?? 0;
-      } catch {
+      } catch (error) {
         // The lines stay in the journal: the next try, or the next opening, takes them.
         this.#wanted = true;
+        this.#onFailed(error);
         if (patience === null) return;
         await sleep(waitMs, null, { signal: patience.signal }).catch(() => null);
         waitMs = Math.min(waitMs * 2, patience.maxMs);

@@ -1,6 +1,6 @@
 import type { JsonObject } from "@sovereign/core";
 
-import { loadConfig, isShared } from "../../home/index.ts";
+import { isShared, loadSwitchConfig } from "../../home/index.ts";
 
 /**
  * Whether a node hears of the others; null where there are none to hear of.
@@ -10,7 +10,8 @@ import { loadConfig, isShared } from "../../home/index.ts";
  */
 export function leaseHealth(home: string, sentinel: JsonObject | null): LeaseHealth | null {
   if (sentinel !== null) return leaseOfSentinel(sentinel);
-  const { lease_ms: ms } = loadConfig(home).scram;
+  // A stop is told whatever stands in the place of the configuration: then the law's settings hold.
+  const { lease_ms: ms } = loadSwitchConfig(home, () => undefined);
   if (ms === null || !isShared(home)) return null;
   return { ms, state: "unwatched", left_ms: 0, read_at: null, read_by: null };
 }

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import {
   formats,
   isSovereignError,
@@ -11,7 +10,7 @@ import {
   sha256Hex,
   SovereignError,
 } from "@sovereign/core";
-import type { Clock } from "../../system/index.ts";
+import { type Clock, rest } from "../../system/index.ts";
 import type { StoredEntry } from "../../ledger/index.ts";
 import type { ScramLink } from "../../scram/index.ts";
 import { FEED_PAGE, type LogFeed } from "../../store/index.ts";
@@ -133,8 +132,7 @@ export class NodeWatch {
       this.#wake = resolve;
     });
     if (!this.#news) {
-      const timer = sleep(ms, undefined, { signal: over.signal }).catch(() => undefined);
-      await Promise.race([timer, woken]);
+      await Promise.race([rest(ms, over.signal), woken]);
     }
     over.abort();
     this.#news = false;

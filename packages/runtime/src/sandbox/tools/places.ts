@@ -133,7 +133,11 @@ function realOf(path: string): string {
 }
 
 /** Inside: what the sandbox itself makes, and what no mount may cover. */
-const OURS = ["/proc", "/sys", "/dev", "/etc", "/usr", "/bin", "/sbin", "/runtime", "/run"];
+const OURS = [
+  ...["/proc", "/sys", "/dev", "/etc", "/usr", "/bin", "/sbin", "/runtime", "/run"],
+  // An agent's program, and what of ours speaks with it.
+  ...["/agent", "/sovereign"],
+];
 const EXACTLY = ["/", "/tmp", "/home", "/home/agent", "/workspace", "/root", "/var"];
 
 /**

@@ -1,6 +1,6 @@
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
-import { quoted, SovereignError, type ToolMount, type Toolset } from "@sovereign/core";
+import { cutText, quoted, SovereignError, type ToolMount, type Toolset } from "@sovereign/core";
 import type { PolicyTools } from "../../policy/index.ts";
 import { isReadable } from "../path-user.ts";
 import { type Contents, readContents } from "./contents.ts";
@@ -58,7 +58,7 @@ export async function resolveTools(wanted: PolicyTools, machine: Machine): Promi
         taken.set(one.at, judgeFound(name, one, machine));
       } catch (error) {
         if (!(error instanceof SovereignError)) throw error;
-        notes.push(`${name}: ${error.message}`.slice(0, 500));
+        notes.push(cutText(`${name}: ${error.message}`, 500));
       }
     }
   }
@@ -124,7 +124,7 @@ async function lookAt(judged: readonly Judged[], notes: string[]): Promise<ToolM
     } catch (error) {
       // What the policy names itself must be there; what a preset found is told.
       if (by === "mounts" || !(error instanceof SovereignError)) throw error;
-      notes.push(`${by}: ${error.message}`.slice(0, 500));
+      notes.push(cutText(`${by}: ${error.message}`, 500));
     }
   }
   return mounts;

@@ -1,57 +1,119 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { type EntryData, isSovereignError, type JsonValue, SovereignError } from "@sovereign/core";
+import {
+  type EntryData,
+  isSovereignError,
+  type JsonValue,
+  type ModelWire,
+  SovereignError,
+} from "@sovereign/core";
 import { VendorStore } from "../../agents/index.ts";
 import {
   type AgentAdapter,
   type AgentProgram,
   ADAPTERS,
   findProgram,
+  INSTALLED,
+  type InstalledAgent,
   installCommand,
 } from "../../coding/index.ts";
-import { passphraseOf, type Settings } from "../../home/index.ts";
+import type { Settings } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import { probeSandbox } from "../../sandbox/index.ts";
 import type { Opened } from "../opened.ts";
-import type { AgentDoctorRow, HookProof, ModelReach } from "./agent-reports.ts";
+import type { AgentDoctorRow, HookProof, HookProofNow, ModelReach } from "./agent-reports.ts";
+import { refuseWhileTripped } from "../runs/require-armed.ts";
+import { proveHere } from "./prove-here.ts";
 import { agentsFolder } from "./agents-folder.ts";
 
 const CONNECT_MS = 3000;
 const RUNS_LOOKED_AT = 20;
 
-/** What an agent needs before it can work here. Nothing is asked of a model, so it costs nothing. */
+/**
+ * What an agent needs before it can work here. Nothing is asked of a model, so it costs nothing.
+ * @param prove start the canary of each installed agent
+ * @throws ERR_SCRAM_TRIPPED where it is to be started and may not
+ */
 export async function examineAgents(
-  { home, environment }: Settings,
+  settings: Settings,
   opened: Opened,
   tenantId: string,
+  prove: boolean,
 ): Promise<AgentDoctorRow[]> {
+  const { home, environment } = settings;
+  const proveOne = prove ? proving(settings, opened, tenantId) : NO_PROOF;
   const folder = agentsFolder(environment);
   const sandbox = (await probeSandbox()).level;
   const vendors = existsSync(home)
-    ? new VendorStore(join(home, "models"), passphraseOf(environment))
+    ? new VendorStore(join(home, "models"), settings.passphrase)
     : null;
-  const models = await Promise.all((vendors?.list() ?? []).map((one) => reach(one)));
-  const rows = ADAPTERS.map(async (adapter) => {
-    const { found, ...about } = examine(adapter, folder);
-    const hooks = found === null ? null : await proofOf(home, opened, tenantId, adapter, found);
-    const ready = found !== null && sandbox !== null && models.some((one) => one.reachable);
-    return { agent: adapter.name, ready, ...about, hooks, sandbox, models };
-  });
-  return Promise.all(rows);
+  const reached = await Promise.all(
+    (vendors?.list() ?? []).map(async (one) => ({ wires: one.wires, reach: await reach(one) })),
+  );
+  const rows: AgentDoctorRow[] = [];
+  // One after the other: each is a large program.
+  for (const adapter of ADAPTERS) {
+    const known = INSTALLED.find((one) => one.name === adapter.name);
+    const { found, ...about } = examined(known, folder);
+    // A vendor that does not speak as the agent does is none for it.
+    const models = reached.filter(({ wires }) => speaks(adapter, wires)).map((one) => one.reach);
+    const hooks = await proofOf(home, opened, tenantId, adapter, found);
+    const { name: agent, wire, hooks: proof } = adapter;
+    const isHere = sandbox !== null && (found !== null || known === undefined);
+    const proved = sandbox === null ? null : await proveOne(known, found);
+    const ready = isHere && proved?.ok !== false && models.some((one) => one.reachable);
+    rows.push({ agent, ready, ...about, hooks, proved, proof, sandbox, wire, models });
+  }
+  return rows;
 }
 
-function examine(
-  adapter: AgentAdapter,
-  folder: string,
-): Pick<AgentDoctorRow, "state" | "version" | "tested" | "path" | "next"> & {
+type ProveOne = (
+  known: InstalledAgent | undefined,
+  found: AgentProgram | null,
+) => Promise<HookProofNow | null>;
+
+const NO_PROOF: ProveOne = () => Promise.resolve(null);
+
+/** @throws ERR_SCRAM_TRIPPED */
+function proving({ home }: Settings, opened: Opened, tenantId: string): ProveOne {
+  refuseWhileTripped(home, tenantId, null);
+  return (known, found) =>
+    known === undefined || found === null
+      ? Promise.resolve(null)
+      : opened((installation) => proveHere(installation, tenantId, known, found));
+}
+
+function speaks(
+  { wire, wireOf, defaultModel }: AgentAdapter,
+  wires: readonly ModelWire[],
+): boolean {
+  const own = wireOf === undefined ? wire : wireOf(defaultModel);
+  return wire === null || own === null || wires.includes(wire) || wires.includes(own);
+}
+
+type About = Pick<AgentDoctorRow, "state" | "version" | "tested" | "path" | "next"> & {
   readonly found: AgentProgram | null;
-} {
-  const tested = `${adapter.versions.from} to ${adapter.versions.to}`;
+};
+
+/** The user names the program, so that there is nothing to be found before. */
+const NAMED: About = {
+  found: null,
+  state: "named",
+  version: null,
+  tested: null,
+  path: null,
+  next: null,
+};
+
+function examined(adapter: InstalledAgent | undefined, folder: string): About {
+  if (adapter === undefined) return NAMED;
+  const tested = `${adapter.packages.versions.from} to ${adapter.packages.versions.to}`;
   try {
     const found = findProgram(adapter, folder);
-    return { found, state: "found", ...found, tested, next: null };
+    const { path, version } = found;
+    return { found, state: "found", path, version, tested, next: null };
   } catch (error) {
     if (!(error instanceof SovereignError)) throw error;
     const state = error.code === "ERR_AGENT_MISSING" ? "missing" : "untested";
@@ -67,9 +129,10 @@ async function proofOf(
   opened: Opened,
   tenantId: string,
   adapter: AgentAdapter,
-  { version }: AgentProgram,
+  found: AgentProgram | null,
 ): Promise<HookProof | null> {
-  if (!existsSync(home)) return null;
+  if (found === null || !existsSync(home)) return null;
+  const { version } = found;
   try {
     return await opened(async (installation) => {
       const wanted = { limit: RUNS_LOOKED_AT, status: null, kind: "agent" };

@@ -1,5 +1,14 @@
 import { join } from "node:path";
-import type { ActionContext, ErrorCode } from "@sovereign/core";
+import {
+  type ActionContext,
+  type ErrorCode,
+  formats,
+  GATE_DOCUMENTS,
+  type ModelWire,
+  parseFormat,
+  parseStrictJson,
+  SovereignError,
+} from "@sovereign/core";
 import {
   type AgentAdapter,
   adapterOf,
@@ -19,10 +28,9 @@ import {
 } from "../../executor/index.ts";
 import type { Effect, EffectRegistry, PolicyDecider } from "../../kernel/index.ts";
 import type { ScramLink } from "../../scram/index.ts";
-import type { OpenedSession } from "../runs/open-session.ts";
 import { type CompiledPolicy, PolicyEngine } from "../../policy/index.ts";
-import type { RunSession } from "../../runs/index.ts";
-import { type FrozenExec, freezeExec } from "../exec/exec-context.ts";
+import { ArtifactStore, type RunSession } from "../../runs/index.ts";
+import { type ExecContext, type FrozenExec, freezeExec } from "../exec/exec-context.ts";
 import { findTools } from "../exec/find-tools.ts";
 import {
   EXECUTION,
@@ -33,18 +41,29 @@ import {
   type VariantParts,
 } from "../exec/execution-kind.ts";
 import type { AgentDecision } from "./agent-reports.ts";
+import { packHooks } from "./pack-hooks.ts";
 import type { Ending, RunKind, RunOptions, RunWork, KnownRun } from "../runs/lifecycle.ts";
 
 export interface AgentInput extends ExecutionInput {
   readonly agent: string;
+  /** The words of its program where the user names it; else null. */
+  readonly command: readonly string[] | null;
   /** The branch on which the result waits; null for one that is named after the run. */
   readonly branch: string | null;
+  /** In canonical form: evidence from the first on. */
+  readonly taskPack: Uint8Array;
 }
 
 /** What an agent needs of this machine, found when it is needed. */
 export interface AgentParts {
-  program(adapter: AgentAdapter): AgentProgram;
+  /**
+   * @param command the words of one that the user names; null for others
+   * @param root the tree in which it works
+   */
+  program(adapter: AgentAdapter, command: readonly string[] | null, root: string): AgentProgram;
   model(run: ModelRun): ModelDoor;
+  /** What is secret here: it stands in no transcript. */
+  readonly secrets: readonly string[];
 }
 
 /** Whose calls a model is asked for. */
@@ -55,7 +74,10 @@ export interface ModelRun {
   readonly context: ActionContext;
   readonly policy: PolicyDecider;
   readonly model: string;
+  /** How the agent speaks to it; null where that is its own business. */
+  readonly wire: ModelWire | null;
   readonly budgetMicrousd: number | null;
+  readonly turnsMax: number | null;
 }
 
 type Known = KnownRun<FrozenExec, HeldRepository>;
@@ -69,9 +91,12 @@ export function agentKind(
     ...EXECUTION,
     hold: async (options, runId, input) => {
       // What is missing is told before there is a run.
-      parts.program(adapterOf(input.agent));
+      const adapter = adapterOf(input.agent);
+      const { command } = input;
+      if (command === null) parts.program(adapter, null, "");
       const held = await EXECUTION.hold(options, runId, input);
       try {
+        if (command !== null) parts.program(adapter, command, held.repository.root);
         await requireFreeBranch(held.repository, branchOf(input.branch ?? `sovereign/${runId}`));
         return held;
       } catch (error) {
@@ -92,6 +117,7 @@ export function agentKind(
       const toolset = await findTools(read.policy, repository, head, { environment, dataFolder });
       const frozen = await freezeExec(folder, read, repository, head, toolset, about);
       requireRunnable(frozen.planned);
+      await keepPack(folder, input.taskPack, head.commit);
       return frozen;
     },
     work: (options, run) => openAgent(options, run, decision, parts),
@@ -100,6 +126,19 @@ export function agentKind(
       await EXECUTION.cleanUp?.(options, runId, frozen);
     },
   };
+}
+
+/** @throws ERR_REPOSITORY_MOVED where the branch moved since the task was given */
+async function keepPack(folder: string, pack: Uint8Array, head: string): Promise<void> {
+  const { repo_state: state } = parseFormat(formats.toolTaskPack, parseStrictJson(pack), "pack");
+  if (state.commit_hash !== head) throw movedFrom(state.commit_hash, head);
+  await new ArtifactStore(folder).put(GATE_DOCUMENTS.taskPack, pack, "application/json");
+}
+
+/** A task that was given for another commit. */
+export function movedFrom(wanted: string, head: string): SovereignError {
+  const text = `The task pack is for the commit ${wanted}, and the branch is at ${head}. Go back to that commit, or make a new pack: sovereign tool pack`;
+  return new SovereignError("ERR_REPOSITORY_MOVED", text, { wanted, head });
 }
 
 function branchOf(name: string): string {
@@ -129,8 +168,8 @@ function variantOf(
   decision: AgentDecision,
   parts: AgentParts,
 ): ExecutionVariant {
-  let context: OpenedSession | null = null;
-  const opened = (): OpenedSession => {
+  let context: ExecContext | null = null;
+  const opened = (): ExecContext => {
     if (context === null) throw new Error("the session is not open");
     return context;
   };
@@ -138,6 +177,7 @@ function variantOf(
   const calls = new ToolCalls(() => (step) => session().perform(step));
   const { runId } = run;
   return {
+    ...packHooks(options, runId, run.frozen, opened),
     resume: "sovereign agent resume",
     opened: (made) => {
       context = made;
@@ -160,12 +200,17 @@ interface EffectParts extends VariantParts {
 
 function agentEffects(options: RunOptions, run: Known, place: EffectParts): EffectRegistry {
   const { workspace, repository, folder, sandbox, calls, parts, effects, session, scram } = place;
+  const { egress, artifacts } = place;
   const { planned, policy, plan } = run.frozen;
   const { runId } = run;
   const contents = planned.steps.flatMap((step) => step.operations);
   const work: Effect = async (invocation) => {
     const adapter = adapterOf(invocation.action.resource);
-    const program = parts.program(adapter);
+    const { model, command, before, budget_microusd, max_turns } = invocation.action.params;
+    const words = wordsIn(command);
+    // A program of the repository is looked for in the tree in which it works.
+    if (words !== null && typeof before === "string") await workspace.require(before);
+    const program = parts.program(adapter, words, workspace.root);
     const effect = createAgentEffect({
       adapter,
       program,
@@ -179,13 +224,20 @@ function agentEffects(options: RunOptions, run: Known, place: EffectParts): Effe
         scram,
         context: invocation.context,
         policy: new PolicyEngine(policy),
-        model: modelOf(invocation.action.params["model"]),
-        budgetMicrousd: budgetOf(invocation.action.params["budget_microusd"]),
+        wire: adapter.wireOf?.(modelOf(model)) ?? adapter.wire,
+        model: modelOf(model),
+        budgetMicrousd: numberOf(budget_microusd),
+        turnsMax: numberOf(max_turns),
       }),
+      egress,
       tools: toolsOf(policy),
       task: (sha256) =>
         contents.find((one) => one.action.params["sha256"] === sha256)?.content ?? null,
       modules: join(repository.root, "node_modules"),
+      toolset: plan.toolset ?? null,
+      artifacts,
+      secrets: parts.secrets,
+      onTranscript: place.onTranscript,
       folder: join(folder, "work"),
       onProgress: options.onProgress,
     });
@@ -211,7 +263,11 @@ function modelOf(value: unknown): string {
   return typeof value === "string" ? value : "";
 }
 
-function budgetOf(value: unknown): number | null {
+function wordsIn(value: unknown): string[] | null {
+  return Array.isArray(value) ? value.filter((word) => typeof word === "string") : null;
+}
+
+function numberOf(value: unknown): number | null {
   return typeof value === "number" ? value : null;
 }
 

@@ -5,63 +5,101 @@ import {
   type PlacedEntry,
   SovereignError,
 } from "@sovereign/core";
-import { adapterOf, findProgram } from "../../coding/index.ts";
+import { findNamed, findProgram, INSTALLED, secretsOf } from "../../coding/index.ts";
 import type { Settings } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import { ArtifactStore, type RunRow } from "../../runs/index.ts";
-import { timestampOf } from "../../system/index.ts";
 import { ensureKeys } from "../exec/exec-services.ts";
-import { readPolicy } from "../exec/read-policy.ts";
 import type { Opened } from "../opened.ts";
 import { continueRun, type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { runNotFound } from "../runs/run-folder.ts";
-import { reportOf } from "../runs/run-result.ts";
+import { type RunReport, reportOf } from "../runs/run-result.ts";
 import type { Services } from "../services.ts";
-import type { AgentContinueInput, AgentRunInput } from "./agent-reports.ts";
+import type { AgentContinueInput, DispatchInput } from "./agent-reports.ts";
 import { examineAgents } from "./agent-doctor.ts";
 import { agentKind, type AgentParts } from "./agent-kind.ts";
-import { type AgentOrder, readOrder, starterPolicy } from "./agent-request.ts";
+import { readOrder } from "./agent-request.ts";
 import { agentsFolder } from "./agents-folder.ts";
+import { startInBackground } from "./background.ts";
+import { collectResult } from "./collect-result.ts";
+import { comparing } from "./compare/compare-services.ts";
 import { modelDoor } from "./model-door.ts";
+import { toolHealth } from "./tool-health.ts";
+import { verifyPack } from "./verify-pack.ts";
+import { prepareGiven, type PreparedTask, prepareTyped } from "./task-packs.ts";
 
 type AgentServices = Pick<
   Services,
-  "runAgent" | "continueAgent" | "agentDiff" | "followAgent" | "agentDoctor"
+  | "runAgent"
+  | "startAgentInBackground"
+  | "compareAgents"
+  | "continueAgent"
+  | "agentDiff"
+  | "followAgent"
+  | "agentDoctor"
+  | "packTask"
+  | "dispatchTool"
+  | "collectResult"
+  | "verifyPack"
+  | "toolHealth"
 >;
+
+type Undecided = Omit<AgentContinueInput, "decision">;
 
 /** Coding agents that work on a repository. */
 export function agentServices(settings: Settings, opened: Opened): AgentServices {
   const { environment, allowCompatible } = settings;
   const folder = agentsFolder(environment);
   const partsOf = (installation: Installation, vendor: string | null): AgentParts => ({
-    program: (adapter) => findProgram(adapter, folder),
+    program: (adapter, command, root) => {
+      const known = INSTALLED.find((one) => one.name === adapter.name);
+      if (known !== undefined) return findProgram(known, folder);
+      const path = environment["PATH"] ?? "";
+      return findNamed(command ?? [], { installed: INSTALLED, folder, path, root });
+    },
+    secrets: secretsOf(environment),
     model: (run) => modelDoor({ installation, environment, vendor, ...run }),
   });
-  const optionsOf = (
-    installation: Installation,
-    input: Omit<AgentContinueInput, "decision">,
-  ): RunOptions => ({
+  const optionsOf = (installation: Installation, input: Undecided): RunOptions => ({
     ...input,
     installation,
     allowCompatible,
   });
+  const startIn = async (
+    installation: Installation,
+    input: AgentContinueInput & Pick<DispatchInput, "repository" | "vendor" | "branch">,
+    { order, policy, given, at }: PreparedTask,
+  ): Promise<RunReport> => {
+    const read = readOrder(order, policy, at);
+    await ensureKeys(installation, settings, read, { ...input, mode: "sovereign" });
+    const { repository, branch } = input;
+    const kind = agentKind(input.decision, partsOf(installation, input.vendor));
+    const { agent, command } = order;
+    const about = { read, agent, command, repository, branch, environment };
+    const wanted = { ...about, taskPack: given.bytes, mode: "sovereign" } as const;
+    return reportOf(await submitRun(kind, optionsOf(installation, input), wanted));
+  };
+  const start = (
+    input: AgentContinueInput & Pick<DispatchInput, "repository" | "vendor" | "branch">,
+    task: PreparedTask,
+  ): Promise<RunReport> => opened((installation) => startIn(installation, input, task));
   return {
-    runAgent: (input) => {
-      // Before anything is started for it: what may not apply is refused at once.
-      const order = orderOf(input);
-      const policy = policyOf(settings.home, input, order);
-      return opened(async (installation) => {
-        const at = timestampOf(installation.clock).replace(/\.\d+Z$/, "Z");
-        const read = readOrder(order, policy, at);
-        await ensureKeys(installation, settings, read, { ...input, mode: "sovereign" });
-        const { agent, repository, branch } = input;
-        const kind = agentKind(input.decision, partsOf(installation, input.vendor));
-        const about = { read, agent, repository, branch, environment };
-        const wanted = { ...about, mode: "sovereign" } as const;
-        return reportOf(await submitRun(kind, optionsOf(installation, input), wanted));
-      });
-    },
+    // Before anything is started for it: what may not apply is refused at once.
+    runAgent: async (input) =>
+      start(input, await prepareTyped(settings, input, input.role, input.command)),
+    dispatchTool: async (input) => start(input, await prepareGiven(settings, input)),
+    packTask: async (input) => (await prepareTyped(settings, input, "executor")).given.bytes,
+    startAgentInBackground: (words) => startInBackground(settings, words),
+    compareAgents: comparing(settings, opened, optionsOf, startIn),
+    collectResult: (tenantId, runId) =>
+      opened(async (installation) => {
+        const row = await agentRun(installation, tenantId, runId);
+        return collectResult({ installation, tenantId }, row);
+      }),
+    verifyPack: (files, tenantId) => verifyPack(files, settings.home, opened, tenantId),
+    toolHealth: async (tenantId, tryModel) =>
+      toolHealth(await examineAgents(settings, opened, tenantId, false), tryModel),
     continueAgent: (runId, input) =>
       opened(async (installation) => {
         const row = await agentRun(installation, input.tenantId, runId);
@@ -77,32 +115,8 @@ export function agentServices(settings: Settings, opened: Opened): AgentServices
       opened((installation) =>
         followRun(installation, { tenantId, runId, follow, signal, onEntry }),
       ),
-    agentDoctor: (tenantId) => examineAgents(settings, opened, tenantId),
+    agentDoctor: (tenantId, prove) => examineAgents(settings, opened, tenantId, prove),
   };
-}
-
-function orderOf(input: AgentRunInput): AgentOrder {
-  const { agent, role, task, verify, timeoutSeconds, budgetMicrousd } = input;
-  const adapter = adapterOf(agent);
-  const model = input.model ?? adapter.defaultModel;
-  return { agent, role, task, model, verify, timeoutSeconds, budgetMicrousd };
-}
-
-/** The policy that is named, else the repository's own where the user accepted it, else the one that is built in. */
-function policyOf(
-  home: string,
-  { policy, repository }: AgentRunInput,
-  order: AgentOrder,
-): { path: string; bytes: Uint8Array } {
-  try {
-    return readPolicy(home, repository, policy);
-  } catch (error) {
-    const isAbsent = error instanceof SovereignError && error.code === "ERR_POLICY_MISSING";
-    if (policy !== undefined || !isAbsent || !error.message.startsWith("No policy is named")) {
-      throw error;
-    }
-    return starterPolicy(order);
-  }
 }
 
 /** @throws ERR_RUN_NOT_FOUND, ERR_REQUEST_INVALID */

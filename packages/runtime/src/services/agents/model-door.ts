@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { type LedgerEntry, SovereignError } from "@sovereign/core";
 import { ModelCallDesk, ModelProxyProcess, VendorStore } from "../../agents/index.ts";
-import type { ModelDoor } from "../../coding/index.ts";
+import { type ModelDoor, OWN_MODEL } from "../../coding/index.ts";
 import { type Environment, passphraseOf, programCommand } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
@@ -16,18 +16,29 @@ export interface DoorOptions extends ModelRun {
   readonly vendor: string | null;
 }
 
+type OpenDoor = Awaited<ReturnType<ModelDoor["open"]>>;
+
+/** A way to a model that says what was spent by it. */
+export interface CountedDoor {
+  /** @see ModelDoor */
+  open(
+    socket: string,
+  ): Promise<OpenDoor & { spent(): { readonly microusd: number; readonly tokens: number } }>;
+}
+
 /**
  * The way to a model: a proxy that holds the vendor's key, on a socket that the run's sandbox alone
  * sees. What a call may cost is recorded before it is made, and what it did cost after it.
  */
-export function modelDoor(options: DoorOptions): ModelDoor {
+export function modelDoor(options: DoorOptions): CountedDoor {
   const { installation, environment } = options;
   return {
     open: async (socket) => {
       const home = installation.folder.root;
       const vendors = new VendorStore(join(home, "models"), passphraseOf(environment));
-      const vendor = vendorOf(vendors, options.vendor);
+      const vendor = vendorOf(vendors, options);
       const desk = await openDesk(options, vendors);
+      const before = { ...desk.totals };
       const proxy = await ModelProxyProcess.start({
         command: programCommand("model-proxy"),
         home,
@@ -45,9 +56,19 @@ export function modelDoor(options: DoorOptions): ModelDoor {
         await proxy.close();
       };
       try {
-        const grant = await proxy.admit({ owner, vendor, models: [options.model], calls: desk });
+        const grant = await proxy.admit({
+          owner,
+          vendor,
+          models: options.model === OWN_MODEL ? [] : [options.model],
+          calls: desk,
+        });
         return {
           token: grant.token,
+          refusal: () => desk.refusal,
+          spent: () => ({
+            microusd: desk.totals.microusd - before.microusd,
+            tokens: desk.totals.tokens - before.tokens,
+          }),
           close: async () => {
             await grant.end();
             await close();
@@ -62,12 +83,16 @@ export function modelDoor(options: DoorOptions): ModelDoor {
 }
 
 function openDesk(options: DoorOptions, vendors: VendorStore): Promise<ModelCallDesk> {
-  const { installation, context, policy, session, scram, budgetMicrousd } = options;
+  const { installation, context, policy, session, scram, budgetMicrousd, turnsMax } = options;
   const { store, clock } = installation;
   return ModelCallDesk.open(
     {
       context,
-      budget: { microusd: budgetMicrousd, tokens: null },
+      budget: {
+        microusd: budgetMicrousd,
+        tokens: null,
+        ...(turnsMax === null ? {} : { turns: turnsMax }),
+      },
       policy,
       scram: scram(),
       record: (event, severity, data) => session().note(event, severity, data),
@@ -91,12 +116,15 @@ async function* entriesOf(
 }
 
 /** @throws ERR_MODEL_VENDOR_UNKNOWN */
-function vendorOf(vendors: VendorStore, named: string | null): string {
-  const names = vendors.list().map((one) => one.name);
+function vendorOf(vendors: VendorStore, { vendor, wire }: DoorOptions): string {
+  const named = vendor === null ? vendors.list() : [vendors.report(vendor)];
+  const names = named
+    .filter(({ wires }) => wire === null || wires.includes(wire))
+    .map((one) => one.name);
   const [only, ...others] = names;
-  if (named !== null) return vendors.report(named).name;
   if (only !== undefined && others.length === 0) return only;
   const found = names.length === 0 ? "none is set up" : `there are ${names.join(", ")}`;
-  const text = `Expected --vendor NAME with whose model the agent works: ${found}. Type: sovereign models add --help`;
+  const speaks = wire === null ? "" : ` of a vendor that speaks ${wire}, as the agent does`;
+  const text = `Expected --vendor NAME${speaks}: ${found}. Type: sovereign models add --help`;
   throw new SovereignError("ERR_MODEL_VENDOR_UNKNOWN", text);
 }

@@ -6,7 +6,7 @@ import { INSTALLATION_KEYS } from "../../authority/index.ts";
 import { parseBatchFile } from "../../batch/index.ts";
 import type { Services } from "../services.ts";
 import { parsePolicy } from "../../policy/index.ts";
-import { refusalOf, type Settings } from "../../home/index.ts";
+import { configRefusal, refusalOf, type Settings } from "../../home/index.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
 import { refuseTools } from "../runs/refuse-tools.ts";
 import { enrolFirstUse } from "../runs/first-use.ts";
@@ -42,7 +42,11 @@ export function batchServices(
         });
         return runner.executeBatch(batch_id, { actions, metadata });
       }),
-    health: () => SovereignRunner.healthCheck(() => scram.scramStatus(), refusalOf(settings.home)),
+    health: () => {
+      const { home } = settings;
+      const refused = refusalOf(home) ?? configRefusal(home);
+      return SovereignRunner.healthCheck(() => scram.scramStatus(), refused);
+    },
   };
 }
 

@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import {
   type ArtifactRef,
@@ -11,9 +10,11 @@ import {
   parseFormat,
   SovereignError,
   type Toolset,
+  type WorkScope,
 } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import { z } from "zod";
+import type { EgressDoor } from "../../agents/index.ts";
 import { AgentPolicy } from "../../coding/index.ts";
 import {
   createExecutorEffects,
@@ -24,11 +25,12 @@ import {
   planSummary,
   ReviewedPolicy,
   RunTape,
+  ScopedPolicy,
   type UserRepository,
   workLimits,
   Workspace,
 } from "../../executor/index.ts";
-import type { EffectRegistry } from "../../kernel/index.ts";
+import type { EffectRegistry, PolicyDecider } from "../../kernel/index.ts";
 import { type CompiledPolicy, parsePolicy, PolicyEngine } from "../../policy/index.ts";
 import { ArtifactStore, type FailedLog, type RunRow } from "../../runs/index.ts";
 import type { Sandbox } from "../../sandbox/index.ts";
@@ -41,7 +43,13 @@ import {
 } from "../runs/open-session.ts";
 import type { RunOptions } from "../runs/lifecycle.ts";
 import { type NamedBytes, readPolicy } from "./read-policy.ts";
-import { type Clock, replaceOwnFile, requireOwnFile, systemEntropy } from "../../system/index.ts";
+import {
+  type Clock,
+  makeOwnFolder,
+  replaceOwnFile,
+  requireOwnFile,
+  systemEntropy,
+} from "../../system/index.ts";
 import type { ExecFiles } from "./exec-reports.ts";
 import { makeRequest } from "./made-request.ts";
 
@@ -115,7 +123,7 @@ export async function freezeExec(
   agent?: ExecPlan["agent"],
 ): Promise<FrozenExec> {
   const policy_file = `01_intent/policy${extname(files.policy.path)}`;
-  mkdirSync(join(folder, "01_intent"), { recursive: true, mode: 0o700 });
+  makeOwnFolder(join(folder, "01_intent"));
   replaceOwnFile(join(folder, policy_file), files.policy.bytes);
   const store = new ArtifactStore(folder);
   const request = await store.put(GATE_DOCUMENTS.request, files.request.bytes, "application/json");
@@ -172,13 +180,15 @@ export interface ExecContext extends OpenedSession {
 /** What an execution gives its session: its policy still without the reviews that it needs. */
 export interface ExecParts extends Omit<SessionParts, "policy" | "artifacts" | "demands"> {
   readonly policy: CompiledPolicy;
+  /** What narrows it; null for nothing. */
+  readonly scope?: WorkScope | null;
 }
 
 /** A session for an execution or a rollback, with its tape. */
 export async function openSession(options: RunOptions, parts: ExecParts): Promise<ExecContext> {
   const { runId } = parts;
   const folder = options.installation.folder.run(runId);
-  const policy = new AgentPolicy(new ReviewedPolicy(new PolicyEngine(parts.policy)));
+  const policy = new AgentPolicy(narrowed(parts.policy, parts.scope ?? null));
   const opened = await openRunSession(options, {
     ...parts,
     policy,
@@ -189,14 +199,19 @@ export async function openSession(options: RunOptions, parts: ExecParts): Promis
   return { ...opened, runId, folder, tape };
 }
 
+function narrowed(policy: CompiledPolicy, scope: WorkScope | null): PolicyDecider {
+  return new ReviewedPolicy(new ScopedPolicy(new PolicyEngine(policy), scope));
+}
+
 /** The place where a run's steps work. */
 export function openWorkspace(
   folder: string,
   repository: UserRepository,
   base: Head,
   policy: CompiledPolicy,
+  scope: WorkScope | null = null,
 ): Promise<Workspace> {
-  const decider = new ReviewedPolicy(new PolicyEngine(policy));
+  const decider = narrowed(policy, scope);
   return Workspace.open(join(folder, "work"), repository, base, decider, workLimits(policy));
 }
 
@@ -212,6 +227,7 @@ export function executionEffects(
     readonly artifacts: ArtifactStore;
     readonly sandbox: Sandbox;
     readonly toolset: Toolset | null;
+    readonly egress: EgressDoor | null;
     readonly onFailedLog: (log: FailedLog) => void;
   },
 ): EffectRegistry {

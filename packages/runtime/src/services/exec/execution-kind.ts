@@ -1,16 +1,21 @@
 import { join } from "node:path";
 import {
+  type ArtifactRef,
   type ExecutionResult,
+  fields,
   GATE_DOCUMENTS,
   type JsonObject,
   type Mode,
+  parseFormat,
   SovereignError,
+  type WorkScope,
 } from "@sovereign/core";
 import {
   ExecutorRun,
   type Head,
   inspectRepository,
   keepCommit,
+  type PlannedRequest,
   readHead,
   releaseKept,
   requireRunnable,
@@ -20,10 +25,12 @@ import {
   type Workspace,
   writeEvidence,
 } from "../../executor/index.ts";
+import type { EgressDoor } from "../../agents/index.ts";
 import type { EffectRegistry } from "../../kernel/index.ts";
+import { opensHosts, PolicyEngine } from "../../policy/index.ts";
 import type { Sandbox } from "../../sandbox/index.ts";
 import { timestampOf } from "../../system/index.ts";
-import type { FailedLog, RunRow } from "../../runs/index.ts";
+import type { ArtifactStore, FailedLog, RunRow } from "../../runs/index.ts";
 import {
   type ExecContext,
   executionEffects,
@@ -35,6 +42,8 @@ import {
   type ReadRequest,
 } from "./exec-context.ts";
 import type { Environment } from "../../home/index.ts";
+import { attestSource } from "./attest-source.ts";
+import { egressDoor } from "./egress-door.ts";
 import { findTools } from "./find-tools.ts";
 import { attestGates } from "./judge-run.ts";
 import { intentOf, openText, writeIntent } from "./questions.ts";
@@ -86,6 +95,12 @@ export interface ExecutionVariant {
   ending(): Ending | null;
   /** Asked before the commits are brought back: why they wait; null where they do not. */
   waits(): Ending | null;
+  /** Told before anything is done, by each process that works on it. */
+  begin?(): Promise<void>;
+  /** Evidence of its own. @param refs the documents that were written before */
+  evidence?(refs: readonly ArtifactRef[]): Promise<readonly ArtifactRef[]>;
+  /** Statements about the evidence, before gates judge it. Nothing is signed twice. */
+  attest?(): Promise<void>;
 }
 
 export interface VariantParts {
@@ -95,6 +110,11 @@ export interface VariantParts {
   readonly base: Head;
   readonly sandbox: Sandbox;
   readonly folder: string;
+  readonly artifacts: ArtifactStore;
+  /** Told of what an agent that did not end well printed: it is evidence, too. */
+  readonly onTranscript: (ref: ArtifactRef) => void;
+  /** The way to the hosts that policy names; null where it names none. */
+  readonly egress: EgressDoor | null;
 }
 
 const AS_IT_IS: ExecutionVariant = {
@@ -167,20 +187,33 @@ export async function openWork(
   const { toolset = null } = plan;
   const base: Head = { ref, commit, tree };
   const folder = installation.folder.run(run.runId);
-  const workspace = await openWorkspace(folder, repository, base, policy);
-  const failedLogs: FailedLog[] = [];
+  const scope = scopeOf(planned);
+  const workspace = await openWorkspace(folder, repository, base, policy, scope);
+  const failedLogs: Pick<FailedLog, "ref">[] = [];
   const onFailedLog = (log: FailedLog): void => {
     failedLogs.push(log);
     const { step, ref, lines } = log;
     const place = { log: join(folder, ref.name), bytes: ref.bytes };
     options.onProgress({ event: "command.failed", step, ...place, lines });
   };
+  let opened: ExecContext | null = null;
+  const egress = opensHosts(policy)
+    ? egressDoor({
+        installation,
+        policy: new PolicyEngine(policy),
+        opened: () => {
+          if (opened === null) throw new Error("the session is not open");
+          return opened;
+        },
+      })
+    : null;
   const context = await openSession(options, {
     runId: run.runId,
     mode: run.mode,
     row: run.row,
     name: plan.exec_request_id,
     policy,
+    scope,
     plan: plan as JsonObject,
     config: {
       requires_review: planned.request.requires_review,
@@ -188,16 +221,29 @@ export async function openWork(
       ...(toolset === null ? {} : { toolset }),
     },
     effects: (artifacts, sandbox) => {
-      const parts = { workspace, repository, base, folder, sandbox };
-      const more = { planned, artifacts, toolset, onFailedLog };
+      const parts = { workspace, repository, base, folder, sandbox, egress, artifacts };
+      const more = { planned, toolset, onFailedLog };
       return variant.effects({
         ...parts,
+        onTranscript: (ref) => failedLogs.push({ ref }),
         effects: executionEffects(installation, { ...parts, ...more }),
       });
     },
   });
+  opened = context;
   variant.opened(context);
   return new ExecutionWork(options, run, { context, workspace, base, failedLogs, variant });
+}
+
+/** Where the request itself says that files may be changed; null where it says nothing. */
+function scopeOf({ steps }: PlannedRequest): WorkScope | null {
+  const scopes = steps.flatMap(({ operations }) =>
+    operations.flatMap(({ action: { type, params } }) =>
+      type === "agent.run" ? (params["scope"] ?? []) : [],
+    ),
+  );
+  const [first] = scopes;
+  return first === undefined ? null : parseFormat(fields.workScope, first, "scope");
 }
 
 /** What an execution works with. */
@@ -206,7 +252,7 @@ interface WorkParts {
   readonly workspace: Workspace;
   readonly base: Head;
   /** What the commands said that did not end well: evidence, too. */
-  readonly failedLogs: readonly FailedLog[];
+  readonly failedLogs: readonly Pick<FailedLog, "ref">[];
   readonly variant: ExecutionVariant;
 }
 
@@ -216,7 +262,7 @@ class ExecutionWork extends KindWork {
   readonly #context: ExecContext;
   readonly #workspace: Workspace;
   readonly #base: Head;
-  readonly #failedLogs: readonly FailedLog[];
+  readonly #failedLogs: readonly Pick<FailedLog, "ref">[];
   readonly #run: ExecutorRun;
   readonly #variant: ExecutionVariant;
   readonly #startedAt: string;
@@ -266,6 +312,7 @@ class ExecutionWork extends KindWork {
   }
 
   async carryOut(): Promise<Ending> {
+    await this.#variant.begin?.();
     const blocked = this.#variant.ending() ?? (await this.#gateIntent());
     if (blocked !== null) return blocked;
     const { tape, folder, runId } = this.#context;
@@ -303,7 +350,11 @@ class ExecutionWork extends KindWork {
   /** Write and record the evidence, and have every gate judge it. */
   async conclude(ending: Final): Promise<void> {
     if (this.#recorded === null) this.#recorded = await this.#recordEvidence(ending);
-    if (!this.#recorded.attested) await attestGates(this.#options, this.#context);
+    if (!this.#recorded.attested) {
+      await this.#variant.attest?.();
+      await attestGates(this.#options, this.#context);
+    }
+    await attestSource(this.#options, this.#context);
   }
 
   isConcluded(): boolean {
@@ -339,7 +390,8 @@ class ExecutionWork extends KindWork {
       end,
       found: await this.#lookAgain(),
     });
-    await session.recordEvidence(refs);
+    const more = (await this.#variant.evidence?.(refs)) ?? [];
+    await session.recordEvidence([...refs, ...more]);
     return { ...end, attested: false };
   }
 

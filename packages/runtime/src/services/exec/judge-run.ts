@@ -7,6 +7,7 @@ import {
   gateInputDigests,
   type GateReceipt,
   isGateInput,
+  isToolRun,
   type PlacedEntry,
   predicateType,
   readGateInputs,
@@ -52,14 +53,15 @@ export async function judgeRun(
   }
   const store = new ArtifactStore(installation.folder.run(runId));
   const contents = new Map<string, Uint8Array>();
+  const ofTool = isToolRun(entries);
   for (const one of namedArtifacts(entries)) {
-    if (isGateInput(one.name)) contents.set(one.name, await store.get(one));
+    if (isGateInput(one.name, ofTool)) contents.set(one.name, await store.get(one));
   }
   if (live && !sealed) addUnrecorded(contents, store.folder);
   return {
     run_id: runId,
     ...evaluateGates(readGateInputs(contents, entries)),
-    inputs: gateInputDigests(contents),
+    inputs: gateInputDigests(contents, ofTool),
     evaluated_at: timestampOf(installation.clock),
   };
 }
@@ -74,7 +76,7 @@ function addUnrecorded(contents: Map<string, Uint8Array>, folder: string): void 
   }
 }
 
-function namedArtifacts(entries: readonly PlacedEntry[]): ArtifactRef[] {
+export function namedArtifacts(entries: readonly PlacedEntry[]): ArtifactRef[] {
   const naming = ["execution.completed", "evidence.recorded"];
   return entries
     .filter(({ entry }) => naming.includes(entry.event_type))

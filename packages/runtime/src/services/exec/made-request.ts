@@ -1,4 +1,4 @@
-import { base64Encode, SovereignError, utf8Encode } from "@sovereign/core";
+import { cutText, base64Encode, SovereignError, utf8Encode } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
 import { type DiffPart, readDiff } from "../../executor/index.ts";
 import { type Clock, type Entropy, newId } from "../../system/index.ts";
@@ -75,7 +75,7 @@ function wordsOf({ message, files }: DiffPart): string {
 function messageOf(given: string | null, otherwise: string): string {
   const message = given ?? otherwise;
   if (given === null || (given.trim() !== "" && given.length <= MESSAGE_CHARS_MAX)) {
-    return message.slice(0, MESSAGE_CHARS_MAX).toWellFormed();
+    return cutText(message, MESSAGE_CHARS_MAX);
   }
   const text = `--message: expected 1 to ${MESSAGE_CHARS_MAX} characters, found ${given.length}`;
   throw new SovereignError("ERR_USAGE", text);

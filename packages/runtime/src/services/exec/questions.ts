@@ -81,7 +81,7 @@ export function answerTemplate(pack: QuestionPack, clock: Clock): AnswerPack {
     question_pack_id: pack.question_pack_id,
     answers: pack.questions.map((one) => ({
       question_id: one.question_id,
-      answer: `(answer: ${one.question})`.slice(0, 8000),
+      answer: cutText(`(answer: ${one.question})`, 8000),
       evidence_refs: [],
     })),
     answered_by: "operator",

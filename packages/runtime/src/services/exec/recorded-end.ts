@@ -51,6 +51,7 @@ export async function readAttested(
   runId: string,
 ): Promise<boolean> {
   for await (const { entry } of readRun(installation.store, tenantId, runId)) {
+    if (entry.event_type !== "attestation.issued") continue;
     if (entry.data["predicate_type"] === predicateType("gate-receipt")) return true;
   }
   return false;

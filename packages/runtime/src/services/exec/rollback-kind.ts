@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import {
   ACTIONS,
@@ -10,8 +10,13 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import { inspectRepository, isSwitchOpen, releaseKept } from "../../executor/index.ts";
-import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+import {
+  inspectRepository,
+  isSwitchOpen,
+  releaseKept,
+  type UserRepository,
+} from "../../executor/index.ts";
+import { makeOwnFolder, replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 import { checkTenant, type RunRow } from "../../runs/index.ts";
 import { readAttested } from "./recorded-end.ts";
 import { type ExecContext, openSession, rollbackEffects } from "./exec-context.ts";
@@ -82,7 +87,7 @@ export const ROLLBACK: RunKind<RollbackInput, RollbackPlan, Hold> = {
   freeze: ({ installation }, { ofRun }, path, { standing }) => {
     const folder = rollbackFolder(installation, ofRun);
     rmSync(folder, { recursive: true, force: true });
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeOwnFolder(folder);
     replaceOwnFile(join(folder, MARK), basename(path));
     const { ref, commit: base } = standing.frozen.plan.repository;
     const head = standing.head;
@@ -93,9 +98,7 @@ export const ROLLBACK: RunKind<RollbackInput, RollbackPlan, Hold> = {
   cleanUp: async (options, _runId, { of_run }) => {
     const { frozen } = await openRequest(options.installation, options.tenantId, of_run);
     const repository = await inspectRepository(frozen.plan.repository.root);
-    // First the ref: a kill in between leaves the folder, by which the rollback is found again.
-    await releaseKept(repository, of_run, ["rolled-back"]);
-    clear(rollbackFolder(options.installation, of_run));
+    await letGo(options, repository, of_run);
   },
 };
 
@@ -109,7 +112,7 @@ export const ROLLBACK: RunKind<RollbackInput, RollbackPlan, Hold> = {
 export function rollbackRequest(options: RunOptions, ofRun: string): Promise<RunResult> {
   checkTenant(options.tenantId);
   return withStanding(options, ofRun, async (standing) => {
-    const left = await findLeft(options, ofRun);
+    const left = await findLeft(options, standing);
     if (left !== null) return goOn(options, left, standing);
     const { broughtTo, frozen, place, row } = standing;
     const { root, commit: base } = frozen.plan.repository;
@@ -127,7 +130,7 @@ export function rollbackRequest(options: RunOptions, ofRun: string): Promise<Run
  */
 export function resumeLeftRollback(options: RunOptions, row: RunRow): Promise<RunResult | null> {
   return withStanding(options, row.runId, async (standing) => {
-    const left = await findLeft(options, row.runId);
+    const left = await findLeft(options, standing);
     return left === null ? null : goOn(options, left, standing);
   });
 }
@@ -144,7 +147,7 @@ function goOn(
 /** What became of a rollback that a kill had left open. */
 export interface SettledRollback {
   readonly run: string;
-  readonly status: "completed" | "failed" | "open";
+  readonly status: "completed" | "failed" | "halted" | "open";
 }
 
 /**
@@ -155,19 +158,22 @@ export async function settleRollback(
   options: RunOptions,
   standing: HeldStanding,
 ): Promise<SettledRollback | null> {
-  const left = await findLeft(options, standing.row.runId);
+  const left = await findLeft(options, standing);
   if (left === null) return null;
   const run = left.runId;
   if (options.installation.scram.status().state !== "ARMED") return { run, status: "open" };
   const { status } = await goOn(options, left, standing, standing.movedBack);
-  return { run, status: status === "pending" ? "open" : status };
+  return { run, status: status === "pending" || status === "queued" ? "open" : status };
 }
 
 /** Names the rollback at work, from before its first entry until all of it is done. */
 const MARK = "run";
 
 /** A rollback of the run that was admitted and has not ended; of one that has, what is left is done. */
-async function findLeft(options: RunOptions, ofRun: string): Promise<RunRow | null> {
+async function findLeft(
+  options: RunOptions,
+  { repository, row: { runId: ofRun } }: HeldStanding,
+): Promise<RunRow | null> {
   const { installation, tenantId } = options;
   const folder = rollbackFolder(installation, ofRun);
   const mark = join(folder, MARK);
@@ -176,8 +182,21 @@ async function findLeft(options: RunOptions, ofRun: string): Promise<RunRow | nu
   const row = await installation.store.findRun(tenantId, runId);
   const ended = row === null || (row.sealed !== null && isPublished(installation, runId));
   if (!ended) return row;
-  clear(folder);
+  await letGo(options, repository, ofRun);
   return null;
+}
+
+/**
+ * What only a rollback at work needs. First the ref: where it stays, by a kill or a stop in between,
+ * the folder stays, too, and the rollback is found again by it.
+ */
+async function letGo(
+  options: RunOptions,
+  repository: UserRepository,
+  ofRun: string,
+): Promise<void> {
+  const released = await releaseKept(repository, ofRun, ["rolled-back"]);
+  if (released) clear(rollbackFolder(options.installation, ofRun));
 }
 
 /** Copies of what could not be put back stay where the message says they are. */

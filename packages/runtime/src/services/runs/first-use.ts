@@ -8,6 +8,11 @@ import type { RunInput } from "./run-result.ts";
 /** The roles that commands of ours use where no document names another. */
 const OWN_ROLES: ReadonlySet<string> = new Set(["executor", "runner"]);
 
+/** Those who judge the results of `agent compare` are ours, too. */
+function isOwnRole(role: string): boolean {
+  return OWN_ROLES.has(role) || /^validator_[1-9]\d?$/.test(role);
+}
+
 /** Whom a command needs keys of. */
 export interface Needed {
   /** The role that signs. One that only a document names is left to its user. */
@@ -30,12 +35,14 @@ export async function enrolFirstUse(
 ): Promise<void> {
   const { keyLog, keystore } = installation;
   const wanted: KeySlot[] = [
-    ...(OWN_ROLES.has(role) ? [{ purpose: "role", role } as const] : []),
+    ...(isOwnRole(role) ? [{ purpose: "role", role } as const] : []),
     ...[...new Set(approvers)]
       .filter((one) => asks.includes(one))
       .map((one) => ({ purpose: "approval", role: one }) as const),
   ];
-  const slots = neverEnrolled(keyLog.current(), wanted);
+  if (neverEnrolled(keyLog.current(), wanted).length === 0) return;
+  // Another process may have enrolled them since this one, which may be a server, read the log.
+  const slots = neverEnrolled(await keyLog.refresh(), wanted);
   if (slots.length === 0) return;
   if (settings.config.keys.enrol === "manual") throw byHand(slots);
   // Who cannot sign for it, because the keys are locked, hears so before a key is made.

@@ -1,9 +1,12 @@
 import { SovereignError } from "@sovereign/core";
 import type { RunRow } from "../../runs/index.ts";
+import { compareKind } from "../agents/compare/compare-kind.ts";
+import { agentSessionKind } from "../agents/agent-session-kind.ts";
 import { batchKind } from "../batch/batch-kind.ts";
 import { resumeExecution } from "../exec/execution-kind.ts";
 import { ROLLBACK } from "../exec/rollback-kind.ts";
 import { type RunOptions, continueRun } from "./lifecycle.ts";
+import { GOAL } from "../goals/goal-kind.ts";
 import { PIPELINE } from "./pipeline-kind.ts";
 import { runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
@@ -14,6 +17,9 @@ const KINDS: Readonly<Record<string, (options: RunOptions, row: RunRow) => Promi
   exec_request: resumeExecution,
   exec_rollback: (options, row) => continueRun(ROLLBACK, options, row),
   batch: (options, row) => continueRun(batchKind(), options, row),
+  goal: (options, row) => continueRun(GOAL, options, row),
+  agent_compare: (options, row) => continueRun(compareKind(null), options, row),
+  agent_session: (options, row) => continueRun(agentSessionKind(null), options, row),
   agent: (_options, { runId }) => Promise.reject(ownCommand(runId)),
 };
 

@@ -3,12 +3,17 @@ import { requireRunKeys, waitingForKeys } from "../../installation/index.ts";
 import type { Outcome } from "../../kernel/index.ts";
 import { withTools } from "../../process/index.ts";
 import { checkTenant, isPassing, type RunRow, RunStopped } from "../../runs/index.ts";
+import type { WorkOwner } from "../../scram/index.ts";
+import type { QueuePlace } from "../../ledger/index.ts";
 import { newId, systemEntropy } from "../../system/index.ts";
+import { withQuietListener } from "./listener.ts";
 import { authorityOf, type OpenedSession, type SessionOptions } from "./open-session.ts";
-import { requireArmed } from "./require-armed.ts";
+import { requireArmed, requireUntripped } from "./require-armed.ts";
 import { makeRunFolder } from "./run-folder.ts";
+import { cancelError, type Cancelled, watchCancel } from "./cancel-watch.ts";
 import { enrolFirstUse } from "./first-use.ts";
 import { refuseUnasked } from "./asked-roles.ts";
+import { raiseFor, raiseLost, type Watched } from "./run-incidents.ts";
 import type { RunResult } from "./run-result.ts";
 import { publishSealed, sealRun } from "./seal-run.ts";
 
@@ -16,6 +21,12 @@ import { publishSealed, sealRun } from "./seal-run.ts";
 export interface RunOptions extends SessionOptions {
   /** How long to wait for another run on the same repository, in milliseconds. */
   readonly waitMs: number;
+  /** Set where the run is only to be ended, because somebody cancelled it. */
+  readonly cancelled?: Cancelled;
+  /** Set where a worker is to carry it out: it is admitted, and no more. */
+  readonly queue?: QueuePlace;
+  /** Set where a worker goes on with it; `lostBy` is the worker that had it and did not end it. */
+  readonly worker?: { readonly lostBy: string | null };
 }
 
 /** How work on a run ended: for ever, or `pending` until what it waits for is there. */
@@ -101,9 +112,10 @@ export const NOTHING_HELD: Held = { release: () => undefined };
 /** Run something new to its end, or until it waits. */
 export async function submitRun<Input extends { readonly mode: Mode }, Frozen, Hold extends Held>(
   kind: RunKind<Input, Frozen, Hold>,
-  options: RunOptions,
+  given: RunOptions,
   input: Input,
 ): Promise<RunResult> {
+  const options = withQuietListener(given);
   const { installation, tenantId } = options;
   checkTenant(tenantId);
   const runId = newId("run_", systemEntropy);
@@ -114,10 +126,20 @@ export async function submitRun<Input extends { readonly mode: Mode }, Frozen, H
     const frozen = await kind.freeze(options, input, folder.path, hold);
     refuseUnasked(options.approvers, kind.asks?.(frozen));
     const known = { runId, mode: input.mode, row: null, frozen, hold };
-    const work = await kind.work(options, known);
-    return await finish(kind, options, known, work, () =>
-      folder.admit(() => work.opened.session.admit()),
-    );
+    return await whileWanted(options, runId, async (wanted) => {
+      const work = await kind.work(wanted, known);
+      const { queue } = wanted;
+      const admit = (): Promise<void> => folder.admit(() => work.opened.session.admit(queue));
+      if (queue === undefined) return finish(kind, wanted, known, work, admit);
+      try {
+        requireUntripped(work.opened.scram, ownerOf(options, runId), null);
+        await admit();
+        work.announce();
+        return { runId, ...QUEUED };
+      } finally {
+        work.opened.stopWatching();
+      }
+    });
   } finally {
     hold.release();
   }
@@ -132,11 +154,12 @@ export async function submitRun<Input extends { readonly mode: Mode }, Frozen, H
  */
 export async function continueRun<Input extends { readonly mode: Mode }, Frozen, Hold extends Held>(
   kind: RunKind<Input, Frozen, Hold>,
-  options: RunOptions,
+  given: RunOptions,
   row: RunRow,
   held: Hold | null = null,
 ): Promise<RunResult> {
-  const { installation, tenantId } = options;
+  const options = withQuietListener(given);
+  const { installation } = options;
   const { runId, mode } = row;
   if (row.sealed !== null) {
     refuseRetry(options, row);
@@ -144,7 +167,7 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
     if (kind.cleanUp) await kind.cleanUp(options, runId, await kind.open(options, row));
     return result;
   }
-  requireArmed(installation, { tenant_id: tenantId, run_id: runId });
+  requireArmed(installation, ownerOf(options, runId));
   const frozen = await kind.open(options, row);
   const asks = kind.asks?.(frozen);
   refuseUnasked(options.approvers, asks);
@@ -152,12 +175,45 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
   const hold = held ?? (await kind.holdAgain(options, runId, frozen));
   try {
     const known = { runId, mode, row, frozen, hold };
-    const work = await kind.work(options, known);
-    return await finish(kind, options, known, work, () =>
-      work.opened.session.note("run.resumed", "INFO", { from: row.status }),
-    );
+    return await whileWanted(options, runId, async (wanted) => {
+      const work = await kind.work(wanted, known);
+      return finish(kind, wanted, known, work, async () => {
+        const { worker } = options;
+        await work.opened.session.resume(row.status, worker !== undefined);
+        await raiseLost(work.opened.session, runId, worker?.lostBy ?? null);
+      });
+    });
   } finally {
     if (held === null) hold.release();
+  }
+}
+
+function ownerOf({ tenantId }: RunOptions, runId: string): WorkOwner {
+  return { tenant_id: tenantId, run_id: runId };
+}
+
+/** What whoever submits a run for workers is told. */
+const QUEUED = {
+  status: "queued",
+  reason: null,
+  code: null,
+  outcome: null,
+  bundle: null,
+  trustRoot: null,
+  artifacts: [],
+} as const;
+
+/** Work under a signal that also aborts once somebody cancels the run. */
+async function whileWanted<T>(
+  options: RunOptions,
+  runId: string,
+  work: (options: RunOptions) => Promise<T>,
+): Promise<T> {
+  const watch = watchCancel(options, runId);
+  try {
+    return await work({ ...options, signal: watch.signal });
+  } finally {
+    watch.stop();
   }
 }
 
@@ -172,12 +228,14 @@ export function refuseRetry({ retryFailed }: RunOptions, { runId, status }: RunR
 async function finish<Input extends { readonly mode: Mode }, Frozen, Hold extends Held>(
   kind: RunKind<Input, Frozen, Hold>,
   options: RunOptions,
-  { runId, frozen }: KnownRun<Frozen, Hold>,
+  { runId, row, frozen }: KnownRun<Frozen, Hold>,
   work: RunWork,
   begin: () => Promise<void>,
 ): Promise<RunResult> {
   const { session, tools, stopWatching } = work.opened;
-  const whole = async (): Promise<Ending & Files> => {
+  const whole = async (): Promise<Ended> => {
+    // The sentinel may have found a stop when it started: then nothing is begun that would end for ever.
+    requireUntripped(work.opened.scram, ownerOf(options, runId), row === null ? null : work.resume);
     await begin();
     work.announce();
     return waitingForKeys(session, work.resume, () => end(options, work));
@@ -192,36 +250,66 @@ async function finish<Input extends { readonly mode: Mode }, Frozen, Hold extend
   }
 }
 
-type Files = Pick<RunResult, "bundle" | "trustRoot">;
+/** How it ended, and where its evidence lies. The enforcement guard may have halted it. */
+type Ended = Omit<Ending, "status"> & Pick<RunResult, "status" | "bundle" | "trustRoot">;
 
-async function end(options: RunOptions, work: RunWork): Promise<Ending & Files> {
+async function end(options: RunOptions, work: RunWork): Promise<Ended> {
   const ending = await endingOf(options, work);
   if (ending.status === "pending") {
-    await work.opened.session.suspend(ending.reason ?? "it waits");
+    // People are asked only for what no other worker can do: not where this process was told to go away.
+    const asksPeople = ending.outcome?.status === "PENDING" || ending.outcome === null;
+    const stays = options.signal.aborted || !asksPeople;
+    await work.opened.session.suspend(ending.reason ?? "it waits", stays);
     return { ...ending, bundle: null, trustRoot: null };
   }
   const concluded = await conclude(work, ending);
-  const { status, reason } = concluded;
+  const { reason, code } = concluded;
+  const status = code === "ERR_BUDGET_EXCEEDED" ? "halted" : concluded.status;
   const published = await sealRun(options, work.opened, status, reason);
-  return { ...concluded, ...published };
+  return { ...concluded, status, ...published };
 }
 
 /** A run that waits, was interrupted or lacks what will be there again stays open; else it ends. */
 async function endingOf(options: RunOptions, work: RunWork): Promise<Ending> {
   try {
-    return (await work.recorded?.()) ?? (await work.carryOut());
+    const recorded = await work.recorded?.();
+    if (recorded !== undefined && recorded !== null) return recorded;
+    const ending = await carriedOut(options, work);
+    return ending.status === "pending" ? (cancelledBy(options) ?? ending) : ending;
   } catch (error) {
-    if (isSovereignError(error)) return failedBy(error);
-    if (!(error instanceof RunStopped)) throw error;
-    const { outcome, message: reason } = error;
-    if (outcome.status === "UNAVAILABLE") {
-      const text = `${reason} Go on later with: ${work.resume}`;
-      throw new SovereignError("ERR_STORE_UNAVAILABLE", text, {}, error);
-    }
-    const interrupted = outcome.status === "KILLED" && options.signal.aborted;
-    const status = error.passes || interrupted ? "pending" : "failed";
-    return { status, reason, code: outcome.code, outcome };
+    return cancelledBy(options) ?? stoppedBy(options, work, error);
   }
+}
+
+function carriedOut({ cancelled }: RunOptions, work: RunWork): Promise<Ending> {
+  if (cancelled === undefined) return work.carryOut();
+  return Promise.resolve(failedBy(cancelError(cancelled)));
+}
+
+/** How it ends where somebody cancelled it, and not where whoever started it went away; else null. */
+function cancelledBy({ signal }: RunOptions): Ending | null {
+  const reason: unknown = signal.reason;
+  return isSovereignError(reason, "ERR_RUN_CANCELLED") ? failedBy(reason) : null;
+}
+
+/** @throws what ends no run */
+async function stoppedBy(options: RunOptions, work: RunWork, error: unknown): Promise<Ending> {
+  if (isSovereignError(error)) return failedBy(error);
+  if (!(error instanceof RunStopped)) throw error;
+  const { outcome, message: reason } = error;
+  await raiseFor(watchedBy(options, work), error);
+  if (outcome.status === "UNAVAILABLE") {
+    const text = `${reason} Go on later with: ${work.resume}`;
+    throw new SovereignError("ERR_STORE_UNAVAILABLE", text, {}, error);
+  }
+  const interrupted = outcome.status === "KILLED" && options.signal.aborted;
+  const status = error.passes || interrupted ? "pending" : "failed";
+  return { status, reason, code: outcome.code, outcome };
+}
+
+function watchedBy({ installation, tenantId }: RunOptions, { opened }: RunWork): Watched {
+  const { store, clock } = installation;
+  return { session: opened.session, incidents: store.incidents(tenantId), clock };
 }
 
 /** @throws what is not there now, such as the ledger: it ends no run */

@@ -1,10 +1,12 @@
 import { join } from "node:path";
 import {
+  type ApiCaller,
   digestOf,
   type Envelope,
   GENESIS_HASH,
   type JsonObject,
   type Mode,
+  type RunTrace,
   SovereignError,
 } from "@sovereign/core";
 import { Authority } from "../../authority/index.ts";
@@ -12,7 +14,6 @@ import type { AgentProgress } from "../../coding/index.ts";
 import type { ExecProgress } from "../../executor/index.ts";
 import {
   createKernel,
-  type Effect,
   type EffectRegistry,
   type Pending,
   type PolicyDecider,
@@ -21,9 +22,12 @@ import { systemEntropy } from "../../system/index.ts";
 import { EMPTY_STREAM, StreamWriter } from "../../ledger/index.ts";
 import type { Progress } from "../../pipeline/index.ts";
 import type { CompiledPolicy } from "../../policy/index.ts";
-import { ControlGroups, ToolScope, withTools } from "../../process/index.ts";
+import { ControlGroups, ToolScope } from "../../process/index.ts";
 import {
   ArtifactStore,
+  isTraced,
+  type RunBudget,
+  readRunTrace,
   type RunPlan,
   RunRecorder,
   type RunRow,
@@ -39,7 +43,10 @@ import {
   type WorkOwner,
 } from "../../scram/index.ts";
 import { requireRunsFolder } from "../../home/index.ts";
+import type { GoalProgress } from "../goals/goal-progress.ts";
 import { readApprovals } from "./approvals.ts";
+import { holdTools } from "./hold-tools.ts";
+import { stoppable } from "./stop-signal.ts";
 import { type Installation, requireRunKeys } from "../../installation/index.ts";
 
 /** Whoever runs something, of whatever kind. */
@@ -49,10 +56,12 @@ export interface SessionOptions {
   /** Roles whose keys the caller holds here and consents with. */
   readonly approvers: readonly string[];
   readonly allowCompatible: boolean;
+  /** Who submits it over the network; absent for a command of the machine. */
+  readonly caller?: ApiCaller;
   /** True to try again what an earlier process recorded as failed. */
   readonly retryFailed?: boolean;
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: Progress | ExecProgress | AgentProgress) => void;
+  readonly onProgress: (progress: Progress | ExecProgress | AgentProgress | GoalProgress) => void;
 }
 
 /** What is run. */
@@ -65,12 +74,18 @@ export interface SessionParts {
   readonly config: JsonObject;
   /** Who votes in it, where agents do. */
   readonly ballots?: RunPlan["ballots"];
+  /** Who submitted it over the network. */
+  readonly caller?: ApiCaller;
   /** The run as an earlier process left it; null for a new one. */
   readonly row: RunRow | null;
   /** What the policy asks of the sandbox. */
   readonly demands: SandboxDemands;
   /** Where the run's artifacts lie, in its folder; empty for the folder itself. */
   readonly artifacts: string;
+  /** True where another node may go on with the run: then all that it needs is kept for every node. */
+  readonly moves?: true;
+  /** What the run's steps are held to, where budgets count them. */
+  readonly budget?: RunBudget;
   effects(artifacts: ArtifactStore, sandbox: Sandbox): EffectRegistry;
 }
 
@@ -90,6 +105,8 @@ export interface OpenedSession {
   /** What this process starts for the run outside the sandbox. */
   readonly tools: ToolScope;
   readonly stopWatching: () => void;
+  /** What the ledger says of the run's steps, as far as it is recorded; null for kinds without one. */
+  readonly trace: RunTrace | null;
 }
 
 /** The one door: everything between a run and the kernel, under the sentinel. */
@@ -118,9 +135,14 @@ export async function openRunSession(
   const { steps, head } =
     row === null ? { steps: [], head: EMPTY_STREAM } : await readSteps(store, tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
-  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
+  const trace = isTraced(parts.plan) ? await readRunTrace(store, tenantId, runId) : null;
+  const { budget } = parts;
+  const held = budget === undefined ? {} : { budget };
+  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch, trace, ...held });
   const { tools, close } = openTools(scram, owner);
-  const artifacts = new ArtifactStore(join(installation.folder.run(runId), parts.artifacts));
+  const contents = parts.moves === true ? (installation.contents?.(tenantId) ?? null) : null;
+  const folder = join(installation.folder.run(runId), parts.artifacts);
+  const artifacts = new ArtifactStore(folder, contents);
   const kernel = createKernel({
     scram,
     policy,
@@ -138,19 +160,8 @@ export async function openRunSession(
     stop.stopWatching();
     close();
   };
-  const plan: RunPlan = {
-    runId,
-    tenantId,
-    name: parts.name,
-    mode: parts.mode,
-    installationId: installation.id,
-    plan: parts.plan,
-    config: parts.config,
-    policyDigest: policy.policyDigest,
-    ...(parts.ballots === undefined ? {} : { ballots: parts.ballots }),
-  };
   const session = new RunSession({
-    plan,
+    plan: planOf(installation, tenantId, parts),
     store,
     recorder,
     kernel,
@@ -162,7 +173,23 @@ export async function openRunSession(
     steps,
     retryFailed: options.retryFailed === true,
   });
-  return { session, authority, artifacts, scram, tools, stopWatching };
+  return { session, authority, artifacts, scram, tools, stopWatching, trace };
+}
+
+function planOf({ id }: Installation, tenantId: string, parts: SessionParts): RunPlan {
+  const { runId, name, mode, plan, config, policy, ballots, caller } = parts;
+  return {
+    runId,
+    tenantId,
+    name,
+    mode,
+    installationId: id,
+    plan,
+    config,
+    policyDigest: policy.policyDigest,
+    ...(ballots === undefined ? {} : { ballots }),
+    ...(caller === undefined ? {} : { caller }),
+  };
 }
 
 /** The tools of a run die with everything, by the sentinel's hand, and with the run, by ours. */
@@ -185,14 +212,6 @@ export function openTools(
   return { tools, close };
 }
 
-function holdTools(tools: ToolScope, effects: EffectRegistry): EffectRegistry {
-  const held = Object.entries(effects).map(([type, effect]): [string, Effect] => [
-    type,
-    (invocation) => withTools(tools, true, () => effect(invocation)),
-  ]);
-  return Object.fromEntries(held);
-}
-
 /** The authority of an installation, which asks this policy; without one it permits nothing. */
 export function authorityOf(
   installation: Pick<Installation, "keystore" | "keyLog" | "clock">,
@@ -209,22 +228,6 @@ export function authorityOf(
     clock,
     entropy: systemEntropy,
   });
-}
-
-/** One signal for both: Ctrl-C, and a kill switch that trips while work runs. */
-function stoppable(
-  outer: AbortSignal,
-  scram: ScramLink,
-  owner: WorkOwner,
-): { signal: AbortSignal; stopWatching: () => void } {
-  const controller = new AbortController();
-  outer.addEventListener("abort", () => {
-    controller.abort(outer.reason);
-  });
-  const stopWatching = scram.onStop(owner, ({ code, reason }) => {
-    controller.abort(new SovereignError(code, `The kill switch is ${reason}.`));
-  });
-  return { signal: controller.signal, stopWatching };
 }
 
 /** As many as the kernel looks at; the newest are those that may still be in time. */

@@ -11,7 +11,7 @@ import type { CompiledPolicy } from "../../policy/index.ts";
  */
 export function refuseTools(
   { tools }: Pick<CompiledPolicy, "tools">,
-  what: "batch" | "pipeline",
+  what: "batch" | "pipeline" | "goal",
   file: string | null,
 ): void {
   if (tools === null) return;

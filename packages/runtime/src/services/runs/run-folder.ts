@@ -1,17 +1,10 @@
-import {
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-} from "node:fs";
+import { lstatSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SovereignError } from "@sovereign/core";
 import { requireRunsFolder } from "../../home/index.ts";
 import { isOwnerDead, ownerText, removeHostile } from "../../executor/index.ts";
 import type { Installation } from "../../installation/index.ts";
+import { makeOwnFolder } from "../../system/index.ts";
 
 /** A run's folder that the ledger knows nothing of yet. */
 export interface NewRunFolder {
@@ -39,7 +32,7 @@ export async function makeRunFolder(
   const mark = join(dirname(path), `.new-${runId}`);
   const admitting = join(dirname(path), `.admit-${runId}`);
   symlinkSync(`${ownerText(runId)} ${tenantId}`, mark);
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeOwnFolder(path);
   return {
     path,
     admit: async (admission) => {

@@ -1,9 +1,16 @@
 import { join } from "node:path";
-import { type ArtifactRef, type EntryData, quoted, SovereignError } from "@sovereign/core";
+import {
+  type ArtifactRef,
+  type EntryData,
+  isSovereignError,
+  quoted,
+  SovereignError,
+} from "@sovereign/core";
 import { readRun } from "../../ledger/index.ts";
 import { ArtifactStore, hasDocuments } from "../../runs/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { runNotFound } from "./run-folder.ts";
+import { rest } from "../../system/index.ts";
 
 /** All that one command of a run said. */
 export interface RunLog {
@@ -16,6 +23,8 @@ export interface RunLog {
   readonly bytes: Uint8Array;
 }
 
+/** How often the ledger is asked for what is new. */
+const LOOK_MS = 1000;
 const LOG = /^(?:03_executor\/logs\/([^/]+)\.log|([^/]+)\/(?:stdout|failed\.log))$/;
 
 /**
@@ -44,6 +53,58 @@ export async function readRunLogs(
     logs.push({ step: of, name: ref.name, path: store.pathOf(ref), sha256: ref.sha256, bytes });
   }
   return logs;
+}
+
+/**
+ * The same while the run goes on: each log once it is recorded, which is when its command has ended.
+ * Ends when nobody works on the run any more, or when it is cancelled.
+ *
+ * @param everyMs how long to wait between two looks
+ * @throws ERR_RUN_NOT_FOUND, ERR_ARTIFACT_CHANGED
+ * @throws ERR_LOG_NOT_FOUND where the run has ended without one
+ */
+export async function followRunLogs(
+  installation: Installation,
+  { tenantId, runId, step }: { tenantId: string; runId: string; step: string | null },
+  signal: AbortSignal,
+  tell: (log: RunLog) => void,
+  everyMs: number = LOOK_MS,
+): Promise<void> {
+  const told = new Set<string>();
+  for (;;) {
+    // Asked first: what is recorded between the two looks is seen by the second.
+    const row = await installation.store.findRun(tenantId, runId);
+    const goesOn = row?.status === "running" && !signal.aborted;
+    for (const log of await logsSoFar(
+      installation,
+      tenantId,
+      runId,
+      step,
+      goesOn || told.size > 0,
+    )) {
+      if (told.has(log.path)) continue;
+      told.add(log.path);
+      tell(log);
+    }
+    if (!goesOn) return;
+    await rest(everyMs, signal);
+  }
+}
+
+/** @param mayLack true where it is no failure that there is none */
+async function logsSoFar(
+  installation: Installation,
+  tenantId: string,
+  runId: string,
+  step: string | null,
+  mayLack: boolean,
+): Promise<RunLog[]> {
+  try {
+    return await readRunLogs(installation, tenantId, runId, step);
+  } catch (error) {
+    if (mayLack && isSovereignError(error, "ERR_LOG_NOT_FOUND")) return [];
+    throw error;
+  }
 }
 
 function isBelow(of: string, step: string): boolean {

@@ -5,8 +5,9 @@ import { type RunInput, reportOf } from "./run-result.ts";
 import type { Services } from "../services.ts";
 import { type Pipeline, parsePipeline } from "../../pipeline/index.ts";
 import { approveRun } from "./approvals.ts";
+import { cancelRun } from "./cancel-run.ts";
 import { describeRun } from "./run-details.ts";
-import { readRunLogs } from "./run-log.ts";
+import { followRunLogs, readRunLogs } from "./run-log.ts";
 import type { Installation } from "../../installation/index.ts";
 import type { Opened } from "../opened.ts";
 import { enrolFirstUse } from "./first-use.ts";
@@ -18,7 +19,17 @@ import type { Settings } from "../../home/index.ts";
 export function runServices(
   settings: Settings,
   opened: Opened,
-): Pick<Services, "run" | "resume" | "approve" | "listRuns" | "showRun" | "readRunLogs"> {
+): Pick<
+  Services,
+  | "run"
+  | "resume"
+  | "cancelRun"
+  | "approve"
+  | "listRuns"
+  | "showRun"
+  | "readRunLogs"
+  | "followRunLogs"
+> {
   const { allowCompatible } = settings;
   const submit = (
     installation: Installation,
@@ -41,6 +52,11 @@ export function runServices(
         const options = { ...submit(installation, input), waitMs: 0 };
         return reportOf(await resumeRun(options, runId));
       }),
+    cancelRun: (runId, input, cancelled) =>
+      opened(async (installation) => {
+        const options = { ...submit(installation, input), waitMs: 0 };
+        return reportOf(await cancelRun(options, runId, cancelled));
+      }),
     approve: (tenantId, runId, role) =>
       opened((installation) => approveRun(installation, tenantId, runId, role)),
     listRuns: (tenantId, wanted) =>
@@ -49,6 +65,10 @@ export function runServices(
       opened((installation) => describeRun(installation, tenantId, runId)),
     readRunLogs: (tenantId, runId, step) =>
       opened((installation) => readRunLogs(installation, tenantId, runId, step)),
+    followRunLogs: (tenantId, runId, step, signal, tell) =>
+      opened((installation) =>
+        followRunLogs(installation, { tenantId, runId, step }, signal, tell),
+      ),
   };
 }
 

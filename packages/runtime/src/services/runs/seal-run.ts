@@ -1,21 +1,27 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
+  canonicalize,
+  type ComplianceBundle,
   type EntryData,
   INSTALLATION_LOG,
   type JsonObject,
   type JsonValue,
+  parseCanonicalJson,
+  type PlacedEntry,
+  SOURCE_SUMMARY_TYPE,
   SovereignError,
 } from "@sovereign/core";
 import type { Authority } from "../../authority/index.ts";
 import {
   ArtifactStore,
   exportBundle,
+  readEntries,
   type RunRow,
   type RunSession,
   hasDocuments,
 } from "../../runs/index.ts";
-import { readRun } from "../../ledger/index.ts";
+import type { StoredEntry } from "../../ledger/index.ts";
 import { type Installation, requireEndKeys } from "../../installation/index.ts";
 import { replaceOwnFile } from "../../system/index.ts";
 import { isSwitchOpen, removeHostile } from "../../executor/index.ts";
@@ -37,25 +43,57 @@ export interface Published {
 export async function sealRun(
   place: Place,
   { session, authority }: { readonly session: RunSession; readonly authority: Authority },
-  status: "completed" | "failed",
+  status: "completed" | "failed" | "halted",
   reason: string | null,
-): Promise<Published> {
+): Promise<Published | Halted> {
   await requireEndKeys(place.installation, authority);
-  await session.seal(status, reason);
+  const { status: sealed, entries } = await session.seal(status, reason);
   const { runId } = session.plan;
   const row = await place.installation.store.findRun(place.tenantId, runId);
   if (row === null) throw new SovereignError("ERR_RUN_NOT_FOUND", `Run ${runId} is gone.`);
-  return publishRun(place, authority, row);
+  const isGuarded = sealed === "halted" && (status !== "halted" || row.reason !== reason);
+  if (!isGuarded) return publishRun(place, authority, row, entries);
+  return publishHalted(place, authority, row, entries);
+}
+
+/** Why a run was halted, where its evidence lies, and that it did not end as its kind said. */
+export interface Halted {
+  readonly status: "halted";
+  readonly code: "ERR_ENFORCEMENT_MISSING";
+  readonly reason: string;
+  readonly bundle: string | null;
+  readonly trustRoot: string | null;
+}
+
+/** A ledger from which something was taken may have no signed head any more: that is told as well. */
+async function publishHalted(
+  place: Place,
+  authority: Authority,
+  row: RunRow,
+  entries: readonly StoredEntry[],
+): Promise<Halted> {
+  const halted = { status: "halted", code: "ERR_ENFORCEMENT_MISSING" } as const;
+  const reason = row.reason ?? "";
+  try {
+    return { ...halted, reason, ...(await publishRun(place, authority, row, entries)) };
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "unknown";
+    const said = `${reason}. Its evidence cannot be published: ${why}`;
+    return { ...halted, reason: said, bundle: null, trustRoot: null };
+  }
 }
 
 /**
  * What is left when a run of any kind is sealed, from what the ledger holds alone: so a process that
  * was killed before it, or in it, is made up for by the same.
+ *
+ * @param known what was read of the run's stream already, from its first entry on
  */
 export async function publishRun(
   { installation, tenantId }: Place,
   authority: Authority,
   row: RunRow,
+  known: readonly StoredEntry[] = [],
 ): Promise<Published> {
   const signer = await authority.signer("checkpoint", null);
   for (const log of [tenantId, INSTALLATION_LOG]) {
@@ -63,24 +101,54 @@ export async function publishRun(
   }
   const { runId } = row;
   const folder = installation.folder.run(runId);
+  // Another node may have begun the run: this one has no folder of it yet.
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   const published = publishedAt(installation, runId);
   // An execution's bundle holds its documents, which stand in its folder under their own names.
-  const store = new ArtifactStore(folder);
+  const store = new ArtifactStore(hasDocuments(row) ? folder : join(folder, "artifacts"));
+  const ledger = installation.store;
+  const entries = await readEntries(ledger, tenantId, runId, known);
   const bytes = await exportBundle({
-    ledger: installation.store,
+    ledger,
+    entries,
     installationId: installation.id,
     tenantId,
     runId,
-    readArtifact: hasDocuments(row) ? (artifact) => store.get(artifact) : null,
+    readArtifact: holdsBytes(row) ? (artifact) => store.get(artifact) : null,
+    plan: row.plan,
   });
   if (row.kind === "pipeline") {
-    const summary = await summaryOf({ installation, tenantId }, row);
+    const summary = summaryOf(tenantId, row, entries);
     replaceOwnFile(join(folder, "execution_summary.json"), JSON.stringify(summary, null, 2));
   }
+  const source = sourceIn(entries, bytes);
+  if (source !== null) replaceOwnFile(join(folder, SOURCE_FILE), source);
   replaceOwnFile(published.trustRoot, JSON.stringify(installation.keyLog.trustRoot(), null, 2));
   // The last of all: where it is, nothing of the run is left to be done.
   replaceOwnFile(published.bundle, bytes);
   return published;
+}
+
+/** True where whoever checks the bundle needs the files themselves: to judge, or to count again. */
+function holdsBytes(row: RunRow): boolean {
+  return hasDocuments(row) || row.kind === "agent_compare";
+}
+
+/** Beside the bundle, for tools that read attestations of sources: what the bundle holds, too. */
+const SOURCE_FILE = "source_attestation.intoto.jsonl";
+
+/** The signed statement about a commit as one line; null where the run says nothing of one. */
+function sourceIn(entries: readonly PlacedEntry[], bundle: Uint8Array): string | null {
+  const named = entries.find(
+    ({ entry: { event_type: event, data } }) =>
+      event === "attestation.issued" && data["predicate_type"] === SOURCE_SUMMARY_TYPE,
+  );
+  const digest = (named?.entry.data["envelopes"] as Record<string, string> | undefined)?.["source"];
+  if (digest === undefined) return null;
+  const limits = { bytesMax: bundle.length };
+  const { envelopes } = parseCanonicalJson(bundle, limits) as unknown as ComplianceBundle;
+  const envelope = envelopes[digest];
+  return envelope === undefined ? null : `${canonicalize(envelope)}\n`;
 }
 
 export function isPublished(installation: Installation, runId: string): boolean {
@@ -94,10 +162,10 @@ export function publishedAt(installation: Installation, runId: string): Publishe
 }
 
 /** A pipeline's run in short, for people and programs that read no ledger. */
-async function summaryOf({ installation, tenantId }: Place, row: RunRow): Promise<JsonObject> {
+function summaryOf(tenantId: string, row: RunRow, entries: readonly PlacedEntry[]): JsonObject {
   const artifacts: JsonValue[] = [];
   let admitted: Partial<EntryData<"run.admitted">> = {};
-  for await (const { entry } of readRun(installation.store, tenantId, row.runId)) {
+  for (const { entry } of entries) {
     const { event_type: event, data } = entry;
     if (event === "run.admitted") admitted = data;
     if (event !== "execution.completed" && event !== "evidence.recorded") continue;
@@ -131,7 +199,7 @@ export async function publishSealed(place: Place, row: RunRow): Promise<RunResul
   }
   const authority = authorityOf(installation, null);
   const { bundle, trustRoot } = await publishRun(place, authority, row);
-  const ended = status === "completed" ? "completed" : "failed";
+  const ended = status === "completed" || status === "halted" ? status : "failed";
   const rest = { outcome: null, code: null, artifacts: [] };
   return { runId, status: ended, reason, bundle, trustRoot, ...rest };
 }

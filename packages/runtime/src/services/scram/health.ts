@@ -13,6 +13,10 @@ const UNHEARD =
 export interface SwitchStatus {
   readonly state: ScramState;
   readonly stops: readonly { readonly reason: string }[];
+  /** Why everything is stopped although no stop that is known says so. */
+  readonly trouble?: string | null;
+  /** False where the latch is there and cannot be read. */
+  readonly readable?: boolean;
   readonly lease?: LeaseHealth | null;
   readonly living?: number;
   readonly selfProof?: SelfProofHealth | null;
@@ -53,9 +57,12 @@ export async function healthOf(
 }
 
 /** Why work may not run, or should not; null where nothing is known against it. */
-function haltedBy({ stops, lease, living = 0 }: SwitchStatus): string | null {
+function haltedBy(found: SwitchStatus): string | null {
+  const { stops, lease, living = 0, trouble = null, readable = true } = found;
   const last = stops.at(-1);
   if (last !== undefined) return last.reason;
+  if (trouble !== null) return trouble;
+  if (!readable) return "the latch cannot be read: everything is stopped";
   if (living > 0) return `sentinel: ${describeUnanswered(living)}`;
   return lease?.state === "ended" ? UNHEARD : null;
 }

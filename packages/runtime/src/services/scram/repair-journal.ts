@@ -29,8 +29,10 @@ import { type DataFolder, openSwitchFolder, Settings } from "../../home/index.ts
 import {
   eventIdOf,
   Journal,
+  JOURNAL_BYTES_MAX,
   type JournalLine,
   type JournalRepair,
+  mendSwitchFolder,
   readPieces,
   repairJournal,
   repairStatement,
@@ -43,7 +45,6 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** How long a sentinel that nobody needs any more gets to leave. */
 const LEAVE_MS = 10_000;
-const JOURNAL_BYTES_MAX = 1024 * 1024 * 1024;
 
 const anchored = z.looseObject({
   journal: z.strictObject({ sequence: fields.count, previous_hash: fields.digest }),
@@ -60,10 +61,12 @@ export async function repairScram(
   environment: Environment,
 ): Promise<ScramRepairReport> {
   const folder = openSwitchFolder(home);
+  mendSwitchFolder(folder.scram);
   const latch = new ScramLatch(folder.scram);
   const lock = await takeLock(folder.scram, environment["PATH"] ?? "");
   try {
     const path = join(folder.scram, "journal.jsonl");
+    claim(path);
     const pieces = readPieces(path);
     const { lines: known, trouble: ledger } = await readLedger(folder, environment, pieces);
     if (isSound(path, known)) return { ...NOTHING, ledger };
@@ -113,6 +116,15 @@ async function takeLock(folder: string, searchPath: string): Promise<number> {
       throw new SovereignError("ERR_SCRAM_UNWRITABLE", text, { folder });
     }
     await sleep(100);
+  }
+}
+
+/** As far as that can be; what cannot be read is taken for damaged. */
+function claim(path: string): void {
+  try {
+    Journal.claim(path);
+  } catch {
+    // Whatever is wrong with it is what the repair is for.
   }
 }
 
@@ -212,12 +224,22 @@ function keepAside(path: string): string | null {
   for (let number = 1; ; number++) {
     const aside = `${path}.damaged-${number}`;
     if (kindAt(aside) !== null) continue;
-    linkSync(path, aside);
+    try {
+      linkSync(path, aside);
+    } catch {
+      // The system links no file of another user: then it is moved.
+      return putAside(path);
+    }
     return aside;
   }
 }
 
+/** Null for what cannot be read: it is kept all the same. */
 function digestAt(path: string): string | null {
-  const bytes = readOwnFile(path, JOURNAL_BYTES_MAX);
-  return bytes === null ? null : sha256Hex(bytes);
+  try {
+    const bytes = readOwnFile(path, JOURNAL_BYTES_MAX);
+    return bytes === null ? null : sha256Hex(bytes);
+  } catch {
+    return null;
+  }
 }

@@ -62,7 +62,12 @@ export type ScramServeEvent =
   | { readonly event: "listening"; readonly url: string; readonly keys: number }
   /** `recorded`: what was stopped since is in the ledger. */
   | { readonly event: "sentinel.lost" | "sentinel.back" | "recorded" }
-  | { readonly event: "stopped"; readonly outcome: JsonObject };
+  | { readonly event: "stopped"; readonly outcome: JsonObject }
+  /** What is tried again, and why it failed; told once for as long as the reason is the same. */
+  | { readonly event: "failed"; readonly what: ServeDuty; readonly why: string };
+
+/** What a server of the kill switch does besides taking orders. */
+export type ServeDuty = "ledger" | "sentinel" | "certificate";
 
 export interface ScramReport {
   readonly state: ScramState;

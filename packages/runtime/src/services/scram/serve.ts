@@ -1,13 +1,11 @@
 import { statSync } from "node:fs";
-import { type JsonObject, SovereignError } from "@sovereign/core";
-import { readNamed } from "@sovereign/verify";
-import type { ScramServeInput } from "./scram-reports.ts";
+import type { JsonObject } from "@sovereign/core";
+import type { ScramServeInput, ServeDuty } from "./scram-reports.ts";
 import {
   parseListenAddress,
   ScramDoor,
   ScramServer,
   type ScramStatus,
-  type TlsMaterial,
 } from "../../scram-http/index.ts";
 import { systemClock } from "../../system/index.ts";
 import {
@@ -15,17 +13,18 @@ import {
   type Environment,
   isShared,
   openSwitchFolder,
+  configRefusal,
   refusalOf,
   Settings,
 } from "../../home/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../../scram/index.ts";
 import { AnchorDuty, leaseOfSentinel } from "../../installation/index.ts";
 import { SovereignRunner } from "../batch/batch-runner.ts";
+import { readTls } from "./read-tls.ts";
 import { keepWatching } from "./watch-process.ts";
 
 /** When a journal that the database did not take is tried again. */
 const ANCHOR_AGAIN = { firstMs: 1000, maxMs: 60_000 };
-const PEM_BYTES_MAX = 1024 * 1024;
 const RENEWAL_MS = 1000;
 const WARM_UP = 50;
 const REHEARSAL_MS = 1000;
@@ -50,26 +49,19 @@ export async function serveScram(
   // Makes the folder where it is missing.
   new ScramLatch(folder);
   const keys = new KnownKeys(folder);
+  const troubles = new Troubles(onEvent);
   const duty = new AnchorDuty(
     async () => {
       await anchor();
+      troubles.over("ledger");
       onEvent({ event: "recorded" });
+    },
+    (error) => {
+      troubles.tell("ledger", error);
     },
     { ...ANCHOR_AGAIN, signal },
   );
-  const link = await HeldLink.open({
-    connect: async () => {
-      const connected = await connectScram(home, environment);
-      // Whichever way a stop came: over HTTP, by the signal file, from a command.
-      connected.onRecorded = () => {
-        duty.want();
-      };
-      return connected;
-    },
-    onChange: (there) => {
-      onEvent({ event: there ? "sentinel.back" : "sentinel.lost" });
-    },
-  });
+  const link = await holdLink(home, environment, duty, input, troubles);
   try {
     const door = new ScramDoor({
       link,
@@ -88,7 +80,7 @@ export async function serveScram(
     const rehearsals = setInterval(() => {
       door.rehearse();
     }, REHEARSAL_MS);
-    const renewals = tls === null ? null : watchTls(input, server);
+    const renewals = tls === null ? null : watchTls(input, server, troubles);
     await new Promise<void>((resolve) => {
       if (signal.aborted) resolve();
       signal.addEventListener("abort", () => {
@@ -103,6 +95,33 @@ export async function serveScram(
     link.close();
     await duty.settled();
   }
+}
+
+/** A sentinel, for as long as the server runs. */
+function holdLink(
+  home: string,
+  environment: Environment,
+  duty: AnchorDuty,
+  { onEvent }: ScramServeInput,
+  troubles: Troubles,
+): Promise<HeldLink> {
+  return HeldLink.open({
+    connect: async () => {
+      const connected = await connectScram(home, environment);
+      // Whichever way a stop came: over HTTP, by the signal file, from a command.
+      connected.onRecorded = () => {
+        duty.want();
+      };
+      return connected;
+    },
+    onChange: (there) => {
+      if (there) troubles.over("sentinel");
+      onEvent({ event: there ? "sentinel.back" : "sentinel.lost" });
+    },
+    onFailed: (error) => {
+      troubles.tell("sentinel", error);
+    },
+  });
 }
 
 /** On a shared database the other machines are heard, by a process that has it; or it is said. */
@@ -129,18 +148,19 @@ async function healthOf(home: string, status: ScramStatus | null): Promise<JsonO
         status === null
           ? Promise.reject(new Error("no sentinel"))
           : Promise.resolve({ ...status, lease: leaseOfSentinel({ ...status }) }),
-      refusalOf(home),
+      refusalOf(home) ?? configRefusal(home),
     );
   const heard = lease?.state ?? null;
   return { runner_status, scram_state, scram_armed, scram_active, scram_complete, lease: heard };
 }
 
 /** Certificates are renewed every few weeks: a new one is served without a new start. */
-function watchTls(input: ScramServeInput, server: ScramServer): NodeJS.Timeout {
+function watchTls(input: ScramServeInput, server: ScramServer, troubles: Troubles): NodeJS.Timeout {
   const files = [input.tlsCert, input.tlsKey, input.clientCa].filter((file) => file !== null);
   const stamp = (): string =>
     files.map((file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs).join(" ");
   let served = stamp();
+  let tried = "";
   return setInterval(() => {
     const found = stamp();
     if (found === served) return;
@@ -148,21 +168,32 @@ function watchTls(input: ScramServeInput, server: ScramServer): NodeJS.Timeout {
       const tls = readTls(input);
       if (tls !== null) server.renew(tls);
       served = found;
-    } catch {
-      // One of the files may be written in a moment; until then the old certificate is good.
+      troubles.over("certificate");
+    } catch (error) {
+      // One of the files may be written in a moment; what stays so is told. The old one is served.
+      if (tried === found) troubles.tell("certificate", error);
+      tried = found;
     }
   }, RENEWAL_MS);
 }
 
-function readTls({ tlsCert, tlsKey, clientCa }: ScramServeInput): TlsMaterial | null {
-  if (tlsCert === null && tlsKey === null && clientCa === null) return null;
-  if (tlsCert === null || tlsKey === null) {
-    const message = "Expected both --tls-cert and --tls-key; --client-ca goes with them.";
-    throw new SovereignError("ERR_HTTP_CONFIG", message);
+/** What fails again and again is told once, until it does not, or fails in another way. */
+class Troubles {
+  readonly #onEvent: ScramServeInput["onEvent"];
+  readonly #told = new Map<ServeDuty, string>();
+
+  constructor(onEvent: ScramServeInput["onEvent"]) {
+    this.#onEvent = onEvent;
   }
-  return {
-    cert: readNamed(tlsCert, PEM_BYTES_MAX),
-    key: readNamed(tlsKey, PEM_BYTES_MAX),
-    clientCa: clientCa === null ? null : readNamed(clientCa, PEM_BYTES_MAX),
-  };
+
+  tell(what: ServeDuty, error: unknown): void {
+    const why = error instanceof Error ? error.message : "unknown";
+    if (this.#told.get(what) === why) return;
+    this.#told.set(what, why);
+    this.#onEvent({ event: "failed", what, why });
+  }
+
+  over(what: ServeDuty): void {
+    this.#told.delete(what);
+  }
 }

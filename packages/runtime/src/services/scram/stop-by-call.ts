@@ -4,6 +4,7 @@ import {
   type Envelope,
   fields,
   formats,
+  isErrorCode,
   type JsonObject,
   type KillReceipt,
   parseCanonicalJson,
@@ -13,8 +14,8 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import type { ScramOutcome } from "./scram-reports.ts";
-import { readOwnFile, removeAt, replaceOwnFile, systemClock } from "../../system/index.ts";
-import { EnvelopeStore, eventIdOf, Journal, ScramLatch } from "../../scram/index.ts";
+import { readOwnFile, removeAt, replaceOwnFile } from "../../system/index.ts";
+import { EnvelopeStore, Journal, latchEverything, ScramLatch } from "../../scram/index.ts";
 import { connectScram } from "../../home/index.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -46,11 +47,11 @@ export async function stopByCall(
   const call = join(folder, `call.${CALL_PREFIX}${process.pid}`);
   const latch = new ScramLatch(folder);
   const written = writeCall(call, envelope);
-  if (!written) latchAll(latch);
+  if (!written) latchEverything(latch);
   try {
     (await connectScram(home, environment)).close();
   } catch (cause) {
-    if (written) latchAll(latch);
+    if (written) latchEverything(latch);
     const why = cause instanceof Error ? cause.message : "unknown";
     const text = `Everything is stopped, and that is durable: nothing starts until a reset. But no sentinel could be started to look whether all is dead: ${why}`;
     throw new SovereignError("ERR_SCRAM_SENTINEL_START", text, { folder }, cause);
@@ -70,17 +71,6 @@ function writeCall(call: string, envelope: Envelope): boolean {
   }
 }
 
-/** Without a sentinel nobody judges whose work an order may stop: it stops everything. */
-function latchAll(latch: ScramLatch): void {
-  latch.trip({
-    event_id: eventIdOf(systemClock),
-    scope: { kind: "all" },
-    reason: "sentinel_trigger",
-    tripped_at: systemClock.now().toISOString(),
-  });
-  latch.sync();
-}
-
 /** What the sentinel answered, with the receipt that it put beside its journal. */
 function outcomeOf(folder: string, answer: string): ScramOutcome {
   const bytes = readOwnFile(answer, ANSWER_BYTES_MAX);
@@ -88,8 +78,10 @@ function outcomeOf(folder: string, answer: string): ScramOutcome {
   if (bytes === null) throw unrecorded(folder);
   const said = parseFormat(answered, parseCanonicalJson(bytes.subarray(0, -1)), "answer");
   if ("refused" in said) {
-    const { code, reason } = said.refused as { code: "ERR_SCRAM_ORDER_REPLAYED"; reason: string };
-    throw new SovereignError(code, `The order is refused: ${reason}.`);
+    // A sentinel of another version may refuse by a code that this one does not know.
+    const { code, reason } = said.refused as { code: string; reason: string };
+    const known = isErrorCode(code) ? code : "ERR_SCRAM_ORDER_MALFORMED";
+    throw new SovereignError(known, `The order is refused: ${reason}.`);
   }
   const { event } = said as { event: z.infer<typeof formats.scramEvent> };
   const line = Journal.open(join(folder, "journal.jsonl")).lines.findLast((one) => {

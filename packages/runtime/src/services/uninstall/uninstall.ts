@@ -3,7 +3,7 @@ import { homedir, userInfo } from "node:os";
 import { join } from "node:path";
 import { quoted, SovereignError } from "@sovereign/core";
 import { refuseWorkTree } from "../../authority/index.ts";
-import { knownInstallation, type Settings } from "../../home/index.ts";
+import { DATA_PARTS, knownInstallation, type Settings } from "../../home/index.ts";
 import { embeddedLives, removeSocketFolder, socketFolderOf } from "../../store/index.ts";
 import { kindAt } from "../../system/index.ts";
 import { agentsFolder } from "../agents/agents-folder.ts";
@@ -28,23 +28,6 @@ export interface UninstallReport {
   readonly blocked: string | null;
 }
 
-/**
- * What we make in a data folder, in the order of removal. Without the kill switch's folder no process
- * of the installation begins another action. The identity is last: what was broken off is repeated.
- */
-const PARTS: readonly (readonly [name: string, what: string])[] = [
-  ["scram", "kill switch: journal, latch, orders, sockets"],
-  ["runs", "runs: outputs and artifacts"],
-  ["registry", "model registry"],
-  ["ledger", "signed heads of the ledger"],
-  ["postgres", "embedded database"],
-  ["models", "model vendors and their keys"],
-  ["trusted-policies", "accepted policies"],
-  ["keys", "private keys"],
-  ["node.json", "identity of this node"],
-  ["config.yaml", "settings"],
-  ["installation.json", "identity of the installation"],
-];
 const RESET = "sovereign scram reset --operator-key NAME --architect-key NAME --reason TEXT";
 
 /** Takes an installation away from this machine, or says what that would take. */
@@ -112,7 +95,7 @@ function refused(home: string, found: string, cause?: unknown): SovereignError {
 
 function partsOf(home: string): UninstallPart[] {
   const names = readdirSync(home);
-  const own = PARTS.flatMap(([name, what]) =>
+  const own = DATA_PARTS.flatMap(({ name, what }) =>
     names.filter((one) => isPart(one, name)).map((one) => partAt(join(home, one), what)),
   );
   const socket = socketFolderOf(join(home, "postgres"));

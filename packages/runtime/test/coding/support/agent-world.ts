@@ -1,14 +1,18 @@
 import { mkdirSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type JsonObject, utf8Encode } from "@sovereign/core";
+import { type JsonObject, type Toolset, utf8Encode } from "@sovereign/core";
+import type { EgressDoor } from "../../../src/agents/index.ts";
 import {
   AgentPolicy,
   type AgentProgress,
   adapterOf,
   type AgentAdapter,
+  type AgentProgram,
   createAgentEffect,
+  findNamed,
   findProgram,
+  INSTALLED,
   type ModelDoor,
   ToolCalls,
 } from "../../../src/coding/index.ts";
@@ -23,9 +27,8 @@ import {
   Workspace,
 } from "../../../src/executor/index.ts";
 import type { LedgerRecord } from "../../../src/kernel/index.ts";
-import { EMPTY_STREAM, StreamWriter } from "../../../src/ledger/index.ts";
 import { PolicyEngine } from "../../../src/policy/index.ts";
-import { ArtifactStore, RunRecorder, RunSession, RunStopped } from "../../../src/runs/index.ts";
+import { ArtifactStore, type RunSession, RunStopped } from "../../../src/runs/index.ts";
 import { createSandbox, type Sandbox } from "../../../src/sandbox/index.ts";
 import { agentsFolder } from "../../../src/services/agents/agents-folder.ts";
 import {
@@ -33,7 +36,9 @@ import {
   readOrder,
   starterPolicy,
 } from "../../../src/services/agents/agent-request.ts";
+import type { HostsWorld } from "../../support/local-hosts.ts";
 import { MemoryStore } from "../../support/memory-store.ts";
+import { buildRun } from "../../support/run-builder.ts";
 import { World } from "../../support/world.ts";
 import type { TestRepository } from "../../executor/support/repository.ts";
 
@@ -41,11 +46,20 @@ export const RUN = `run_${"a".repeat(20)}`;
 
 export interface WorkOptions {
   readonly model: ModelDoor;
+  /** `claude` without it. */
+  readonly agent?: string;
   readonly order?: Partial<AgentOrder>;
   readonly policy?: JsonObject;
+  readonly toolset?: Toolset;
+  readonly secrets?: readonly string[];
+  /** The way to hosts, made for this world's policy and record. */
+  readonly egress?: (world: HostsWorld) => EgressDoor;
+  readonly tools?: readonly string[];
   readonly adapter?: AgentAdapter;
   readonly sandbox?: Sandbox;
   readonly signal?: AbortSignal;
+  /** One is made without it. */
+  readonly folder?: string;
   readonly onProgress?: (progress: AgentProgress) => void;
 }
 
@@ -60,31 +74,53 @@ export interface Worked {
   readonly commit: string | null;
 }
 
-/** The installed program, or the command that installs it. */
-export function installed(): ReturnType<typeof findProgram> {
-  return findProgram(adapterOf("claude"), agentsFolder(process.env));
+/** The installed program, or the command that installs it; or what the order names. */
+function programOf({ agent, command }: AgentOrder, root: string): AgentProgram {
+  const folder = agentsFolder(process.env);
+  const known = INSTALLED.find((one) => one.name === agent);
+  if (known !== undefined) return findProgram(known, folder);
+  const path = process.env["PATH"] ?? "";
+  return findNamed(command ?? [], { installed: INSTALLED, folder, path, root });
+}
+
+function signalOf({ signal }: WorkOptions): Pick<WorkOptions, "signal"> {
+  return signal === undefined ? {} : { signal };
+}
+
+const TOOLS = ["Bash", "Read", "Write", "Edit", "Glob", "Grep"];
+
+function orderOf({ agent = "claude", order }: WorkOptions): AgentOrder {
+  return {
+    agent,
+    role: "trainer",
+    task: "Do it",
+    model: adapterOf(agent).defaultModel,
+    command: null,
+    verify: [],
+    timeoutSeconds: 60,
+    budgetMicrousd: null,
+    turnsMax: null,
+    ...order,
+  };
+}
+
+function policyOf({ policy }: WorkOptions, order: AgentOrder): ReturnType<typeof starterPolicy> {
+  if (policy === undefined) return starterPolicy(order);
+  return { path: "policy.json", bytes: utf8Encode(JSON.stringify(policy)) };
+}
+
+function folderOf({ folder = mkdtempSync(join(tmpdir(), "sov-agent-")) }: WorkOptions): string {
+  mkdirSync(folder, { recursive: true });
+  return folder;
 }
 
 /** Has a real agent work, through a real kernel and a real sandbox, over a store in memory. */
 export async function work(repository: TestRepository, options: WorkOptions): Promise<Worked> {
   const world = await World.create();
-  const folder = mkdtempSync(join(tmpdir(), "sov-agent-"));
-  mkdirSync(folder, { recursive: true });
-  const order: AgentOrder = {
-    agent: "claude",
-    role: "trainer",
-    task: "Do it",
-    model: "claude-sonnet-4-5",
-    verify: [],
-    timeoutSeconds: 60,
-    budgetMicrousd: null,
-    ...options.order,
-  };
-  const starter = starterPolicy(order);
-  const policyFile =
-    options.policy === undefined
-      ? starter
-      : { path: "policy.json", bytes: utf8Encode(JSON.stringify(options.policy)) };
+  const folder = folderOf(options);
+  const order = orderOf(options);
+  const { agent } = order;
+  const policyFile = policyOf(options, order);
   const { planned, policy: compiled } = readOrder(order, policyFile, "2026-01-01T00:00:00Z");
   const policy = new AgentPolicy(new ReviewedPolicy(new PolicyEngine(compiled)));
   const user = await inspectRepository(repository.root);
@@ -93,7 +129,7 @@ export async function work(repository: TestRepository, options: WorkOptions): Pr
   const workspace = await Workspace.open(join(folder, "work"), user, head, policy, limits);
   const artifacts = new ArtifactStore(folder);
   const contents = planned.steps.flatMap((step) => step.operations);
-  const sandbox = options.sandbox ?? createSandbox();
+  const { sandbox = createSandbox(), toolset = null, secrets = [], tools = TOOLS } = options;
   const content = (sha256: string): Uint8Array | null =>
     contents.find((one) => one.action.params["sha256"] === sha256)?.content ?? null;
   const told: AgentProgress[] = [];
@@ -102,7 +138,7 @@ export async function work(repository: TestRepository, options: WorkOptions): Pr
     if (session === null) throw new Error("no session");
     return session.perform(step);
   });
-  const adapter = options.adapter ?? adapterOf("claude");
+  const { adapter = adapterOf(agent) } = options;
   const effects = {
     ...createExecutorEffects({
       workspace,
@@ -112,22 +148,27 @@ export async function work(repository: TestRepository, options: WorkOptions): Pr
       folder: join(folder, "work"),
       sandbox,
       contents: content,
-      toolset: null,
+      toolset,
       modules: null,
       clock: world.clock,
     }),
     "agent.tool_call": calls.effect,
     "agent.run": createAgentEffect({
       adapter,
-      program: installed(),
+      program: programOf(order, repository.root),
       programDigest: "0".repeat(64),
       workspace,
       sandbox,
       calls,
       model: options.model,
-      tools: ["Bash", "Read", "Write", "Edit"],
+      tools,
       task: content,
       modules: null,
+      toolset,
+      artifacts,
+      secrets,
+      onTranscript: (ref) => told.push({ event: "agent.text", text: ref.name }),
+      egress: options.egress?.({ policy, recorder: world.recorder }) ?? null,
       folder: join(folder, "work"),
       onProgress: (progress) => {
         told.push(progress);
@@ -135,31 +176,15 @@ export async function work(repository: TestRepository, options: WorkOptions): Pr
       },
     }),
   };
-  const store = new MemoryStore();
-  const writer = new StreamWriter(store, "acme", RUN, EMPTY_STREAM);
-  const about = { runId: RUN, tenantId: "acme" };
-  const recorder = new RunRecorder({ ...about, writer, clock: world.clock, epoch: null });
-  const authority = world.authorityFor((action, context) => policy.decide(action, context));
-  session = new RunSession({
-    plan: {
-      ...about,
-      name: "test",
-      mode: "sovereign",
-      installationId: `ins_${"a".repeat(20)}`,
-      plan: {},
-      config: {},
-      policyDigest: policy.policyDigest,
-    },
-    store,
-    recorder,
-    kernel: world.kernel({ recorder: world.recorder, policy, effects }),
-    authority,
-    keyLog: world.keyLog,
-    clock: world.clock,
-    approvals: () => Promise.resolve(null),
-    signal: options.signal ?? new AbortController().signal,
-    steps: [],
+  const built = await buildRun(world, {
+    store: new MemoryStore(),
+    plan: { runId: RUN },
+    policy,
+    effects,
+    records: world.recorder,
+    ...signalOf(options),
   });
+  session = built.session;
   const tape = new RunTape(join(folder, "audit/run_tape.jsonl"), RUN, world.clock);
   const onProgress = (): undefined => undefined;
   const run = new ExecutorRun({

@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   closeSync,
   constants,
@@ -8,11 +9,15 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
+  breakClaims,
   changeRefs,
   checkOut,
   Git,
@@ -20,7 +25,10 @@ import {
   keepCommit,
   releaseKept,
   stageAll,
+  type UserRepository,
 } from "../../../src/executor/git/index.ts";
+import { RefClaim } from "../../../src/executor/git/ref-claim.ts";
+import { lockRepository } from "../../../src/executor/repository/repository-lock.ts";
 import { ToolScope, withTools } from "../../../src/process/index.ts";
 import { TestRepository, workOn } from "../support/repository.ts";
 import { judgeSteps, RUN_ID } from "../support/steps.ts";
@@ -49,11 +57,7 @@ function tools(): number[] {
   );
 }
 
-/** Kill what was started since, as a sentinel that starts does: by a signal that nobody hears. */
-function killTools(before: readonly number[]): void {
-  for (const pid of startedSince(before)) process.kill(pid, "SIGKILL");
-}
-
+/** What was started since: a sentinel that starts kills it by a signal that nobody hears. */
 function startedSince(before: readonly number[]): number[] {
   return tools().filter((pid) => !before.includes(pid));
 }
@@ -158,6 +162,9 @@ describe("a git that was killed amid, and is begun again", () => {
     const killed = await killingEach(() => judged.bring());
     const commands = ["\0am\0", "\0read-tree\0", "\0checkout-index\0", "\0update-ref\0"];
     for (const one of commands) expect(killed.some((key) => `\0${key}`.includes(one))).toBe(true);
+    // None that could be killed with a lock of the user's repository in its hand.
+    const ofUser = killed.filter((key) => key.includes(`${repo.root}/`));
+    expect(ofUser.filter((key) => key.includes("update-ref"))).toEqual([]);
     expect(repo.git("rev-parse", "HEAD")).toBe(judged.patches[0]?.commit);
     expect(repo.git("status", "--porcelain")).toBe("");
     expect(locks(join(repo.root, ".git"))).toEqual([]);
@@ -177,22 +184,150 @@ describe("a ref in the user's repository", () => {
     expect(locks(join(repo.root, ".git"))).toEqual([]);
   });
 
-  it.each(["loose", "packed"])("goes where git is killed with its locks: %s", async (kind) => {
+  it.each(["loose", "packed"])("goes, and no lock stays: %s", async (kind) => {
     const user = await inspectRepository(repo.root);
     const ref = `refs/sovereign/${RUN_ID}/head`;
+    repo.git("tag", "-m", "peeled", "v1");
     repo.git("update-ref", ref, "HEAD");
+    const others = repo.git("for-each-ref", "refs/heads", "refs/tags");
     if (kind === "packed") repo.git("pack-refs", "--all");
     const git = new Git({ gitDir: user.gitDir });
-    const before = tools();
     let held: string[] = [];
     await changeRefs(git, user, `delete ${ref}\n`, [ref], () => {
-      if (held.length > 0) return;
       held = locks(join(repo.root, ".git"));
-      killTools(before);
+      expect(() => repo.git("pack-refs", "--all")).toThrow("packed-refs.lock");
+      expect(() => repo.git("update-ref", "-d", ref)).toThrow(`${ref}.lock`);
     });
     expect(held).toContain("packed-refs.lock");
     expect(locks(join(repo.root, ".git"))).toEqual([]);
     expect(repo.git("for-each-ref", "refs/sovereign")).toBe("");
+    expect(repo.git("for-each-ref")).toBe(others);
     repo.git("pack-refs", "--all", "--prune");
+    repo.git("fsck", "--strict");
+  });
+
+  it.each([
+    ["is there", "refs/heads/main"],
+    ["is a folder of others", "refs/heads/other"],
+    ["is below a branch", "refs/heads/main/deeper"],
+    ["is below a packed branch", "refs/heads/packed/deeper"],
+    ["leads out of the refs", "refs/heads/../../../escaped"],
+    ["ends as a lock does", "refs/heads/x.lock"],
+    ["is none", "HEAD"],
+    ["lies behind a link", "refs/heads/link/x"],
+  ])("is not made where its name %s", async (_, ref) => {
+    repo.git("branch", "packed");
+    repo.git("pack-refs", "--all");
+    repo.git("branch", "other/one");
+    mkdirSync(repo.private);
+    symlinkSync(repo.private, join(repo.root, ".git/refs/heads/link"));
+    const before = repo.git("for-each-ref");
+    const user = await inspectRepository(repo.root);
+    const git = new Git({ gitDir: user.gitDir });
+    const commit = repo.git("rev-parse", "HEAD");
+    await expect(changeRefs(git, user, `create ${ref} ${commit}\n`, [ref])).rejects.toMatchObject({
+      code: "ERR_GIT_FAILED",
+    });
+    expect(repo.git("for-each-ref")).toBe(before);
+    expect([...readdirSync(repo.folder), ...readdirSync(repo.private)]).toEqual([
+      "private",
+      "repo",
+    ]);
+    expect(names(repo)).toEqual([]);
+  });
+
+  it("is not made of what is not there", async () => {
+    const user = await inspectRepository(repo.root);
+    const git = new Git({ gitDir: user.gitDir });
+    const ref = "refs/heads/new";
+    await expect(
+      changeRefs(git, user, `create ${ref} ${"1".repeat(40)}\n`, [ref]),
+    ).rejects.toMatchObject({ code: "ERR_GIT_FAILED" });
+    expect(names(repo)).toEqual([]);
+  });
+});
+
+/** Locks and claims. */
+const names = (one: TestRepository): string[] =>
+  one.names().filter((name) => /\.lock$|sovereign\.lock/.test(name));
+
+describe("locks of a process that was killed at any instant", () => {
+  const child = fileURLToPath(new URL("../support/locks-child.ts", import.meta.url));
+  const MAIN = ".git/refs/heads/main.lock";
+
+  const main = (): string => readFileSync(join(repo.root, ".git/refs/heads/main"), "utf8").trim();
+  let ways: Readonly<Record<string, string>>;
+  beforeEach(() => {
+    const from = main();
+    const to = repo.git("commit-tree", "main^{tree}", "-p", "main", "-m", "to");
+    ways = { [from]: to, [to]: from };
+  });
+
+  /** Moves main, and is killed at the so-manieth instant. @returns false where it ended before */
+  async function killedAt(repository: UserRepository, at: number): Promise<boolean> {
+    const from = main();
+    const to = ways[from] ?? "";
+    const task = JSON.stringify({ repository, from, to, at });
+    const ended = spawn(process.execPath, [child, task], { stdio: "inherit" });
+    const [, signal] = (await once(ended, "close")) as [number | null, string | null];
+    expect(signal === null ? [to] : [from, to]).toContain(main());
+    return signal === "SIGKILL";
+  }
+
+  it("are known for ours, and go with the next command", async () => {
+    const user = await inspectRepository(repo.root);
+    const seen = new Set<string>();
+    let at = 1;
+    for (; await killedAt(user, at); at += 1) {
+      for (const name of names(repo)) seen.add(name.replace(/refs\.\d+-\d+/, "refs"));
+      breakClaims(user);
+      expect(names(repo)).toEqual([]);
+    }
+    expect(seen).toContain(MAIN);
+    expect(seen).toContain(".git/HEAD.lock");
+    expect(repo.git("reflog", "-1", "main")).toContain("test");
+    repo.git("commit", "-q", "--allow-empty", "-m", "the user's own git works");
+  });
+
+  it("are not those of the user's, whatever stands in them and whoever died", async () => {
+    const user = await inspectRepository(repo.root);
+    for (let at = 1; !names(repo).includes(MAIN); at += 1) {
+      breakClaims(user);
+      expect(await killedAt(user, at)).toBe(true);
+    }
+    const text = readFileSync(join(repo.root, MAIN));
+    rmSync(join(repo.root, MAIN));
+    writeFileSync(join(repo.root, MAIN), text);
+    (await lockRepository(user, RUN_ID, 0)).release();
+    expect(names(repo)).toEqual([MAIN]);
+  });
+
+  it("stay while their process lives, and half a claim of the living, too", async () => {
+    const user = await inspectRepository(repo.root);
+    const lock = { path: join(user.gitDir, "HEAD.lock"), patienceMs: 0 };
+    const claim = await RefClaim.take(user, [lock], "work");
+    const half = `.git/sovereign.lock.refs.${process.ppid}-0`;
+    repo.write(half, "{");
+    breakClaims(user);
+    expect(names(repo)).toEqual(expect.arrayContaining([".git/HEAD.lock", half]));
+    await expect(RefClaim.take(user, [lock], "work")).rejects.toMatchObject({
+      code: "ERR_GIT_FAILED",
+    });
+    claim.release();
+    expect(names(repo)).toEqual([half]);
+  });
+
+  it("are of no claim that names other files", async () => {
+    const user = await inspectRepository(repo.root);
+    const mine = join(repo.folder, "mine.lock");
+    writeFileSync(mine, "mine");
+    const text = { owner: "1 0 nowhere x", work: "w", locks: [mine, join(user.gitDir, "HEAD")] };
+    repo.write(".git/sovereign.lock.refs.999999999-1", JSON.stringify(text));
+    const locks = { ...text, locks: [mine] };
+    repo.write(".git/sovereign.lock.refs.999999999-2", JSON.stringify(locks));
+    breakClaims(user, "w");
+    expect(names(repo)).toEqual([]);
+    expect(readFileSync(mine, "utf8")).toBe("mine");
+    expect(existsSync(join(user.gitDir, "HEAD"))).toBe(true);
   });
 });

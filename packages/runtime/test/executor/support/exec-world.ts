@@ -15,11 +15,13 @@ import {
   workLimits,
   Workspace,
 } from "../../../src/executor/index.ts";
-import { EMPTY_STREAM, StreamWriter } from "../../../src/ledger/index.ts";
+import type { EgressDoor } from "../../../src/agents/index.ts";
 import { PolicyEngine, parsePolicy } from "../../../src/policy/index.ts";
-import { ArtifactStore, RunRecorder, RunSession, RunStopped } from "../../../src/runs/index.ts";
+import { ArtifactStore, RunStopped } from "../../../src/runs/index.ts";
 import { createSandbox, type Sandbox } from "../../../src/sandbox/index.ts";
+import type { HostsWorld } from "../../support/local-hosts.ts";
 import { MemoryStore } from "../../support/memory-store.ts";
+import { buildRun } from "../../support/run-builder.ts";
 import { World } from "../../support/world.ts";
 import type { TestRepository } from "./repository.ts";
 
@@ -80,6 +82,8 @@ export interface ExecuteOptions {
   readonly policy?: JsonObject;
   readonly sandbox?: Sandbox;
   readonly toolset?: Toolset;
+  /** The way to hosts, made for this world's policy and record. */
+  readonly egress?: (world: HostsWorld) => EgressDoor;
   readonly folder?: string;
   readonly onProgress?: (progress: ExecProgress) => void;
 }
@@ -119,38 +123,15 @@ export async function execute(
       contents.find((one) => one.action.params["sha256"] === sha256)?.content ?? null,
     modules: null,
     toolset: options.toolset ?? null,
+    egress: options.egress?.({ recorder: world.recorder, policy }) ?? null,
     clock: world.clock,
   });
-  const store = new MemoryStore();
-  const writer = new StreamWriter(store, "acme", RUN, EMPTY_STREAM);
-  const recorder = new RunRecorder({
-    runId: RUN,
-    tenantId: "acme",
-    writer,
-    clock: world.clock,
-    epoch: null,
-  });
-  const authority = world.authorityFor((action, context) => policy.decide(action, context));
-  const session = new RunSession({
-    plan: {
-      runId: RUN,
-      tenantId: "acme",
-      name: "test",
-      mode: "sovereign",
-      installationId: `ins_${"a".repeat(20)}`,
-      plan: {},
-      config: {},
-      policyDigest: policy.policyDigest,
-    },
-    store,
-    recorder,
-    kernel: world.kernel({ recorder: world.recorder, policy, effects }),
-    authority,
-    keyLog: world.keyLog,
-    clock: world.clock,
-    approvals: () => Promise.resolve(null),
-    signal: new AbortController().signal,
-    steps: [],
+  const { session } = await buildRun(world, {
+    store: new MemoryStore(),
+    plan: { runId: RUN },
+    policy,
+    effects,
+    records: world.recorder,
   });
   const tape = new RunTape(join(folder, "audit/run_tape.jsonl"), RUN, world.clock);
   const run = new ExecutorRun({

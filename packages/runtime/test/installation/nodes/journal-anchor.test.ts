@@ -137,7 +137,11 @@ describe("the duty to take it", () => {
       store.beforeNews = () => undefined;
       throw new SovereignError("ERR_STORE_UNAVAILABLE", "away");
     };
-    const duty = new AnchorDuty(() => anchor(true));
+    const failures: unknown[] = [];
+    const duty = new AnchorDuty(
+      () => anchor(true),
+      (error) => failures.push(error),
+    );
     duty.want();
     await duty.settled();
     expect(store.events).toHaveLength(1);
@@ -146,16 +150,20 @@ describe("the duty to take it", () => {
     await duty.settled();
     expect(store.events).toHaveLength(1);
     expect(store.announced).toBe(1);
+    expect(failures).toEqual([expect.objectContaining({ code: "ERR_STORE_UNAVAILABLE" })]);
   });
 
   it("tries again when it is told to, and once more for what came meanwhile", async () => {
     let tries = 0;
     let away = true;
-    const duty = new AnchorDuty(() => {
-      tries += 1;
-      if (away) return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", "away"));
-      return Promise.resolve();
-    });
+    const duty = new AnchorDuty(
+      () => {
+        tries += 1;
+        if (away) return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", "away"));
+        return Promise.resolve();
+      },
+      () => undefined,
+    );
     duty.retry();
     expect(tries).toBe(0);
     duty.want();

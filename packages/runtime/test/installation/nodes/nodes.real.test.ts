@@ -139,14 +139,10 @@ describe("an order on one machine", () => {
 });
 
 describe("behind a pooler in transaction mode, which loses notifications", () => {
-  it("an order stops the other machine, and a lease is renewed", async (test) => {
+  it("an order stops the other machine, and a lease is renewed", async () => {
     rig = await NodeRig.open(1, SHORT);
     mkdirSync(join(rig.folder, "pooler"));
     const pooler = await startPooler(join(rig.folder, "pooler"), rig.server);
-    if (pooler === null) {
-      test.skip("pgbouncer is not installed (apt-get install pgbouncer)");
-      return;
-    }
     try {
       const [a] = rig.nodes as [TestNode];
       const b = await rig.add(SHORT, pooler.url);
@@ -216,11 +212,13 @@ describe("a database that is set back", () => {
     b.proxy.heal();
     await untilStopped(b);
     await expect(b.run(ACME, "true")).rejects.toMatchObject(TRIPPED);
-    const said: string[] = [];
-    for await (const { bytes } of a.installation.store.readStream(INSTALLATION_LOG, "ledger")) {
-      said.push(Buffer.from(bytes).toString("utf8"));
-    }
-    expect(said.some((line) => line.includes("ledger.set_back"))).toBe(true);
+    await until("the log says that it was set back", async () => {
+      const said: string[] = [];
+      for await (const { bytes } of a.installation.store.readStream(INSTALLATION_LOG, "ledger")) {
+        said.push(Buffer.from(bytes).toString("utf8"));
+      }
+      return said.some((line) => line.includes("ledger.set_back"));
+    });
   });
 });
 

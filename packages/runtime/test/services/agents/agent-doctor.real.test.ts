@@ -1,17 +1,21 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { JsonObject } from "@sovereign/core";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { VendorStore } from "../../../src/agents/index.ts";
-import { adapterOf } from "../../../src/coding/index.ts";
+import { ScramLatch } from "../../../src/scram/index.ts";
+import { agentsFolder } from "../../../src/services/agents/agents-folder.ts";
+import { copyCluster } from "../../support/prepared.ts";
+import { type AgentAdapter, adapterOf, type InstalledAgent } from "../../../src/coding/index.ts";
 
 const BIN = fileURLToPath(new URL("../../../bin/sovereign.js", import.meta.url));
 const claude = adapterOf("claude");
+const codex = adapterOf("codex");
 
 let folder: string;
 beforeEach(() => {
@@ -22,24 +26,37 @@ afterEach(() => {
 });
 
 /** A package as npm leaves it, of a version; nobody starts its program. */
-function install(version: string): void {
-  const { package: name, file } = claude.program(process.arch);
+function install({ packages }: InstalledAgent, version: string): void {
+  const { package: name, file, suffix = "", beside = [] } = packages.program(process.arch);
   const path = join(folder, "agents", name);
-  mkdirSync(path, { recursive: true });
-  writeFileSync(join(path, file), "");
-  writeFileSync(join(path, "package.json"), JSON.stringify({ name, version }));
+  const program = join(path, file);
+  mkdirSync(dirname(program), { recursive: true });
+  for (const one of [program, ...beside.map((other) => join(dirname(program), other))]) {
+    writeFileSync(one, "");
+  }
+  const about = { name, version: `${version}${suffix}` };
+  writeFileSync(join(path, "package.json"), JSON.stringify(about));
 }
 
-function doctor(): Promise<{ exit: number; row: JsonObject }> {
+interface Doctor {
+  readonly exit: number;
+  readonly row: (adapter: AgentAdapter) => JsonObject;
+}
+
+function doctor(words: readonly string[] = [], agents = join(folder, "agents")): Promise<Doctor> {
   const env = {
     PATH: process.env["PATH"],
     HOME: folder,
     SOVEREIGN_HOME: join(folder, "data"),
-    SOVEREIGN_AGENTS: join(folder, "agents"),
+    SOVEREIGN_AGENTS: agents,
   };
   return new Promise((resolve) => {
-    execFile(process.execPath, [BIN, "agent", "doctor", "--json"], { env }, (error, stdout) => {
-      const row = JSON.parse(stdout) as JsonObject;
+    const all = [BIN, "agent", "doctor", "--json", ...words];
+    execFile(process.execPath, all, { env }, (error, stdout) => {
+      const lines = stdout.split("\n").filter((line) => line !== "");
+      const rows = lines.map((line) => JSON.parse(line) as JsonObject);
+      const row = ({ name }: AgentAdapter): JsonObject =>
+        rows.find((one) => one["agent"] === name) ?? {};
       resolve({ exit: error === null ? 0 : Number(error.code), row });
     });
   });
@@ -56,22 +73,31 @@ async function addVendor(port: number): Promise<void> {
   await vendors.add(vendor, "2026-01-01T00:00:00.000Z", false);
 }
 
-test("names the program that is missing, and how to get it", async () => {
+test("names each program that is missing, and how to get it", async () => {
   const { exit, row } = await doctor();
   expect(exit).toBe(1);
-  expect(row).toMatchObject({ ready: false, state: "missing", version: null, hooks: null });
-  expect(row["next"]).toContain("npm run agents:install");
+  for (const adapter of [claude, codex]) {
+    const missing = { ready: false, state: "missing", version: null, hooks: null };
+    expect(row(adapter)).toMatchObject(missing);
+    expect(row(adapter)["next"]).toContain("npm run agents:install");
+    expect(row(adapter)["next"]).toContain(adapter.packages.package);
+  }
 });
 
 test("names the version that was not tested", async () => {
-  install("9.9.9");
+  install(claude, "9.9.9");
+  install(codex, "9.9.9");
   const { exit, row } = await doctor();
   expect(exit).toBe(1);
-  expect(row).toMatchObject({ ready: false, state: "untested", version: "9.9.9", models: [] });
+  const untested = { ready: false, state: "untested", version: "9.9.9", models: [] };
+  expect(row(claude)).toMatchObject(untested);
+  expect(row(codex)).toMatchObject(untested);
 });
 
-test("is content with a program, a sandbox, and a model that takes connections", async () => {
-  install(claude.versions.to);
+test("is content with a program, a sandbox, and a model that speaks as the agent does", async () => {
+  const { to } = claude.packages.versions;
+  install(claude, to);
+  install(codex, codex.packages.versions.to);
   let taken = 0;
   const server = createServer((socket) => {
     taken += 1;
@@ -80,13 +106,48 @@ test("is content with a program, a sandbox, and a model that takes connections",
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   await addVendor((server.address() as AddressInfo).port);
   const well = await doctor();
-  expect(well.row).toMatchObject({ ready: true, state: "found", version: claude.versions.to });
-  expect(well.row).toMatchObject({ hooks: null, models: [{ vendor: "here", reachable: true }] });
-  expect(well.row["sandbox"]).toMatch(/^G[23]$/);
+  expect(well.row(claude)).toMatchObject({ ready: true, state: "found", version: to, hooks: null });
+  expect(well.row(claude)).toMatchObject({ models: [{ vendor: "here", reachable: true }] });
+  expect(well.row(claude)["sandbox"]).toMatch(/^G[23]$/);
+  expect(well.row(codex)).toMatchObject({ ready: false, state: "found", models: [] });
   expect(well.exit).toBe(0);
   expect(taken).toBe(1);
   await new Promise((resolve) => server.close(resolve));
   const ill = await doctor();
-  expect(ill.row).toMatchObject({ ready: false, models: [{ reachable: false }] });
+  expect(ill.row(claude)).toMatchObject({ ready: false, models: [{ reachable: false }] });
   expect(ill.exit).toBe(1);
 });
+
+test("proves the hooks of each installed agent when it is told to, and says what it saw", async () => {
+  const home = join(folder, "data");
+  copyCluster(join(home, "postgres"));
+  // OpenCode takes ten seconds of a processor to start, which a busy machine does not leave to a sandbox.
+  const real = join(folder, "real");
+  for (const { packages } of [claude, codex]) {
+    const { package: name } = packages.program(process.arch);
+    mkdirSync(dirname(join(real, name)), { recursive: true });
+    symlinkSync(join(agentsFolder(process.env), name), join(real, name));
+  }
+  const { row } = await doctor(["--prove"], real);
+  for (const adapter of [claude, codex]) {
+    expect(row(adapter)).toMatchObject({
+      state: "found",
+      proved: { ok: true, reason: null },
+      sandbox: expect.stringMatching(/^G[23]$/) as unknown,
+    });
+  }
+  // A program that does not start proves nothing, and nothing is ready.
+  install(codex, codex.packages.versions.to);
+  const broken = await doctor(["--prove"]);
+  expect(broken.exit).toBe(1);
+  const reason: unknown = expect.stringMatching(/^ERR_AGENT_HOOK/);
+  expect(broken.row(codex)).toMatchObject({ ready: false, proved: { ok: false, reason } });
+  // While the kill switch is tripped nothing is started.
+  new ScramLatch(join(home, "scram")).trip({
+    event_id: "SCRAM-20261128220000000000",
+    scope: { kind: "all" },
+    reason: "operator_initiated",
+    tripped_at: "2026-11-28T22:00:00.000Z",
+  });
+  expect((await doctor(["--prove"])).exit).toBe(5);
+}, 600_000);

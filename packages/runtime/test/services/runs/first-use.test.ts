@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Keystore } from "../../../src/authority/index.ts";
+import { KeyLog, Keystore } from "../../../src/authority/index.ts";
 import { enrolFirstUse, type Needed } from "../../../src/services/runs/first-use.ts";
 import { World } from "../../support/world.ts";
 
@@ -36,6 +36,14 @@ describe("the first use of a role", () => {
     await enrol({ role, asks: [] });
     expect(holders(role)).toBe(1);
     expect(told).toHaveLength(1);
+  });
+
+  it("is no first use where another process enrolled it since the key log was read", async () => {
+    const ahead = new KeyLog(world.log, `ins_${"a".repeat(20)}`, world.clock);
+    await ahead.refresh();
+    await ahead.introduceAll(world.keystore, [{ purpose: "role", role: "runner" }]);
+    await enrol({ role: "runner", asks: [] });
+    expect({ holders: holders("runner"), told }).toEqual({ holders: 1, told: [] });
   });
 
   it("enrols an approver whom the command line names and the run asks", async () => {

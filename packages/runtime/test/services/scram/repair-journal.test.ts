@@ -1,16 +1,20 @@
 import { execFileSync } from "node:child_process";
 import {
+  chmodSync,
   closeSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { canonicalize } from "@sovereign/core";
 import { repairScram } from "../../../src/services/scram/repair-journal.ts";
 import { lockFolder } from "../../../src/process/index.ts";
 import { Journal, offlineStatus, repairJournal, ScramLatch } from "../../../src/scram/index.ts";
@@ -40,6 +44,31 @@ const linesNow = (): string[] => readFileSync(path, "utf8").trimEnd().split("\n"
 const write = (lines: readonly string[]): void => {
   writeFileSync(path, `${lines.join("\n")}\n`);
 };
+
+describe("a journal that nobody may write to", () => {
+  it.each<[string, () => void]>([
+    [
+      "because it has a second name, as a backup by links or a repair that was killed leaves it",
+      () => {
+        linkSync(path, `${path}.damaged-1`);
+      },
+    ],
+    [
+      "because its rights were taken away",
+      () => {
+        chmodSync(path, 0);
+      },
+    ],
+  ])("%s, is made ours, and loses nothing", async (_name, spoil) => {
+    const before = readFileSync(path);
+    spoil();
+    expect(await repairScram(home, { PATH })).toMatchObject({ repaired: false });
+    expect(readFileSync(path)).toEqual(before);
+    expect(statSync(path)).toMatchObject({ nlink: 1, mode: 0o100600 });
+    Journal.open(path).append("sentinel.started", NOW, { pid: 7, nonce: "7".repeat(32) });
+    expect(linesNow()).toHaveLength(7);
+  });
+});
 
 describe("a repair of the journal", () => {
   it.each<[string, (lines: string[]) => void, { kept: number; lost: number; salvaged: number }]>([
@@ -116,6 +145,20 @@ describe("a repair of the journal", () => {
       fromLedger: 1,
       salvaged: 1,
     });
+  });
+
+  it("keeps all that the ledger holds, where the file is another journal altogether", () => {
+    const { lines } = Journal.open(path);
+    const other = Journal.open(join(home, "other.jsonl"));
+    for (let pid = 10; pid < 16; pid++) other.append("sentinel.started", NOW, { pid });
+    const texts = other.lines.map((line) => canonicalize(line));
+    const made = repairJournal(texts, lines.slice(0, 3), NOW);
+    expect(made.lines.slice(0, 3)).toEqual(lines.slice(0, 3));
+    const kept = [...made.lines, ...made.salvaged].map((line) => canonicalize(line));
+    expect(kept).toEqual(expect.arrayContaining(texts));
+    const text = made.lines.map((line) => `${canonicalize(line)}\n`).join("");
+    writeFileSync(path, text);
+    expect(Journal.open(path).lines).toEqual(made.lines);
   });
 
   it("does nothing to a journal that holds together", async () => {

@@ -1,4 +1,5 @@
 import { canonicalize, type JsonObject } from "@sovereign/core";
+import type { AgentCanary } from "../../adapter.ts";
 
 const MODEL = "canary";
 
@@ -6,7 +7,7 @@ const MODEL = "canary";
  * A made-up model's answers: one call of a tool that every run has, and an end. The call would leave
  * a file; it is denied, and the file is looked for.
  */
-export function canary(id: string, file: string): { first: string; second: string } {
+export function canary(id: string, file: string): AgentCanary {
   const input = { command: `echo ran > ${file}`, description: "canary" };
   return {
     first: stream("tool_use", [

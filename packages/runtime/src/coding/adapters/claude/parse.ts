@@ -1,13 +1,7 @@
-import {
-  isSovereignError,
-  type JsonObject,
-  type JsonValue,
-  parseStrictJson,
-  utf8Encode,
-} from "@sovereign/core";
+import type { JsonObject, JsonValue } from "@sovereign/core";
 import type { AgentEvent } from "../../adapter.ts";
+import { countOf, isObject, objectOf, textOf } from "../../untrusted.ts";
 
-const BYTES_MAX = 64 * 1024 * 1024;
 const OTHER: readonly AgentEvent[] = [{ kind: "other" }];
 
 /**
@@ -32,25 +26,11 @@ export function parse(line: string): AgentEvent[] {
   }
 }
 
-/** @returns null for what is no JSON object */
-export function objectOf(text: string): JsonObject | null {
-  try {
-    const value = parseStrictJson(utf8Encode(text), { bytesMax: BYTES_MAX });
-    return isObject(value) ? value : null;
-  } catch (error) {
-    if (isSovereignError(error)) return null;
-    throw error;
-  }
-}
-
-export function isObject(value: JsonValue | undefined): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function system(value: JsonObject): AgentEvent[] {
   if (value["subtype"] === "init") {
-    const { claude_code_version: version, model } = value;
-    return [{ kind: "started", version: textOf(version), model: textOf(model) }];
+    const { claude_code_version: version, model, session_id: session } = value;
+    const told = { version: textOf(version), model: textOf(model) };
+    return [{ kind: "started", ...told, session: textOf(session) }];
   }
   if (value["subtype"] !== "api_retry") return [...OTHER];
   const { error_status: status } = value;
@@ -66,11 +46,11 @@ function blocksOf(value: JsonObject): JsonObject[] {
 function blockEvent(block: JsonObject): AgentEvent[] {
   const { type, text, id, name, tool_use_id: call, is_error: isError } = block;
   if (type === "text") return [{ kind: "text", text: textOf(text) }];
-  if (type === "tool_use") return [{ kind: "tool", id: textOf(id), name: textOf(name) }];
+  if (type === "tool_use") return [{ kind: "tool", mark: textOf(id), name: textOf(name) }];
   if (type !== "tool_result") return [];
   const failed = isError === true;
   const isHookFailed = failed && HOOK_FAILED.test(contentOf(block["content"]));
-  return [{ kind: "tool_result", id: textOf(call), isError: failed, isHookFailed }];
+  return [{ kind: "tool_result", mark: textOf(call), ran: !failed, isHookFailed }];
 }
 
 /**
@@ -101,26 +81,18 @@ function result(value: JsonObject): AgentEvent {
     ok: subtype === "success" && isError !== true && reason === "completed",
     word: subtype === "success" ? reason : textOf(subtype),
     text: typeof value["result"] === "string" ? value["result"] : errorsOf(value["errors"]),
-    turns: numberOf(value["num_turns"]),
+    turns: countOf(value["num_turns"]),
     costUsd: typeof value["total_cost_usd"] === "number" ? value["total_cost_usd"] : null,
     // Without what came from a cache, as this program counts.
     inputTokens:
-      numberOf(usage["input_tokens"]) +
-      numberOf(usage["cache_read_input_tokens"]) +
-      numberOf(usage["cache_creation_input_tokens"]),
-    outputTokens: numberOf(usage["output_tokens"]),
+      countOf(usage["input_tokens"]) +
+      countOf(usage["cache_read_input_tokens"]) +
+      countOf(usage["cache_creation_input_tokens"]),
+    outputTokens: countOf(usage["output_tokens"]),
     denied: denied.map((one) => textOf(one["tool_use_id"])),
   };
 }
 
 function errorsOf(value: JsonValue | undefined): string {
   return Array.isArray(value) ? value.filter((one) => typeof one === "string").join("; ") : "";
-}
-
-function textOf(value: JsonValue | undefined): string {
-  return typeof value === "string" ? value : "";
-}
-
-function numberOf(value: JsonValue | undefined): number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }

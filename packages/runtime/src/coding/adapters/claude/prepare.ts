@@ -1,7 +1,8 @@
 import { canonicalize, type JsonObject } from "@sovereign/core";
 import type { AgentTask, PreparedAgent } from "../../adapter.ts";
-import { hookCommand, MODEL_PORT } from "../../inside-paths.ts";
-import { DENIAL } from "./hooks.ts";
+import { hookCommand, INSIDE, MODEL_PORT } from "../../inside-paths.ts";
+import { wordsFor } from "../../task-words.ts";
+import { DENIAL } from "../../tool-hooks.ts";
 
 /** Where the program is seen inside. */
 export const CLAUDE = "/agent/claude";
@@ -21,8 +22,10 @@ export function prepare(task: AgentTask): PreparedAgent {
       ...["-p", "--output-format", "stream-json", "--verbose"],
       ...["--setting-sources", "", "--strict-mcp-config", "--permission-mode", "default"],
       ...["--model", task.model, "--tools", task.tools.join(",")],
+      ...(task.resume === undefined ? [] : ["--resume", task.resume]),
     ],
     env: {
+      CLAUDE_CONFIG_DIR: INSIDE.session,
       ANTHROPIC_BASE_URL: `http://127.0.0.1:${MODEL_PORT}`,
       ANTHROPIC_API_KEY: task.token,
       CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
@@ -32,7 +35,7 @@ export function prepare(task: AgentTask): PreparedAgent {
       CLAUDE_CODE_MAX_RETRIES: ATTEMPTS_MAX,
       API_TIMEOUT_MS: ANSWER_MS,
     },
-    stdin: task.prompt,
+    stdin: wordsFor(task),
     files: { "/etc/claude-code/managed-settings.json": canonicalize(managedSettings()) },
     masked: [".claude", ".mcp.json", ".claude.json", ".claude-plugin"],
   };

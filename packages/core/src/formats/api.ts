@@ -1,0 +1,36 @@
+import { z } from "zod";
+import { timestamp } from "./common.ts";
+
+/** What a caller of the HTTP API may do. */
+export const API_SCOPES = [
+  "runs:read",
+  "runs:write",
+  "evidence:read",
+  "skills:read",
+  "incidents:read",
+  "incidents:write",
+  "budgets:read",
+] as const;
+export type ApiScope = (typeof API_SCOPES)[number];
+
+const scopes = z.array(z.enum(API_SCOPES)).min(1).max(20);
+
+export const tokenId = z.string().regex(/^tok_[a-z0-9]{20}$/, "expected tok_ and 20 of a-z 0-9");
+
+/** What people call a token by. */
+export const tokenLabel = z
+  .string()
+  .max(100)
+  .refine((text) => text.isWellFormed() && !text.includes("\0"), "expected a text");
+
+/** A token of the HTTP API, as everybody may know it. */
+export const apiToken = z.strictObject({
+  token_id: tokenId,
+  scopes,
+  label: tokenLabel,
+  expires_at: timestamp,
+});
+
+/** Who submitted a run over the network, as the server knew it: in the run's first entry. */
+export const apiCaller = z.strictObject({ door: z.literal("http"), token_id: tokenId, scopes });
+export type ApiCaller = z.infer<typeof apiCaller>;

@@ -1,0 +1,1 @@
+export { parseSourceStatement, type SourceReceipt, sourceStatementOf } from "./source-summary.ts";

@@ -1,0 +1,1 @@
+export { RunTrace, type TraceChange, type TracedEntry, traceIdOf, traceSealOf } from "./trace.ts";

@@ -1,0 +1,104 @@
+import type { IncomingMessage } from "node:http";
+import { sha256Hex, SovereignError, utf8Encode } from "@sovereign/core";
+import { RateLimits, sourceOf } from "../scram-http/index.ts";
+import type { ApiServices, TokenOwner } from "../services/index.ts";
+import { systemClock } from "../system/index.ts";
+import type { Caller, Route } from "./route.ts";
+
+/** How many requests a token may make, in a second on average. */
+export interface ApiRates {
+  readonly perSecond: number;
+}
+
+/** What cannot be told whose it is costs a look into the database: so many at once from one source. */
+const FAILED = { burst: 30, perSecond: 1 };
+const HEAVY_SHARE = 10;
+const KEPT_MAX = 10_000;
+
+/** Lets in who has a token that counts, for what it is good for, as often as it may. */
+export class Admission {
+  readonly #services: ApiServices;
+  readonly #ofToken: RateLimits;
+  readonly #heavy: RateLimits;
+  readonly #failed = new RateLimits(systemClock, FAILED);
+  /** Digests of tokens that counted: a flood from the same address does not keep them out. */
+  readonly #known = new Map<string, number>();
+  /** Addresses from which too much was refused, and until when nothing unknown is looked at. */
+  readonly #refused = new Map<string, number>();
+
+  constructor(services: ApiServices, { perSecond }: ApiRates) {
+    this.#services = services;
+    const heavy = Math.max(1, perSecond / HEAVY_SHARE);
+    this.#ofToken = new RateLimits(systemClock, { burst: 2 * perSecond, perSecond });
+    this.#heavy = new RateLimits(systemClock, { burst: 2 * heavy, perSecond: heavy });
+  }
+
+  /** @throws ERR_HTTP_UNAUTHENTICATED, ERR_HTTP_SCOPE, ERR_HTTP_RATE */
+  async admit({ scope, isHeavy }: Route, request: IncomingMessage): Promise<Caller> {
+    if (scope === "public") return NOBODY;
+    const token = bearerOf(request);
+    const owner = await this.#ownerOf(token, sourceOf(request.socket));
+    if (owner === null || token === null) throw unauthenticated();
+    const { tokenId } = owner;
+    if (isHeavy === true && this.#heavy.count(tokenId) > 0) throw tooOften("that cost much");
+    if (scope !== null && !owner.scopes.includes(scope)) {
+      const text = `Expected a token with the scope ${scope}, found ${owner.scopes.join(", ")}.`;
+      throw new SovereignError("ERR_HTTP_SCOPE", text);
+    }
+    const stillCounts = async (): Promise<boolean> =>
+      (await this.#services.authenticate(token)) !== null;
+    return { ...owner, stillCounts };
+  }
+
+  /** Who asks too often is told so before the database is asked. @throws ERR_HTTP_RATE */
+  async #ownerOf(token: string | null, source: string): Promise<TokenOwner | null> {
+    const key = sha256Hex(utf8Encode(token ?? ""));
+    const isKnown = this.#known.has(key);
+    if (isKnown && this.#ofToken.count(key) > 0) throw tooOften("of this token");
+    if (!isKnown && (this.#refused.get(source) ?? 0) > systemClock.monotonicMs())
+      throw tooOften("that were refused");
+    const owner = token === null ? null : await this.#services.authenticate(token);
+    if (owner === null) {
+      this.#known.delete(key);
+      const seconds = this.#failed.count(source);
+      if (seconds > 0) keep(this.#refused, source, systemClock.monotonicMs() + seconds * 1000);
+      return null;
+    }
+    if (!isKnown) this.#ofToken.count(key);
+    keep(this.#known, key, 0);
+    return owner;
+  }
+}
+
+/** The newest so many. */
+function keep(map: Map<string, number>, key: string, value: number): void {
+  map.delete(key);
+  map.set(key, value);
+  const [oldest] = map.keys();
+  if (map.size > KEPT_MAX && oldest !== undefined) map.delete(oldest);
+}
+
+const NOBODY: Caller = {
+  tenantId: "",
+  tokenId: "",
+  scopes: [],
+  expiresAt: "",
+  stillCounts: () => Promise.resolve(true),
+} satisfies Caller & TokenOwner;
+
+/** The one token of a request; null where there is none, or more than one. */
+function bearerOf({ headersDistinct }: IncomingMessage): string | null {
+  const [header, ...others] = headersDistinct["authorization"] ?? [];
+  if (header === undefined || others.length > 0) return null;
+  return /^Bearer ([\x21-\x7e]{1,4096})$/i.exec(header)?.[1] ?? null;
+}
+
+/** The same for whatever is wrong: whoever tries learns nothing of which tokens there are. */
+function unauthenticated(): SovereignError {
+  const text = "Expected the header Authorization: Bearer TOKEN, with a token that counts.";
+  return new SovereignError("ERR_HTTP_UNAUTHENTICATED", text);
+}
+
+function tooOften(which: string): SovereignError {
+  return new SovereignError("ERR_HTTP_RATE", `There are too many requests ${which}: wait.`);
+}

@@ -1,0 +1,39 @@
+import type { RunReport } from "../../services/index.ts";
+import { exitOf, type Output } from "../output.ts";
+
+/** The last lines name the run, the verdict and the files. */
+export function report(output: Output, result: RunReport, next = "run resume"): number {
+  const { runId, status, reason, code, bundle, trustRoot, verdict } = result;
+  if (output.json) {
+    const files = { bundle, trust_root: trustRoot };
+    output.printJson({ event: "run.ended", run: runId, status, reason, code, verdict, ...files });
+  } else {
+    output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
+    if (verdict !== null) output.print(`verdict: ${verdict}`);
+    if (bundle !== null) output.print(`bundle: ${bundle}`);
+    if (trustRoot !== null) output.print(`trust root: ${trustRoot}`);
+    if (status === "pending") for (const line of nextOf(result, next)) output.print(line);
+  }
+  return status === "completed" || status === "queued" ? 0 : exitOf(code);
+}
+
+/** What a person types for a run that waits. */
+function nextOf({ runId, code }: RunReport, resume: string): string[] {
+  const after = `next: sovereign ${resume} ${runId}`;
+  switch (code) {
+    case "ERR_APPROVAL_REQUIRED":
+      return [
+        `next: sovereign run approve ${runId} --approver ROLE`,
+        `then: sovereign ${resume} ${runId}`,
+      ];
+    case "ERR_REQUEST_BLOCKED":
+      return [
+        `next: sovereign answers create ${runId}`,
+        `then: sovereign answers apply ${runId} answer_pack.json`,
+      ];
+    case "ERR_OUTCOME_UNKNOWN":
+      return [`next: sovereign ${resume} ${runId} --retry-failed`];
+    default:
+      return [after];
+  }
+}

@@ -1,0 +1,59 @@
+import type { Command } from "commander";
+import { wholeNumber } from "../arguments.ts";
+import type { CommandContext } from "../context.ts";
+import type { WorkerEvent } from "../../services/index.ts";
+
+const HELP = `
+Runs of all tenants are carried out that were submitted with --no-wait in this data folder. Ctrl-C ends the
+worker: runs at work get --drain seconds, and the rest is left to other workers. A worker that is silent for
+--lease-seconds has lost its runs: others go on with them.`;
+
+/** Carry out runs that wait. */
+export function workerCommand(program: Command, context: CommandContext): void {
+  const { services, output, signal } = context;
+  program
+    .command("worker")
+    .description("carry out runs that were submitted with --no-wait, until Ctrl-C")
+    .option("--concurrency <n>", "how many runs at once, 1 to 64", wholeNumber(1, 64), 4)
+    .option(
+      "--lease-seconds <n>",
+      "after how much silence others take over",
+      wholeNumber(2, 600),
+      30,
+    )
+    .option(
+      "--drain <seconds>",
+      "how long runs at work go on after Ctrl-C, 0 to 3600",
+      wholeNumber(0, 3600),
+      30,
+    )
+    .addHelpText("after", HELP)
+    .action(async (flags: { concurrency: number; leaseSeconds: number; drain: number }) => {
+      const { concurrency, leaseSeconds, drain } = flags;
+      const tell = (event: WorkerEvent): void => {
+        if (output.json) output.printJson(event);
+        else output.print(describe(event));
+      };
+      const times = { leaseMs: leaseSeconds * 1000, drainMs: drain * 1000 };
+      await services.work({ concurrency, ...times, signal, tell });
+    });
+}
+
+function describe(event: WorkerEvent): string {
+  switch (event.event) {
+    case "worker.started":
+      return `${event.worker}: ${event.concurrency} runs at once`;
+    case "worker.took": {
+      const lost = event.lost_by === null ? "" : `, which ${event.lost_by} lost`;
+      return `  ${event.run} of ${event.tenant}${lost}`;
+    }
+    case "worker.ended":
+      return `  ${event.run} ${event.status}${event.reason === null ? "" : `: ${event.reason}`}`;
+    case "worker.waits":
+      return `  waits: ${event.reason}`;
+    case "worker.ending":
+      return `ending: ${event.runs} runs at work are waited for`;
+    case "worker.stopped":
+      return `${event.worker}: stopped`;
+  }
+}

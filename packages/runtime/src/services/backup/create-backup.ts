@@ -1,0 +1,333 @@
+import { join } from "node:path";
+import {
+  base64Encode,
+  canonicalBytes,
+  canonicalize,
+  isSovereignError,
+  type JsonObject,
+  predicateType,
+  sha256Hex,
+  type Signer,
+  SovereignError,
+} from "@sovereign/core";
+import { notInForce, type Passphrase, SecretBox, signStatement } from "../../authority/index.ts";
+import type { Installation } from "../../installation/index.ts";
+import { dumpDatabase, type DumpedSchema, HeadFile } from "../../store/index.ts";
+import { timestampOf } from "../../system/index.ts";
+import { type DataFile, blocksOf, dataFiles } from "./data-files.ts";
+import {
+  filesPart,
+  indexPart,
+  LineParts,
+  LogTrees,
+  LOGS,
+  MANIFEST,
+  PART_BYTES,
+  rowsPart,
+  SEALED,
+  SUMS,
+  sumsOf,
+  TABLES,
+} from "./parts.ts";
+import type { BackupProgress, BackupReport } from "./backup-reports.ts";
+import { isSecretTable, sealedContext } from "./sealed.ts";
+import { tarEnd, tarPart } from "./tar.ts";
+
+export interface CreateOptions {
+  readonly databaseUrl: string | null;
+  readonly version: string;
+  readonly passphrase: Passphrase;
+  /** Takes the archive's bytes in order. */
+  readonly write: (bytes: Uint8Array) => void;
+  readonly onProgress: (progress: BackupProgress) => void;
+}
+
+/**
+ * Write a backup of an installation while its work goes on.
+ *
+ * What is read when, so that all of it agrees: the signed heads before the database, because a head is
+ * never ahead of it; the database as of one instant; then the files, because a file is written before the
+ * entry that names it; and with them the kill switch's journal, whose lines stand there before they stand
+ * in the ledger.
+ *
+ * @throws ERR_LEDGER_CORRUPT, ERR_LEDGER_ROLLED_BACK where a restored copy would be refused,
+ *   ERR_KEY_NOT_IN_FORCE where nobody can sign
+ */
+export async function createBackup(
+  installation: Installation,
+  options: CreateOptions,
+): Promise<BackupReport> {
+  const { folder, keyLog, clock, id } = installation;
+  const signer = await attestationSigner(installation);
+  const archive = new Archive(options);
+  const heads = new Map<string, ReturnType<HeadFile["read"]>>();
+  const headPaths = new Map<string, string>();
+  for (const { path } of dataFiles(folder.root).plain) {
+    const [, log] = /^ledger\/(.+)\.head\.json$/.exec(path) ?? [];
+    if (log === undefined) continue;
+    heads.set(log, new HeadFile(folder.ledger, log).read());
+    headPaths.set(path, log);
+  }
+  const dumped = await dump(installation, options, archive);
+  refuseDamaged(dumped.trees, heads);
+  archive.add(LOGS, partOf(dumped.trees.lines.map((line) => canonicalize({ ...line }))));
+  const { plain, sealed, leftOut } = dataFiles(folder.root);
+  const files = writeFiles(archive, folder.root, plain, (path) => {
+    if (!path.startsWith("ledger/")) return undefined;
+    // As it was before the database was read: later ones say more than that has.
+    const head = heads.get(headPaths.get(path) ?? "") ?? null;
+    return head === null ? null : Buffer.from(JSON.stringify(head));
+  });
+  const secrets = secretFiles(folder.root, sealed);
+  const madeAt = timestampOf(clock);
+  archive.add(
+    SEALED,
+    await seal(options.passphrase, id, {
+      format: "sovereign.backup-secrets",
+      schema_version: "1.0.0",
+      // Who knows the passphrase knows by this that the other parts are the ones that were made with it.
+      others: sha256Hex(Buffer.from(sumsOf(archive.sums))),
+      files: secrets,
+      tables: Object.fromEntries(dumped.secretRows),
+    }),
+  );
+  const { parts, bytes } = archive;
+  const sums = archive.addSums();
+  const { count, head } = keyLog.head();
+  const { lines } = dumped.trees;
+  const counted = {
+    logs: lines.length,
+    entries: lines.reduce((sum, { size }) => sum + size, 0),
+    rows: dumped.rows,
+    files: files + secrets.length,
+    parts,
+    bytes,
+  };
+  const predicate = {
+    installation_id: id,
+    made_at: madeAt,
+    public_key: base64Encode(signer.publicKey.raw),
+    version: options.version,
+    key_log: { count, head },
+    ...counted,
+  };
+  const subject = { name: SUMS, sha256: sums };
+  const envelope = signStatement([subject], predicateType("backup"), predicate, signer);
+  archive.add(MANIFEST, Buffer.from(canonicalBytes(envelope)));
+  options.write(tarEnd());
+  return { installation: id, madeAt, sums, ...counted, signer: signer.publicKey.keyId, leftOut };
+}
+
+async function attestationSigner({ keyLog, keystore, clock }: Installation): Promise<Signer> {
+  await keyLog.refresh();
+  const keys = keyLog.current();
+  if (keys.count === 0) {
+    const text =
+      "This installation has no keys yet, so there is nothing to back up. Make them with: sovereign keys init";
+    throw new SovereignError("ERR_KEYS_MISSING", text);
+  }
+  const at = timestampOf(clock);
+  const windows = keys.valid("attestation", null, keys.count, at);
+  for (const { record } of windows.toReversed()) {
+    try {
+      return await keystore.signer(record.key_id);
+    } catch (error) {
+      // Its file may not be here; another of the purpose may.
+      if (!isSovereignError(error, "ERR_KEY_NOT_FOUND")) throw error;
+    }
+  }
+  const slot = { purpose: "attestation", role: null } as const;
+  throw notInForce(slot, keys, { lost: windows.at(-1), at });
+}
+
+interface Dumped {
+  readonly trees: LogTrees;
+  readonly rows: number;
+  readonly secretRows: Map<string, string[]>;
+}
+
+async function dump(
+  { folder }: Installation,
+  { databaseUrl, onProgress }: CreateOptions,
+  archive: Archive,
+): Promise<Dumped> {
+  const trees = new LogTrees();
+  const secretRows = new Map<string, string[]>();
+  let rows = 0;
+  let open: { table: string; parts: LineParts } | null = null;
+  const partsOf = (table: string): LineParts => {
+    if (open?.table === table) return open.parts;
+    open?.parts.end();
+    let number = 0;
+    const put = (bytes: Buffer): void => {
+      archive.add(rowsPart(table, number++), bytes);
+    };
+    open = { table, parts: new LineParts(put) };
+    return open.parts;
+  };
+  try {
+    await dumpDatabase(
+      { folder: folder.postgres, databaseUrl },
+      {
+        begun: (schema: DumpedSchema) => {
+          archive.add(TABLES, Buffer.from(canonicalBytes(schema as unknown as JsonObject)));
+        },
+        rows: (table, found) => {
+          rows += found.length;
+          onProgress({ event: "backup.rows", table, rows });
+          if (isSecretTable(table)) {
+            secretRows.set(table, [...(secretRows.get(table) ?? []), ...found]);
+            return;
+          }
+          const parts = partsOf(table);
+          for (const row of found) {
+            if (table === "entries") trees.add(table, row);
+            parts.add(row);
+          }
+        },
+      },
+    );
+    (open as { parts: LineParts } | null)?.parts.end();
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_BACKUP_INVALID")) throw error;
+    const text = `A backup of this ledger could not be restored: ${error.message} To move what is no evidence out of the way, type: sovereign repair ledger`;
+    throw new SovereignError("ERR_LEDGER_CORRUPT", text, {}, error);
+  }
+  return { trees, rows, secretRows };
+}
+
+/** What was signed is in the database: a copy in which it is not would be refused. */
+function refuseDamaged(
+  trees: LogTrees,
+  heads: ReadonlyMap<string, ReturnType<HeadFile["read"]>>,
+): void {
+  const sizes = new Map(trees.lines.map(({ log, size, root }) => [log, { size, root }]));
+  for (const [log, head] of heads) {
+    const found = sizes.get(log);
+    if (head === null || (found !== undefined && found.size > head.size)) continue;
+    if (found?.size === head.size && found.root === head.root) continue;
+    if (found === undefined && head.size === 0) continue;
+    const text = `The log ${log} was signed at ${head.size} entries; the database holds another tree of ${found?.size ?? 0}. No backup is made of it. Type: sovereign repair ledger`;
+    throw new SovereignError("ERR_LEDGER_ROLLED_BACK", text, { log });
+  }
+}
+
+/**
+ * @param other gives other bytes in the place of a file's, or null to leave it out
+ * @returns how many files were written
+ */
+function writeFiles(
+  archive: Archive,
+  root: string,
+  files: Generator<DataFile>,
+  other: (path: string) => Buffer | null | undefined,
+): number {
+  const bytes = new ByteParts((number, part) => {
+    archive.add(filesPart(number), part);
+  });
+  const index: string[] = [];
+  for (const { path, executable } of files) {
+    const instead = other(path);
+    if (instead === null) continue;
+    const before = bytes.total;
+    let found = true;
+    if (instead === undefined) {
+      const blocks = blocksOf(join(root, path));
+      let next = blocks.next();
+      for (; next.done !== true; next = blocks.next()) bytes.add(next.value);
+      found = next.value;
+    } else bytes.add(instead);
+    if (!found) continue;
+    index.push(canonicalize({ path, bytes: bytes.total - before, executable }));
+    archive.tellFiles(index.length, bytes.total);
+  }
+  bytes.end();
+  let number = 0;
+  const lines = new LineParts((part) => {
+    archive.add(indexPart(number++), part);
+  });
+  for (const line of index) lines.add(line);
+  lines.end();
+  return index.length;
+}
+
+/** Bytes of any number in parts of {@link PART_BYTES}. */
+class ByteParts {
+  readonly #put: (number: number, part: Buffer) => void;
+  #blocks: Buffer[] = [];
+  #bytes = 0;
+  #number = 0;
+  total = 0;
+
+  constructor(put: (number: number, part: Buffer) => void) {
+    this.#put = put;
+  }
+
+  add(block: Buffer): void {
+    this.#blocks.push(block);
+    this.#bytes += block.length;
+    this.total += block.length;
+    if (this.#bytes >= PART_BYTES) this.end();
+  }
+
+  end(): void {
+    if (this.#bytes === 0) return;
+    this.#put(this.#number++, Buffer.concat(this.#blocks));
+    this.#blocks = [];
+    this.#bytes = 0;
+  }
+}
+
+function secretFiles(root: string, files: Generator<DataFile>): JsonObject[] {
+  const found: JsonObject[] = [];
+  for (const { path, executable } of files) {
+    const bytes = Buffer.concat([...blocksOf(join(root, path))]);
+    found.push({ path, executable, content: base64Encode(bytes) });
+  }
+  return found;
+}
+
+async function seal(passphrase: Passphrase, id: string, secrets: JsonObject): Promise<Buffer> {
+  const box = new SecretBox(passphrase);
+  const sealed = await box.sealBytes(canonicalBytes(secrets), sealedContext(id));
+  return Buffer.from(canonicalBytes({ installation_id: id, ...sealed }));
+}
+
+function partOf(lines: readonly string[]): Buffer {
+  const parts: Buffer[] = [];
+  const made = new LineParts((part) => parts.push(part));
+  for (const line of lines) made.add(line);
+  made.end();
+  // Members of gzip follow one another.
+  return Buffer.concat(parts);
+}
+
+/** The archive that is being written, with the digest of each part. */
+class Archive {
+  readonly #options: CreateOptions;
+  readonly sums = new Map<string, string>();
+  parts = 0;
+  bytes = 0;
+
+  constructor(options: CreateOptions) {
+    this.#options = options;
+  }
+
+  add(name: string, bytes: Buffer): void {
+    this.sums.set(name, sha256Hex(bytes));
+    this.parts += 1;
+    this.bytes += bytes.length;
+    this.#options.write(tarPart(name, bytes));
+  }
+
+  tellFiles(files: number, bytes: number): void {
+    this.#options.onProgress({ event: "backup.files", files, bytes });
+  }
+
+  /** @returns the digest of the list */
+  addSums(): string {
+    const list = Buffer.from(sumsOf(this.sums));
+    this.add(SUMS, list);
+    return sha256Hex(list);
+  }
+}

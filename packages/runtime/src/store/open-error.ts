@@ -1,0 +1,18 @@
+import { isSovereignError, SovereignError } from "@sovereign/core";
+import type { ConnectionTarget } from "./connection-target.ts";
+import { codeOf, isConnectionLoss } from "./database.ts";
+
+/** Why a database could not be opened or claimed, and what to look at. */
+export function openError(target: ConnectionTarget, cause: unknown): SovereignError {
+  const gone = isConnectionLoss(cause);
+  if (target.kind === "url" && (gone || isSovereignError(cause, "ERR_STORE_UNAVAILABLE"))) {
+    const reason = cause instanceof SovereignError ? cause.cause : cause;
+    const code = codeOf(reason) || "it says nothing";
+    const text = `The database at ${new URL(target.url).host} does not answer (${code}). Nothing was done. Look whether it runs and can be reached from here, and at DATABASE_URL, whose connect_timeout says how many seconds are waited; then try again.`;
+    return new SovereignError("ERR_STORE_UNAVAILABLE", text, { code }, cause);
+  }
+  if (cause instanceof SovereignError) return cause;
+  const found = cause instanceof Error ? cause.message : "unknown";
+  const code = gone ? "ERR_STORE_UNAVAILABLE" : "ERR_POSTGRES_START";
+  return new SovereignError(code, `Cannot open the database: ${found}.`, {}, cause);
+}

@@ -1,0 +1,147 @@
+import {
+  type ComplianceBundle,
+  evaluateGates,
+  type JsonObject,
+  type PlacedEntry,
+  readGateInputs,
+  SovereignError,
+  utf8Encode,
+} from "@sovereign/core";
+import { verifyBundle } from "@sovereign/verify";
+import { platform } from "../../../core/src/platform/node.ts";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type AgentEvidence, agentWorld, NAMES } from "../support/agent-evidence.ts";
+import type { EvidenceWorld } from "../support/evidence.ts";
+import { Forgery } from "../support/forger.ts";
+import { bundleOf, pipelineWorld } from "../support/vector-world.ts";
+
+/** Whoever writes evidence with keys of their own may make it as long as they like. */
+let pipeline: EvidenceWorld;
+let agent: AgentEvidence;
+let genuine: ComplianceBundle;
+let ofAgent: ComplianceBundle;
+beforeAll(async () => {
+  pipeline = await pipelineWorld();
+  agent = await agentWorld();
+  genuine = await bundleOf(pipeline);
+  ofAgent = await agent.bundle();
+});
+afterAll(() => {
+  pipeline.dispose();
+  agent.dispose();
+});
+
+const askPlatform = platform.verifyEd25519.bind(platform);
+afterEach(() => {
+  platform.verifyEd25519 = askPlatform;
+});
+
+function forgery(world: EvidenceWorld, bundle: ComplianceBundle): Forgery {
+  return new Forgery(bundle, (purpose, role) => world.world.authority.signer(purpose, role));
+}
+
+function failureOf(one: Forgery, world: EvidenceWorld): string {
+  const report = verifyBundle(one.bytes(), { trustRoot: world.trustRoot() });
+  const [failure] = report.steps.flatMap((step) => step.first_failure ?? []);
+  return `${report.verdict} ${failure?.place ?? ""} ${failure?.message ?? ""}`;
+}
+
+/** Put the same entry there again, signed anew where it names an envelope. */
+async function repeat(one: Forgery, placed: PlacedEntry, times: number): Promise<void> {
+  const at = one.bundle.entries.indexOf(placed);
+  for (let time = 0; time < times; time++) {
+    const again = structuredClone(placed);
+    one.bundle.entries.splice(at + 1, 0, again);
+    if (placed.entry.event_type !== "attestation.issued") continue;
+    const later = `2025-01-01T00:00:00.${String(time).padStart(3, "0")}Z`;
+    const change = ({ predicate }: { predicate: JsonObject }): void => {
+      predicate["evaluated_at"] = later;
+    };
+    await one.resign(again, "receipt", change, ["attestation", null]);
+  }
+  await one.rebuild();
+}
+
+describe("the work that evidence can make", { timeout: 120_000 }, () => {
+  it("is one signature for an envelope, however many entries name it", async () => {
+    const one = forgery(pipeline, genuine);
+    const authorized = one.entry("execution.authorized", 1);
+    const named = authorized.entry.data["envelopes"] as Record<string, string>;
+    const data = {
+      approver: "release_manager",
+      action_digest: authorized.entry.data["action_digest"] ?? "",
+      key_epoch: authorized.entry.data["key_epoch"] ?? 0,
+      envelopes: { approval: named["approval_1"] ?? "" },
+      given_at: authorized.entry.timestamp,
+    };
+    const entry = { ...authorized.entry, event_type: "approval.granted", data };
+    for (let time = 0; time < 300; time++) {
+      one.bundle.entries.splice(-1, 0, { index: 0, hash: "", entry: structuredClone(entry) });
+    }
+    // By no key at all: whoever asks again is told the same, and nothing is tried again.
+    const envelope = structuredClone(one.envelope(authorized, "approval_1"));
+    envelope.signatures[0]!.sig = Buffer.alloc(64, 1).toString("base64");
+    for (const placed of one.bundle.entries.slice(-200, -1)) one.put(placed, "approval", envelope);
+    await one.rebuild();
+    let asked = 0;
+    platform.verifyEd25519 = (...all) => {
+      asked += 1;
+      return askPlatform(...all);
+    };
+    expect(failureOf(one, pipeline)).toMatch(/^INVALID .*No key of the key log/);
+    const { envelopes, key_log: keys } = one.bundle;
+    // Each once, the bad one with each key, and the two heads.
+    expect(asked).toBeLessThanOrEqual(Object.keys(envelopes).length + 2 * keys.length + 4);
+  });
+
+  it("is no judgement of the same votes a ninth time", async () => {
+    const one = forgery(pipeline, genuine);
+    await repeat(one, one.entry("consensus.reached"), 7);
+    expect(failureOf(one, pipeline)).toMatch(/^VALID/);
+    const more = forgery(pipeline, genuine);
+    await repeat(more, more.entry("consensus.reached"), 8);
+    expect(failureOf(more, pipeline)).toMatch(/^INVALID .*judged more often/);
+  });
+
+  it("is no ninth receipt of the gates", async () => {
+    const receipt = (one: Forgery): PlacedEntry => one.entry("attestation.issued", 3);
+    const one = forgery(agent.made, ofAgent);
+    await repeat(one, receipt(one), 7);
+    expect(failureOf(one, agent.made)).toMatch(/^VALID/);
+    const more = forgery(agent.made, ofAgent);
+    await repeat(more, receipt(more), 8);
+    expect(failureOf(more, agent.made)).toMatch(/^INVALID .*more receipts/);
+  });
+
+  it("is no more steps than are numbered, in no document", () => {
+    for (const name of [NAMES.result, NAMES.checksums]) {
+      const document = JSON.parse(Buffer.from(agent.contents.get(name) ?? []).toString()) as {
+        steps: unknown[];
+      };
+      document.steps = Array.from({ length: 1001 }, () => document.steps[0]);
+      const contents = new Map(agent.contents).set(name, utf8Encode(JSON.stringify(document)));
+      expect(() => readGateInputs(contents, agent.entries)).toThrow(SovereignError);
+    }
+  });
+
+  it("is no more trees than are looked at, in the checksums of a run", () => {
+    const text = Buffer.from(agent.contents.get(NAMES.checksums) ?? []).toString();
+    const document = JSON.parse(text) as { steps: { files: unknown[]; links?: unknown }[] };
+    const file = (path: string): unknown => ({
+      ...{ path, status: "added", before: null },
+      after: "0".repeat(64),
+    });
+    const first = {
+      ...document.steps[0],
+      files: Array.from({ length: 15_000 }, (_, at) => file(`f${at}.txt`)),
+    };
+    const others = Array.from({ length: 999 }, () => ({ ...first, files: [file("f0.txt")] }));
+    document.steps = [first, ...others];
+    const contents = new Map(agent.contents);
+    contents.set(NAMES.checksums, utf8Encode(JSON.stringify(document)));
+    const { results } = evaluateGates(readGateInputs(contents, agent.entries));
+    const found = results.find(({ gate }) => gate === "EX-A");
+    expect(found).toMatchObject({ verdict: "fail" });
+    expect(found?.message).toContain("more trees and links than are looked at");
+  });
+});

@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { CommitItem } from "../../src/ledger/index.ts";
+import type { ClaimedRun, RunQueue } from "../../src/store/run-queue.ts";
+import { type GoalRig, openGoalRig } from "../support/goal-rig.ts";
+import { runItem } from "../support/tenant-world.ts";
+
+let rig: GoalRig;
+let queue: RunQueue;
+let node: string;
+beforeAll(async () => {
+  rig = await openGoalRig();
+  queue = rig.installation.store.queue;
+  node = rig.installation.node.id;
+});
+afterAll(() => rig.close());
+beforeEach(async () => {
+  await rig.owner.query("delete from sovereign.queue");
+});
+
+async function fill(tenant: string, count: number, priority = 0): Promise<void> {
+  await rig.owner.query(
+    `insert into sovereign.queue (log_id, run_id, node, priority)
+     select $1, $1 || '-' || $3::int || '-' || lpad(i::text, 5, '0'), $4, $3 from generate_series(1, $2) i`,
+    [tenant, count, priority, node],
+  );
+}
+
+const taken = async (count: number, worker = "a"): Promise<string[]> => {
+  const runs: string[] = [];
+  for (let at = 0; at < count; at++) {
+    const run = await queue.claim(worker, node, 60_000);
+    if (run !== null) runs.push(run.tenantId);
+  }
+  return runs;
+};
+
+describe("the queue of runs", () => {
+  it("gives a tenant with ten runs its turns beside one with ten thousand", async () => {
+    await fill("big", 10_000);
+    await fill("small", 10);
+    const first = await taken(20);
+    expect(first.filter((tenant) => tenant === "small")).toHaveLength(10);
+    expect(await taken(2)).toEqual(["big", "big"]);
+  });
+
+  it("hands a tenant's runs out by priority, and then by age", async () => {
+    await fill("acme", 2, 0);
+    await fill("acme", 1, 5);
+    const runs = [];
+    for (let at = 0; at < 4; at++) runs.push((await queue.claim("a", node, 60_000))?.runId);
+    expect(runs).toEqual(["acme-5-00001", "acme-0-00001", "acme-0-00002", undefined]);
+  });
+
+  it("gives no run to two who ask at once", async () => {
+    await fill("acme", 30);
+    const claims = Array.from({ length: 40 }, (_, at) => queue.claim(`w${at}`, node, 60_000));
+    const runs = (await Promise.all(claims)).flatMap((run) => run?.runId ?? []);
+    expect(new Set(runs).size).toBe(runs.length);
+    // Who comes while a run is being handed out may get none, and asks again.
+    while (await queue.claim("late", node, 60_000)) runs.push("late");
+    expect(runs).toHaveLength(30);
+  });
+
+  it("hands a run out again when its lease is over, and says who lost it", async () => {
+    await fill("acme", 1);
+    const lost = await claimed("a", 1);
+    expect(lost).toMatchObject({ takes: 1, lostBy: null });
+    await isOver();
+    const taken = await claimed("b");
+    expect(taken).toMatchObject({ takes: 2, lostBy: "a" });
+    expect(await queue.beat("a", [lost], 60_000)).toEqual(new Set());
+    expect(await queue.beat("b", [taken], 60_000)).toEqual(new Set(["acme-0-00001"]));
+    await queue.finish("a", lost);
+    expect(await waiting()).toBe(1);
+    await queue.finish("b", taken);
+    expect(await waiting()).toBe(0);
+  });
+
+  it("lets the lease of a run end that its worker does not name any more", async () => {
+    await fill("acme", 2);
+    const [kept] = [await claimed("a", 1), await claimed("a", 1)];
+    expect(await queue.beat("a", [kept], 60_000)).toEqual(new Set([kept.runId]));
+    await isOver();
+    expect((await claimed("b")).runId).not.toBe(kept.runId);
+    expect(await queue.claim("b", node, 60_000)).toBeNull();
+  });
+
+  it("leaves a run alone for a while that was given back, and one of another folder", async () => {
+    await fill("acme", 1);
+    const run = await claimed("a");
+    await queue.giveBack("b", run, { waitMs: 0, counted: true });
+    expect(await queue.claim("c", node, 60_000)).toBeNull();
+    await queue.giveBack("a", run, { waitMs: 60_000, counted: true });
+    expect(await queue.claim("c", node, 60_000)).toBeNull();
+    await rig.owner.query("update sovereign.queue set ready_at = now()");
+    expect(await queue.claim("c", "nod_of_somebody_else", 60_000)).toBeNull();
+    expect(await claimed("c")).toMatchObject({ takes: 2, lostBy: null });
+  });
+
+  it("hands a run out ten times, not counting those where nothing was wrong with it", async () => {
+    await fill("acme", 1);
+    for (let at = 0; at < 12; at++) {
+      await queue.giveBack("a", await claimed("a"), { waitMs: 0, counted: false });
+    }
+    for (let at = 1; at <= 10; at++) {
+      const run = await claimed("a");
+      expect(run.takes).toBe(at);
+      await queue.giveBack("a", run, { waitMs: 0, counted: true });
+    }
+    expect(await queue.claim("a", node, 60_000)).toBeNull();
+  });
+
+  it("takes no more of a tenant than 20,000, and no harm comes to others", async () => {
+    await fill("full", 20_000);
+    const { store } = rig.installation;
+    const item = (log: string): CommitItem => ({
+      ...runItem(log),
+      queue: { runId: `${log}-1`, place: { node, priority: 0 } },
+    });
+    const [full, other] = await Promise.all([
+      store.commit(item("full")),
+      store.commit(item("other")),
+    ]);
+    expect(full).toMatchObject({ status: "refused", reason: "invalid" });
+    expect(other).toMatchObject({ status: "committed" });
+    expect(await waiting("other")).toBe(1);
+    expect(await waiting("full")).toBe(20_000);
+  });
+
+  it("shows a tenant its own runs, and nobody hands out without the claim for it", async () => {
+    await fill("acme", 1);
+    await fill("other", 1);
+    await rig.owner.query("set role sovereign_app");
+    for (const sql of [
+      "select sovereign.claim_queued('a', 'n', 1)",
+      "select sovereign.beat_worker('a', '{acme}', '{r}', 1)",
+      "select sovereign.return_queued('a', 'acme', 'r', 1, true)",
+      "select sovereign.finish_queued('a', 'acme', 'r')",
+      "insert into sovereign.queue (log_id, run_id, node, priority) values ('a', 'b', 'c', 1)",
+      "delete from sovereign.queue",
+      "select * from sovereign.queue_turns",
+      "select sovereign.write_queue('{}', '{}', '{}')",
+    ]) {
+      await expect(rig.owner.query(sql), sql).rejects.toMatchObject({ code: "42501" });
+    }
+    const { rows } = await rig.owner.query("select * from sovereign.queue");
+    await rig.owner.query("reset role");
+    expect(rows).toEqual([]);
+  });
+});
+
+async function claimed(worker: string, leaseMs = 60_000): Promise<ClaimedRun> {
+  const run = await queue.claim(worker, node, leaseMs);
+  if (run === null) throw new Error("no run waits");
+  return run;
+}
+
+/** Leases of a millisecond are. */
+const isOver = (): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, 20));
+
+async function waiting(tenant = "acme"): Promise<number> {
+  const found = await rig.owner.query<{ count: string }>(
+    "select count(*) from sovereign.queue where log_id = $1",
+    [tenant],
+  );
+  return Number(found.rows[0]?.count);
+}
