@@ -5,6 +5,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -64,7 +65,7 @@ const key = (name: string): [string, string] => ["--key", join(folder, `${name}.
 /** A copy of the sources, to be changed. */
 function copy(name: string): string {
   const to = join(folder, name);
-  for (const one of ["core", "verify", "runtime"]) {
+  for (const one of readdirSync("packages")) {
     mkdirSync(join(to, "packages", one), { recursive: true });
     cpSync(`packages/${one}/src`, join(to, "packages", one, "src"), { recursive: true });
   }

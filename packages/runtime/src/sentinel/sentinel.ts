@@ -266,6 +266,9 @@ export class Sentinel {
     for (const stop of this.#stops.inForce() ?? []) this.#stops.add(stop);
     if (stragglers > 0) await this.fault("processes of an earlier sentinel did not die");
     if (this.#doubt !== null && !this.#stops.everythingStopped) await this.fault(this.#doubt);
+    // Before anybody can ask for a reset: one that found it later would leave this stop in force.
+    const strange = this.#stops.strange();
+    if (strange !== null) await this.#stopOnFault("invariant", strange);
     this.#stops.settle();
   }
 

@@ -49,9 +49,9 @@ describe.each(["claude", "codex"])("%s at work", (agent) => {
     expect(alive(`/agent/${agent}`).length).toBeGreaterThan(0);
     expect(await rig.stop()).toBe(0);
     expect(alive(`/agent/${agent}`)).toEqual([]);
-    expect(rig.proxies()).toEqual([]);
     const { exit, lines } = await work.ended;
     expect(exit).toBe(5);
+    expect(rig.proxies()).toEqual([]);
     expect(rig.repository.state()).toEqual(state);
     const end = lines.at(-1);
     expect(end).toMatchObject({ status: "failed", verdict: "VALID" });
