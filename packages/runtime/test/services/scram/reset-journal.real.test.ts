@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import {
+  existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -32,6 +33,13 @@ afterAll(async () => {
   await rm(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 });
 
+/** Whoever asks for its state keeps it from leaving, so that is asked last. */
+async function sentinelLeft(): Promise<void> {
+  while (existsSync(join(home, "scram/sentinel.sock"))) await sleep(50);
+  const services = createServices({ PATH: process.env["PATH"], SOVEREIGN_HOME: home });
+  while ((await services.scramStatus()).sentinel !== null) await sleep(50);
+}
+
 it("a reset makes a journal whole that was overwritten by no line, from the ledger", async () => {
   const services = createServices({ PATH: process.env["PATH"], SOVEREIGN_HOME: home });
   await services.initKeys([
@@ -45,7 +53,7 @@ it("a reset makes a journal whole that was overwritten by no line, from the ledg
   });
   // Whoever opens the installation has the ledger take the journal in.
   await services.listKeys();
-  while ((await services.scramStatus()).sentinel !== null) await sleep(100);
+  await sentinelLeft();
   const path = join(home, "scram/journal.jsonl");
   // A last line without its end is none: without it, this is a journal, and an empty one.
   const rubbish = Buffer.concat([Buffer.from([0xff, 0xfe, 0]), readFileSync(path).subarray(0, 40)]);
@@ -63,7 +71,7 @@ it("a reset makes a journal whole that was overwritten by no line, from the ledg
 it("a link in the place of the folder keeps neither a stop nor a reset from working", async () => {
   const services = createServices({ PATH: process.env["PATH"], SOVEREIGN_HOME: home });
   const scram = join(home, "scram");
-  while ((await services.scramStatus()).sentinel !== null) await sleep(100);
+  await sentinelLeft();
   renameSync(scram, `${scram}.moved`);
   symlinkSync(`${scram}.moved`, scram);
   expect(await services.scramStatus()).toMatchObject({ state: "FAILED", living: 0 });
