@@ -24,6 +24,7 @@ import { writeAudits } from "./evidence-vectors/write-audits.ts";
 import { WITHOUT_AUTHORITY } from "./evidence-vectors/authority-rows.ts";
 import { OF_CONNECTIONS } from "./evidence-vectors/connection-rows.ts";
 import { OF_GOALS } from "./evidence-vectors/goal-rows.ts";
+import { OF_HOLDERS } from "./evidence-vectors/holder-rows.ts";
 import { OF_BALLOTS, OF_SOURCES } from "./evidence-vectors/newest-rows.ts";
 import type { Row } from "./evidence-vectors/row.ts";
 import { UNDETECTABLE, WITH_ALL_KEYS, WITH_ROOT } from "./evidence-vectors/signed-rows.ts";
@@ -85,6 +86,7 @@ const rows: readonly Row[] = [
   ...OF_BALLOTS,
   ...OF_GOALS,
   ...OF_CONNECTIONS,
+  ...OF_HOLDERS,
 ];
 for (const [index, row] of rows.entries()) {
   const world = worlds[row.base];

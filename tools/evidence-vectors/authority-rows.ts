@@ -1,6 +1,6 @@
 import type { JsonObject } from "@sovereign/core";
 import type { Forgery } from "../../packages/runtime/test/support/forger.ts";
-import { all, edit, inside, nothing, type Row, sealed } from "./row.ts";
+import { all, edit, inEpoch, inside, nothing, type Row, sealed } from "./row.ts";
 
 /**
  * What a run without authority would leave: each by somebody who holds nothing, the keys that seal and
@@ -10,7 +10,7 @@ import { all, edit, inside, nothing, type Row, sealed } from "./row.ts";
 type Change = (forgery: Forgery) => void;
 
 /** The first action needs no consent, the second that of two people. */
-const CONSENTED = 1;
+export const CONSENTED = 1;
 
 const withoutKeys = (name: string, change: Change, base: Row["base"] = "pipeline"): Row => ({
   ...nothing(`${name}, all made to fit`, (one) => {
@@ -160,12 +160,7 @@ export const WITHOUT_AUTHORITY: readonly Row[] = [
   }),
   all("a permission signed after its key was revoked", async (one) => {
     await one.appendKeyEvent("revoked", () => undefined);
-    const epoch = one.bundle.key_log.length;
-    for (const placed of one.bundle.entries.slice(1)) {
-      if ("key_epoch" in placed.entry.data) {
-        placed.entry.data = { ...placed.entry.data, key_epoch: epoch };
-      }
-    }
+    inEpoch(one, one.bundle.key_log.length);
   }),
   all("an action that was refused, and permitted for another step", async (one) => {
     refusedAndDone(one);

@@ -60,3 +60,12 @@ export function edit(
 }
 
 export const inside = (data: JsonObject, name: string): JsonObject => data[name] as JsonObject;
+
+/** All signatures after the run's beginning as of a later count of the key log. */
+export const inEpoch = (one: Forgery, epoch: number): void => {
+  for (const placed of one.bundle.entries.slice(1)) {
+    if ("key_epoch" in placed.entry.data) {
+      placed.entry.data = { ...placed.entry.data, key_epoch: epoch };
+    }
+  }
+};

@@ -1,4 +1,10 @@
-import { digestOf, type EntryData, type PlacedEntry, type Predicate } from "@sovereign/core";
+import {
+  digestOf,
+  type EntryData,
+  holderOf,
+  type PlacedEntry,
+  type Predicate,
+} from "@sovereign/core";
 import { CallTrace } from "./call-trace.ts";
 import type { Evidence } from "./evidence.ts";
 import { verifyPermission } from "./permission.ts";
@@ -191,7 +197,8 @@ function verifyBinding(
 
 /**
  * N of M by distinct holders with distinct keys, each over exactly this action in this context. A
- * holder whose key was rotated in between, and who approves with both, is one holder.
+ * holder whose key was rotated in between, and who approves with both, is one holder; so is one of
+ * two names that are read as one another, whatever the key log has.
  */
 function verifyApprovals(
   evidence: Evidence,
@@ -209,8 +216,9 @@ function verifyApprovals(
     const { approver } = predicate;
     if (!allowed.has(approver)) throw wrong(`${approver} may not approve this.`);
     verifyUse(predicate, entry, data, nonces, "An approval");
-    if (holders.has(approver) || keys.has(keyId)) continue;
-    holders.add(approver);
+    const holder = holderOf(approver);
+    if (holders.has(holder) || keys.has(keyId)) continue;
+    holders.add(holder);
     keys.add(keyId);
   }
   if (holders.size < required) {

@@ -74,6 +74,7 @@ describe("recorded and forged evidence", { timeout: 240_000 }, () => {
       "checkpoint and seal: a goal that is said to have failed",
       "all keys: a goal whose plan has a step less than were done",
       "all keys: a goal that is passed off as a pipeline",
+      "all keys: consent of release_manager and of auditor, enrolled for it",
     ]);
   });
 });

@@ -21,6 +21,7 @@ import {
   type TapeEvent,
 } from "../formats/index.ts";
 import { parseStrictJson } from "../json/index.ts";
+import { consentsIn } from "../keys/index.ts";
 import { isCommandLog, type PackRead, readTool, type ToolGateInputs } from "./tool-inputs.ts";
 
 /** An action that the ledger says was authorised, with its end. */
@@ -189,8 +190,8 @@ function actionsOf(entries: readonly PlacedEntry[]): LedgerAction[] {
   }
   return entries.flatMap(({ entry }) => {
     if (entry.event_type !== "execution.authorized") return [];
-    const { action, context, decision, envelopes } =
-      entry.data as EntryData<"execution.authorized">;
+    const data = entry.data as EntryData<"execution.authorized">;
+    const { action, context, decision } = data;
     const place = `${context.step_id} ${context.attempt}`;
     return {
       stepId: context.step_id,
@@ -200,7 +201,7 @@ function actionsOf(entries: readonly PlacedEntry[]): LedgerAction[] {
       effect: decision.effect,
       rules: decision.rules,
       dialect: decision.dialect ?? 1,
-      approvals: Object.keys(envelopes).filter((name) => name.startsWith("approval_")).length,
+      approvals: consentsIn(data),
       approvalsRequired: decision.approvals?.required ?? 0,
       output: ends.get(place) ?? null,
       completed: ends.has(place),

@@ -14,12 +14,24 @@ const LOOKALIKES: readonly (readonly [RegExp, string])[] = [
  * @param one a holder's name, as a key record has it
  */
 export function isSameHolder(one: string, other: string): boolean {
-  return skeletonOf(one) === skeletonOf(other);
+  return holderOf(one) === holderOf(other);
 }
 
-function skeletonOf(name: string): string {
+/**
+ * How many people some names stand for: names of one holder count once.
+ *
+ * @param names holders' names, as key records have them
+ */
+export function countHolders(names: Iterable<string>): number {
+  return new Set([...names].map(holderOf)).size;
+}
+
+/** One text for all names that are one person's: to count people by, and never to show. */
+export function holderOf(name: string): string {
   const letters = name
     .normalize("NFKD")
+    // Up and down again: letters of one capital, such as i and ı, are one.
+    .toUpperCase()
     .toLowerCase()
     .replace(/[\p{M}\p{Z}\p{C}\s_.-]/gu, "");
   return LOOKALIKES.reduce((text, [alike, one]) => text.replace(alike, one), letters);

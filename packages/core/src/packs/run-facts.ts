@@ -1,4 +1,5 @@
 import type { EntryData, JsonObject, JsonValue, PlacedEntry } from "../formats/index.ts";
+import { consentsIn } from "../keys/index.ts";
 
 /** The name of the artifact that holds what a command of a step said. */
 export function commandLogOf(stepId: string): string {
@@ -162,10 +163,10 @@ function messagesOf(begun: readonly Begun[], ended: Ended): Map<string, string> 
 function returnOf(begun: readonly Begun[], ended: Ended): ToolReturn | null {
   const last = begun.findLast((one) => one.action.type === "git.bring_back");
   if (last === undefined) return null;
-  const { decision, envelopes } = last;
+  const { decision } = last;
   return {
     stepUp: decision.effect === "step_up",
-    approvals: Object.keys(envelopes).filter((name) => name.startsWith("approval_")).length,
+    approvals: consentsIn(last),
     required: decision.approvals?.required ?? 0,
     roles: decision.approvals?.roles ?? [],
     completed: ended(last),

@@ -10,6 +10,7 @@ import {
   STATEMENT_TYPE,
 } from "../formats/index.ts";
 import { parseCanonicalJson } from "../json/index.ts";
+import { consentsIn } from "../keys/index.ts";
 
 /** What the gates said, and the digest of the envelope that says so. */
 export interface SourceReceipt {
@@ -106,13 +107,16 @@ function moveOf(entries: readonly PlacedEntry[]): Moved | null {
 
 function levelOf(
   entries: readonly PlacedEntry[],
-  { decision }: Authorized,
+  authorized: Authorized,
 ): SourceStatement["predicate"]["verifiedLevels"][0] {
   const isObserved = entries.some(
     ({ entry }) =>
       entry.event_type === "execution.authorized" && (entry.data as Authorized).decision.observed,
   );
   if (isObserved) return "SLSA_SOURCE_LEVEL_2";
-  const people = decision.effect === "step_up" ? (decision.approvals?.required ?? 0) : 0;
-  return people >= 2 ? "SLSA_SOURCE_LEVEL_4" : "SLSA_SOURCE_LEVEL_3";
+  const { effect, approvals } = authorized.decision;
+  const asked = effect === "step_up" ? (approvals?.required ?? 0) : 0;
+  return Math.min(asked, consentsIn(authorized)) >= 2
+    ? "SLSA_SOURCE_LEVEL_4"
+    : "SLSA_SOURCE_LEVEL_3";
 }

@@ -4,6 +4,7 @@ import {
   GATES,
   gateInputDigests,
   isGateInput,
+  type PlacedEntry,
   readGateInputs,
   utf8Encode,
 } from "@sovereign/core";
@@ -326,6 +327,24 @@ describe("the gates", () => {
     const { status, results } = evaluateGates(readGateInputs(new Map(), []));
     expect(status).toBe("PASS");
     expect(new Set(results.map((one) => one.verdict))).toEqual(new Set(["not_applicable"]));
+  });
+
+  it.each([
+    [2, ["alice", "bob"], ["1", "2"]],
+    [1, ["alice", "bob"], ["1", "1"]],
+    [1, ["alice", "a1ice"], ["1", "2"]],
+    [1, ["alice", "a1ice", "bob"], ["1"]],
+    [0, [], ["1", "2"]],
+  ])("count %i approvals of %j by the envelopes %j", (approvals, roles, envelopes) => {
+    const data = {
+      action: { type: "git.bring_back", resource: "refs/heads/main", params: {} },
+      context: { step_id: "bring_back", attempt: 1 },
+      decision: { effect: "step_up", rules: [], approvals: { required: 2, roles } },
+      envelopes: Object.fromEntries(envelopes.map((one, at) => [`approval_${at + 1}`, sha(one)])),
+    };
+    const entry = { event_type: "execution.authorized", data };
+    const entries = [{ index: 0, hash: sha("0"), entry }] as unknown as PlacedEntry[];
+    expect(readGateInputs(new Map(), entries).actions).toMatchObject([{ approvals }]);
   });
 
   it("refuse a document that is not of its format", () => {

@@ -5,6 +5,7 @@ import {
   canonicalize,
   type Envelope,
   type ErrorCode,
+  holderOf,
   type KeyPurpose,
   type KeyTable,
   type KeyWindow,
@@ -169,7 +170,7 @@ export interface JudgedApprovals {
 
 /**
  * Judge the approvals that came with an action. N of M counts people: one approver counts once,
- * whatever keys they have, and one key counts once. What is not good is left out and named, so
+ * whatever keys they have and however their names are spelt, and one key counts once. What is not good is left out and named, so
  * that it neither helps nor stands in the way of those that are.
  */
 export function judgeApprovals(
@@ -179,7 +180,8 @@ export function judgeApprovals(
 ): JudgedApprovals {
   const counted: CountedApproval[] = [];
   const leftOut: LeftOutApproval[] = [];
-  const seen = new Set<string>();
+  /** What approved already, and under which name. */
+  const seen = new Map<string, string>();
   for (const [index, one] of given.entries()) {
     const judged = judgeApproval(subject, allowedRoles, one, seen);
     if (judged.ok) counted.push(judged.value);
@@ -192,19 +194,20 @@ function judgeApproval(
   subject: Subject,
   allowedRoles: readonly string[],
   given: GivenApproval,
-  seen: Set<string>,
+  seen: Map<string, string>,
 ): Verdict<CountedApproval> {
   const { envelope } = given;
   if (envelope === null) return refuse("ERR_AUTHORITY_MALFORMED", given.reason);
   const judged = checkApproval(subject, allowedRoles, envelope);
   if (!judged.ok) return judged;
   const { keyId, role, nonce } = judged.value;
-  const marks = [`approver:${role}`, `key:${keyId}`, `nonce:${nonce.nonce}`];
-  const repeated = marks.find((mark) => seen.has(mark));
-  if (repeated !== undefined) {
-    return refuse("ERR_APPROVAL_REPEATED", `${repeated} approved already: one person counts once`);
+  const marks = [`approver:${holderOf(role)}`, `key:${keyId}`, `nonce:${nonce.nonce}`];
+  const before = marks.map((mark) => seen.get(mark)).find((name) => name !== undefined);
+  if (before !== undefined) {
+    const text = `approver:${role} approved already, as ${before}: one person counts once`;
+    return refuse("ERR_APPROVAL_REPEATED", text);
   }
-  for (const mark of marks) seen.add(mark);
+  for (const mark of marks) seen.set(mark, role);
   return { ok: true, value: { approver: role, envelope, nonce } };
 }
 

@@ -1,4 +1,4 @@
-import { type PolicyDecision, SovereignError } from "@sovereign/core";
+import { countHolders, type PolicyDecision, SovereignError } from "@sovereign/core";
 
 /** How many of which roles must approve. */
 export type Demand = NonNullable<PolicyDecision["approvals"]>;
@@ -11,8 +11,9 @@ export function parseStepUp(id: string, text: string): Demand {
   const match = /^([1-9]\d?) of ([a-z][a-z0-9_.-]*(?:,[a-z][a-z0-9_.-]*)*)$/.exec(text);
   const required = Number(match?.[1]);
   const roles = [...new Set(match?.[2]?.split(","))];
-  if (match === null || required > roles.length) {
-    const expected = 'expected @step_up("N of role,role,…") with N of at least as many roles';
+  if (match === null || required > countHolders(roles)) {
+    const expected =
+      'expected @step_up("N of role,role,…") with N of at least as many people, whose names are not read as one another\'s';
     throw new SovereignError("ERR_POLICY_INVALID", `${id}: ${expected}, found ${text}`);
   }
   return { required, roles };
@@ -39,7 +40,7 @@ export function strictestDemand(demands: readonly Demand[]): Demand | null {
       strictest = { required, roles: roles.filter((role) => demand.roles.includes(role)) };
     }
   }
-  if (strictest !== null && strictest.roles.length < strictest.required) {
+  if (strictest !== null && countHolders(strictest.roles) < strictest.required) {
     const texts = demands.map(stepUpText).join("; ");
     const text = `these approvals for one operation cannot be met together: ${texts}`;
     throw new SovereignError("ERR_POLICY_INVALID", text);

@@ -70,6 +70,9 @@ describe("a statement about the commit that a run brought to a branch", () => {
     const asked = (required: number) => ({ approvals: { required, roles } });
     expect(levelOf(() => ({}))).toBe("SLSA_SOURCE_LEVEL_4");
     expect(levelOf(() => asked(1))).toBe("SLSA_SOURCE_LEVEL_3");
+    const onePerson = ["release_manager", "re1ease-manager"];
+    const twice = { approvals: { required: 2, roles: onePerson } };
+    expect(levelOf(() => twice)).toBe("SLSA_SOURCE_LEVEL_3");
     expect(levelOf(() => ({ effect: "allow", approvals: null }))).toBe("SLSA_SOURCE_LEVEL_3");
     const once = ({ action }: EntryData<"execution.authorized">): JsonObject =>
       action.type === "model.train" ? { observed: true } : {};

@@ -91,6 +91,18 @@ describe("approvals that differ for one operation", () => {
     expect(refusal(policy(left, other))).toMatchObject({ code: "ERR_POLICY_INVALID" });
   });
 
+  it("are an error where they ask for more people than their names are", () => {
+    for (const roles of ["[alice, a1ice]", "[alice, alice]", "[alice.b, alice-b]"]) {
+      const entry = `{ operations: [model.promote], required: 2, roles: ${roles} }`;
+      const error = refusal(policy(entry));
+      expect(error).toMatchObject({ code: "ERR_POLICY_INVALID" });
+      expect((error as Error).message).toContain("read as one another");
+    }
+    const left = "{ operations: [model.promote], required: 2, roles: [alice, a1ice, bob] }";
+    const right = "{ operations: [model.promote], required: 2, roles: [alice, a1ice, carol] }";
+    expect(refusal(policy(left, right))).toMatchObject({ code: "ERR_POLICY_INVALID" });
+  });
+
   it("are an error for an operation that the policy allows nowhere", () => {
     const misspelt = "{ operations: [model.promot], required: 1, roles: [a] }";
     const error = refusal(policy(misspelt));

@@ -1,8 +1,10 @@
 import {
+  countHolders,
   digestOf,
   type EntryData,
   type Envelope,
   formats,
+  isSameHolder,
   type JsonObject,
   type JsonValue,
   parseEnvelope,
@@ -102,9 +104,13 @@ export async function approveRun(
   const verdict = await recorder.write({ ...record, envelopes: [envelope] });
   if (verdict.status === "committed") {
     const given = await approversOf(store, tenantId, runId, actionDigest);
-    const others = pending.roles.filter((role) => !given.includes(role));
+    const others = pending.roles.filter((role) => !given.some((one) => isSameHolder(one, role)));
     const ask = `sovereign run approve ${runId} --approver ${others.join("|")}`;
-    return { ...pending, given, next: given.length < pending.required ? ask : resumeCommand(row) };
+    return {
+      ...pending,
+      given,
+      next: countHolders(given) < pending.required ? ask : resumeCommand(row),
+    };
   }
   const text = `The run went on at the same moment: the approval is not recorded (${verdict.detail}). Try again.`;
   throw new SovereignError("ERR_RUN_FENCED", text);
