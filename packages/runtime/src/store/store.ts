@@ -1,12 +1,4 @@
-import {
-  equalBytes,
-  Frontier,
-  hexEncode,
-  type Signer,
-  SovereignError,
-  signCheckpoint,
-  traceIdOf,
-} from "@sovereign/core";
+import { type Signer, SovereignError, traceIdOf } from "@sovereign/core";
 import pg from "pg";
 import {
   type CommitItem,
@@ -46,13 +38,14 @@ import { incidentRows } from "./incidents.ts";
 import { keptContents } from "./kept-contents.ts";
 import { keptValues } from "./kept-values.ts";
 import { ANNOUNCE, type FeedOptions, LogFeed } from "./log-feed.ts";
-import { growFrontier, proveSet, rootAt } from "./log-tree.ts";
+import { proveSet } from "./log-tree.ts";
 import { claimSecretOf, migrate } from "./migrate.ts";
 import type { RunQueue } from "./run-queue.ts";
 import { type RunRecord, runRowOf, type StepRecord } from "./run-rows.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 import { StoredQueue } from "./stored-queue.ts";
 import { openError } from "./open-error.ts";
+import { sealHead } from "./seal-head.ts";
 import { readTrace } from "./traces.ts";
 import { hangUp } from "./hang-up.ts";
 
@@ -440,55 +433,6 @@ export class Store implements RunStore {
    */
   async sealCheckpoint(log: string, origin: string, signer: Signer): Promise<StoredCheckpoint> {
     const heads = new HeadFile(this.#options.headsFolder, log);
-    return this.#database.read(claimOf(log, "checkpoint"), async (client) => {
-      const size = await logSize(client, log);
-      await refuseRollback(client, log, size, heads);
-      const last = await client.query<{ size: string; note: string; frontier: Uint8Array }>(
-        "select size, note, frontier from sovereign.checkpoints where log_id = $1 order by size desc limit 1",
-        [log],
-      );
-      const row = last.rows[0];
-      if (row !== undefined && Number(row.size) === size) return { size, note: row.note };
-      const before = row === undefined ? new Frontier() : restore(Number(row.size), row.frontier);
-      const frontier = await growFrontier(client, log, before, size);
-      const note = signCheckpoint({ origin, size, root: frontier.root() }, signer);
-      // The function computes the tree from the entries, too, and keeps what it found.
-      await client.query("select sovereign.save_checkpoint($1, $2)", [size, note]);
-      heads.write({ size, root: hexEncode(frontier.root()) });
-      return { size, note };
-    });
+    return sealHead(this.#database, heads, { log, origin, signer });
   }
-}
-
-async function logSize(client: pg.ClientBase, log: string): Promise<number> {
-  const found = await client.query<{ size: string }>(
-    "select index + 1 as size from sovereign.entries where log_id = $1 order by index desc limit 1",
-    [log],
-  );
-  return Number(found.rows[0]?.size ?? 0);
-}
-
-async function refuseRollback(
-  client: pg.ClientBase,
-  log: string,
-  size: number,
-  heads: HeadFile,
-): Promise<void> {
-  const signed = heads.read();
-  if (signed === null) return;
-  const same =
-    signed.size <= size &&
-    equalBytes(await rootAt(client, log, signed.size), Buffer.from(signed.root, "hex"));
-  if (same) return;
-  throw new SovereignError(
-    "ERR_LEDGER_ROLLED_BACK",
-    `The log ${log} was signed at ${signed.size} entries with root ${signed.root}; the database (${size} entries) does not hold that tree. Nothing is signed. Restore the database that belongs to ${heads.path}; where it is lost, type: sovereign repair ledger --accept-rollback`,
-    { log, signed: signed.size, found: size },
-  );
-}
-
-function restore(size: number, frontier: Uint8Array): Frontier {
-  const nodes: Uint8Array[] = [];
-  for (let at = 0; at < frontier.length; at += 32) nodes.push(frontier.subarray(at, at + 32));
-  return new Frontier(size, nodes);
 }

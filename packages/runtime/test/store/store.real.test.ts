@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   canonicalBytes,
   hexDecode,
+  hexEncode,
   leafHash,
   openCheckpoint,
   verifyInclusionSet,
@@ -60,6 +61,38 @@ describe("the store", () => {
       own.map((entry) => ({ index: entry.index, hash: leafHash(entry.bytes) })),
       [...proof],
     );
+  });
+
+  it("signs heads of its own tree alone while others write and sign, and keeps the largest", async () => {
+    const log = "heads";
+    const stores = [store, await Store.open(options)];
+    let writes = true;
+    const writing = stores.map(async (one) => {
+      while (writes) await one.commit({ ...itemFor(newStream()), log });
+    });
+    const sealing = Array.from({ length: 8 }, async (_, at) => {
+      const sealed: { size: number; note: string }[] = [];
+      const one = stores[at % stores.length]!;
+      while (sealed.length < 60) sealed.push(await one.sealCheckpoint(log, "origin", testSigner));
+      return sealed;
+    });
+    const heads = (await Promise.all(sealing)).flat();
+    writes = false;
+    await Promise.all(writing);
+    const roots = new Map<number, string>();
+    for (const { size, note } of heads) {
+      const { checkpoint } = openCheckpoint(note, "origin", [testSigner.publicKey]);
+      expect(checkpoint.size).toBe(size);
+      const root = hexEncode(checkpoint.root);
+      expect(roots.get(size) ?? root).toBe(root);
+      roots.set(size, root);
+    }
+    const largest = Math.max(...roots.keys());
+    const kept: unknown = JSON.parse(
+      readFileSync(join(options.headsFolder, `${log}.head.json`), "utf8"),
+    );
+    expect(kept).toEqual({ size: largest, root: roots.get(largest) });
+    await stores[1]?.close();
   });
 
   it("refuses a stream that does not stand where the writer thought", async () => {
