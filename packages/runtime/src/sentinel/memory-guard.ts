@@ -10,7 +10,7 @@ export interface MemoryGuardOptions {
   readonly clock: Clock;
   readonly log: (event: string, data: JsonObject) => void;
   /** Stop everything: what is remembered was changed. */
-  readonly stop: (why: string) => void;
+  readonly stop: (why: string) => Promise<void>;
 }
 
 /** Watches over what a living sentinel remembers: nobody else changes its latch or its journal. */
@@ -26,22 +26,19 @@ export class MemoryGuard {
   }
 
   /** A latch that another set is obeyed; one that another removed is set again, and that is recorded. */
-  lookAtLatch(): void {
+  async lookAtLatch(): Promise<void> {
     const { stops, stop } = this.#options;
     const why = stops.strange();
-    if (why !== null) {
-      stop(why);
-      return;
-    }
+    if (why !== null) return stop(why);
     const lost = stops.relatch().map(({ event_id }) => event_id);
     if (lost.length === 0) return;
     this.#noted.note("latch.restored", { event_ids: lost });
     stops.settle();
   }
 
-  lookAtJournal(): void {
+  async lookAtJournal(): Promise<void> {
     if (this.#disturbed || this.#options.journal.untouched) return;
     this.#disturbed = true;
-    this.#options.stop("another writes to the journal, or took it away");
+    await this.#options.stop("another writes to the journal, or took it away");
   }
 }

@@ -39,6 +39,7 @@ import { StopBook } from "./stops-in-force.ts";
 import { Watchdog } from "./watchdog.ts";
 
 const WARM_UP = 20;
+const LEFT = "sentinel.stopped";
 const EVERY_MS = { discovery: 2000, selfTest: 1000, idleCheck: 50 };
 
 /** One process for one data folder: judges orders, stops, and records. */
@@ -136,7 +137,7 @@ export class Sentinel {
       journal: this.#journal,
       clock,
       log,
-      stop: (why) => void this.#stopOnFault("invariant", why),
+      stop: (why) => this.#stopOnFault("invariant", why),
     });
     this.#watchdog = new Watchdog(config.hardware_watchdog);
     this.#lease = new LeaseGuard({
@@ -199,11 +200,11 @@ export class Sentinel {
       watchCalls(folder, onCall, answers),
       every(EVERY_MS.selfTest, () => {
         if (!passesSelfTest()) void this.fault("the known-answer test of orders failed");
-        if (!this.#ownFolder.gone) this.#memory.lookAtJournal();
+        if (!this.#ownFolder.gone) void this.#memory.lookAtJournal();
       }),
       every(EVERY_MS.discovery, () => void this.#discover()),
       every(EVERY_MS.idleCheck, () => {
-        if (this.#running === 0 && !this.#ownFolder.gone) this.#memory.lookAtLatch();
+        if (this.#running === 0 && !this.#ownFolder.gone) void this.#memory.lookAtLatch();
         this.#leaveWhenIdle();
       }),
     ];
@@ -216,7 +217,7 @@ export class Sentinel {
     this.#watchdog.close();
     this.#lease.lease.close();
     removeAt(SENTINEL_SOCKET);
-    this.#log("sentinel.stopped", { pid: process.pid });
+    this.#log(LEFT, { pid: process.pid });
     closeSync(this.#stderr);
   }
 
@@ -248,8 +249,7 @@ export class Sentinel {
    */
   async #recover(): Promise<void> {
     this.#keys.current();
-    const last = this.#journal.lines.at(-1)?.event;
-    const unclean = last !== undefined && last !== "sentinel.stopped";
+    const unclean = (this.#journal.lines.at(-1)?.event ?? LEFT) !== LEFT;
     const restored = this.#stops.restore().map(({ event_id }) => event_id);
     const { found, stragglers } = await this.#paths.killAll();
     // Before the first line that says that there is a proof.
@@ -267,8 +267,7 @@ export class Sentinel {
     if (stragglers > 0) await this.fault("processes of an earlier sentinel did not die");
     if (this.#doubt !== null && !this.#stops.everythingStopped) await this.fault(this.#doubt);
     // Before anybody can ask for a reset: one that found it later would leave this stop in force.
-    const strange = this.#stops.strange();
-    if (strange !== null) await this.#stopOnFault("invariant", strange);
+    await this.#memory.lookAtLatch();
     this.#stops.settle();
   }
 
@@ -314,8 +313,8 @@ export class Sentinel {
   }
 
   #onMessage(link: Link, message: ClientMessage): Promise<JsonValue> {
-    const control = this.#onControl(link, message);
-    return control ?? this.#onOrder(message, this.#options.clock.monotonicMs());
+    const now = this.#options.clock.monotonicMs();
+    return this.#onControl(link, message) ?? this.#onOrder(message, now);
   }
 
   /** What controls and embedding programs say. Null for what is about orders. */
@@ -380,10 +379,7 @@ export class Sentinel {
     }
   }
 
-  async #register(
-    link: Link,
-    message: Extract<ClientMessage, { t: "register" }>,
-  ): Promise<JsonValue> {
+  async #register(link: Link, message: ClientMessage & { t: "register" }): Promise<JsonValue> {
     const { path_id, tenant_id, run_id, handler } = message;
     this.#admission.require(message);
     this.#embedded.add({ path_id, tenant_id, run_id, handler, link_id: link.id }, link);
