@@ -1,6 +1,7 @@
 import {
   type Amount,
   CallBudget,
+  canonicalize,
   chargeOf,
   digestOf,
   type EntryData,
@@ -162,7 +163,7 @@ export class CallTrace {
 }
 
 function stepOf({ type, resource }: { type: string; resource: string }, role: string): string {
-  return JSON.stringify([type, resource, role]);
+  return canonicalize([type, resource, role]);
 }
 
 function expectAmount(found: Amount, expected: Amount): void {

@@ -2,6 +2,7 @@ import {
   type Action,
   type ActionContext,
   canonicalSize,
+  countHolders,
   cutText,
   deepFreeze,
   digestOf,
@@ -63,7 +64,7 @@ function readDecision(given: unknown): PolicyDecision {
 /** What a verifier would refuse later is refused now. */
 function problemOf(decision: PolicyDecision, policyDigest: string, request: string): string | null {
   const { effect, approvals, rules, observed } = decision;
-  const people = new Set(approvals?.roles).size;
+  const people = countHolders(approvals?.roles ?? []);
   const length = canonicalSize(decision);
   const problems: [boolean, string][] = [
     [decision.policy_digest !== policyDigest, "a decision of another policy"],
@@ -75,7 +76,7 @@ function problemOf(decision: PolicyDecision, policyDigest: string, request: stri
       effect === "allow" && approvals !== null,
       "`allow` has approvals: only `step_up` may have them",
     ],
-    [(approvals?.required ?? 0) > people, "more approvals than there are roles to give them"],
+    [(approvals?.required ?? 0) > people, "more approvals than there are people to give them"],
     [length > DECISION_BYTES_MAX, `a decision of ${length} bytes`],
   ];
   return problems.find(([wrong]) => wrong)?.[1] ?? null;

@@ -5,6 +5,7 @@ import {
   parseFormat,
   type RecalledType,
 } from "@sovereign/core";
+import { readResult } from "./effect.ts";
 import type { Effect, EffectResult, Invocation } from "./ports.ts";
 
 /** An invocation whose parameters were held against the catalogue. */
@@ -43,14 +44,19 @@ export function defineEffect<T extends ActionType>(
     const params = parseFormat(format, invocation.action.params, `${type} action`);
     return { ...invocation, params: params as ActionParams<T> };
   };
-  const checked = <R extends EffectResult | null>(result: R): R => {
-    if (result?.status !== "completed") return result;
+  // What is checked is what is recorded: a copy of our own, which answers nobody otherwise.
+  const checked = (given: EffectResult): EffectResult => {
+    const result = readResult(given);
+    if (result.status !== "completed") return result;
     parseFormat(output, result.output, `${type} output`, "ERR_EFFECT_RESULT");
     return result;
   };
   const effect: Effect = async (invocation) => checked(await work(typed(invocation)));
   if (recall === undefined) return effect;
   return Object.assign(effect, {
-    recall: async (invocation: Invocation) => checked(await recall(typed(invocation))),
+    recall: async (invocation: Invocation) => {
+      const found = await recall(typed(invocation));
+      return found === null ? null : checked(found);
+    },
   });
 }

@@ -116,8 +116,11 @@ function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-/** @param given untrusted: may be anything, and change while it is looked at */
-function readResult(given: unknown): EffectResult {
+/**
+ * What an effect answered, as a value of our own.
+ * @param given untrusted: may be anything, and change while it is looked at
+ */
+export function readResult(given: unknown): EffectResult {
   try {
     const { status, code, reason } = given as { status: unknown; code?: unknown; reason?: unknown };
     if (status === "failed" || status === "killed") return readEnd(status, code, reason);

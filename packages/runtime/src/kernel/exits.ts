@@ -12,13 +12,6 @@ export const EVENTS = {
   FAILED: "execution.failed",
 } as const;
 
-export function isInvalid(
-  verdict: RecordVerdict | SovereignError,
-): verdict is Extract<RecordVerdict, { status: "refused" }> {
-  if (verdict instanceof SovereignError) return false;
-  return verdict.status === "refused" && verdict.reason === "invalid";
-}
-
 export function indexOf(verdict: RecordVerdict | SovereignError): number | null {
   if (verdict instanceof SovereignError) return null;
   return verdict.status === "committed" ? verdict.index : null;

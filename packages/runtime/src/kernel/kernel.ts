@@ -24,7 +24,7 @@ import {
 } from "./authorization.ts";
 import { type Clock, systemClock, timestampOf } from "../system/index.ts";
 import { askPolicy, captureDecider, noDecision } from "./decision.ts";
-import { EVENTS, indexOf, isInvalid, refusalCode, severityOf } from "./exits.ts";
+import { EVENTS, indexOf, refusalCode, severityOf } from "./exits.ts";
 import { callEffect, type HeldEffect, holdEffect, recallEffect, recordable } from "./effect.ts";
 import type { Outcome } from "./outcome.ts";
 import type {
@@ -383,20 +383,14 @@ class Execution {
     extra: JsonObject = {},
   ): Promise<Outcome> {
     const said = cutText(reason, REASON_CHARS_MAX);
-    const record = {
+    const verdict = await this.#write({
       event: EVENTS[status],
       severity: severityOf(code),
       data: { ...this.#place(), code, reason: said, ...extra },
       envelopes: [],
       nonces: [],
       keyEpoch: null,
-    };
-    let verdict = await this.#write(record);
-    if (isInvalid(verdict)) {
-      // What the ledger cannot hold as it is stands there in a form that it can.
-      const plain = `not recordable as it was: ${cutText(verdict.detail, LEFT_OUT_CHARS)}`;
-      verdict = await this.#write({ ...record, data: { ...this.#place(), code, reason: plain } });
-    }
+    });
     const exit = {
       code,
       reason: said,

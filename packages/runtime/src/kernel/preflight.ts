@@ -1,17 +1,18 @@
 import { type ActionContext, cutText, type ErrorCode } from "@sovereign/core";
 import { knownCode } from "./codes.ts";
 import type { ScramGate } from "./ports.ts";
-import { leaveUnheard, readThrown } from "./thrown.ts";
+import { leaveUnheard, ownField, readThrown } from "./thrown.ts";
 
 type Gate = { armed: true } | { armed: false; code: ErrorCode; reason: string };
 
 /** Ask the kill switch. Only the plain word that it is armed lets anything go on. */
 export function preflight(scram: ScramGate, context: ActionContext): Gate {
   try {
-    const answer = scram.preflight(context) as { armed: unknown; code?: unknown; reason?: unknown };
+    const answer: unknown = scram.preflight(context);
     leaveUnheard(answer);
-    const { armed, code, reason } = answer;
-    if (armed === true) return { armed };
+    if (ownField(answer, "armed") === true) return { armed: true };
+    const code = ownField(answer, "code");
+    const reason = ownField(answer, "reason");
     const text = typeof reason === "string" ? reason : "the kill switch gave no reason";
     return {
       armed: false,

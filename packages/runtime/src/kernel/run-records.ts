@@ -1,5 +1,12 @@
-import { type ActionContext, isSovereignError, type SovereignError } from "@sovereign/core";
+import {
+  type ActionContext,
+  cutText,
+  deepFreeze,
+  isSovereignError,
+  type SovereignError,
+} from "@sovereign/core";
 import type { LedgerRecord, Recorder, RecordVerdict } from "./ports.ts";
+import { ownField } from "./thrown.ts";
 
 /** What could not be recorded when it happened, and whoever is writing it now. */
 interface Waiting {
@@ -66,8 +73,16 @@ export class RunRecords {
     this.#waiting.set(runId, waiting);
   }
 
-  /** What can be no entry is refused by the ledger, whether it says so or throws. */
+  /** A refusal that the ledger cannot hold as it is stands there in a form that it can. */
   async #write(runId: string, record: LedgerRecord): Promise<RecordVerdict> {
+    const verdict = await this.#try(runId, record);
+    if (verdict.status !== "refused" || verdict.reason !== "invalid") return verdict;
+    const plain = plainly(record, verdict.detail);
+    return plain === null ? verdict : this.#try(runId, plain);
+  }
+
+  /** What can be no entry is refused by the ledger, whether it says so or throws. */
+  async #try(runId: string, record: LedgerRecord): Promise<RecordVerdict> {
     try {
       return readVerdict(await this.#record(runId, record));
     } catch (error) {
@@ -75,6 +90,16 @@ export class RunRecords {
       return { status: "refused", reason: "invalid", detail: error.message };
     }
   }
+}
+
+const DETAIL_CHARS_MAX = 200;
+
+/** Null for what is no refusal: it has nothing but itself to say. */
+function plainly({ data, ...record }: LedgerRecord, detail: string): LedgerRecord | null {
+  const { step_id = null, attempt = null, action_digest = null, code, reason } = data;
+  if (code === undefined || reason === undefined) return null;
+  const said = `not recordable as it was: ${cutText(detail, DETAIL_CHARS_MAX)}`;
+  return deepFreeze({ ...record, data: { step_id, attempt, action_digest, code, reason: said } });
 }
 
 const NO_ENTRY: readonly string[] = [
@@ -87,11 +112,13 @@ const NO_ENTRY: readonly string[] = [
 /** Read once, and into a verdict of our own. @param given untrusted: anything at all */
 function readVerdict(given: unknown): RecordVerdict {
   const none = { status: "refused", reason: "invalid", detail: NO_VERDICT } as const;
-  if (typeof given !== "object" || given === null) return none;
-  const { status, index, reason, detail } = given as Partial<Record<string, unknown>>;
-  if (status === "committed" && typeof index === "number" && Number.isSafeInteger(index)) {
-    return { status, index };
+  const status = ownField(given, "status");
+  if (status === "committed") {
+    const index = ownField(given, "index");
+    return typeof index === "number" && Number.isSafeInteger(index) ? { status, index } : none;
   }
+  const reason = ownField(given, "reason");
+  const detail = ownField(given, "detail");
   const known = REASONS.find((one) => one === reason);
   if (status !== "refused" || known === undefined) return none;
   return { status, reason: known, detail: typeof detail === "string" ? detail : NO_VERDICT };

@@ -1,3 +1,4 @@
+import { isPromise } from "node:util/types";
 import { isSovereignError } from "@sovereign/core";
 
 /** What was thrown, or given as a reason, as far as it can be read. */
@@ -31,13 +32,27 @@ export function readThrown(thrown: unknown): Thrown {
 }
 
 /**
+ * A field of an answer that somebody else gave: its own, and not one that a program put on every
+ * object.
+ *
+ * @param answer untrusted: anything at all
+ */
+export function ownField(answer: unknown, name: string): unknown {
+  if (typeof answer !== "object" || answer === null || !Object.hasOwn(answer, name))
+    return undefined;
+  return (answer as Record<string, unknown>)[name];
+}
+
+/**
  * Nobody waits for this answer. Where it is a promise that fails, its failure must not end the
- * process, and with it whatever runs.
+ * process, and with it whatever runs. Promises of other realms are some as well, and none is asked
+ * for a `catch` of its own.
  */
 export function leaveUnheard(answer: unknown): void {
+  if (!isPromise(answer)) return;
   try {
-    if (answer instanceof Promise) answer.catch(() => undefined);
+    void Promise.prototype.then.call(answer, undefined, () => undefined);
   } catch {
-    // What only claims to be a promise fails nobody.
+    // It answers no reader: there is nothing that could be done with it.
   }
 }

@@ -28,8 +28,9 @@ export class CedarModule {
     this.#schema = schema;
   }
 
-  /** @throws what the module throws; it is replaced before the next call */
+  /** @throws what the module throws, and is then replaced; or why it can be asked nothing */
   use<T>(work: (module: Module) => T): T {
+    refuseOtherJson();
     this.#module ??= this.#load();
     try {
       return work(this.#module);
@@ -69,4 +70,15 @@ export class CedarModule {
     module.preparseSchema(this.#schemaName, this.#schema);
     return module;
   }
+}
+
+/**
+ * The module is asked in JSON, which the platform writes. A program that has given all objects or
+ * arrays a `toJSON` would have Cedar asked about something else than what is to be decided.
+ */
+function refuseOtherJson(): void {
+  if (!("toJSON" in [])) return;
+  throw new Error(
+    "expected plain arrays, found a `toJSON` on every array of this process: take it off Array.prototype and Object.prototype",
+  );
 }

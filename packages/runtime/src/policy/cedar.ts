@@ -1,5 +1,12 @@
 import type { DetailedError, PolicyJson } from "@cedar-policy/cedar-wasm/nodejs";
-import { cutText, isSovereignError, printable, SovereignError } from "@sovereign/core";
+import {
+  canonicalize,
+  cutText,
+  isSovereignError,
+  type JsonValue,
+  printable,
+  SovereignError,
+} from "@sovereign/core";
 import { CedarModule, type CedarPolicies } from "./cedar-module.ts";
 import { checkCedarText } from "./cedar-text.ts";
 import { Recent } from "./recent.ts";
@@ -147,7 +154,7 @@ const said = new Recent<CedarAnswer>(ANSWERS_MAX);
  * entity, whose attributes are known for the resource alone.
  */
 function isBlindToResource({ resource, conditions }: PolicyJson): boolean {
-  const text = JSON.stringify(conditions);
+  const text = canonicalize(conditions as unknown as JsonValue);
   return (
     resource.op === "All" && !text.includes('"Var":"resource"') && !text.includes('"__entity"')
   );
@@ -160,7 +167,7 @@ function isBlindToResource({ resource, conditions }: PolicyJson): boolean {
 export function askCedar(digest: string, request: CedarRequest): CedarAnswer {
   if (!blind.has(digest)) return askAnew(digest, request);
   const { role, type, tenant, mode, matched } = request;
-  const question = JSON.stringify([digest, role, type, tenant, mode, matched]);
+  const question = canonicalize([digest, role, type, tenant, mode, [...matched]]);
   const known = said.get(question);
   if (known !== undefined) return known;
   const answer = askAnew(digest, request);

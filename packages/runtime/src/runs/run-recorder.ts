@@ -6,6 +6,7 @@ import {
   budgetHoldOf,
   type BudgetLimits,
   canonicalBytes,
+  canonicalize,
   type ErrorCode,
   type JsonObject,
   type JsonValue,
@@ -223,7 +224,7 @@ export class RunRecorder implements Recorder {
 type RunRows = Pick<CommitExtras, "run" | "queue">;
 
 function attemptOf({ step_id, attempt }: JsonObject): string {
-  return JSON.stringify([step_id, attempt]);
+  return canonicalize([step_id ?? null, attempt ?? null]);
 }
 
 const FAILING: ReadonlySet<unknown> = new Set<ErrorCode>([

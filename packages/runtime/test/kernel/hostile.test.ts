@@ -312,6 +312,14 @@ describe("a decider's answer", () => {
       }),
     ],
     [
+      "step_up for more people than names that are read apart",
+      (decision) => ({
+        ...decision,
+        effect: "step_up",
+        approvals: { required: 2, roles: ["alice", "a1ice"] },
+      }),
+    ],
+    [
       "allow with approvals",
       (decision) => ({ ...decision, approvals: { required: 1, roles: ["a"] } }),
     ],

@@ -5,6 +5,7 @@ import {
   frozenCopy,
   type JsonObject,
   type JsonValue,
+  parseCanonicalJson,
   parseFormat,
   sha256Hex,
   SovereignError,
@@ -54,8 +55,8 @@ export interface AgentSessionReport {
   readonly trustRoot: string;
 }
 
-/** Does a call; what it throws is the call's failure. */
-type CarryOut = (signal: AbortSignal) => Promise<unknown>;
+/** Does a call and answers the bytes of its response; what it throws is the call's failure. */
+type CarryOut = (signal: AbortSignal) => Promise<Uint8Array>;
 
 /**
  * Begin a session: a run in which a program that uses an agent SDK calls its own tools. Each call is
@@ -126,8 +127,8 @@ export class AgentSession {
   }
 
   /**
-   * A tool whose calls go through the kernel. What a call is given is copied first, so that what is
-   * recorded is what the tool gets.
+   * A tool whose calls go through the kernel. What a call is given is copied first, and so is what it
+   * answers: what is recorded is what the tool gets, and what the SDK gets.
    *
    * @param asks what a call does in policy's words, such as a file that it reads: for tools that the
    *   policy judges
@@ -143,14 +144,18 @@ export class AgentSession {
       const call = { name, id: options.toolCallId, input, asks: asks(input) };
       const made: { output?: O; error?: Error } = {};
       await this.#perform(call, async (signal) => {
+        const { abortSignal = signal } = options;
+        const one = AbortSignal.any([signal, abortSignal]);
+        let answer: O;
         try {
-          const { abortSignal = signal } = options;
-          made.output = await execute(input, { signal: AbortSignal.any([signal, abortSignal]) });
-          return made.output;
+          answer = await execute(input, { signal: one });
         } catch (error) {
           made.error = error instanceof Error ? error : new Error(String(error));
           throw made.error;
         }
+        const bytes = bytesOf(answer);
+        if (bytes.length > 0) made.output = readAnswer(bytes) as O;
+        return bytes;
       }).catch((error: unknown) => {
         // What the tool throws is the SDK's to handle.
         throw made.error ?? denialOf(error);
@@ -170,8 +175,11 @@ export class AgentSession {
     id?: string,
   ): Promise<AskedCall> {
     const allowed = Promise.withResolvers<undefined>();
-    const ended = Promise.withResolvers<unknown>();
+    const ended = Promise.withResolvers<Uint8Array>();
     const done = this.#perform({ name, id, input: frozenCopy(given) as JsonObject, asks }, () => {
+      // Whoever ended the session meanwhile is told of no call that goes on.
+      if (this.#hasEnded) ended.reject(new Error(UNTOLD));
+      else this.#untold.add(ended.reject);
       allowed.resolve(undefined);
       return ended.promise;
     });
@@ -182,9 +190,17 @@ export class AgentSession {
       const { code, message: reason } = denialOf(error);
       return { allowed: false, code, reason };
     }
-    this.#untold.add(ended.reject);
-    const settle = async (): Promise<void> => {
-      this.#untold.delete(ended.reject);
+    if (this.#hasEnded) {
+      const { code, message: reason } = this.#endedError();
+      return { allowed: false, code, reason };
+    }
+    const settle = async (tell: () => void): Promise<void> => {
+      if (!this.#untold.delete(ended.reject)) {
+        if (this.#hasEnded) throw this.#endedError();
+        const text = `The end of this call of ${this.runId} was told before: it has one.`;
+        throw new SovereignError("ERR_STEP_REPEATED", text);
+      }
+      tell();
       await done.catch((error: unknown) => {
         // A failure that was told is one: only what cannot be recorded is thrown.
         if (error instanceof RunStopped && error.outcome.status !== "UNAVAILABLE") return;
@@ -193,14 +209,19 @@ export class AgentSession {
     };
     return {
       allowed: true,
-      ended: (response) => {
-        ended.resolve(response);
-        return settle();
-      },
-      failed: (reason) => {
-        ended.reject(new Error(reason));
-        return settle();
-      },
+      ended: (response) =>
+        settle(() => {
+          try {
+            // As it is now: what the program makes of it later is not what was answered.
+            ended.resolve(bytesOf(response));
+          } catch (error) {
+            ended.reject(error);
+          }
+        }),
+      failed: (reason) =>
+        settle(() => {
+          ended.reject(new Error(reason));
+        }),
     };
   }
 
@@ -210,21 +231,24 @@ export class AgentSession {
    */
   async end(reason: string | null = null): Promise<AgentSessionReport> {
     this.#hasEnded = true;
-    for (const reject of this.#untold) reject(new Error("nobody said how the call ended"));
+    for (const reject of this.#untold) reject(new Error(UNTOLD));
+    this.#untold.clear();
     await Promise.allSettled(this.#open);
     const status = reason === null ? "completed" : "failed";
     const code = reason === null ? null : ("ERR_AGENT_FAILED" satisfies ErrorCode);
     return this.#end({ status, reason, code, outcome: null });
   }
 
+  #endedError(): SovereignError {
+    const text = `The session ${this.runId} has ended: nothing can be called in it any more.`;
+    return new SovereignError("ERR_RUN_SEALED", text);
+  }
+
   async #perform(
     { name, id, input, asks }: { name: string; id: string | undefined } & Asked,
     carryOut: CarryOut,
   ): Promise<void> {
-    if (this.#hasEnded) {
-      const text = `The session ${this.runId} has ended: nothing can be called in it any more.`;
-      throw new SovereignError("ERR_RUN_SEALED", text);
-    }
+    if (this.#hasEnded) throw this.#endedError();
     this.#count += 1;
     const stepId = `call.${this.#count}`;
     const params = callParams({ id: id ?? stepId, input }, asks);
@@ -240,6 +264,8 @@ export class AgentSession {
     }
   }
 }
+
+const UNTOLD = "nobody said how the call ended";
 
 interface Asked {
   readonly input: JsonObject;
@@ -258,7 +284,7 @@ function toolEffect(steps: ReadonlyMap<string, CarryOut>): Effect {
     };
     signal.addEventListener("abort", stop);
     try {
-      const bytes = bytesOf(await Promise.race([carryOut(signal), stopped.promise]));
+      const bytes = await Promise.race([carryOut(signal), stopped.promise]);
       const response = { sha256: sha256Hex(bytes), bytes: bytes.length };
       const wall_ms = Math.round(performance.now() - started);
       const usage = { wall_ms, output_bytes: bytes.length };
@@ -281,6 +307,10 @@ function bytesOf(response: unknown): Uint8Array {
   } catch {
     throw new Error("its answer is no JSON, so it cannot be recorded");
   }
+}
+
+function readAnswer(bytes: Uint8Array): JsonValue {
+  return parseCanonicalJson(bytes, { bytesMax: bytes.length });
 }
 
 function denialOf(error: unknown): SovereignError {

@@ -1,7 +1,7 @@
 import { parseBatchContent } from "../../batch/index.ts";
 import { type CompiledPolicy, ownPolicy } from "../../policy/index.ts";
 import { submitRun } from "../runs/lifecycle.ts";
-import type { SessionOptions } from "../runs/open-session.ts";
+import { ownOptions, type SessionOptions } from "../runs/open-session.ts";
 import { healthOf, type SwitchStatus } from "../scram/health.ts";
 import type { RunnerHealth } from "../scram/scram-reports.ts";
 import { type BatchActionReport, batchKind, type BatchProgress } from "./batch-kind.ts";
@@ -27,7 +27,7 @@ export class SovereignRunner {
   /** @throws ERR_POLICY_INVALID where the policy is not the one that its digest names */
   constructor(options: RunnerOptions) {
     // Taken once, here: what the embedding program does with it later changes no batch.
-    this.#options = { ...options, policy: ownPolicy(options.policy) };
+    this.#options = { ...ownOptions(options), policy: ownPolicy(options.policy) };
   }
 
   /**

@@ -7,7 +7,12 @@ import type { WorkOwner } from "../../scram/index.ts";
 import type { QueuePlace } from "../../ledger/index.ts";
 import { newId, systemEntropy } from "../../system/index.ts";
 import { withQuietListener } from "./listener.ts";
-import { authorityOf, type OpenedSession, type SessionOptions } from "./open-session.ts";
+import {
+  authorityOf,
+  type OpenedSession,
+  ownOptions,
+  type SessionOptions,
+} from "./open-session.ts";
 import { requireArmed, requireUntripped } from "./require-armed.ts";
 import { makeRunFolder } from "./run-folder.ts";
 import { cancelError, type Cancelled, watchCancel } from "./cancel-watch.ts";
@@ -115,7 +120,7 @@ export async function submitRun<Input extends { readonly mode: Mode }, Frozen, H
   given: RunOptions,
   input: Input,
 ): Promise<RunResult> {
-  const options = withQuietListener(given);
+  const options = withQuietListener(ownOptions(given));
   const { installation, tenantId } = options;
   checkTenant(tenantId);
   const runId = newId("run_", systemEntropy);
@@ -158,7 +163,7 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
   row: RunRow,
   held: Hold | null = null,
 ): Promise<RunResult> {
-  const options = withQuietListener(given);
+  const options = withQuietListener(ownOptions(given));
   const { installation } = options;
   const { runId, mode } = row;
   if (row.sealed !== null) {

@@ -3,6 +3,7 @@ import {
   type ApiCaller,
   digestOf,
   type Envelope,
+  frozenCopy,
   GENESIS_HASH,
   type JsonObject,
   type Mode,
@@ -62,6 +63,17 @@ export interface SessionOptions {
   readonly retryFailed?: boolean;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: Progress | ExecProgress | AgentProgress | GoalProgress) => void;
+}
+
+/**
+ * The options as they are now. Whose keys consent is a list that the embedding program holds, and may
+ * add to later.
+ *
+ * @throws ERR_JSON_UNSUPPORTED for a list of approvers that cannot be read
+ */
+export function ownOptions<T extends SessionOptions>(options: T): T {
+  const own = { ...options };
+  return { ...own, approvers: frozenCopy(own.approvers) as unknown as readonly string[] };
 }
 
 /** What is run. */

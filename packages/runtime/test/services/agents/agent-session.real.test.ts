@@ -126,6 +126,64 @@ describe("a program's own agent session", () => {
     expect(verdictOf(report)).toBe("VALID");
   });
 
+  it("gives the SDK what was recorded, whatever the tool makes of its answer later", async () => {
+    const session = await begin();
+    const answer = { wrote: ["a"] };
+    let reads = 0;
+    const flipping = Object.defineProperty({}, "wrote", {
+      enumerable: true,
+      get: () => (reads++ === 0 ? "a" : "b"),
+    });
+    const write = session.tool("write", () => answer);
+    const flip = session.tool("write", () => flipping);
+    const given = await write({});
+    answer.wrote.push("b");
+    expect(given).toEqual({ wrote: ["a"] });
+    expect(await flip({})).toEqual({ wrote: "a" });
+    const told = await session.ask("write", {});
+    if (!told.allowed) throw new Error("denied");
+    const later = { wrote: "a" };
+    const done = told.ended(later);
+    later.wrote = "changed";
+    await done;
+    const ends = (await entriesOf(session.runId)).filter(({ event }) =>
+      event.endsWith("completed"),
+    );
+    const sizes = ['{"wrote":["a"]}', '{"wrote":"a"}', '{"wrote":"a"}'].map((one) => one.length);
+    expect(ends.map(({ data }) => data["output"])).toMatchObject(
+      sizes.map((bytes) => ({ response: { bytes } })),
+    );
+    expect(verdictOf(await session.end())).toBe("VALID");
+  });
+
+  it("takes one end of each call, and none after the session's", async () => {
+    const session = await begin();
+    const [once, open] = [await session.ask("write", {}), await session.ask("write", {})];
+    if (!once.allowed || !open.allowed) throw new Error("denied");
+    await once.ended({ wrote: "a" });
+    await expect(once.ended({ wrote: "b" })).rejects.toMatchObject({ code: "ERR_STEP_REPEATED" });
+    await expect(once.failed("no")).rejects.toMatchObject({ code: "ERR_STEP_REPEATED" });
+    const report = await session.end();
+    await expect(open.ended({ wrote: "c" })).rejects.toMatchObject({ code: "ERR_RUN_SEALED" });
+    const ends = (await entriesOf(session.runId)).filter(({ event }) =>
+      /execution\.(completed|failed)/.test(event),
+    );
+    expect(ends.map(({ event }) => event)).toEqual(["execution.completed", "execution.failed"]);
+    expect(verdictOf(report)).toBe("VALID");
+  });
+
+  it("ends with a call that was asked for and not yet allowed: nobody is told to make it", async () => {
+    const session = await begin();
+    const asked = session.ask("write", { path: "a" });
+    const [call, report] = await Promise.all([asked, session.end()]);
+    expect(call).toMatchObject({ allowed: false, code: "ERR_RUN_SEALED" });
+    const ends = (await entriesOf(session.runId)).filter(({ event }) => event.endsWith(".failed"));
+    expect(ends.map(({ data }) => data["reason"])).toEqual([
+      "the tool failed: nobody said how the call ended",
+    ]);
+    expect(verdictOf(report)).toBe("VALID");
+  });
+
   it("answers an SDK that makes its calls itself, and records what it is told", async () => {
     const session = await begin();
     const denied = await session.ask("other", {});
