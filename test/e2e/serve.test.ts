@@ -1,11 +1,12 @@
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Answer, askAt } from "../../packages/runtime/test/support/api-rig.ts";
+import { OidcIssuer, oidcSection } from "../../packages/runtime/test/support/oidc-issuer.ts";
 import { SovereignClient } from "../../packages/client/src/index.ts";
 import { type CliEnd, endOf, Installation, type Json } from "./cli.ts";
 
@@ -127,6 +128,46 @@ describe("sovereign serve", () => {
     answerAll();
     child.kill("SIGTERM");
     expect((await ended).code).toBe(0);
+  });
+
+  it("takes tokens of an identity provider, and the operator is told why one does not count", async () => {
+    const issuer = await OidcIssuer.start();
+    const config = join(installation.home, "config.yaml");
+    writeFileSync(config, JSON.stringify({ oidc: oidcSection(issuer.url) }), { mode: 0o600 });
+    const file = join(installation.home, "token");
+    const check = async (text: string): ReturnType<Installation["json"]> => {
+      writeFileSync(file, `${text}\n`);
+      return installation.json(["tokens", "check", "--file", file]);
+    };
+    const good = await issuer.sign(issuer.claims());
+    expect((await check(good)).documents).toMatchObject([
+      { tenant: "acme", scopes: ["runs:read", "runs:write"] },
+    ]);
+    expect((await check(token)).documents).toMatchObject([{ tenant: "acme" }]);
+    for (const [text, why] of [
+      [await issuer.sign(issuer.claims({ aud: "other" })), "expected the audience sovereign-api"],
+      [await issuer.sign(issuer.claims({ tenant: "initech" })), "has no policy"],
+      [`${good.slice(0, -6)}AAAAAA`, "signature"],
+      [`${token}x`, "none of ours"],
+    ] as const) {
+      const { code, documents } = await check(text);
+      const error = { code: "ERR_TOKEN_REFUSED", message: expect.stringContaining(why) as string };
+      expect({ code, documents }).toMatchObject({ code: 3, documents: [{ error }] });
+      expect(JSON.stringify(documents)).not.toContain(text.slice(-40));
+    }
+    const { child, url, ended, told } = await serve();
+    const client = new SovereignClient({ url, token: good });
+    expect(await client.call("getCaller", {})).toMatchObject({ tenant_id: "acme" });
+    const { run_id: run } = await client.submit({
+      ...{ goal: "call a server", agent_id: "bot" },
+      plan: { steps: [{ id: "one", skill: "http_call", with: { url: `http://${host}/one` } }] },
+    });
+    await until(async () => (await statusOf(run)) === "completed");
+    child.kill("SIGTERM");
+    expect((await ended).code).toBe(0);
+    expect(JSON.stringify(told)).not.toContain(good.slice(-40));
+    rmSync(config);
+    await issuer.close();
   });
 
   it("that is killed at work leaves a run that the next one carries to its end", async () => {

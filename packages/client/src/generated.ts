@@ -55,7 +55,10 @@ export type Budgets = {
 
 export type Caller = {
   readonly tenant_id: string;
-  readonly token_id: string;
+  readonly name: string;
+  readonly token_id: string | null;
+  readonly issuer: string | null;
+  readonly subject: string | null;
   readonly scopes: readonly (
     | "runs:read"
     | "runs:write"

@@ -31,6 +31,25 @@ export const apiToken = z.strictObject({
   expires_at: timestamp,
 });
 
-/** Who submitted a run over the network, as the server knew it: in the run's first entry. */
-export const apiCaller = z.strictObject({ door: z.literal("http"), token_id: tokenId, scopes });
+/** An identity provider, as its tokens and its discovery document name it. */
+export const oidcIssuer = z
+  .string()
+  .max(200)
+  .regex(/^https?:\/\/[\x21-\x7e]+$/, "expected a URL");
+
+/** Whom a token of an identity provider is about (OpenID Connect Core 1.0 §2). */
+export const oidcSubject = z
+  .string()
+  .regex(/^[\x20-\x7e]{1,255}$/, "expected 1 to 255 printable characters of ASCII");
+
+const door = z.literal("http");
+
+/**
+ * Who submitted a run over the network, as the server knew it: in the run's first entry. Either a token
+ * of our own, or the subject of an identity provider.
+ */
+export const apiCaller = z.union([
+  z.strictObject({ door, token_id: tokenId, scopes }),
+  z.strictObject({ door, issuer: oidcIssuer, subject: oidcSubject, scopes }),
+]);
 export type ApiCaller = z.infer<typeof apiCaller>;

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { action, actionContext, policyDecision, usage } from "./action.ts";
-import { apiCaller, apiToken, tokenId } from "./api.ts";
+import { apiCaller, apiToken, oidcIssuer, oidcSubject, tokenId } from "./api.ts";
 import { complianceBundle } from "./bundle.ts";
 import {
   artifactRef,
@@ -73,6 +73,8 @@ export const fields = {
   name,
   nodeId,
   nonce,
+  oidcIssuer,
+  oidcSubject,
   runId,
   schemaVersion,
   scramEventId,

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import { type ApiScope, type ErrorCode, parseFormat } from "@sovereign/core";
 import type { z } from "zod";
-import type { ApiServices, TokenOwner } from "../services/index.ts";
+import type { ApiIdentity, ApiServices } from "../services/index.ts";
 
 /** A request whose caller is known, and nothing else of it is believed. */
 export interface RawRequest {
@@ -31,10 +31,12 @@ export const ok = (schema: z.ZodType, text: string): Readonly<Record<number, Ans
 export const json = (value: unknown, status = 200): Reply => ({ status, json: value });
 
 /** Who asks, and how it is seen that they still may. */
-export interface Caller extends TokenOwner {
+export type Caller = ApiIdentity & {
+  /** What limits are counted by: the token, or the subject, however many tokens it has. */
+  readonly name: string;
   /** False once the token was revoked or has expired. */
   stillCounts(): Promise<boolean>;
-}
+};
 
 interface Asked<P, Q, H, B> {
   readonly services: ApiServices;

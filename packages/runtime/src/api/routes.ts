@@ -41,8 +41,12 @@ export const ROUTES: readonly Route[] = [
     scope: null,
     answers: ok(schemas.whoami, "The caller"),
     handle: ({ caller }) => {
-      const { tenantId, tokenId, scopes, expiresAt } = caller;
-      const told = { tenant_id: tenantId, token_id: tokenId, scopes, expires_at: expiresAt };
+      const { tenantId, scopes, expiresAt, name } = caller;
+      const by =
+        caller.kind === "token"
+          ? { token_id: caller.tokenId, issuer: null, subject: null }
+          : { token_id: null, issuer: caller.issuer, subject: caller.subject };
+      const told = { tenant_id: tenantId, name, ...by, scopes, expires_at: expiresAt };
       return Promise.resolve(json(told));
     },
   }),

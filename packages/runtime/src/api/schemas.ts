@@ -116,7 +116,12 @@ export const document = z
 export const whoami = z
   .object({
     tenant_id: fields.name,
-    token_id: fields.tokenId,
+    name: z.string().describe("How incidents and cancelled runs name the caller"),
+    token_id: fields.tokenId.nullable().describe("Null for a token of the identity provider"),
+    issuer: fields.oidcIssuer
+      .nullable()
+      .describe("The identity provider; null for a token of ours"),
+    subject: fields.oidcSubject.nullable(),
     scopes: z.array(z.enum(API_SCOPES)),
     expires_at: fields.timestamp,
   })

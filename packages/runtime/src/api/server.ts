@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { parseStrictJson, SovereignError } from "@sovereign/core";
+import { type ErrorCode, parseStrictJson, SovereignError } from "@sovereign/core";
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
 import {
   checkCaller,
@@ -27,7 +27,7 @@ const IDLE_MS = 60_000;
 const CONNECTIONS_MAX = 1024;
 const PER_SOURCE_MAX = 256;
 const STREAMS_MAX = 256;
-const STREAMS_PER_TOKEN = 8;
+const STREAMS_PER_CALLER = 8;
 
 export interface ApiServerOptions {
   readonly services: ApiServices;
@@ -41,6 +41,9 @@ export interface ApiServerOptions {
   /** Told what nobody expected, which the caller is not told. */
   readonly onFault: (error: unknown) => void;
 }
+
+/** What is worth asking again by itself. */
+const SOON_OVER: readonly ErrorCode[] = ["ERR_HTTP_BUSY", "ERR_OIDC_UNAVAILABLE"];
 
 /** The HTTP API. */
 export class ApiServer {
@@ -69,7 +72,7 @@ export class ApiServer {
         "Expected --tls-cert and --tls-key to serve other machines. With --insecure-plaintext anybody on the way can read the tokens and use them.";
       throw new SovereignError("ERR_HTTP_CONFIG", text);
     }
-    if ((await services.countTokens()) === 0) {
+    if (!(await services.hasCredential())) {
       const text =
         "No tenant has a token that counts, so nobody could use the API. Make one first: sovereign tokens create --tenant NAME --scope runs:write runs:read";
       throw new SovereignError("ERR_TOKEN_NONE", text);
@@ -161,15 +164,15 @@ export class ApiServer {
   async #stream(
     reply: FastifyReply,
     write: (to: ServerResponse) => Promise<void>,
-    { tokenId }: Caller,
+    { name }: Caller,
   ): Promise<FastifyReply> {
-    const own = this.#streams.get(tokenId) ?? 0;
+    const own = this.#streams.get(name) ?? 0;
     const all = [...this.#streams.values()].reduce((sum, one) => sum + one, 0);
-    if (own >= STREAMS_PER_TOKEN || all >= STREAMS_MAX) {
-      const text = `Expected at most ${STREAMS_PER_TOKEN} streams of a token. End one.`;
+    if (own >= STREAMS_PER_CALLER || all >= STREAMS_MAX) {
+      const text = `Expected at most ${STREAMS_PER_CALLER} streams of a caller. End one.`;
       throw new SovereignError("ERR_HTTP_BUSY", text);
     }
-    this.#streams.set(tokenId, own + 1);
+    this.#streams.set(name, own + 1);
     reply.hijack();
     const to = reply.raw;
     // Whoever goes away while being answered is nobody's concern.
@@ -182,9 +185,9 @@ export class ApiServer {
       this.#options.onFault(error);
     } finally {
       to.end();
-      const left = (this.#streams.get(tokenId) ?? 1) - 1;
-      if (left === 0) this.#streams.delete(tokenId);
-      else this.#streams.set(tokenId, left);
+      const left = (this.#streams.get(name) ?? 1) - 1;
+      if (left === 0) this.#streams.delete(name);
+      else this.#streams.set(name, left);
     }
     return reply;
   }
@@ -195,7 +198,7 @@ export class ApiServer {
     headersOf(reply, "application/problem+json");
     if (problem.status === 401) reply.header("www-authenticate", 'Bearer realm="sovereign"');
     if (problem.status === 405) reply.header("allow", allowOf(request));
-    if (problem.status === 429 || problem.code === "ERR_HTTP_BUSY")
+    if (problem.status === 429 || SOON_OVER.includes(problem.code))
       reply.header("retry-after", "1");
     return reply.code(problem.status).send(Buffer.from(`${JSON.stringify(problem)}\n`));
   }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type JsonValue, SovereignError } from "@sovereign/core";
+import { API_SCOPES, fields, type JsonValue, SovereignError } from "@sovereign/core";
 import { z } from "zod";
 import { readOwnFile } from "../system/index.ts";
 import { readPlainYaml } from "../policy/index.ts";
@@ -11,6 +11,7 @@ export interface Config {
   readonly database: { readonly url: string | null };
   readonly keys: { readonly enrol: "automatic" | "manual" };
   readonly content: z.infer<typeof content>;
+  readonly oidc: z.infer<typeof oidc>;
   /** What the file itself says, by its dotted name. */
   readonly given: ReadonlyMap<string, JsonValue>;
 }
@@ -22,6 +23,7 @@ const serverUrl = z
   .url()
   .max(2048)
   .refine((text) => {
+    if (!URL.canParse(text)) return false;
     const { protocol, hostname, username, search, hash } = new URL(text);
     const isOwn = ["localhost", "127.0.0.1", "[::1]"].includes(hostname);
     const isSafe = protocol === "https:" || (protocol === "http:" && isOwn);
@@ -61,6 +63,39 @@ export const content = z
     },
   );
 
+const claim = z.string().min(1).max(200);
+
+/** Whose tokens the HTTP API takes besides our own; without an issuer nobody's. */
+export const oidc = z
+  .strictObject({
+    issuer: serverUrl.pipe(fields.oidcIssuer).nullable().default(null),
+    audience: z.string().min(1).max(200).nullable().default(null),
+    tenant_claim: claim.nullable().default(null),
+    scope_claim: claim.default("scope"),
+    scopes: z
+      .record(z.string().max(200), z.array(z.enum(API_SCOPES)).min(1))
+      .nullable()
+      .default(null),
+    tenants: z.array(fields.name).min(1).max(10_000).nullable().default(null),
+    allow_loopback_http: z.boolean().default(false),
+  })
+  .refine(({ issuer, audience, tenant_claim }) => oneKind([issuer, audience, tenant_claim]), {
+    path: ["issuer"],
+    message: "expected issuer, audience and tenant_claim together, or none of them",
+  })
+  .refine(
+    ({ issuer, allow_loopback_http }) => allow_loopback_http || !issuer?.startsWith("http:"),
+    {
+      path: ["issuer"],
+      message:
+        "expected https://. For tests, allow_loopback_http: true takes http:// to this machine",
+    },
+  );
+
+function oneKind(values: readonly unknown[]): boolean {
+  return values.every((value) => value === null) || values.every((value) => value !== null);
+}
+
 const keys = z.strictObject({ enrol: z.enum(["automatic", "manual"]).default("automatic") });
 
 /**
@@ -87,6 +122,8 @@ export function configRefusal(home: string): string | null {
   return refusal;
 }
 
+const SECTIONS: readonly string[] = ["scram", "database", "keys", "content", "oidc"];
+
 /**
  * Read `config.yaml` of a data folder. Without one, the defaults hold.
  *
@@ -97,21 +134,18 @@ export function loadConfig(home: string): Config {
   const bytes = readConfigFile(path);
   const value: unknown = bytes === null ? {} : readPlainYaml(bytes, path, DOOR).value;
   const sections = (value ?? {}) as Record<string, unknown>;
-  const unknown = Object.keys(sections).find(
-    (name) => !["scram", "database", "keys", "content"].includes(name),
-  );
+  const unknown = Object.keys(sections).find((name) => !SECTIONS.includes(name));
   if (typeof sections !== "object" || Array.isArray(sections) || unknown !== undefined) {
     const found = unknown === undefined ? "something else" : `"${unknown}"`;
-    throw malformed(
-      path,
-      `expected the sections "scram", "database", "keys" and "content", found ${found}`,
-    );
+    const known = SECTIONS.map((name) => `"${name}"`).join(", ");
+    throw malformed(path, `expected the sections ${known}, found ${found}`);
   }
   return {
     scram: parseScramConfig(sections["scram"]),
     database: parseSection(database, "database", sections, path),
     keys: parseSection(keys, "keys", sections, path),
     content: parseSection(content, "content", sections, path),
+    oidc: parseSection(oidc, "oidc", sections, path),
     given: givenBy(sections),
   };
 }

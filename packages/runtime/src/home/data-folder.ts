@@ -90,3 +90,8 @@ function makeUsable(path: string, root: string): void {
     throw new SovereignError("ERR_DATA_FOLDER", text, { root }, cause);
   }
 }
+
+/** Where the operator keeps the policy of a tenant. */
+export function tenantPolicyFile(home: string, tenantId: string): string {
+  return join(home, "policies", `${tenantId}.yaml`);
+}

@@ -5,6 +5,7 @@ export {
   openDataFolder,
   openSwitchFolder,
   requireRunsFolder,
+  tenantPolicyFile,
 } from "./data-folder.ts";
 export { DATA_PARTS, type DataPart } from "./data-parts.ts";
 export { dataWarnings } from "./data-warnings.ts";

@@ -82,6 +82,33 @@ export const SETTINGS: readonly SettingDeclaration[] = [
     null,
     "For the store s3: the key's id. AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN go with it, and are not shown.",
   ),
+  inFile(
+    "oidc.issuer",
+    null,
+    "The identity provider (OpenID Connect) whose tokens the HTTP API takes besides its own, as its tokens name it: https://HOST[/PATH]. It needs the next two.",
+  ),
+  inFile("oidc.audience", null, "What its tokens must be for (`aud`): a name of this API's own."),
+  inFile("oidc.tenant_claim", null, "The claim that names the tenant."),
+  inFile(
+    "oidc.scope_claim",
+    "scope",
+    "The claim that gives scopes: a text with spaces between, or a list.",
+  ),
+  inFile(
+    "oidc.scopes",
+    null,
+    "Which of our scopes each value of that claim gives. If null, the values are names of our scopes.",
+  ),
+  inFile(
+    "oidc.tenants",
+    null,
+    "The tenants for which the provider may speak. If null, every tenant with a policy in the data folder.",
+  ),
+  inFile(
+    "oidc.allow_loopback_http",
+    false,
+    "For tests: true takes a provider at http:// on this machine.",
+  ),
   environmentOnly(
     "passphrase_file",
     "SOVEREIGN_PASSPHRASE_FILE",

@@ -30,6 +30,7 @@ import { secretServices } from "./secret-services.ts";
 import { skillServices } from "./skill-services.ts";
 import { keyServices } from "./key-services.ts";
 import { initServices } from "./init/init-services.ts";
+import { checkToken } from "./serve/check-token.ts";
 import { openApiServices } from "./serve/api-services.ts";
 import { tokenServices } from "./token-services.ts";
 import { policyServices } from "./policy-services.ts";
@@ -74,6 +75,7 @@ export function createServices(
     ...breakerServices(opened),
     ...keyServices(opened),
     ...tokenServices(opened),
+    checkToken: (file) => checkToken(settings, opened, file),
     openServer: (onEvent, carries) =>
       withinReach(home, openApiServices(settings, opened, onEvent, carries)),
     ...policyServices(home, opened),

@@ -60,7 +60,7 @@ export type {
 } from "./scram/scram-reports.ts";
 export { goalWords } from "./goals/goal-plan.ts";
 export type { ApiServices, RunEvent, ServerEvent } from "./serve/api-ports.ts";
+export { type ApiIdentity, callerName } from "./serve/identity.ts";
 export { readTls, type TlsFiles } from "./scram/read-tls.ts";
-export type { TokenOwner } from "../installation/index.ts";
 export type { TokenInput, TokenReport } from "./token-services.ts";
 export type { Services } from "./services.ts";

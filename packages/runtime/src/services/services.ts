@@ -32,6 +32,7 @@ import type { UninstallReport } from "./uninstall/uninstall.ts";
 import type { TrustReport } from "./exec/read-policy.ts";
 import type { BatchReport } from "./batch/batch-runner.ts";
 import type { ApiServices, ServerEvent } from "./serve/api-ports.ts";
+import type { CheckedToken } from "./serve/check-token.ts";
 import type { IssuedToken } from "../installation/index.ts";
 import type { TokenInput, TokenReport } from "./token-services.ts";
 import type { GoalRunInput, SkillReport } from "./goals/goal-services.ts";
@@ -259,6 +260,8 @@ export interface Services
   createToken(input: TokenInput): Promise<IssuedToken>;
   listTokens(tenantId: string): Promise<readonly TokenReport[]>;
   revokeToken(tenantId: string, tokenId: string): Promise<void>;
+  /** Judge a token as the HTTP API does, and say what is wrong with it. */
+  checkToken(file: string): Promise<CheckedToken>;
   /** Move what is no evidence in the ledger out of the way. */
   repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
 }

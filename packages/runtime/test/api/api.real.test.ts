@@ -66,7 +66,7 @@ describe("a goal that is submitted", () => {
     expect(of.map(({ event_type }) => event_type)).toEqual(
       ofTyped.map(({ event_type }) => event_type),
     );
-    const { tokenId } = (await rig.api.authenticate(acme)) ?? {};
+    const tokenId = await rig.tokenIdOf(acme);
     const caller = { door: "http", token_id: tokenId, scopes: [...ALL].sort() };
     const { caller: found, ...admitted } = of[0]?.data ?? {};
     expect(found).toEqual(caller);
@@ -202,7 +202,7 @@ describe("a run that is ended or gone on with by its caller", () => {
     const ended = await rig.ask(acme, "POST", path, { body: { reason: "not needed" } });
     held();
     expect(ended).toMatchObject({ status: 200, json: { run_id: run, status: "failed" } });
-    const { tokenId } = (await rig.api.authenticate(acme)) ?? {};
+    const tokenId = await rig.tokenIdOf(acme);
     expect(String(ended.json["reason"])).toContain(`token ${tokenId}`);
     const bundle = await rig.ask(acme, "GET", `/v1/runs/${run}/bundle`);
     const trust = await rig.ask(acme, "GET", "/v1/trust-root");
@@ -236,7 +236,7 @@ describe("a run that is ended or gone on with by its caller", () => {
     const at = `/v1/incidents/${first?.incident_id ?? ""}`;
     const shown = await rig.ask(acme, "GET", at);
     expect(shown.json["entries"]).not.toEqual([]);
-    const { tokenId } = (await rig.api.authenticate(acme)) ?? {};
+    const tokenId = await rig.tokenIdOf(acme);
     const acknowledged = await rig.ask(acme, "POST", `${at}/acknowledge`);
     expect(acknowledged.json).toMatchObject({
       state: "acknowledged",

@@ -26,6 +26,7 @@ export interface ApiRig extends GoalRig {
   readonly faults: unknown[];
   readonly events: ServerEvent[];
   tokenOf(tenant: string, scopes?: readonly ApiScope[], validMs?: number): Promise<string>;
+  tokenIdOf(token: string): Promise<string>;
   ask(token: string | null, method: string, path: string, more?: AskedMore): Promise<Answer>;
   /** Submit a goal and wait for its end. @returns its id */
   carryOut(token: string, body: object, headers?: Record<string, string>): Promise<string>;
@@ -37,8 +38,10 @@ interface AskedMore {
   readonly headers?: Record<string, string>;
 }
 
-export async function openApiRig(perSecond = 100_000): Promise<ApiRig> {
+/** @param config what `config.yaml` holds */
+export async function openApiRig(perSecond = 100_000, config: object = {}): Promise<ApiRig> {
   const rig = await openGoalRig();
+  writeFileSync(join(rig.home, "config.yaml"), JSON.stringify(config), { mode: 0o600 });
   const policies = join(rig.services.home, "policies");
   mkdirSync(policies);
   for (const tenant of ["acme", "globex"])
@@ -83,6 +86,11 @@ export async function openApiRig(perSecond = 100_000): Promise<ApiRig> {
     faults,
     events,
     tokenOf,
+    tokenIdOf: async (token) => {
+      const found = await api.authenticate(token);
+      if (found?.kind !== "token") throw new Error("it is none of ours that counts");
+      return found.tokenId;
+    },
     ask,
     ended,
     carryOut: async (token, body, headers = {}) => {

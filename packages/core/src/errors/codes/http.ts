@@ -38,6 +38,13 @@ export const httpCodes = {
     ...row.transient("The server is at work on as much as it takes: try again."),
     http: 503,
   },
+  ERR_OIDC_UNAVAILABLE: {
+    ...row.transient(
+      "The identity provider's keys cannot be had, so none of its tokens counts: try again.",
+    ),
+    http: 503,
+  },
+  ERR_TOKEN_REFUSED: row.denied("The token does not count."),
   ERR_TOKEN_NONE: row.input("The server needs a token of at least one tenant."),
   ERR_TOKEN_INVALID: row.input("A token cannot be made in this way."),
   ERR_TOKEN_NOT_FOUND: input(404, "There is no such token of this tenant."),

@@ -65,6 +65,8 @@ function lineOf(event: ServeEvent): string {
       return "ending: runs at work are waited for";
     case "fault":
       return `a request failed: ${event.why}`;
+    case "oidc.unavailable":
+      return event.why;
     case "run.ended":
       return `${event.run ?? ""} of ${event.tenant} is worked on no more`;
     case "run.recovered":

@@ -25,6 +25,7 @@ export function tokensCommands(program: Command, context: CommandContext): void 
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
   addCreate(tokens, context, tenant);
   addList(tokens, context, tenant);
+  addCheck(tokens, context);
   tokens
     .command("revoke <token-id>")
     .description("end a token, from now on")
@@ -93,6 +94,29 @@ function addList(
       output.print(table([["TOKEN", "STATUS", "EXPIRES", "SCOPES", "LABEL"], ...rows]));
     });
 }
+
+function addCheck(tokens: Command, { services, output }: CommandContext): void {
+  tokens
+    .command("check")
+    .description(
+      "say whose token it is, or why it does not count: of ours, or of an identity provider",
+    )
+    .option("--file <file>", "the file that holds the token; standard input without it")
+    .addHelpText("after", CHECK_HELP)
+    .action(async ({ file = "/dev/stdin" }: { file?: string }) => {
+      const found = await services.checkToken(file);
+      const { tenantId, name, scopes, expiresAt } = found;
+      if (output.json) {
+        output.printJson({ tenant: tenantId, name, scopes, expires_at: expiresAt });
+        return;
+      }
+      const granted = scopes.join(", ") || "no scope, so it is good for nothing";
+      output.print(`${name} of ${tenantId}, until ${expiresAt}: ${granted}`);
+    });
+}
+
+const CHECK_HELP = `
+The API tells a caller nothing of why a token is refused. This says what was expected, and nothing of the token.`;
 
 function asJson({
   tokenId,

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 import {
   digestOf,
   type ErrorCode,
@@ -13,7 +12,7 @@ import {
 import { readNamed } from "@sovereign/verify";
 import { z } from "zod";
 import { INSTALLATION_KEYS } from "../../authority/index.ts";
-import type { Settings } from "../../home/index.ts";
+import { type Settings, tenantPolicyFile } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import {
   checkPlan,
@@ -246,7 +245,7 @@ function modelOf({ planner, plannerModel, planFile, plan }: GoalRunInput): Asked
 
 /** No policy, no run. @throws ERR_POLICY_INVALID */
 function tenantPolicy(home: string, tenantId: string): string {
-  const path = join(home, "policies", `${tenantId}.yaml`);
+  const path = tenantPolicyFile(home, tenantId);
   if (existsSync(path)) return path;
   const text = `The tenant ${tenantId} has no policy, so nothing was run. Give one with --policy FILE, or write it to ${path}. It names what steps may do, as in: { policy_id: ${tenantId}, schema_version: 1.0.0, operations: [{ type: skill.http_call, resources: ["api.example.org"] }] }`;
   throw new SovereignError("ERR_POLICY_INVALID", text);

@@ -1,5 +1,4 @@
 import type { ArtifactRef, Incident, JsonValue, LedgerEntry, TrustRoot } from "@sovereign/core";
-import type { TokenOwner } from "../../installation/index.ts";
 import type { Plan } from "../../planning/index.ts";
 import type { Breaker, IncidentFilter, RunRow } from "../../runs/index.ts";
 import type { BudgetReport } from "../budgets/budget-services.ts";
@@ -8,6 +7,7 @@ import type { SkillReport } from "../goals/goal-services.ts";
 import type { RunDetails } from "../runs/run-details.ts";
 import type { RunProofReport } from "../runs/run-proof.ts";
 import type { TraceReport } from "../runs/run-trace.ts";
+import type { ApiIdentity } from "./identity.ts";
 import type { Begun } from "./local-carrier.ts";
 
 /** A goal as a caller over the network submits it: no file of this machine, and no policy of theirs. */
@@ -51,31 +51,39 @@ export interface Readiness {
   readonly code: string | null;
 }
 
-export interface ServerEvent {
-  readonly event: "run.ended" | "run.recovered" | "run.lost";
-  readonly tenant: string;
-  readonly run: string | null;
-  readonly why: string | null;
-}
+export type ServerEvent =
+  | {
+      readonly event: "run.ended" | "run.recovered" | "run.lost";
+      readonly tenant: string;
+      readonly run: string | null;
+      readonly why: string | null;
+    }
+  /** The identity provider was asked for its keys in vain. */
+  | { readonly event: "oidc.unavailable"; readonly why: string };
 
 /**
  * The product for callers over a network. Each method is of one tenant, which the caller's token names
  * and no request: a run of another tenant is as unknown as one that there never was.
  */
 export interface ApiServices {
-  /** @param token untrusted */
-  authenticate(token: string): Promise<TokenOwner | null>;
-  countTokens(): Promise<number>;
-  submitGoal(caller: TokenOwner, goal: SubmittedGoal): Promise<Begun>;
-  resumeRun(caller: TokenOwner, runId: string): Promise<Begun>;
+  /**
+   * @param token untrusted
+   * @returns null for whatever does not count
+   * @throws ERR_OIDC_UNAVAILABLE where that cannot be told now
+   */
+  authenticate(token: string): Promise<ApiIdentity | null>;
+  /** Whether there is any token that could count. */
+  hasCredential(): Promise<boolean>;
+  submitGoal(caller: ApiIdentity, goal: SubmittedGoal): Promise<Begun>;
+  resumeRun(caller: ApiIdentity, runId: string): Promise<Begun>;
   /** Go on with a goal that waits, and do a step anew of which nobody knows whether it was done. */
-  retryRun(caller: TokenOwner, runId: string): Promise<Begun>;
+  retryRun(caller: ApiIdentity, runId: string): Promise<Begun>;
   /** End a goal that has not ended. @returns once it has */
-  cancelRun(caller: TokenOwner, runId: string, reason: string): Promise<CancelledRun>;
+  cancelRun(caller: ApiIdentity, runId: string, reason: string): Promise<CancelledRun>;
   listIncidents(tenantId: string, wanted: IncidentFilter): Promise<readonly Incident[]>;
   showIncident(tenantId: string, incidentId: string): Promise<IncidentReport>;
-  acknowledgeIncident(caller: TokenOwner, incidentId: string): Promise<Incident>;
-  resolveIncident(caller: TokenOwner, incidentId: string, note: string): Promise<Incident>;
+  acknowledgeIncident(caller: ApiIdentity, incidentId: string): Promise<Incident>;
+  resolveIncident(caller: ApiIdentity, incidentId: string, note: string): Promise<Incident>;
   showBudgets(tenantId: string, runId: string | null): Promise<readonly BudgetReport[]>;
   listBreakers(tenantId: string): Promise<readonly Breaker[]>;
   listRuns(tenantId: string, page: Page): Promise<RunRow[]>;

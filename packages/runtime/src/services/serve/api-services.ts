@@ -1,15 +1,13 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import {
-  type ApiCaller,
-  type ApiScope,
   type ArtifactRef,
   type EntryData,
   isSovereignError,
   SovereignError,
 } from "@sovereign/core";
 import type { Settings } from "../../home/index.ts";
-import { findToken, type Installation, type TokenOwner } from "../../installation/index.ts";
+import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import { ArtifactStore, checkTenant, hasDocuments, type RunRow } from "../../runs/index.ts";
 import { breakerServices } from "../breaker-services.ts";
@@ -25,6 +23,8 @@ import { runServices } from "../runs/run-services.ts";
 import { refuseWhileTripped } from "../runs/require-armed.ts";
 import { requeueRun, requireWaiting } from "../workers/requeue-run.ts";
 import type { ApiServices, Page, Readiness, RunEvent, ServerEvent } from "./api-ports.ts";
+import { openAuthenticator } from "./authenticator.ts";
+import { type ApiIdentity, callerName, callerOf } from "./identity.ts";
 import { KeptInstallation } from "./kept-installation.ts";
 import { type Begun, type Carrier, LocalCarrier } from "./local-carrier.ts";
 import { rest } from "../../system/index.ts";
@@ -52,9 +52,13 @@ export function openApiServices(
     const why = error instanceof Error ? error.message : null;
     onEvent({ event: why === null ? "run.ended" : "run.lost", tenant, run, why });
   });
+  const { judge, takesOidc } = openAuthenticator(settings, kept.look, ({ message }) => {
+    onEvent({ event: "oidc.unavailable", why: message });
+  });
   return {
-    authenticate: (token) => kept.look((installation) => findToken(installation, token)),
-    countTokens: () => kept.look(({ store }) => store.tokens.count()),
+    authenticate: async (token) => (await judge(token)).identity,
+    hasCredential: async () =>
+      takesOidc || (await kept.look(({ store }) => store.tokens.count())) > 0,
     ...readingServices(settings, kept),
     ...runningServices(settings, kept, { carrier, carries }, onEvent),
     readiness: () => readinessOf(settings, kept),
@@ -142,14 +146,14 @@ function runningServices(
 
 async function cancelGoal(
   runs: ReturnType<typeof runServices>,
-  caller: TokenOwner,
+  caller: ApiIdentity,
   runId: string,
   reason: Parameters<Running["cancelRun"]>[2],
 ): ReturnType<Running["cancelRun"]> {
   const { signal } = new AbortController();
   const { tenantId } = caller;
   const input = { tenantId, approvers: [], signal, onProgress: () => undefined };
-  const ended = await runs.cancelRun(runId, input, { by: nameOf(caller), reason });
+  const ended = await runs.cancelRun(runId, input, { by: callerName(caller), reason });
   return { runId, status: ended.status, reason: ended.reason };
 }
 
@@ -164,11 +168,6 @@ async function whenThereIsRoom(begin: () => Promise<Begun>, signal: AbortSignal)
       await rest(ROOM_MS, signal);
     }
   }
-}
-
-/** Whose token it was: nobody knows more of who acts over the network. */
-function nameOf({ tokenId }: TokenOwner): string {
-  return `token ${tokenId}`;
 }
 
 /** @throws ERR_RUN_SEALED, ERR_REQUEST_INVALID */
@@ -190,10 +189,6 @@ function onBegun(begun: (run: Begun) => void, isNew: boolean): (progress: Progre
     const { event } = progress;
     if (event === "goal.started" || event === "goal.resumed") begun({ runId: progress.run, isNew });
   };
-}
-
-function callerOf({ tokenId, scopes }: TokenOwner): ApiCaller {
-  return { door: "http", token_id: tokenId, scopes: [...scopes] as ApiScope[] };
 }
 
 /** Runs of the API that a server of this data folder left unfinished. */
@@ -230,7 +225,7 @@ function tenantsWithPolicy(home: string): string[] {
 
 type Reading = Omit<
   ApiServices,
-  "authenticate" | "countTokens" | "readiness" | "close" | keyof Running
+  "authenticate" | "hasCredential" | "readiness" | "close" | keyof Running
 >;
 
 function readingServices(settings: Settings, { look }: KeptInstallation): Reading {
@@ -241,9 +236,9 @@ function readingServices(settings: Settings, { look }: KeptInstallation): Readin
     listIncidents: (tenantId, wanted) => incidents.listIncidents(tenantId, wanted),
     showIncident: (tenantId, id) => incidents.showIncident(tenantId, id),
     acknowledgeIncident: (caller, id) =>
-      incidents.acknowledgeIncident(caller.tenantId, id, nameOf(caller)),
+      incidents.acknowledgeIncident(caller.tenantId, id, callerName(caller)),
     resolveIncident: (caller, id, note) =>
-      incidents.resolveIncident(caller.tenantId, id, nameOf(caller), note),
+      incidents.resolveIncident(caller.tenantId, id, callerName(caller), note),
     showBudgets: async (tenantId, runId) => {
       if (runId !== null) await look((place) => rowOf(place, tenantId, runId));
       return budgetServices(look).showBudgets(tenantId, runId);
