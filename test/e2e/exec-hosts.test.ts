@@ -23,8 +23,15 @@ afterAll(async () => {
   await installation.dispose();
 });
 
-it("a command reaches no private address, though policy names the host, and the evidence says so", async () => {
-  const repo = join(installation.home, "repo");
+interface Refused {
+  readonly host: string;
+  readonly code: string;
+  readonly left_out?: number;
+}
+
+/** Runs a script as a command whose policy names an address of this machine. */
+async function run(name: string, script: string): Promise<{ repo: string; refused: Refused[] }> {
+  const repo = join(installation.home, name);
   mkdirSync(repo);
   const git = (...args: string[]): string =>
     execFileSync("git", ["-c", "user.name=U", "-c", "user.email=u@example.org", ...args], {
@@ -34,10 +41,8 @@ it("a command reaches no private address, though policy names the host, and the 
   git("init", "-q", "-b", "main");
   git("commit", "-q", "--allow-empty", "-m", "base");
   const { port } = server.address() as AddressInfo;
-  const urls = [`https://127.0.0.2:${port}/`, `https://other.example.org/`];
-  const tries = urls.map((url) => `curl -sk ${url} >>out; echo "$?" >>out`);
   const request = {
-    exec_request_id: "exec_req_hosts_01",
+    exec_request_id: `exec_req_${name}_01`,
     schema_version: "1.0.0",
     created_at: "2026-01-01T00:00:00Z",
     role: "executor",
@@ -47,7 +52,7 @@ it("a command reaches no private address, though policy names the host, and the 
           step_id: "step_01",
           commit_message: "Try hosts",
           operations: [
-            { op_id: "op_1", action: "command", params: { argv: ["sh", "-c", tries.join("; ")] } },
+            { op_id: "op_1", action: "command", params: { argv: ["sh", "-c", script] } },
           ],
         },
       ],
@@ -65,8 +70,8 @@ it("a command reaches no private address, though policy names the host, and the 
     network: { hosts: [`127.0.0.2:${port}`] },
   };
   const files = {
-    request: join(installation.home, "r.json"),
-    policy: join(installation.home, "p.json"),
+    request: join(installation.home, `${name}-r.json`),
+    policy: join(installation.home, `${name}-p.json`),
   };
   writeFileSync(files.request, JSON.stringify(request));
   writeFileSync(files.policy, JSON.stringify(policy));
@@ -74,16 +79,34 @@ it("a command reaches no private address, though policy names the host, and the 
   const { code, documents } = await installation.json(["exec", "run", ...words]);
   expect(code).toBe(0);
   const end = runEnded(documents);
-  expect(end["verdict"]).toBe("VALID");
+  expect(end.verdict).toBe("VALID");
+  const { entries } = JSON.parse(readFileSync(end.bundle, "utf8")) as {
+    entries: { entry: { event_type: string; data: Refused } }[];
+  };
+  const refused = entries.flatMap(({ entry }) =>
+    entry.event_type === "egress.refused" ? [entry.data] : [],
+  );
+  return { repo, refused };
+}
+
+it("a command reaches no private address, though policy names the host, and the evidence says so", async () => {
+  const { port } = server.address() as AddressInfo;
+  const urls = [`https://127.0.0.2:${port}/`, `https://other.example.org/`];
+  const tries = urls.map((url) => `curl -sk ${url} >>out; echo "$?" >>out`);
+  const { repo, refused } = await run("hosts", tries.join("; "));
   // curl's words for a proxy that closes the tunnel, and for one that refuses it.
   expect(readFileSync(join(repo, "out"), "utf8")).toMatch(/^35\n56\n$/);
   expect(reached).toBe(0);
-  const { entries } = JSON.parse(readFileSync(end["bundle"], "utf8")) as {
-    entries: { entry: { event_type: string; data: { host: string; code: string } } }[];
-  };
-  const refused = entries.filter(({ entry }) => entry.event_type === "egress.refused");
-  expect(refused.map(({ entry }) => [entry.data.host, entry.data.code])).toEqual([
+  expect(refused.map(({ host, code }) => [host, code])).toEqual([
     [`127.0.0.2:${port}`, "ERR_EGRESS_ADDRESS"],
     ["other.example.org:443", "ERR_EGRESS_DENIED"],
   ]);
+});
+
+it("a command that asks for a host in a loop fills nothing: its refusals are counted", async () => {
+  const ask = "curl -sk https://other.example.org/ >/dev/null || true";
+  const { refused } = await run("flood", `for i in $(seq 260); do ${ask}; done; echo done >out`);
+  expect(refused).toHaveLength(101);
+  expect(refused.slice(0, 100).every(({ left_out: more }) => more === undefined)).toBe(true);
+  expect(refused[100]).toMatchObject({ host: "other.example.org:443", left_out: 159 });
 });

@@ -37,6 +37,7 @@ export {
   type PlacedEntry,
   type Severity,
   modelBounds,
+  REFUSALS_TOLD,
   type ModelBudget,
   type ModelCallEnd,
   type ModelTotals,

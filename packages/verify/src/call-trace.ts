@@ -8,13 +8,14 @@ import {
   type ModelBudget,
   type ModelTotals,
   type PlacedEntry,
+  REFUSALS_TOLD,
 } from "@sovereign/core";
 import type { Evidence } from "./evidence.ts";
 import { verifyPermission } from "./permission.ts";
 import { expectEqual, wrong } from "./step-recorder.ts";
 
 const CALLS = ["llm.reserved", "llm.called", "llm.denied"];
-const CONNECTIONS = ["egress.connected", "egress.closed"];
+const CONNECTIONS = ["egress.connected", "egress.closed", "egress.refused"];
 
 /**
  * The calls of models and the connections of a run, counted again: each call was allowed and held
@@ -30,7 +31,8 @@ export class CallTrace {
   readonly #open = new Set<string>();
   readonly #steps = new Set<string>();
   #budget: CallBudget | null = null;
-  #denied = 0;
+  readonly #denied = new Refusals();
+  readonly #unconnected = new Refusals();
 
   constructor(admitted: EntryData<"run.admitted">, manifest: { readonly tenant_id: string }) {
     this.#admitted = admitted;
@@ -51,20 +53,24 @@ export class CallTrace {
     if (event === "llm.called") this.#called(events.data(placed, event));
     if (event === "llm.denied") this.#refused(events.data(placed, event));
     if (event === "egress.connected") this.#connected(events.data(placed, event));
+    if (event === "egress.refused") this.#unconnected.count(events.data(placed, event).left_out);
     if (event === "egress.closed") this.#closed(events.data(placed, event).connection);
     if (event === "run.sealed") this.#sealed();
   }
 
   /** What a report says of them; nothing where there were none. */
   details(): [string, number][] {
-    const connections: [string, number][] =
-      this.#connections.size === 0 ? [] : [["connections", this.#connections.size]];
+    const counts: [string, number][] = [
+      ["connections", this.#connections.size],
+      ["connections_refused", this.#unconnected.total],
+    ];
+    const connections = counts.filter(([, count]) => count > 0);
     if (this.#budget === null) return connections;
     const { calls, tokens, microusd, unpriced } = this.#budget.totals;
     return [
       ...connections,
       ["model_calls", calls],
-      ["model_calls_denied", this.#denied],
+      ["model_calls_denied", this.#denied.total],
       ["model_tokens", tokens],
       ["model_microusd", microusd],
       ["model_calls_unpriced", unpriced],
@@ -97,7 +103,7 @@ export class CallTrace {
   }
 
   #refused(data: EntryData<"llm.denied">): void {
-    this.#denied += 1;
+    this.#denied.count(data.left_out);
     const budget = this.#budgetOf(data.budget);
     expectTotals(data.totals, budget.totals);
     if (data.decision.effect === "allow") this.#decided(data);
@@ -159,6 +165,23 @@ export class CallTrace {
     this.#budget ??= new CallBudget(given);
     expectEqual(digestOf(given), digestOf(this.#budget.budget), "The budget");
     return this.#budget;
+  }
+}
+
+/** Refusals of one kind: only after the first hundred may some have no entry of their own. */
+class Refusals {
+  #told = 0;
+  /** Those without an entry, too. */
+  total = 0;
+
+  /** @throws ERR_VERIFY_INVALID */
+  count(leftOut = 0): void {
+    if (leftOut > 0 && this.#told < REFUSALS_TOLD)
+      throw wrong(
+        `Refusals were left out after ${this.#told}: the first hundred have an entry each.`,
+      );
+    this.#told += 1;
+    this.total += leftOut + 1;
   }
 }
 

@@ -47,7 +47,7 @@ export type {
   ModelUsage,
   ModelWire,
 } from "./model-call.ts";
-export { modelBounds } from "./model-call.ts";
+export { modelBounds, REFUSALS_TOLD } from "./model-call.ts";
 export { issueToTell, meantKey } from "./meant-key.ts";
 export { parseCopy, parseFormat } from "./parse.ts";
 export {

@@ -124,11 +124,18 @@ export const llmCalled = z.strictObject({
   totals,
 });
 
+/** Of a flood of refusals so many have an entry each. */
+export const REFUSALS_TOLD = 100;
+
+/** How many more were refused since the entry before and have none. */
+const leftOut = z.int().min(1).exactOptional();
+
 /** A call that was not allowed. Nothing was sent. */
 export const llmDenied = z.strictObject({
   ...asked,
   code: z.string().max(80),
   reason: z.string().max(2000),
+  left_out: leftOut,
   budget: modelBudget,
   totals,
 });
@@ -169,4 +176,5 @@ export const egressRefused = z.strictObject({
   host: z.string().max(300),
   code: z.string().max(80),
   reason: z.string().max(2000),
+  left_out: leftOut,
 });

@@ -30,6 +30,7 @@ import type { Clock } from "../system/index.ts";
 import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
 import type { QueuePlace, RunWrite, StoredEntry } from "../ledger/index.ts";
 import { ASK_AGAIN, UNISSUED } from "./ask-again.ts";
+import { BoundedNotes, type Note } from "./bounded-notes.ts";
 import type { RunStore, StepRow } from "./ports.ts";
 import { isInterrupted, readFailedAttempt } from "./failed-attempt.ts";
 import type { RunRecorder } from "./run-recorder.ts";
@@ -124,6 +125,7 @@ export class RunSession {
   readonly #options: RunSessionOptions;
   readonly #steps: Map<string, StepRow>;
   readonly #artifacts: ArtifactRef[] = [];
+  readonly #refusals: BoundedNotes;
   readonly configDigest: string;
   readonly planDigest: string;
 
@@ -133,6 +135,9 @@ export class RunSession {
     this.#options = { ...options, plan };
     this.#steps = new Map(options.steps.map((step) => [step.stepId, step]));
     options.recorder.takeOver(options.steps);
+    const write = (one: Note): Promise<void> =>
+      this.#record(one.event, one.severity, one.data, [], null);
+    this.#refusals = new BoundedNotes(options, write);
     this.configDigest = digestOf(plan.config);
     this.planDigest = digestOf(plan.plan);
   }
@@ -290,8 +295,9 @@ export class RunSession {
     return found;
   }
 
-  /** Record something that happened, which is not an action. */
+  /** Record something that happened, which is not an action. Of a flood of refusals the number. */
   note(event: string, severity: Severity, data: JsonObject): Promise<void> {
+    if (this.#refusals.isBounded(event)) return this.#refusals.note({ event, severity, data });
     return this.#record(event, severity, data, [], null);
   }
 
@@ -325,6 +331,7 @@ export class RunSession {
 
   /** Leave the run waiting. @param stays true where the next worker is to go on with it */
   async suspend(reason: string, stays = false): Promise<void> {
+    await this.#refusals.end();
     const row = this.#runRow("pending", reason);
     await this.#record("run.suspended", "INFO", { reason }, [], row, stays ? undefined : null);
   }
@@ -341,6 +348,7 @@ export class RunSession {
     const { plan, authority, store, recorder, keyLog, clock } = this.#options;
     const { runId, tenantId, mode } = plan;
     await keyLog.refresh();
+    await this.#refusals.end();
     const note = this.note.bind(this);
     const recorded = await readGuarded(
       store,

@@ -2,6 +2,7 @@ export { type Clock, shiftTimestamp, systemClock, timestampOf } from "./clock.ts
 export { DurableFiles, isCode, listFolder, readRegular } from "./durable-files.ts";
 export { type Entropy, newId, newNonce, systemEntropy } from "./entropy.ts";
 export { every } from "./every.ts";
+export { FloodCount } from "./flood-count.ts";
 export {
   appendOwnFile,
   kindAt,

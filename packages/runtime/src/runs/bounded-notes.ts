@@ -1,0 +1,91 @@
+import { type JsonObject, REFUSALS_TOLD, type Severity } from "@sovereign/core";
+import { type LedgerReader, readRun } from "../ledger/index.ts";
+import { type Clock, FloodCount } from "../system/index.ts";
+
+/** What a program in a sandbox can make happen as often as it likes, and which changed nothing. */
+const FLOODS: readonly string[] = ["egress.refused", "llm.denied"];
+
+export interface Note {
+  readonly event: string;
+  readonly severity: Severity;
+  readonly data: JsonObject;
+}
+
+interface BoundedNotesOptions {
+  readonly clock: Clock;
+  readonly store: Pick<LedgerReader, "readStream">;
+  readonly plan: { readonly tenantId: string; readonly runId: string };
+}
+
+interface Flood {
+  readonly count: FloodCount;
+  /** The last that was left out. */
+  last: Note | null;
+}
+
+/**
+ * Refusals of a run, in its ledger: the first hundred of each kind have an entry each. Of the others at
+ * most one an hour has, and the last one when the run ends or waits, with the number of those between
+ * (`left_out`). If the process is killed, those since the last entry are not counted anywhere.
+ */
+export class BoundedNotes {
+  readonly #options: BoundedNotesOptions;
+  readonly #record: (note: Note) => Promise<void>;
+  readonly #floods = new Map<string, Promise<Flood>>();
+
+  /** @param record durable when it resolves */
+  constructor(options: BoundedNotesOptions, record: (note: Note) => Promise<void>) {
+    this.#options = options;
+    this.#record = record;
+  }
+
+  isBounded(event: string): boolean {
+    return FLOODS.includes(event);
+  }
+
+  async note(note: Note): Promise<void> {
+    const flood = await this.#floodOf(note.event);
+    const leftOut = flood.count.count();
+    if (leftOut === null) flood.last = note;
+    else await this.#write(flood, note, leftOut);
+  }
+
+  /** Record how many were left out. */
+  async end(): Promise<void> {
+    for (const pending of this.#floods.values()) {
+      const flood = await pending;
+      const leftOut = flood.count.rest();
+      if (leftOut !== null && flood.last !== null) await this.#write(flood, flood.last, leftOut);
+    }
+  }
+
+  #floodOf(event: string): Promise<Flood> {
+    const known = this.#floods.get(event);
+    if (known !== undefined) return known;
+    const made = this.#open(event);
+    this.#floods.set(event, made);
+    // Whoever comes next tries again.
+    made.catch(() => this.#floods.delete(event));
+    return made;
+  }
+
+  /** Those of an earlier process count, too: else a run that is resumed again and again has no bound. */
+  async #open(event: string): Promise<Flood> {
+    const { clock, store, plan } = this.#options;
+    let written = 0;
+    for await (const { entry } of readRun(store, plan.tenantId, plan.runId))
+      if (entry.event_type === event) written += 1;
+    return { count: new FloodCount(clock, REFUSALS_TOLD, written), last: null };
+  }
+
+  async #write(flood: Flood, note: Note, leftOut: number): Promise<void> {
+    const { data } = note;
+    const told = leftOut === 0 ? data : { ...data, left_out: leftOut };
+    try {
+      await this.#record({ ...note, data: told });
+    } catch (error) {
+      flood.count.undo(leftOut);
+      throw error;
+    }
+  }
+}
