@@ -2,7 +2,11 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseStrictJson } from "@sovereign/core";
 import { type Report, replaceFiles, triedAgain } from "./test-report.ts";
+
+/** Test names and messages may be anything. */
+const REPORT = { bytesMax: 2 ** 30, loneSurrogates: true } as const;
 
 /**
  * All the tests but those of `npm run test:agents`, which a busy machine starves; and beside them all
@@ -40,7 +44,8 @@ async function runTests(
   const env = { ...process.env, VITEST_REPORT: path };
   const { status: code } = await runScript("vitest", ["run", ...args], "inherit", env);
   try {
-    return { status: code, report: JSON.parse(readFileSync(path, "utf8")) as Report };
+    const report = parseStrictJson(readFileSync(path), REPORT);
+    return { status: code, report: report as unknown as Report };
   } catch {
     return { status: code === 0 ? 1 : code, report: null };
   }

@@ -361,12 +361,15 @@ function pending(path: string): SovereignError {
 
 function unavailable(path: string, cause: unknown): SovereignError {
   const why = cause instanceof Error ? cause.message : "unknown";
-  return new SovereignError(
-    "ERR_KEYSTORE_UNAVAILABLE",
-    `Cannot use ${path}: ${why}.`,
-    { path },
-    cause,
-  );
+  const text = `Cannot use ${path}: ${why}. ${mending(path, cause)}`;
+  return new SovereignError("ERR_KEYSTORE_UNAVAILABLE", text, { path }, cause);
+}
+
+function mending(path: string, cause: unknown): string {
+  const { code = "" } = cause as NodeJS.ErrnoException;
+  const [what, mode] = path.endsWith(KEY_SUFFIX) ? ["file", "600"] : ["folder", "700"];
+  if (code === "EACCES" || code === "EPERM") return `Type: chmod ${mode} "${path}"`;
+  return `Expected a ${what} of yours with mode ${mode}. Look into it: move away what stands there, and put back the keys from a backup.`;
 }
 
 async function syncFolder(folder: string): Promise<void> {

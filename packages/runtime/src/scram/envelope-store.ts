@@ -8,6 +8,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { kindAt, putAside, readOwnFile, replaceOwnFile } from "../system/index.ts";
+import { giveBack } from "./switch-folder.ts";
 
 /** Far more than any order, reset or receipt has. */
 const ENVELOPE_BYTES_MAX = 64 * 1024 * 1024;
@@ -25,7 +26,8 @@ export class EnvelopeStore {
     const digest = digestOf(envelope);
     const path = this.#pathOf(digest);
     if (this.#read(digest) !== null) return digest;
-    if (kindAt(this.#folder) !== "folder") {
+    if (kindAt(this.#folder) === "folder") giveBack(this.#folder);
+    else {
       putAside(this.#folder);
       mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
     }

@@ -3,6 +3,7 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   readSync,
   type Stats,
   writeSync,
@@ -160,6 +161,7 @@ export class Journal {
    * @throws ERR_SCRAM_UNWRITABLE, and ERR_SCRAM_JOURNAL_INVALID where another writes to it, too
    */
   append(event: string, at: string, data: JsonObject): JournalLine {
+    this.#takeBack();
     // Whoever wrote meanwhile is read first: their lines stay, and ours follow them.
     if (!this.untouched) this.refresh();
     const line: JournalLine = {
@@ -180,6 +182,25 @@ export class Journal {
     }
     this.#keep(line, text);
     return line;
+  }
+
+  /**
+   * What came meanwhile and keeps us from writing to our own file is taken away: rights that were
+   * taken, or a second name. Else a stop would be carried out, and could not be recorded.
+   */
+  #takeBack(): void {
+    try {
+      if (this.#file === null || this.#file !== this.#nameNow()) return;
+      makeOwnWritable(this.path, JOURNAL_BYTES_MAX);
+      this.#file = this.#nameNow();
+    } catch {
+      // Whoever writes next says what is wrong.
+    }
+  }
+
+  #nameNow(): string | null {
+    const found = lstatSync(this.path, { throwIfNoEntry: false });
+    return found === undefined ? null : nameOf(found);
   }
 
   /** At the end, where the last whole line ends: half a line of a crash is cut off first. */

@@ -30,7 +30,7 @@ export function mendSwitchFolder(folder: string): void {
 }
 
 /** A folder of the user's own from which its owner's rights were taken, as by a wrong copy. */
-function giveBack(folder: string): void {
+export function giveBack(folder: string): void {
   const { uid, mode } = lstatSync(folder);
   if (uid === process.geteuid?.() && (mode & OWNERS) !== OWNERS) chmodSync(folder, OWNERS);
 }

@@ -1,4 +1,16 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -50,6 +62,51 @@ describe("the journal", () => {
     expect(() => Journal.open(path)).toThrow(
       expect.objectContaining({ code: "ERR_SCRAM_JOURNAL_INVALID" }),
     );
+  });
+
+  it.each<[string, (backup: string) => void]>([
+    [
+      "its rights are taken away",
+      () => {
+        chmodSync(path, 0o400);
+      },
+    ],
+    [
+      "all its rights are taken away",
+      () => {
+        chmodSync(path, 0);
+      },
+    ],
+    [
+      "a backup by links gives it a second name",
+      (backup) => {
+        linkSync(path, backup);
+      },
+    ],
+  ])("is written to by whoever has it open, where %s", (_what, change) => {
+    const journal = filled();
+    const before = readFileSync(path);
+    const backup = `${path}.backup`;
+    change(backup);
+    journal.append("scram.activated", NOW, {});
+    journal.append("scram.executed", NOW, {});
+    expect(statSync(path)).toMatchObject({ nlink: 1, mode: 0o100600 });
+    expect(Journal.open(path).lines).toHaveLength(5);
+    if (existsSync(backup)) expect(readFileSync(backup)).toEqual(before);
+  });
+
+  it("gives no rights to another file that stands in its place", () => {
+    const journal = filled();
+    copyFileSync(path, `${path}.other`);
+    chmodSync(`${path}.other`, 0o400);
+    renameSync(`${path}.other`, path);
+    try {
+      journal.append("scram.activated", NOW, {});
+    } catch (error) {
+      // Root may write to it.
+      expect(error).toMatchObject({ code: "ERR_SCRAM_UNWRITABLE" });
+    }
+    expect(statSync(path).mode).toBe(0o100400);
   });
 
   it("takes in what another process appends, once it is whole, and nothing twice", () => {

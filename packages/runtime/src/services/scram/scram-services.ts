@@ -72,7 +72,12 @@ export function createScramServices(
     scramActivate: async (input) => {
       const remote = await remoteOf(home, input.remote);
       const signers = (): Promise<Signer[]> =>
-        Promise.all([sign(input.operatorKey, "operator"), sign(input.architectKey, "architect")]);
+        Promise.all([
+          sign(input.operatorKey, "operator"),
+          sign(input.architectKey, "architect"),
+        ]).catch((error: unknown) => {
+          throw remote === null ? withoutKeys(error) : error;
+        });
       if (input.order !== null) {
         const prepared = readEnvelopeFile(input.order);
         return remote?.send(prepared) ?? send(home, environment, "order", prepared);
@@ -109,6 +114,13 @@ export function createScramServices(
     scramDrill: (input) => runDrill(input),
     scramLog: () => Promise.resolve(Journal.open(join(folder(), "journal.jsonl")).lines),
   };
+}
+
+/** Whoever wants to stop is told how to, whatever is wrong with the keys. */
+function withoutKeys(error: unknown): unknown {
+  if (!isSovereignError(error)) return error;
+  const text = `${error.message} Nothing was stopped. To stop everything now, without keys, type: scram`;
+  return new SovereignError(error.code, text, {}, error);
 }
 
 /** Loaded where it is used: Node's HTTP takes long to load, and most commands call nobody. */
