@@ -5,6 +5,7 @@ import { type AgentAdapter, adapterOf } from "../../src/coding/index.ts";
 import { TestRepository } from "../executor/support/repository.ts";
 import { survivors } from "../support/survivors.ts";
 import type { Worked, WorkOptions } from "./support/agent-world.ts";
+import { HOSTILE_FILES, linkSettings, toldOf } from "./support/hostile-files.ts";
 import { NETWORK, networkCounts } from "./support/network.ts";
 import { ProxiedDoor } from "./support/proxied-door.ts";
 import { dataOf, workOnce } from "./support/scripted-work.ts";
@@ -219,6 +220,24 @@ describe("the real OpenCode", () => {
     expect(worked.commit).toBeNull();
     expect([...survivors("/agent/opencode\0run"), ...survivors("sleep\x00301")]).toEqual([]);
   });
+
+  test.each(["files", "links"])(
+    "runs nothing and tells its model nothing that a repository brings for any agent, as %s",
+    async (how) => {
+      repository.dispose();
+      repository = new TestRepository(HOSTILE_FILES);
+      if (how === "links") linkSettings(repository);
+      const look = `ls /tmp; env | grep -c EVIL; echo looked${LINGER}`;
+      // The conversation's title is asked for at the same time, and takes one of the two.
+      const script = [bash(look), bash(look), write("sub/b.txt"), text("done")];
+      const door = new ProxiedDoor(script, MODEL, NO_LIMIT);
+      const worked = await run({ model: door });
+      expect(worked).toMatchObject({ code: "none" });
+      const said = JSON.stringify(door.requests().map(({ body }) => body));
+      expect(said).toContain("looked");
+      expect(toldOf(said)).toEqual([]);
+    },
+  );
 
   test("asks its client where it speaks the Agent Client Protocol, and is said to ask partly", async () => {
     const first = bash(`ls -a .opencode; cat opencode.json /tmp/h${LINGER}`);
