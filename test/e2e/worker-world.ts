@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -22,6 +22,7 @@ export class WorkerWorld {
   readonly #server: Server;
   readonly #workers = new Map<ChildProcess, Json[]>();
   readonly #children = new Set<ChildProcess>();
+  readonly #nodes: Installation[] = [];
   #held: ServerResponse[] = [];
   #isHeld = false;
   #plans = 0;
@@ -107,17 +108,32 @@ export class WorkerWorld {
     return String(last["run"]);
   }
 
+  /** Another machine of the installation, with the keys that there are now: on a shared server. */
+  async addNode(): Promise<Installation> {
+    const node = new Installation({ processes: "one" });
+    this.#nodes.push(node);
+    const file = join(this.#folder, "installation.json");
+    await ok(this.installation, ["nodes", "export", file], this.env);
+    await ok(node, ["nodes", "join", file], this.env);
+    cpSync(join(this.installation.home, "keys"), join(node.home, "keys"), { recursive: true });
+    return node;
+  }
+
   /** A command that goes on until it is ended, or this world is. */
-  start(args: readonly string[]): ChildProcess {
-    const child = this.installation.start(args, this.env);
+  start(args: readonly string[], on = this.installation): ChildProcess {
+    const child = on.start(args, this.env);
     this.#children.add(child);
     child.once("close", () => this.#children.delete(child));
     return child;
   }
 
   startWorker(...more: string[]): ChildProcess {
+    return this.startWorkerOn(this.installation, ...more);
+  }
+
+  startWorkerOn(node: Installation, ...more: string[]): ChildProcess {
     const lease = more.includes("--lease-seconds") ? [] : ["--lease-seconds", "10"];
-    const worker = this.start(["worker", "--json", ...lease, ...more]);
+    const worker = this.start(["worker", "--json", ...lease, ...more], node);
     const told: Json[] = [];
     let rest = "";
     worker.stdout?.on("data", (chunk) => {
@@ -214,7 +230,7 @@ export class WorkerWorld {
     this.#server.closeAllConnections();
     this.#server.close();
     await this.#owner?.end();
-    await this.installation.dispose();
+    for (const one of [this.installation, ...this.#nodes]) await one.dispose();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }

@@ -10,6 +10,7 @@ export const INCIDENT_KINDS = [
   "unknown_outcome",
   "open_breaker",
   "lost_worker",
+  "stuck_run",
   "enforcement",
 ] as const;
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];

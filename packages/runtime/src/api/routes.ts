@@ -276,10 +276,10 @@ function viewOf(row: RunRow): z.input<typeof schemas.runView> {
 
 async function detailsOf(services: ApiServices, tenantId: string, run: string): Promise<object> {
   const found = await services.showRun(tenantId, run);
-  const { runId, kind, name, status, reason, mode, createdAt, updatedAt, steps, bundle } = found;
+  const { runId, kind, name, status, reason, mode, createdAt, updatedAt, steps, published } = found;
   const times = { created_at: createdAt, updated_at: updatedAt };
   const about = { run_id: runId, kind, name, status, reason, mode, ...times };
-  return { ...about, published: bundle !== null, steps };
+  return { ...about, published, steps };
 }
 
 /** A path that there is, with another method. @returns what it takes */

@@ -40,6 +40,28 @@ export function openContents(options: ContentsOptions): ((tenant: string) => Con
   }
 }
 
+/**
+ * The name of that place, the same on every node that uses it.
+ * @returns null where no other node reaches it, as with a database of the data folder's own
+ */
+export function contentPlaceOf({
+  content,
+  shared,
+}: Pick<ContentsOptions, "content" | "shared">): string | null {
+  if (!shared) return null;
+  const { folder, endpoint, bucket, prefix } = content;
+  switch (content.store ?? "database") {
+    case "none":
+      return null;
+    case "database":
+      return "database";
+    case "folder":
+      return `folder ${folder ?? ""}`;
+    case "s3":
+      return `s3 ${endpoint?.replace(/\/$/, "") ?? ""}/${bucket ?? ""}/${prefix}`;
+  }
+}
+
 function credentialsOf(environment: Environment): S3Credentials {
   const accessKeyId = environment["AWS_ACCESS_KEY_ID"] ?? "";
   const secretAccessKey = environment["AWS_SECRET_ACCESS_KEY"] ?? "";

@@ -7,7 +7,7 @@ export {
   type TokenOwner,
 } from "./api-tokens.ts";
 export { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
-export { requireEndKeys, requireRunKeys, waitingForKeys } from "./keys-in-force.ts";
+export { requireEndKeys, requireRunKeys, rolesHere, waitingForKeys } from "./keys-in-force.ts";
 export { repairInstallation } from "./ledger-repair.ts";
 export { AnchorDuty, anchorInstallation } from "./nodes/journal-anchor.ts";
 export { type LeaseHealth, leaseHealth, leaseOfSentinel } from "./nodes/lease-health.ts";

@@ -1,4 +1,4 @@
-import { openContents } from "../contents/index.ts";
+import { contentPlaceOf, openContents } from "../contents/index.ts";
 import type { ContentStore } from "../runs/index.ts";
 import { join } from "node:path";
 import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
@@ -47,6 +47,8 @@ export interface Installation {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Where a tenant's runs keep what every node must reach; null where that is the data folder alone. */
   readonly contents: ((tenant: string) => ContentStore) | null;
+  /** The name of that place; null where other nodes do not reach it. */
+  readonly contentPlace: string | null;
   /** Which of the installation's machines this data folder is. */
   readonly node: SovereignNode;
   /** The sentinel under which work runs, started where it does not run; one for each process. */
@@ -103,6 +105,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
         shared: store.shared,
         database: (tenant) => store.contents(tenant),
       }),
+      contentPlace: contentPlaceOf({ content: config.content, shared: store.shared }),
       node,
       publishKeys,
       guard: async () => {

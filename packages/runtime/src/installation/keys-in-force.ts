@@ -40,6 +40,26 @@ function requireSentinelKey({ keyLog, clock }: Keys): void {
 }
 
 /**
+ * The roles as which this data folder can carry out whole runs: their keys are in force and here, and so
+ * are those that every run signs with.
+ */
+export async function rolesHere({
+  keyLog,
+  keystore,
+  clock,
+}: Pick<Installation, "keyLog" | "keystore" | "clock">): Promise<string[]> {
+  const keys = await keyLog.refresh();
+  const at = clock.now().toISOString();
+  const here = new Set((await keystore.records()).map(({ key_id }) => key_id));
+  const usable = keys.windows
+    .filter((window) => keys.refusal(window, keys.count, at) === null)
+    .flatMap(({ record }) => (here.has(record.key_id) ? [record] : []));
+  if (!RUN_KEYS.every((wanted) => usable.some(({ purpose }) => purpose === wanted))) return [];
+  const roles = usable.flatMap(({ purpose, role }) => (purpose === "role" ? (role ?? []) : []));
+  return [...new Set(roles)];
+}
+
+/**
  * A run that lacks a key of the installation waits for one: it neither fails for that nor stays
  * `running` while nobody runs it.
  *

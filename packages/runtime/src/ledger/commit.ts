@@ -31,10 +31,22 @@ export interface RunWrite {
   readonly sealed: StreamHead | null;
 }
 
+/** Which data folders' workers may carry a run out. */
+export type Carriers =
+  | {
+      /** The one data folder that has something of it which lies nowhere else, and what that is. */
+      readonly node: string;
+      readonly stays: string;
+    }
+  | {
+      /** Every folder that keeps contents at this place, and has a key of this role. */
+      readonly contents: string;
+      readonly role: string;
+    };
+
 /** Where a run waits. */
 export interface QueuePlace {
-  /** The data folder that has the run's files. */
-  readonly node: string;
+  readonly carriers: Carriers;
   /** From -100 to 100: the highest of a tenant's runs comes first. */
   readonly priority: number;
 }

@@ -1,5 +1,6 @@
 export type {
   BreakerPlace,
+  Carriers,
   CommitItem,
   CommitPort,
   CommitRefusal,

@@ -57,6 +57,12 @@ export async function probeSandbox(): Promise<SandboxReport> {
   };
 }
 
+/** Whether this machine gives the sandbox that a policy asks for which says nothing of it. */
+export async function holdsDefaultSandbox(): Promise<boolean> {
+  const { level } = await tryBackend("bubblewrap");
+  return level !== null && level !== "G0";
+}
+
 interface Trial {
   readonly level: SandboxLevel | null;
   readonly checks: SandboxCheck[];

@@ -167,7 +167,7 @@ function furtherRows(items: readonly CommitItem[]): Record<string, object[]> {
     queued: ({ queue }: CommitItem) =>
       queue === undefined || queue.place === null
         ? undefined
-        : { run_id: queue.runId, ...queue.place },
+        : { run_id: queue.runId, priority: queue.place.priority, ...queue.place.carriers },
     unqueued: ({ queue }: CommitItem) =>
       queue?.place === null ? { run_id: queue.runId } : undefined,
     gates: (item: CommitItem) => item.gate,

@@ -4,6 +4,6 @@ export { dumpDatabase, type DumpedSchema, type DumpedTable, loadDatabase } from 
 export { HeadFile } from "./head-file.ts";
 export { embeddedLives } from "./embedded.ts";
 export { removeSocketFolder, socketFolderOf } from "./socket-folder.ts";
-export type { ClaimedRun } from "./run-queue.ts";
+export type { ClaimedRun, WaitingElsewhere, WorkerPlace } from "./run-queue.ts";
 export { type LedgerFinding, repairLedger, setEntryAside } from "./repair.ts";
 export { Store, type StoreOptions, type TenantClaim } from "./store.ts";

@@ -1,7 +1,8 @@
 import { INSTALLATION_LOG } from "@sovereign/core";
 import { claimOf } from "./claims.ts";
 import type { Database } from "./database.ts";
-import type { ClaimedRun, RunQueue } from "./run-queue.ts";
+import type { Carriers } from "../ledger/index.ts";
+import type { ClaimedRun, RunQueue, WaitingElsewhere, WorkerPlace } from "./run-queue.ts";
 
 const CLAIM = claimOf(INSTALLATION_LOG, "dispatch");
 
@@ -13,17 +14,42 @@ export class StoredQueue implements RunQueue {
     this.#database = database;
   }
 
-  claim(worker: string, node: string, leaseMs: number): Promise<ClaimedRun | null> {
+  claim(
+    worker: string,
+    { node, contents, roles }: WorkerPlace,
+    leaseMs: number,
+  ): Promise<ClaimedRun | null> {
     // Not tried again where the answer is lost: a run that nobody works on is handed out anew.
     return this.#database.transaction(CLAIM, async (client) => {
-      const found = await client.query<Row & { takes: number; lost: string | null }>(
-        "select log_id, run_id, takes, lost from sovereign.claim_queued($1, $2, $3)",
-        [worker, node, leaseMs],
+      const found = await client.query<Row & Taken>(
+        "select log_id, run_id, takes, lost, why from sovereign.claim_queued($1, $2, $3, $4, $5)",
+        [worker, node, contents, roles, leaseMs],
       );
       const [row] = found.rows;
       if (row === undefined) return null;
-      const { log_id: tenantId, run_id: runId, takes, lost: lostBy } = row;
-      return { tenantId, runId, takes, lostBy };
+      const { log_id: tenantId, run_id: runId, takes, lost: lostBy, why } = row;
+      return { tenantId, runId, takes, lostBy, why };
+    });
+  }
+
+  elsewhere({ node, contents, roles }: WorkerPlace): Promise<WaitingElsewhere[]> {
+    return this.#database.read(CLAIM, async (client) => {
+      const found = await client.query<WaitingElsewhere & { runs: string }>(
+        "select node, contents, role, runs from sovereign.queued_elsewhere($1, $2, $3)",
+        [node, contents, roles],
+      );
+      return found.rows.map((row) => ({ ...row, runs: Number(row.runs) }));
+    });
+  }
+
+  carriersOf(tenant: string, runId: string): Promise<Carriers | null> {
+    return this.#database.read(claimOf(tenant), async (client) => {
+      const found = await client.query<Carriers>(
+        "select json_strip_nulls(json_build_object('node', node, 'stays', stays, 'contents', contents, 'role', role)) as carriers from sovereign.queue where log_id = $1 and run_id = $2",
+        [tenant, runId],
+      );
+      const [row] = found.rows as { carriers?: Carriers }[];
+      return row?.carriers ?? null;
     });
   }
 
@@ -46,9 +72,9 @@ export class StoredQueue implements RunQueue {
   async giveBack(
     worker: string,
     { tenantId, runId }: Held,
-    { waitMs, counted }: { readonly waitMs: number; readonly counted: boolean },
+    { waitMs, why }: { readonly waitMs: number; readonly why: string | null },
   ): Promise<void> {
-    const values = [worker, tenantId, runId, waitMs, counted];
+    const values = [worker, tenantId, runId, waitMs, why];
     await this.#database.read(CLAIM, (client) =>
       client.query("select sovereign.return_queued($1, $2, $3, $4, $5)", values),
     );
@@ -66,4 +92,10 @@ type Held = Pick<ClaimedRun, "tenantId" | "runId">;
 interface Row {
   readonly log_id: string;
   readonly run_id: string;
+}
+
+interface Taken {
+  readonly takes: number;
+  readonly lost: string | null;
+  readonly why: string | null;
 }

@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { CommitItem } from "../../src/ledger/index.ts";
-import type { ClaimedRun, RunQueue } from "../../src/store/run-queue.ts";
+import type { ClaimedRun, RunQueue, WorkerPlace } from "../../src/store/run-queue.ts";
 import { type GoalRig, openGoalRig } from "../support/goal-rig.ts";
 import { runItem } from "../support/tenant-world.ts";
 
 let rig: GoalRig;
 let queue: RunQueue;
-let node: string;
+let here: WorkerPlace;
 beforeAll(async () => {
   rig = await openGoalRig();
   queue = rig.installation.store.queue;
-  node = rig.installation.node.id;
+  here = { node: rig.installation.node.id, contents: "database", roles: ["runner"] };
 });
 afterAll(() => rig.close());
 beforeEach(async () => {
@@ -19,16 +19,16 @@ beforeEach(async () => {
 
 async function fill(tenant: string, count: number, priority = 0): Promise<void> {
   await rig.owner.query(
-    `insert into sovereign.queue (log_id, run_id, node, priority)
-     select $1, $1 || '-' || $3::int || '-' || lpad(i::text, 5, '0'), $4, $3 from generate_series(1, $2) i`,
-    [tenant, count, priority, node],
+    `insert into sovereign.queue (log_id, run_id, node, stays, priority)
+     select $1, $1 || '-' || $3::int || '-' || lpad(i::text, 5, '0'), $4, 'its files', $3 from generate_series(1, $2) i`,
+    [tenant, count, priority, here.node],
   );
 }
 
 const taken = async (count: number, worker = "a"): Promise<string[]> => {
   const runs: string[] = [];
   for (let at = 0; at < count; at++) {
-    const run = await queue.claim(worker, node, 60_000);
+    const run = await queue.claim(worker, here, 60_000);
     if (run !== null) runs.push(run.tenantId);
   }
   return runs;
@@ -47,17 +47,17 @@ describe("the queue of runs", () => {
     await fill("acme", 2, 0);
     await fill("acme", 1, 5);
     const runs = [];
-    for (let at = 0; at < 4; at++) runs.push((await queue.claim("a", node, 60_000))?.runId);
+    for (let at = 0; at < 4; at++) runs.push((await queue.claim("a", here, 60_000))?.runId);
     expect(runs).toEqual(["acme-5-00001", "acme-0-00001", "acme-0-00002", undefined]);
   });
 
   it("gives no run to two who ask at once", async () => {
     await fill("acme", 30);
-    const claims = Array.from({ length: 40 }, (_, at) => queue.claim(`w${at}`, node, 60_000));
+    const claims = Array.from({ length: 40 }, (_, at) => queue.claim(`w${at}`, here, 60_000));
     const runs = (await Promise.all(claims)).flatMap((run) => run?.runId ?? []);
     expect(new Set(runs).size).toBe(runs.length);
     // Who comes while a run is being handed out may get none, and asks again.
-    while (await queue.claim("late", node, 60_000)) runs.push("late");
+    while (await queue.claim("late", here, 60_000)) runs.push("late");
     expect(runs).toHaveLength(30);
   });
 
@@ -82,32 +82,64 @@ describe("the queue of runs", () => {
     expect(await queue.beat("a", [kept], 60_000)).toEqual(new Set([kept.runId]));
     await isOver();
     expect((await claimed("b")).runId).not.toBe(kept.runId);
-    expect(await queue.claim("b", node, 60_000)).toBeNull();
+    expect(await queue.claim("b", here, 60_000)).toBeNull();
   });
 
   it("leaves a run alone for a while that was given back, and one of another folder", async () => {
     await fill("acme", 1);
     const run = await claimed("a");
-    await queue.giveBack("b", run, { waitMs: 0, counted: true });
-    expect(await queue.claim("c", node, 60_000)).toBeNull();
-    await queue.giveBack("a", run, { waitMs: 60_000, counted: true });
-    expect(await queue.claim("c", node, 60_000)).toBeNull();
+    await queue.giveBack("b", run, { waitMs: 0, why: "it broke" });
+    expect(await queue.claim("c", here, 60_000)).toBeNull();
+    await queue.giveBack("a", run, { waitMs: 60_000, why: "it broke" });
+    expect(await queue.claim("c", here, 60_000)).toBeNull();
     await rig.owner.query("update sovereign.queue set ready_at = now()");
-    expect(await queue.claim("c", "nod_of_somebody_else", 60_000)).toBeNull();
-    expect(await claimed("c")).toMatchObject({ takes: 2, lostBy: null });
+    expect(await queue.claim("c", { ...here, node: "nod_of_somebody_else" }, 60_000)).toBeNull();
+    expect(await claimed("c")).toMatchObject({ takes: 2, lostBy: null, why: "it broke" });
   });
 
-  it("hands a run out ten times, not counting those where nothing was wrong with it", async () => {
+  it("counts how often a run was handed out, but where nothing was wrong with it", async () => {
     await fill("acme", 1);
     for (let at = 0; at < 12; at++) {
-      await queue.giveBack("a", await claimed("a"), { waitMs: 0, counted: false });
+      await queue.giveBack("a", await claimed("a"), { waitMs: 0, why: null });
     }
-    for (let at = 1; at <= 10; at++) {
+    for (let at = 1; at <= 11; at++) {
       const run = await claimed("a");
       expect(run.takes).toBe(at);
-      await queue.giveBack("a", run, { waitMs: 0, counted: true });
+      await queue.giveBack("a", run, { waitMs: 0, why: `${at} broke` });
     }
-    expect(await queue.claim("a", node, 60_000)).toBeNull();
+    expect(await claimed("a")).toMatchObject({ takes: 12, why: "11 broke" });
+  });
+
+  it("hands a run that moves to whoever has its contents and a key of its role", async () => {
+    const moves = { contents: "database", role: "runner" };
+    const { store } = rig.installation;
+    const queued = { runId: "acme-1", place: { carriers: moves, priority: 0 } };
+    const verdict = await store.commit({ ...runItem("acme"), queue: queued });
+    expect(verdict).toMatchObject({ status: "committed" });
+    expect(await queue.carriersOf("acme", "acme-1")).toEqual(moves);
+    expect(await queue.carriersOf("other", "acme-1")).toBeNull();
+    const other = { ...here, node: "nod_of_somebody_else" };
+    for (const place of [
+      { ...other, contents: null },
+      { ...other, contents: "folder /mnt/shared" },
+      { ...other, roles: [] },
+      { ...other, roles: ["deployer"] },
+    ]) {
+      expect(await queue.claim("a", place, 60_000)).toBeNull();
+      expect(await queue.elsewhere(place)).toEqual([{ node: null, ...moves, runs: 1 }]);
+    }
+    expect(await queue.elsewhere(other)).toEqual([]);
+    expect(await queue.claim("a", other, 60_000)).toMatchObject({ runId: "acme-1" });
+  });
+
+  it("tells for whom else runs wait, without those that a worker has", async () => {
+    await fill("acme", 3);
+    await claimed("a");
+    const { node } = here;
+    const elsewhere = { node: "nod_of_somebody_else", contents: "database", roles: ["runner"] };
+    expect(await queue.elsewhere(elsewhere)).toEqual([
+      { node, contents: null, role: null, runs: 2 },
+    ]);
   });
 
   it("takes no more of a tenant than 20,000, and no harm comes to others", async () => {
@@ -115,7 +147,10 @@ describe("the queue of runs", () => {
     const { store } = rig.installation;
     const item = (log: string): CommitItem => ({
       ...runItem(log),
-      queue: { runId: `${log}-1`, place: { node, priority: 0 } },
+      queue: {
+        runId: `${log}-1`,
+        place: { carriers: { node: here.node, stays: "its files" }, priority: 0 },
+      },
     });
     const [full, other] = await Promise.all([
       store.commit(item("full")),
@@ -132,11 +167,12 @@ describe("the queue of runs", () => {
     await fill("other", 1);
     await rig.owner.query("set role sovereign_app");
     for (const sql of [
-      "select sovereign.claim_queued('a', 'n', 1)",
+      "select sovereign.claim_queued('a', 'n', null, '{}', 1)",
+      "select sovereign.queued_elsewhere('n', null, '{}')",
       "select sovereign.beat_worker('a', '{acme}', '{r}', 1)",
-      "select sovereign.return_queued('a', 'acme', 'r', 1, true)",
+      "select sovereign.return_queued('a', 'acme', 'r', 1, 'x')",
       "select sovereign.finish_queued('a', 'acme', 'r')",
-      "insert into sovereign.queue (log_id, run_id, node, priority) values ('a', 'b', 'c', 1)",
+      "insert into sovereign.queue (log_id, run_id, node, stays, priority) values ('a', 'b', 'c', 'd', 1)",
       "delete from sovereign.queue",
       "select * from sovereign.queue_turns",
       "select sovereign.write_queue('{}', '{}', '{}')",
@@ -150,7 +186,7 @@ describe("the queue of runs", () => {
 });
 
 async function claimed(worker: string, leaseMs = 60_000): Promise<ClaimedRun> {
-  const run = await queue.claim(worker, node, leaseMs);
+  const run = await queue.claim(worker, here, leaseMs);
   if (run === null) throw new Error("no run waits");
   return run;
 }

@@ -132,13 +132,15 @@ function asJson(found: RunDetails): Parameters<CommandContext["output"]["printJs
     request: found.request,
     bundle,
     trust_root: found.trustRoot,
+    workers: found.workers,
     steps: found.steps.map((step) => ({ ...step })),
     next,
   };
 }
 
 function describe(found: RunDetails): string {
-  const { runId, kind, name, status, reason, mode, steps, bundle, trustRoot, next } = found;
+  const { runId, kind, name, status, reason, mode, steps, bundle, trustRoot, workers, next } =
+    found;
   const lines = [
     ["run:", runId],
     ["kind:", kind],
@@ -151,6 +153,7 @@ function describe(found: RunDetails): string {
     ...(found.request === null ? [] : [["request:", found.request]]),
     ...(bundle === null ? [] : [["bundle:", bundle]]),
     ...(trustRoot === null ? [] : [["trust root:", trustRoot]]),
+    ...(workers === null ? [] : [["workers:", workers]]),
     ...(next === null ? [] : [["next:", next]]),
   ];
   const done = steps.map(({ step, status, attempt }) => [step, status, String(attempt)]);

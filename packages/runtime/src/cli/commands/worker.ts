@@ -4,9 +4,12 @@ import type { CommandContext } from "../context.ts";
 import type { WorkerEvent } from "../../services/index.ts";
 
 const HELP = `
-Runs of all tenants are carried out that were submitted with --no-wait in this data folder. Ctrl-C ends the
-worker: runs at work get --drain seconds, and the rest is left to other workers. A worker that is silent for
---lease-seconds has lost its runs: others go on with them.`;
+Runs of all tenants are carried out that were submitted with --no-wait: those of this data folder, and those
+of other nodes that need nothing which lies in theirs alone, and whose role has a key here. What is left to
+workers of other nodes is told. Ctrl-C ends the worker: runs at work get --drain seconds, and the rest is left
+to other workers. A worker that is silent for --lease-seconds has lost its runs: others go on with them.`;
+
+type Waiting = Extract<WorkerEvent, { event: "worker.leaves" }>["waiting"][number];
 
 /** Carry out runs that wait. */
 export function workerCommand(program: Command, context: CommandContext): void {
@@ -51,9 +54,18 @@ function describe(event: WorkerEvent): string {
       return `  ${event.run} ${event.status}${event.reason === null ? "" : `: ${event.reason}`}`;
     case "worker.waits":
       return `  waits: ${event.reason}`;
+    case "worker.leaves":
+      if (event.waiting.length === 0) return "  nothing waits for workers of other nodes";
+      return event.waiting.map(leaves).join("\n");
     case "worker.ending":
       return `ending: ${event.runs} runs at work are waited for`;
     case "worker.stopped":
       return `${event.worker}: stopped`;
   }
+}
+
+function leaves({ runs, node, contents, role }: Waiting): string {
+  if (node !== null)
+    return `  ${runs} runs wait for workers of node ${node}, which has what they need`;
+  return `  ${runs} runs wait for workers with contents in ${contents ?? ""} and a key of the role ${role ?? ""}`;
 }

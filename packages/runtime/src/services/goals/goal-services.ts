@@ -31,7 +31,8 @@ import { checkLimits, type NamedLimits, NO_LIMITS } from "../budgets/limits.ts";
 import type { Opened } from "../opened.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
 import { enrolFirstUse } from "../runs/first-use.ts";
-import { submitRun } from "../runs/lifecycle.ts";
+import { type RunOptions, submitRun } from "../runs/lifecycle.ts";
+import { demandsOf } from "../runs/open-session.ts";
 import { proveAndTell } from "../incidents/integrity-incident.ts";
 import { type RunInput, type RunReport, type RunResult, reportOf } from "../runs/run-result.ts";
 import { describeTrace } from "../runs/run-trace.ts";
@@ -118,8 +119,12 @@ async function runGoal(
   await installation.keyLog.ensure(installation.keystore, slots);
   await enrolFirstUse(installation, settings, { role, asks: askedRoles(policy) }, input);
   const { priority } = input;
-  const queue = priority === null ? {} : { queue: placeInQueue(installation, priority) };
-  const options = { ...input, installation, allowCompatible: false, waitMs: 0, ...queue };
+  const options = { ...input, installation, allowCompatible: false, waitMs: 0 };
+  const demands = demandsOf(policy);
+  const queueFor = ({ steps }: CheckedPlan): Pick<RunOptions, "queue"> =>
+    priority === null
+      ? {}
+      : { queue: placeInQueue(installation, { role, steps, demands }, priority) };
   const { planner } = input;
   const about = { words, planner, policy, role, budget, mode: "sovereign" } as const;
   const find = (isSame: (row: RunRow) => boolean): Promise<RunReport | null> =>
@@ -129,7 +134,7 @@ async function runGoal(
     const digest = digestOf(planToStore(wanted));
     return submitOnce(
       () => find(({ planDigest }) => planDigest === digest),
-      () => submitRun(GOAL, options, wanted),
+      () => submitRun(GOAL, { ...options, ...queueFor(given) }, wanted),
     );
   }
   const { inputs } = input;
@@ -147,7 +152,7 @@ async function runGoal(
           return { ...result, last: steps.at(-1) ?? null };
         },
       });
-      return submitRun(GOAL, options, { ...about, ...made });
+      return submitRun(GOAL, { ...options, ...queueFor(made.plan) }, { ...about, ...made });
     },
   );
 }

@@ -102,7 +102,7 @@ export interface SessionParts {
 }
 
 /** What a policy says about it; a policy that is written in Cedar says nothing. */
-export function demandsOf({ limits }: CompiledPolicy): SandboxDemands {
+export function demandsOf({ limits }: Pick<CompiledPolicy, "limits">): SandboxDemands {
   return {
     minimumLevel: limits?.minimum_sandbox_level ?? "G2",
     backend: limits?.sandbox_backend ?? "bubblewrap",
@@ -130,6 +130,8 @@ export async function openRunSession(
   const { store, keyLog, clock } = installation;
   const { runId, row, policy } = parts;
   const authority = authorityOf(installation, policy);
+  // A server or a worker read the key log long ago: the run may have been begun under a later key.
+  await keyLog.refresh();
   await requireRunKeys(installation, authority);
   requireRunsFolder(installation.folder);
   const scram = await installation.guard();

@@ -2,6 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { GATE_DOCUMENTS } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
+import type { RunRow } from "../../runs/index.ts";
+import { carriersText } from "../workers/queue-place.ts";
 import { runNotFound } from "./run-folder.ts";
 import { publishedAt } from "./seal-run.ts";
 import { resumeCommand } from "./resume-command.ts";
@@ -20,15 +22,19 @@ export interface RunDetails {
   readonly folder: string;
   /** The request that it carries out, as it was frozen; null where it is of another kind. */
   readonly request: string | null;
-  /** Null while it is not published. */
+  /** Null where it is not published in this data folder. */
   readonly bundle: string | null;
   readonly trustRoot: string | null;
+  /** Whether its evidence can be exported, wherever it was carried out. */
+  readonly published: boolean;
+  /** Which workers may carry it out, in words; null where it is left to none. */
+  readonly workers: string | null;
   readonly steps: readonly {
     readonly step: string;
     readonly status: string;
     readonly attempt: number;
   }[];
-  /** The command that goes on with it; null where it has ended. */
+  /** The command that goes on with it, or exports evidence that is not here; null where it has ended here. */
   readonly next: string | null;
 }
 
@@ -43,7 +49,9 @@ export async function describeRun(
   if (row === null) throw await runNotFound(installation, tenantId, runId);
   const steps = await store.listSteps(tenantId, runId);
   const files = publishedAt(installation, runId);
-  const published = existsSync(files.bundle);
+  const isHere = existsSync(files.bundle);
+  const published = isHere || (await isProvable(installation, row));
+  const carriers = await store.queue.carriersOf(tenantId, runId);
   const { kind, name, status, reason, mode, createdAt, updatedAt, sealed } = row;
   return {
     runId,
@@ -57,9 +65,25 @@ export async function describeRun(
     folder: installation.folder.run(runId),
     request:
       kind === "exec_request" ? join(installation.folder.run(runId), GATE_DOCUMENTS.request) : null,
-    bundle: published ? files.bundle : null,
-    trustRoot: published ? files.trustRoot : null,
+    bundle: isHere ? files.bundle : null,
+    trustRoot: isHere ? files.trustRoot : null,
+    published,
+    workers: carriers === null ? null : carriersText(carriers),
     steps: steps.map(({ stepId: step, status, attempt }) => ({ step, status, attempt })),
-    next: sealed !== null && published ? null : resumeCommand(row),
+    next: sealed !== null && published ? exportCommand(isHere, row) : resumeCommand(row),
   };
+}
+
+/** Another node may have carried it out, and has the files. */
+function exportCommand(isHere: boolean, { runId, tenantId }: RunRow): string | null {
+  return isHere ? null : `sovereign bundle export ${runId} --tenant ${tenantId}`;
+}
+
+/** Goals move: whether a signed head of the log covers the run's last entry, whoever signed it. */
+async function isProvable({ store }: Installation, row: RunRow): Promise<boolean> {
+  const { tenantId, runId, kind, sealed } = row;
+  if (sealed === null || kind !== "goal") return false;
+  for await (const { index } of store.readStream(tenantId, runId, sealed.count))
+    return (await store.checkpointCovering(tenantId, index + 1)) !== null;
+  return false;
 }

@@ -199,6 +199,8 @@ async function leftBehind(settings: Settings, place: Installation): Promise<RunR
       const wanted = { limit: RECOVER_MAX, status, kind: "goal" };
       for (const row of await place.store.listRuns(tenantId, wanted)) {
         if (!existsSync(place.folder.run(row.runId))) continue;
+        // Workers go on with what was left to them.
+        if ((await place.store.queue.carriersOf(tenantId, row.runId)) !== null) continue;
         if ((await admittedCaller(place.store, tenantId, row.runId)) !== null) found.push(row);
       }
     }
@@ -262,7 +264,11 @@ function readingServices(settings: Settings, { look }: KeptInstallation): Readin
       look((place) => readArtifact(place, tenantId, runId, sha256)),
     readEvents: (tenantId, runId, from) =>
       look((place) => readEvents(place, tenantId, runId, from)),
-    trustRoot: () => look(({ keyLog }) => Promise.resolve(keyLog.trustRoot())),
+    trustRoot: () =>
+      look(async ({ keyLog }) => {
+        await keyLog.refresh();
+        return keyLog.trustRoot();
+      }),
     listSkills: goals.listSkills,
   };
 }
@@ -312,7 +318,10 @@ async function readArtifact(
     throw new SovereignError("ERR_ARTIFACT_NOT_FOUND", text);
   }
   const folder = place.folder.run(runId);
-  return new ArtifactStore(hasDocuments(row) ? folder : join(folder, "artifacts")).get(named);
+  if (hasDocuments(row)) return new ArtifactStore(folder).get(named);
+  // A worker of another node may have made it.
+  const contents = place.contents?.(tenantId) ?? null;
+  return new ArtifactStore(join(folder, "artifacts"), contents).get(named);
 }
 
 /** The most entries that are read at once. */

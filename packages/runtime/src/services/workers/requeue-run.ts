@@ -1,7 +1,10 @@
 import { SovereignError } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
-import { StreamWriter } from "../../ledger/index.ts";
+import { type QueuePlace, StreamWriter } from "../../ledger/index.ts";
 import { RunRecorder, type RunRow } from "../../runs/index.ts";
+import { openFrozenPolicy } from "../../policy/index.ts";
+import { demandsOf } from "../runs/open-session.ts";
+import { openGoalPlan } from "../goals/goal-plan.ts";
 import { placeInQueue } from "./queue-place.ts";
 
 /**
@@ -15,21 +18,45 @@ export async function requeueRun(
   priority: number,
 ): Promise<void> {
   requireWaiting(row);
-  const place = placeInQueue(installation, priority);
-  const { store, clock } = installation;
+  const { tenantId, runId, plan } = row;
+  const { goal } = openGoalPlan(runId, plan);
+  // What was begun before contents were kept where others reach them is in this folder alone.
+  const kept = (await installation.contents?.(tenantId).get(goal.policy_digest)) ?? null;
+  const demands = demandsOf(kept === null ? { limits: null } : openFrozenPolicy(kept, runId));
+  const contentPlace = kept === null ? null : installation.contentPlace;
+  const { node } = installation;
+  const place = placeInQueue({ node, contentPlace }, { ...goal, demands }, priority);
+  await suspendRun(installation, row, { status: "queued", reason: "it waits for a worker", place });
+}
+
+/**
+ * Record that a run waits which nobody carries out now: whoever had it can write no more.
+ * @param how.place null where it waits for people
+ * @throws ERR_RUN_FENCED where somebody went on with it at the same moment
+ */
+export async function suspendRun(
+  { store, clock }: Pick<Installation, "store" | "clock">,
+  row: RunRow,
+  how: {
+    readonly status: "queued" | "pending";
+    readonly reason: string;
+    readonly place: QueuePlace | null;
+  },
+): Promise<void> {
   const { runId, tenantId, name, mode, plan, planDigest } = row;
+  const { status, reason, place } = how;
   const epoch = await store.claimRun(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, await store.streamHead(tenantId, runId));
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
-  const data = { reason: "it waits for a worker" };
-  const about = { severity: "INFO", data, envelopes: [], nonces: [], keyEpoch: null } as const;
+  const about = { severity: "INFO", envelopes: [], nonces: [], keyEpoch: null } as const;
+  const said = status === "pending" ? reason : null;
   const verdict = await recorder.write(
-    { event: "run.suspended", ...about },
-    { runId, tenantId, name, mode, status: "queued", plan, planDigest, reason: null, sealed: null },
+    { event: "run.suspended", data: { reason }, ...about },
+    { runId, tenantId, name, mode, status, plan, planDigest, reason: said, sealed: null },
     place,
   );
   if (verdict.status === "committed") return;
-  const text = `Run ${runId} went on at the same moment: it was not left to the workers (${verdict.detail}). Look at it with: sovereign runs show ${runId}`;
+  const text = `Run ${runId} went on at the same moment: nothing was recorded (${verdict.detail}). Look at it with: sovereign runs show ${runId}`;
   throw new SovereignError("ERR_RUN_FENCED", text, { runId });
 }
 

@@ -1,10 +1,13 @@
 import { isSovereignError, SovereignError } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
-import type { ClaimedRun } from "../../store/index.ts";
+import { holdsDefaultSandbox } from "../../sandbox/index.ts";
+import { rolesHere } from "../../installation/index.ts";
+import type { ClaimedRun, WaitingElsewhere, WorkerPlace } from "../../store/index.ts";
 import { every, newId, rest, systemEntropy } from "../../system/index.ts";
 import type { KeptInstallation } from "../serve/kept-installation.ts";
 import { resumeRun } from "../runs/kinds.ts";
 import { HeldRun } from "./held-run.ts";
+import { isGivenUp, leaveRun } from "./leave-run.ts";
 
 /** What a worker tells of itself. */
 export type WorkerEvent =
@@ -24,6 +27,8 @@ export type WorkerEvent =
       readonly reason: string | null;
     }
   | { readonly event: "worker.waits"; readonly reason: string }
+  /** What waits for workers of other data folders. */
+  | { readonly event: "worker.leaves"; readonly waiting: readonly WaitingElsewhere[] }
   | { readonly event: "worker.ending"; readonly runs: number }
   | { readonly event: "worker.stopped"; readonly worker: string };
 
@@ -38,6 +43,8 @@ export interface WorkerInput {
 }
 
 const POLL_MS = 500;
+/** How often a worker looks at what its data folder has, and at what it has to leave to others. */
+const LOOK_MS = 10_000;
 /** A run that could not be carried out is left alone for so long, times how often that was. */
 const BACK_MS = 5000;
 /** Before the lease is over by so large a part of it, this process ends what it has begun. */
@@ -56,6 +63,10 @@ export class Worker {
   readonly #ends = new Set<Promise<void>>();
   #pause = new AbortController();
   #waitsFor = "";
+  #leaves = "[]";
+  #place: WorkerPlace | null = null;
+  #holds: Promise<boolean> | null = null;
+  #lookedAt = Number.NEGATIVE_INFINITY;
   #beating = false;
 
   constructor(kept: KeptInstallation, input: WorkerInput) {
@@ -98,10 +109,11 @@ export class Worker {
     const since = performance.now();
     let claimed: ClaimedRun | null;
     try {
-      claimed = await this.#kept.look(({ store, node, scram }) => {
+      claimed = await this.#kept.look(async (installation) => {
+        const { store, scram } = installation;
         const gate = scram.preflight(ANY);
         if (!gate.armed) throw new SovereignError(gate.code, gate.reason);
-        return store.queue.claim(this.#id, node.id, leaseMs);
+        return store.queue.claim(this.#id, await this.#lookAround(installation), leaseMs);
       });
     } catch (error) {
       // A database that is away, or a stop, passes; whatever else it is, a worker that says so is not lost.
@@ -124,6 +136,29 @@ export class Worker {
     return true;
   }
 
+  /** What this data folder has: keys and contents may have come since. */
+  async #lookAround(installation: Installation): Promise<WorkerPlace> {
+    const now = performance.now();
+    if (this.#place !== null && now - this.#lookedAt < LOOK_MS) return this.#place;
+    const { node, contentPlace, store } = installation;
+    // A node whose sandbox does not hold would fail the runs of all others, one after the other.
+    const contents = (await (this.#holds ??= this.#trySandbox())) ? contentPlace : null;
+    const place = { node: node.id, contents, roles: await rolesHere(installation) };
+    const waiting = await store.queue.elsewhere(place);
+    const leaves = JSON.stringify(waiting);
+    if (leaves !== this.#leaves) this.#input.tell({ event: "worker.leaves", waiting });
+    [this.#place, this.#lookedAt, this.#leaves] = [place, now, leaves];
+    return place;
+  }
+
+  async #trySandbox(): Promise<boolean> {
+    const holds = await holdsDefaultSandbox().catch(() => false);
+    const reason =
+      "the sandbox does not hold here, so no run of another node is taken: type sovereign doctor";
+    if (!holds) this.#input.tell({ event: "worker.waits", reason });
+    return holds;
+  }
+
   get #heldMs(): number {
     return this.#input.leaseMs * (1 - MARGIN);
   }
@@ -131,6 +166,10 @@ export class Worker {
   async #carryOut(held: HeldRun): Promise<void> {
     const { tenantId, runId, takes, lostBy } = held.claimed;
     try {
+      if (isGivenUp(held.claimed)) {
+        await this.#giveUp(held);
+        return;
+      }
       const { status, reason } = await this.#kept.work((installation) =>
         resumeRun(
           {
@@ -152,7 +191,7 @@ export class Worker {
         isOpen
           ? store.queue.giveBack(this.#id, held.claimed, {
               waitMs: isLeft ? 0 : takes * BACK_MS,
-              counted: !isLeft,
+              why: isLeft ? null : (reason ?? status),
             })
           : store.queue.finish(this.#id, held.claimed),
       );
@@ -162,18 +201,27 @@ export class Worker {
     }
   }
 
+  /** The row of a run that waits for people is gone by then; that of one that has ended goes now. */
+  async #giveUp(held: HeldRun): Promise<void> {
+    const { claimed } = held;
+    const reason = await this.#kept.look((installation) => leaveRun(installation, claimed));
+    await this.#settle(({ store }) => store.queue.finish(this.#id, claimed));
+    this.#ended(held, "left to people", reason);
+  }
+
   async #notCarriedOut(held: HeldRun, error: unknown): Promise<void> {
     const { claimed } = held;
+    const why = error instanceof Error ? error.message : "unknown";
     await this.#settle(({ store }) => {
-      // Nothing waits that there is not.
-      if (isSovereignError(error, "ERR_RUN_NOT_FOUND"))
+      // Nothing waits that there is not, and nothing of what a worker published before it was lost.
+      if (isSovereignError(error) && OVER.has(error.code))
         return store.queue.finish(this.#id, claimed);
       // A stop says nothing about the run, and neither does a database that is away.
       const passes = isSovereignError(error) && PASSING.test(error.code);
       const waitMs = passes ? BACK_MS : claimed.takes * BACK_MS;
-      return store.queue.giveBack(this.#id, claimed, { waitMs, counted: !passes });
+      return store.queue.giveBack(this.#id, claimed, { waitMs, why: passes ? null : why });
     });
-    this.#ended(held, "given back", error instanceof Error ? error.message : "unknown");
+    this.#ended(held, "given back", why);
   }
 
   async #settle(work: (installation: Installation) => Promise<void>): Promise<void> {
@@ -226,4 +274,5 @@ export class Worker {
 
 /** Whom only a stop of everything covers. */
 const ANY = { tenant_id: "", run_id: "" };
+const OVER: ReadonlySet<string> = new Set(["ERR_RUN_NOT_FOUND", "ERR_RUN_SEALED"]);
 const PASSING = /^ERR_(SCRAM_|STORE_UNAVAILABLE$)/;
