@@ -68,12 +68,6 @@ function run(more: Partial<WorkOptions> & Pick<WorkOptions, "model">): Promise<W
   return workOnce(repository, { agent: "opencode", order: wanted, ...rest });
 }
 
-/** Without the proof of its hooks, which other tests see: it takes as long as the work. */
-function unproved(): AgentAdapter {
-  const rest = Object.entries(openCode).filter(([name]) => name !== "canary");
-  return Object.fromEntries(rest) as unknown as AgentAdapter;
-}
-
 /** The adapter, with another plugin in the place of ours. */
 function hookedBy(plugin: string | null): AgentAdapter {
   const place = "/etc/opencode/other.mjs";
@@ -172,7 +166,7 @@ describe("the real OpenCode", () => {
   test("comes to nothing where it ends at a denial", async () => {
     const script = [write(".github/workflows/x.yml"), text("denied")];
     const door = new ProxiedDoor(script, MODEL, NO_LIMIT);
-    const worked = await run({ model: door, adapter: unproved() });
+    const worked = await run({ model: door });
     expect(worked).toMatchObject({ code: "ERR_AGENT_DENIED", commit: null });
   });
 
@@ -180,7 +174,7 @@ describe("the real OpenCode", () => {
     const usage = { input: 100_000, output: 15_000 };
     const script = [{ ...bash("ls"), usage }, text("never said")];
     const door = new ProxiedDoor(script, MODEL, { microusd: 400_000, tokens: null });
-    const worked = await run({ model: door, adapter: unproved() });
+    const worked = await run({ model: door });
     expect(worked).toMatchObject({ code: "ERR_MODEL_BUDGET", commit: null });
     expect(door.requests().length).toBe(1);
     expect(door.recorded("llm.denied")).toMatchObject([{ code: "ERR_MODEL_BUDGET" }]);
@@ -191,14 +185,14 @@ describe("the real OpenCode", () => {
       ...NO_LIMIT,
       turns: 1,
     });
-    const worked = await run({ model: door, adapter: unproved() });
+    const worked = await run({ model: door });
     expect(worked).toMatchObject({ code: "ERR_MODEL_TURNS", commit: null });
     expect(door.requests().length).toBe(1);
   });
 
   test("comes to nothing where a call kills it", async () => {
     const door = new ProxiedDoor([bash("kill -9 $PPID; sleep 9")], MODEL, NO_LIMIT);
-    const worked = await run({ model: door, adapter: unproved() });
+    const worked = await run({ model: door });
     expect(worked).toMatchObject({ code: "ERR_EFFECT_KILLED", commit: null });
   });
 
@@ -207,7 +201,6 @@ describe("the real OpenCode", () => {
     const door = new ProxiedDoor([bash("sleep 301 & sleep 302")], MODEL, NO_LIMIT);
     const worked = await run({
       model: door,
-      adapter: unproved(),
       signal: stop.signal,
       onProgress: ({ event }) => {
         if (event !== "agent.tool") return;
