@@ -57,6 +57,17 @@ const withoutConsent: Change = (one) => {
   );
 };
 
+/** The key of bindings says what the decision says now. @returns the entry */
+export async function rebind(one: Forgery): Promise<ReturnType<Forgery["entry"]>> {
+  const step = one.entry("execution.authorized", CONSENTED);
+  const { decision } = step.entry.data;
+  await one.resign(step, "binding", ({ predicate }) => (predicate["decision"] = decision ?? null), [
+    "binding",
+    null,
+  ]);
+  return step;
+}
+
 const askedForOne: Change = (one) => {
   withoutConsent(one);
   edit(
@@ -120,14 +131,7 @@ export const WITHOUT_AUTHORITY: readonly Row[] = [
   {
     ...all("a decision that asks nobody any more, signed anew", async (one) => {
       askedForOne(one);
-      const step = one.entry("execution.authorized", CONSENTED);
-      const { decision } = step.entry.data;
-      await one.resign(
-        step,
-        "binding",
-        ({ predicate }) => (predicate["decision"] = decision ?? null),
-        ["binding", null],
-      );
+      await rebind(one);
     }),
     verdict: "VALID",
   },

@@ -7,7 +7,7 @@ import {
 } from "@sovereign/core";
 import type { Forgery } from "../../packages/runtime/test/support/forger.ts";
 import { newSigner } from "../../packages/runtime/test/support/keys.ts";
-import { CONSENTED } from "./authority-rows.ts";
+import { CONSENTED, rebind } from "./authority-rows.ts";
 import { all, edit, inEpoch, inside, type Row } from "./row.ts";
 
 /**
@@ -35,14 +35,7 @@ const secondApprover =
       },
       CONSENTED,
     );
-    const step = one.entry("execution.authorized", CONSENTED);
-    const { decision } = step.entry.data;
-    await one.resign(
-      step,
-      "binding",
-      ({ predicate }) => (predicate["decision"] = decision ?? null),
-      ["binding", null],
-    );
+    const step = await rebind(one);
     const consent = structuredClone(one.statement(step, "approval_2")) as unknown as JsonObject;
     inside(consent, "predicate")["approver"] = approver;
     const bytes = canonicalBytes(consent);

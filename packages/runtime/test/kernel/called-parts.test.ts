@@ -12,22 +12,17 @@ import {
   withProto,
 } from "../support/hostile-values.ts";
 import { done, requestFor, witness } from "../support/kernel-law.ts";
+import { unhandledRejections } from "../support/unhandled-rejections.ts";
 import { TRAIN, World } from "../support/world.ts";
 
 let world: World;
 const { seen, effect, effects } = witness();
-const unhandled: unknown[] = [];
-const onUnhandled = (reason: unknown): void => {
-  unhandled.push(reason);
-};
+const unhandled = unhandledRejections();
 beforeEach(async () => {
   world = await World.create();
   seen.length = 0;
-  unhandled.length = 0;
-  process.on("unhandledRejection", onUnhandled);
 });
 afterEach(() => {
-  process.off("unhandledRejection", onUnhandled);
   world.dispose();
 });
 

@@ -9,22 +9,17 @@ import {
 } from "../../src/kernel/index.ts";
 import { PolicyEngine, parsePolicy } from "../../src/policy/index.ts";
 import { done, expectLaw, requestFor, witness } from "../support/kernel-law.ts";
+import { unhandledRejections } from "../support/unhandled-rejections.ts";
 import { MemoryRecorder, TRAIN, World } from "../support/world.ts";
 
 let world: World;
 const { seen, effects } = witness();
-const unhandled: unknown[] = [];
-const onUnhandled = (reason: unknown): void => {
-  unhandled.push(reason);
-};
+const unhandled = unhandledRejections();
 beforeEach(async () => {
   world = await World.create();
   seen.length = 0;
-  unhandled.length = 0;
-  process.on("unhandledRejection", onUnhandled);
 });
 afterEach(() => {
-  process.off("unhandledRejection", onUnhandled);
   world.dispose();
 });
 
