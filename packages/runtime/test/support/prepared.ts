@@ -1,10 +1,20 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const CLUSTER = fileURLToPath(new URL("make-cluster.ts", import.meta.url));
+const MIGRATIONS = fileURLToPath(new URL("../../src/store/migrations/", import.meta.url));
 
 /** Takes what was made; false when somebody else was quicker. */
 function keep(made: string, path: string): void {
@@ -42,13 +52,21 @@ export async function copyPrepared(
  * @param folder a data folder's `postgres/`
  */
 export function copyCluster(folder: string): void {
-  const path = placeOf("cluster");
+  const path = placeOf(`cluster-${schemaDigest()}`);
   if (!existsSync(path)) {
     const made = mkdtempSync(`${path}-`);
     execFileSync(process.execPath, ["--disable-warning=ExperimentalWarning", CLUSTER, made]);
     keep(made, path);
   }
   copy(join(path, "pg/data"), join(folder, "data"));
+}
+
+/** Where nobody takes the folder away afterwards, one of another schema may be left there. */
+function schemaDigest(): string {
+  const hash = createHash("sha256");
+  for (const name of readdirSync(MIGRATIONS).sort())
+    hash.update(readFileSync(join(MIGRATIONS, name)));
+  return hash.digest("hex").slice(0, 16);
 }
 
 function placeOf(name: string): string {
