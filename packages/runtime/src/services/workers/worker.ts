@@ -1,11 +1,12 @@
 import { isSovereignError, SovereignError } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
+import { requireRunKeys, rolesHere } from "../../installation/index.ts";
 import { holdsDefaultSandbox } from "../../sandbox/index.ts";
-import { rolesHere } from "../../installation/index.ts";
 import type { ClaimedRun, WaitingElsewhere, WorkerPlace } from "../../store/index.ts";
 import { every, newId, rest, systemEntropy } from "../../system/index.ts";
 import type { KeptInstallation } from "../serve/kept-installation.ts";
 import { resumeRun } from "../runs/kinds.ts";
+import { authorityOf } from "../runs/open-session.ts";
 import { HeldRun } from "./held-run.ts";
 import { isGivenUp, leaveRun } from "./leave-run.ts";
 
@@ -65,7 +66,7 @@ export class Worker {
   #waitsFor = "";
   #leaves = "[]";
   #place: WorkerPlace | null = null;
-  #holds: Promise<boolean> | null = null;
+  #isFit: Promise<boolean> | null = null;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #beating = false;
 
@@ -141,8 +142,8 @@ export class Worker {
     const now = performance.now();
     if (this.#place !== null && now - this.#lookedAt < LOOK_MS) return this.#place;
     const { node, contentPlace, store } = installation;
-    // A node whose sandbox does not hold would fail the runs of all others, one after the other.
-    const contents = (await (this.#holds ??= this.#trySandbox())) ? contentPlace : null;
+    // A node that can carry out nothing would take the runs of all others, one after the other.
+    const contents = (await (this.#isFit ??= this.#tryHere(installation))) ? contentPlace : null;
     const place = { node: node.id, contents, roles: await rolesHere(installation) };
     const waiting = await store.queue.elsewhere(place);
     const leaves = JSON.stringify(waiting);
@@ -151,12 +152,11 @@ export class Worker {
     return place;
   }
 
-  async #trySandbox(): Promise<boolean> {
-    const holds = await holdsDefaultSandbox().catch(() => false);
-    const reason =
-      "the sandbox does not hold here, so no run of another node is taken: type sovereign doctor";
-    if (!holds) this.#input.tell({ event: "worker.waits", reason });
-    return holds;
+  async #tryHere(installation: Installation): Promise<boolean> {
+    const why = (await whyLocked(installation)) ?? ((await holds()) ? null : NO_SANDBOX);
+    if (why === null) return true;
+    this.#input.tell({ event: "worker.waits", reason: `No run of another node is taken: ${why}` });
+    return false;
   }
 
   get #heldMs(): number {
@@ -276,3 +276,19 @@ export class Worker {
 const ANY = { tenant_id: "", run_id: "" };
 const OVER: ReadonlySet<string> = new Set(["ERR_RUN_NOT_FOUND", "ERR_RUN_SEALED"]);
 const PASSING = /^ERR_(SCRAM_|STORE_UNAVAILABLE$)/;
+
+const NO_SANDBOX = "the sandbox does not hold here. Type: sovereign doctor";
+
+async function holds(): Promise<boolean> {
+  return holdsDefaultSandbox().catch(() => false);
+}
+
+/** Why keys that are here do not open; null where they do. Those that are absent may come later. */
+async function whyLocked(installation: Installation): Promise<string | null> {
+  try {
+    await requireRunKeys(installation, authorityOf(installation, null));
+    return null;
+  } catch (error) {
+    return isSovereignError(error, "ERR_KEY_PASSPHRASE") ? error.message : null;
+  }
+}

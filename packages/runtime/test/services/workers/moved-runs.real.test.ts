@@ -1,9 +1,18 @@
-import { cpSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { SecretStore } from "../../../src/agents/index.ts";
+import { type KeyFile, SecretBox } from "../../../src/authority/key-secret.ts";
 import { Settings } from "../../../src/home/index.ts";
 import { type GoalRunInput, goalServices } from "../../../src/services/goals/goal-services.ts";
 import type { Opened } from "../../../src/services/opened.ts";
@@ -149,6 +158,23 @@ describe("a run that was submitted on another node", () => {
     expect(told.some(({ event }) => event === "worker.took")).toBe(false);
   });
 
+  it("is taken by no worker whose keys do not open", async () => {
+    const [a, b] = both();
+    const run = await submit(a, CALLS());
+    const unlock = await lockKey(b, "binding");
+    const told = startWorker(b);
+    await until("what it leaves", () => told.some(({ event }) => event === "worker.leaves"));
+    const reason = expect.stringMatching(
+      /^No run of another node is taken: .*SOVEREIGN_PASSPHRASE_FILE/,
+    ) as string;
+    expect(told).toContainEqual({ event: "worker.waits", reason });
+    await endWorkers();
+    expect(told.some(({ event }) => event === "worker.took")).toBe(false);
+    unlock();
+    startWorker(b);
+    await completed(b, run);
+  });
+
   it("is left to people after ten workers could not carry it out, with an incident", async () => {
     const [a] = both();
     const run = await submit(a, CALLS());
@@ -182,3 +208,21 @@ describe("a run that was submitted on another node", () => {
     rmSync(join(a.home, "gone"), { recursive: true, force: true });
   });
 });
+
+/** Encrypt a key of a node with a passphrase that it does not have. @returns what undoes that */
+async function lockKey({ home, installation }: TestNode, purpose: string): Promise<() => void> {
+  const records = await installation.keystore.records();
+  const id = records.find((record) => record.purpose === purpose)?.key_id.slice(0, 16) ?? "none";
+  const name = readdirSync(join(home, "keys")).find((one) => one.includes(id)) ?? "none";
+  const path = join(home, "keys", name);
+  const before = readFileSync(path, "utf8");
+  const file = JSON.parse(before) as KeyFile & { secret: { seed: string } };
+  const secret = await new SecretBox("of another").seal(
+    Buffer.from(file.secret.seed, "base64"),
+    file.record,
+  );
+  writeFileSync(path, JSON.stringify({ ...file, secret }));
+  return () => {
+    writeFileSync(path, before);
+  };
+}
