@@ -51,6 +51,7 @@ export class KillRig {
     mkdirSync(this.home);
     this.#write("policy.json", JSON.stringify(POLICY));
     this.#write("request.json", JSON.stringify(requestOf(this.marker)));
+    this.#write("held.json", JSON.stringify(heldRequest(this.marker)));
     makeTemplate(this.#template);
   }
 
@@ -77,9 +78,10 @@ export class KillRig {
     return endOf(this.start([...args, "--json"]));
   }
 
-  runArguments(root: string): string[] {
+  /** @param request of the rig's: `held.json` has a command that does not end by itself */
+  runArguments(root: string, request: "request.json" | "held.json" = "request.json"): string[] {
     const file = (name: string): string => join(this.folder, name);
-    const files = ["--policy", file("policy.json"), "--request", file("request.json")];
+    const files = ["--policy", file("policy.json"), "--request", file(request)];
     return ["exec", "run", ...files, "--repo", root, "--json"];
   }
 
@@ -142,6 +144,11 @@ export class KillRig {
     return found;
   }
 
+  /** Whether a command's own process runs: not what is to become one, whose words name it, too. */
+  get isPathAlive(): boolean {
+    return this.living(true).some((line) => /^\d+ sleep /.test(line));
+  }
+
   /** Wait until nothing lives, or say what does. */
   async survivors(withinMs: number, onlyPaths = false): Promise<string[]> {
     for (let waited = 0; waited < withinMs; waited += 100) {
@@ -154,6 +161,16 @@ export class KillRig {
   dispose(): void {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
+}
+
+/** A step that changes the work tree, and one whose command and what it left behind stay. */
+function heldRequest(marker: string): object {
+  const script = `echo half >> src/two.txt; (setsid sleep ${marker} &); sleep ${marker}`;
+  const change = { path: "src/one.txt", content: "changed\n" };
+  return requestWith([
+    [{ op_id: "change", action: "write_file", params: change }],
+    [{ op_id: "sh", action: "command", params: { argv: ["sh", "-c", script] } }],
+  ]);
 }
 
 function requestOf(marker: string): object {
@@ -175,6 +192,10 @@ function requestOf(marker: string): object {
       { op_id: "sh", action: "command", params: { argv: ["sh", "-c", "ln -s one.txt src/link"] } },
     ],
   ];
+  return requestWith(operations);
+}
+
+function requestWith(operations: readonly (readonly object[])[]): object {
   return {
     exec_request_id: "exec_req_kills_01",
     schema_version: "1.0.0",

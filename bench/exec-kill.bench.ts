@@ -1,20 +1,23 @@
 import { spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { verifyBundle } from "@sovereign/verify";
 import { type CliEnd, difference, endOf, KillRig, lookAt, OFFICERS } from "./exec-kill-rig.ts";
-import { type BenchReport, printReport, quantiles, round } from "./report.ts";
+import { type BenchReport, printReport, round, timesOf } from "./report.ts";
 
 const TRIALS = Number(process.env["EXEC_KILL_TRIALS"] ?? 26);
 const END_MS = 120_000;
 
 type Place = "base" | "result";
 type Victim = "control" | "engine" | "sentinel" | "control and sentinel" | "PostgreSQL" | "order";
+/** How a stop is given amid a command that runs: by the command with two keys, or by the script. */
+type Way = "two keys" | "bin/scram";
 interface Scenario {
-  readonly of: "run" | "rollback";
-  readonly victim: Victim;
+  readonly of: "run" | "rollback" | "command";
+  readonly victim: Victim | Way;
 }
 const EVERY: readonly Scenario[] = [
   { of: "run", victim: "control" },
@@ -30,6 +33,8 @@ const EVERY: readonly Scenario[] = [
   { of: "rollback", victim: "control and sentinel" },
   { of: "rollback", victim: "sentinel" },
   { of: "rollback", victim: "order" },
+  { of: "command", victim: "two keys" },
+  { of: "command", victim: "bin/scram" },
 ];
 /** All of them, or those whose name begins so: `EXEC_KILL_ONLY="rollback, control"`. */
 const ONLY = process.env["EXEC_KILL_ONLY"] ?? "";
@@ -67,7 +72,10 @@ export async function run(): Promise<BenchReport> {
   return reportOf(trials, lab);
 }
 
-function reportOf(trials: readonly Trial[], { runMs, rollbackMs, died }: Lab): BenchReport {
+function reportOf(
+  trials: readonly Trial[],
+  { runMs, rollbackMs, died, stopped }: Lab,
+): BenchReport {
   const names = [...new Set(trials.map(({ of, victim }) => `${of}, ${victim}`))];
   const rows = names.map((name) => {
     const own = trials.filter(({ of, victim }) => `${of}, ${victim}` === name);
@@ -81,10 +89,13 @@ function reportOf(trials: readonly Trial[], { runMs, rollbackMs, died }: Lab): B
     const values = { trials: own.length, failed, left, phases, then: count(({ way }) => way) };
     return { name, values };
   });
-  const { p50, max } = quantiles(died);
   const took = `run ${round(runMs)} ms, rollback ${round(rollbackMs)} ms`;
-  const paths = `paths dead after ${round(p50)} ms (p50), ${round(max)} ms (most)`;
-  return { title: `kill -9 during executions: ${took}; ${paths}`, rows };
+  const title = [
+    `kill -9 during executions: ${took}`,
+    ...timesOf("paths dead", died),
+    ...timesOf("a stop told", stopped),
+  ].join("; ");
+  return { title, rows };
 }
 
 class Lab {
@@ -94,6 +105,8 @@ class Lab {
   toBringBackMs = 0;
   rollbackMs = 0;
   readonly died: number[] = [];
+  /** How long the commands took that stopped a command, with their own start. */
+  readonly stopped: number[] = [];
   #base: string[] = [];
   #result: string[] = [];
   #failed = false;
@@ -146,7 +159,8 @@ class Lab {
     const root = this.rig.repository();
     const found = { phase: "", left: "base" as Trial["left"], place: "", way: "" };
     try {
-      if (scenario.of === "run") await this.#run(scenario, share, root, failures, found);
+      if (scenario.of === "command") await this.#command(scenario, root, failures, found);
+      else if (scenario.of === "run") await this.#run(scenario, share, root, failures, found);
       else await this.#rollback(scenario, share, root, failures, found);
     } catch (error) {
       failures.push(error instanceof Error ? (error.stack ?? error.message) : String(error));
@@ -230,6 +244,59 @@ class Lab {
       failures.push(`${words.join(" ")}: ${JSON.stringify(end)}`);
   }
 
+  /** A stop while a command's process is known to run: not what is to become one, and no sleep. */
+  async #command(
+    { victim }: Scenario,
+    root: string,
+    failures: string[],
+    found: { phase: string; left: Trial["left"]; place: string; way: string },
+  ): Promise<void> {
+    const { rig } = this;
+    const known = new Set(rig.runs());
+    const child = rig.start(rig.runArguments(root, "held.json"));
+    const ended = endOf(child);
+    await until(() => rig.isPathAlive || child.exitCode !== null);
+    await this.#stop(victim, failures);
+    await this.#awaitEnd(ended, child.pid ?? 0, failures);
+    const run = rig.runs().find((one) => !known.has(one)) ?? "";
+    found.phase = phaseOf(rig.runFile(run, TAPE));
+    found.left = this.#standing(root);
+    const end = (await ended).documents.at(-1);
+    found.way = String(end?.["status"]);
+    if (end?.["verdict"] !== "VALID" || end["status"] !== "failed")
+      failures.push(`it ended as ${JSON.stringify(end)}`);
+    this.#expect("base", root, "after the stop", failures, true);
+    await this.#disarm(failures);
+    await this.#verify(run, failures);
+    found.place = String((await rig.cli("exec", "status", run)).documents.at(-1)?.["place"]);
+    await this.#everythingGone(root, failures);
+  }
+
+  /** Whoever gives a stop is told that all are dead: nobody may be left when they are. */
+  async #stop(victim: Scenario["victim"], failures: string[]): Promise<void> {
+    const { rig } = this;
+    if (!rig.isPathAlive) failures.push("no command ran");
+    await sleep(chance() * 300);
+    const before = performance.now();
+    const stop = victim === "two keys" ? await rig.cli("scram", "activate", ...OFFICERS) : null;
+    const code = stop === null ? await this.#runScript() : stop.code;
+    this.stopped.push(performance.now() - before);
+    const left = rig.living(true);
+    if (left.length > 0) failures.push(`lives on: ${left.join(" | ")}`);
+    if (code !== 0) failures.push(`the stop ended with ${String(code)} ${stop?.err ?? ""}`);
+  }
+
+  /** @returns its exit code: 0 where all are verified dead */
+  async #runScript(): Promise<number | null> {
+    const env = { PATH: process.env["PATH"], SOVEREIGN_HOME: this.rig.home };
+    const script = spawn("/bin/sh", [resolve("packages/runtime/bin/scram")], {
+      env,
+      stdio: "ignore",
+    });
+    const [code] = (await once(script, "close")) as [number | null];
+    return code;
+  }
+
   async #rollback(
     { victim }: Scenario,
     share: number,
@@ -278,7 +345,7 @@ class Lab {
     return "before the move";
   }
 
-  async #kill(victim: Victim, control: number, order: string | null): Promise<void> {
+  async #kill(victim: Scenario["victim"], control: number, order: string | null): Promise<void> {
     const { rig } = this;
     if (order !== null) {
       const script = resolve("packages/runtime/bin/scram");
@@ -302,7 +369,7 @@ class Lab {
   }
 
   /** What is not there yet cannot be killed. */
-  async #untilGuarded(victim: Victim, ended: () => boolean): Promise<void> {
+  async #untilGuarded(victim: Scenario["victim"], ended: () => boolean): Promise<void> {
     for (let waited = 0; !ended() && waited < END_MS; waited += 20) {
       const guards = await this.rig.guards();
       if (guards !== null && (victim !== "engine" || (guards.engine ?? 0) > 0)) return;

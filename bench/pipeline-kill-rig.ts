@@ -1,5 +1,6 @@
+import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
-import { cpSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -13,7 +14,8 @@ import {
 import { createModelRegistry } from "../packages/runtime/src/pipeline/index.ts";
 import { Store } from "../packages/runtime/src/store/index.ts";
 import { systemClock, systemEntropy } from "../packages/runtime/src/system/index.ts";
-import { type CliEnd, endOf, Installation, type Json } from "../test/e2e/cli.ts";
+import { groupNameOf, MARKER_VARIABLE } from "../packages/runtime/src/scram/index.ts";
+import { type CliEnd, endOf, Installation, type Json, pathsOf } from "../test/e2e/cli.ts";
 import { killAt } from "../test/e2e/kill-at-entry.ts";
 
 const EXAMPLE = "examples/iron-path";
@@ -23,6 +25,16 @@ const MODEL = "penguin_species";
 const TENANT = "default";
 const PEOPLE = ["release_manager", "safety_officer"];
 const TOGETHER = PEOPLE.flatMap((role) => ["--approver", role]);
+const OFFICERS = ["--operator-key", "alice", "--architect-key", "bob"];
+
+/** What was found after a stop amid a pipeline whose program ran. */
+export interface PipelineStop {
+  /** The last event in the run's stream. */
+  readonly left: string;
+  /** How long the command that stopped took. */
+  readonly tookMs: number;
+  readonly wrong: readonly string[];
+}
 
 /** Which command is killed: the run, with people's consent given at once or one by one. */
 export type Killed = "run" | "run that waits" | "approve";
@@ -56,6 +68,63 @@ export class PipelineKillRig {
     // As long as this one is connected, no command starts or stops the server.
     this.#store = await openStore(this.#installation.home);
     this.#approveMs = this.#runMs / 8;
+    await this.#cli("keys", "add", "--operator", "alice", "--architect", "bob");
+  }
+
+  /**
+   * Stop everything at a random instant at which a program of a pipeline is on the sentinel's list.
+   * Nothing of it may live when whoever stopped is told so, and its evidence holds.
+   */
+  async stopAmid(way: "two keys" | "bin/scram"): Promise<PipelineStop> {
+    const wrong: string[] = [];
+    const child = this.#installation.start(["run", this.#pipeline, ...TOGETHER, "--json"]);
+    const ended = endOf(child);
+    await this.#untilPath(child);
+    const began = performance.now();
+    const code = await this.#stop(way);
+    const tookMs = performance.now() - began;
+    const left = survivorsOf(join(this.#installation.home, "scram"));
+    if (left.length > 0) wrong.push(`lives on: ${left.join(" | ")}`);
+    if (code !== 0) wrong.push(`the stop ended with ${String(code)}`);
+    const end = last(await ended);
+    if (end["status"] !== "failed" || end["verdict"] !== "VALID") {
+      wrong.push(`it ended as ${JSON.stringify(end)}`);
+    }
+    const reset = await this.#cli("scram", "reset", ...OFFICERS, "--reason", "a trial");
+    if (reset.code !== 0) wrong.push(`reset: ${reset.out} ${reset.err}`);
+    const run = String(end["run"]);
+    const entries = await this.#entries(run);
+    if (entries.at(-1)?.event_type !== "run.sealed") wrong.push("its ledger has no seal");
+    wrong.push(...(await this.#registryDiffers(run)));
+    return { left: entries.at(-2)?.event_type ?? "none", tookMs, wrong };
+  }
+
+  /** Until a program is on the sentinel's list, after some others were. */
+  async #untilPath(child: ChildProcess): Promise<void> {
+    const scram = join(this.#installation.home, "scram");
+    const there = async (): Promise<void> => {
+      while (((await pathsOf(scram)) ?? 0) === 0) {
+        if (child.exitCode !== null) throw new Error("no program ran any more");
+        await sleep(2);
+      }
+    };
+    for (let stage = randomInt(6); stage > 0; stage--) {
+      await there();
+      await sleep(randomInt(400));
+    }
+    await there();
+  }
+
+  /** @returns the exit code: 0 where all are verified dead */
+  async #stop(way: "two keys" | "bin/scram"): Promise<number | null> {
+    const { home } = this.#installation;
+    if (way === "two keys") {
+      return (await endOf(this.#installation.start(["scram", "activate", ...OFFICERS]))).code;
+    }
+    const env = { PATH: process.env["PATH"], SOVEREIGN_HOME: home };
+    const script = resolve("packages/runtime/bin/scram");
+    return (await endOf(spawn("/bin/sh", [script], { env, stdio: ["ignore", "pipe", "pipe"] })))
+      .code;
   }
 
   async close(): Promise<void> {
@@ -194,14 +263,16 @@ export class PipelineKillRig {
       clock: systemClock,
       entropy: systemEntropy,
     });
-    const history = (await registry.history(MODEL)).filter((one) => one.run_id === run);
+    const all = await registry.history(MODEL);
+    const history = all.filter((one) => one.run_id === run);
     const wanted = switchesOf(await this.#entries(run), run);
     const found = history.map(({ digest, idempotency_key: key }) => `${key} ${digest}`);
     if (digestOf(found) !== digestOf(wanted)) {
       wrong.push(`the registry has ${found.join(", ")}; the ledger ${wanted.join(", ")}`);
     }
     const current = await registry.current(MODEL);
-    if (current?.digest !== history.at(-1)?.digest) wrong.push("another model is current");
+    // A run that was stopped may have switched none: then that of a run before it stays.
+    if (current?.digest !== all.at(-1)?.digest) wrong.push("another model is current");
     await registry.read(current?.digest ?? "");
     return wrong;
   }
@@ -297,4 +368,21 @@ function last({ out }: CliEnd): Json {
 function openStore(home: string): Promise<Store> {
   const folder = join(home, "postgres");
   return Store.open({ folder, headsFolder: join(home, "ledger"), databaseUrl: null });
+}
+
+/** What of an installation's paths lives, as no part of it says: by the marker that each one carries. */
+function survivorsOf(scram: string): string[] {
+  const marker = `${MARKER_VARIABLE}=${groupNameOf(scram)}/`;
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/environ`).includes(marker))
+    .map((pid) => `${pid} ${read(`/proc/${pid}/cmdline`).replaceAll("\0", " ").slice(0, 200)}`);
+}
+
+/** Empty for one that is dead. */
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
 }

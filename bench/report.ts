@@ -36,6 +36,13 @@ export function round(value: number): number {
   return Number(value.toPrecision(3));
 }
 
+/** Median and maximum of some milliseconds, in words; none where nothing was measured. */
+export function timesOf(what: string, times: readonly number[]): string[] {
+  if (times.length === 0) return [];
+  const { p50, max } = quantiles(times);
+  return [`${what} after ${round(p50)} ms (p50), ${round(max)} ms (most)`];
+}
+
 export function printReport({ title, rows }: BenchReport): void {
   console.log(`\n${title}`);
   console.table(Object.fromEntries(rows.map((row) => [row.name, row.values])));

@@ -127,8 +127,8 @@ export async function untilPaths({ home }: Installation, paths: number): Promise
   throw new Error(`there are not ${paths} paths`);
 }
 
-/** Null while no sentinel answers. */
-async function pathsOf(folder: string): Promise<number | null> {
+/** How many paths are on the sentinel's list. Null while no sentinel answers. */
+export async function pathsOf(folder: string): Promise<number | null> {
   const link = existsSync(folder) ? await ScramLink.find(folder) : null;
   try {
     const status = await link?.request({ t: "status" });
