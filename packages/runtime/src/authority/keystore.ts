@@ -179,6 +179,11 @@ export class Keystore {
     }
   }
 
+  /** @throws ERR_KEYSTORE_UNAVAILABLE where not even the names in the folder can be read */
+  async requireReadable(): Promise<void> {
+    await this.#names();
+  }
+
   async #names(): Promise<string[]> {
     return (
       await readdir(this.#folder).catch((cause: unknown) => {

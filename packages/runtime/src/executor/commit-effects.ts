@@ -16,6 +16,7 @@ import {
 } from "./repository/bring-back.ts";
 import { completed } from "./effect-output.ts";
 import {
+  forbiddenWork,
   commitTree,
   type Head,
   judgePaths,
@@ -100,8 +101,12 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
     };
     return completed(kept.length === 0 ? output : { ...output, kept });
   };
+  const told: typeof bring = (invocation) =>
+    bring(invocation).catch((error: unknown) => {
+      throw forbiddenWork(repository, error);
+    });
   // A move that was begun is ended, one way or the other. Where it was done, so is the effect.
-  return defineEffect("git.bring_back", bring, async (invocation) =>
+  return defineEffect("git.bring_back", told, async (invocation) =>
     (await recoverSwitch(join(folder, "switch"), repository)) === "done" ? bring(invocation) : null,
   );
 }

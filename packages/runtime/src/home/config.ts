@@ -1,5 +1,11 @@
 import { join } from "node:path";
-import { API_SCOPES, fields, type JsonValue, SovereignError } from "@sovereign/core";
+import {
+  API_SCOPES,
+  fields,
+  type JsonValue,
+  isSovereignError,
+  SovereignError,
+} from "@sovereign/core";
 import { z } from "zod";
 import { readOwnFile } from "../system/index.ts";
 import { readPlainYaml } from "../policy/index.ts";
@@ -113,15 +119,6 @@ export function loadSwitchConfig(home: string, onRefusal: (why: string) => void)
   }
 }
 
-/** Why no work begins by the configuration as it stands; null where it can be used. */
-export function configRefusal(home: string): string | null {
-  let refusal: string | null = null;
-  loadSwitchConfig(home, (why) => {
-    refusal = why;
-  });
-  return refusal;
-}
-
 const SECTIONS: readonly string[] = ["scram", "database", "keys", "content", "oidc"];
 
 /**
@@ -141,7 +138,7 @@ export function loadConfig(home: string): Config {
     throw malformed(path, `expected the sections ${known}, found ${found}`);
   }
   return {
-    scram: parseScramConfig(sections["scram"]),
+    scram: parseSwitch(sections["scram"], path),
     database: parseSection(database, "database", sections, path),
     keys: parseSection(keys, "keys", sections, path),
     content: parseSection(content, "content", sections, path),
@@ -150,12 +147,23 @@ export function loadConfig(home: string): Config {
   };
 }
 
+/** The code says that it is the kill switch's section, and the text where it stands. */
+function parseSwitch(value: unknown, path: string): ScramConfig {
+  try {
+    return parseScramConfig(value);
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    const text = `Cannot use ${path}: ${error.message} Mend it, or move it away: then the defaults hold.`;
+    throw new SovereignError(error.code, text, { path }, error);
+  }
+}
+
 /** @throws ERR_DATA_FOLDER, whatever keeps it from being read */
 function readConfigFile(path: string): Buffer | null {
   try {
     return readOwnFile(path, DOOR.bytesMax);
   } catch (error) {
-    if (error instanceof SovereignError) throw error;
+    if (isSovereignError(error)) throw error;
     const why = error instanceof Error ? error.message : "unknown";
     const message = `Cannot read ${path}: ${why}. Mend it, or set SOVEREIGN_HOME to a folder that you own.`;
     throw new SovereignError("ERR_DATA_FOLDER", message, { path }, error);

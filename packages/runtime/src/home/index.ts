@@ -1,4 +1,4 @@
-export { type Config, configRefusal, loadConfig, loadSwitchConfig } from "./config.ts";
+export { type Config, loadConfig, loadSwitchConfig } from "./config.ts";
 export {
   type DataFolder,
   locateDataFolder,
@@ -34,5 +34,6 @@ export {
   Settings,
 } from "./settings.ts";
 export { trustedDigest, trustPolicy } from "./trusted-policies.ts";
+export { folderRefusal } from "./folder-refusal.ts";
 export { noteRefusal, refusalOf } from "./refusal-file.ts";
 export { connectScram, joinScram, programCommand } from "./sentinel-process.ts";

@@ -19,7 +19,7 @@ import {
 } from "../system/index.ts";
 import { KnownKeys, type SentinelKeys } from "../scram/index.ts";
 
-const INSTALLATION_FILE = "installation.json";
+export const INSTALLATION_FILE = "installation.json";
 const BYTES_MAX = 64 * 1024;
 
 const installationFile = z.strictObject({
@@ -159,6 +159,6 @@ function readInstallationFile(root: string): z.infer<typeof installationFile> {
 
 function folderError(path: string, cause: unknown): SovereignError {
   const why = cause instanceof Error ? cause.message : "unknown";
-  const text = `Cannot use ${path}: ${why.replace(/\.$/, "")}. It says which installation this data folder is of. Move it away, and the next command makes it again from what the kill switch knows.`;
+  const text = `Cannot use ${path}: ${why.replace(`${path}: `, "").replace(/\.$/, "")}. It says which installation this data folder is of. Move it away, and the next command makes it again from what the kill switch knows.`;
   return new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
 }

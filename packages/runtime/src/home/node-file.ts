@@ -46,7 +46,7 @@ export function readNodeFile(root: string): NodeFile | null {
     return bytes === null ? null : parseFormat(nodeFile, parseStrictJson(bytes), path);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unreadable";
-    const text = `Cannot use ${path}: ${why.replace(/\.$/, "")}. It says which machine of the installation this is. Put it back from a copy of this very folder; or move it away, and the folder joins as a new machine.`;
+    const text = `Cannot use ${path}: ${why.replace(`${path}: `, "").replace(/\.$/, "")}. It says which machine of the installation this is. Put it back from a copy of this very folder; or move it away, and the folder joins as a new machine.`;
     throw new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
   }
 }

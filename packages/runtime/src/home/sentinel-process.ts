@@ -6,7 +6,7 @@ import { SovereignError } from "@sovereign/core";
 import { openOwnLog, systemClock } from "../system/index.ts";
 import { startTrustedService } from "../process/index.ts";
 import { openSwitchFolder } from "./data-folder.ts";
-import { ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/index.ts";
+import { giveBack, ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/index.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -39,6 +39,8 @@ export function programCommand(name: ProgramName): [string, ...string[]] {
  * @throws ERR_SCRAM_SENTINEL_START where it could not say what goes wrong
  */
 export function startSentinel(home: string, environment: Environment): ChildProcess {
+  // A folder that it may not write to would have it die, and everybody wait for it.
+  giveBack(join(home, "scram"));
   const log = openLog(join(home, "scram", "sentinel.log"));
   const { PATH, SOVEREIGN_PASSPHRASE_FILE: passphrase } = environment;
   const [command, ...args] = [...programCommand("sentinel"), home];

@@ -93,7 +93,8 @@ export function parseScramConfig(value: unknown): ScramConfig {
   const result = scramConfig.safeParse(value ?? {});
   if (!result.success) {
     const issue = result.error.issues[0];
-    throw refused(`scram.${issue?.path.map(String).join(".") ?? ""}: ${issue?.message ?? ""}`);
+    const at = ["scram", ...(issue?.path.map(String) ?? [])].join(".");
+    throw refused(`${at}: ${issue?.message ?? ""}`);
   }
   const config = result.data;
   if (config.max_termination_ms > TERMINATION_MS_MAX) {

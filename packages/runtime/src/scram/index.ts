@@ -49,7 +49,7 @@ export {
   refusalOfWork,
   stateOfStops,
 } from "./status.ts";
-export { latchEverything, mendSwitchFolder } from "./switch-folder.ts";
+export { giveBack, latchEverything, mendSwitchFolder } from "./switch-folder.ts";
 export {
   ENGINE_GROUP,
   findOurs,

@@ -1,4 +1,5 @@
 import { chmodSync, lstatSync, mkdirSync } from "node:fs";
+import { dirname } from "node:path";
 import { SovereignError } from "@sovereign/core";
 import { kindAt, putAside, systemClock } from "../system/index.ts";
 import { ScramLatch } from "./latch.ts";
@@ -15,6 +16,7 @@ const OWNERS = 0o700;
  * @throws ERR_SCRAM_UNWRITABLE where nothing can be written
  */
 export function mendSwitchFolder(folder: string): void {
+  giveBack(dirname(folder));
   const kind = kindAt(folder);
   if (kind === "folder") giveBack(folder);
   if (kind === null || kind === "folder") return;
@@ -31,8 +33,9 @@ export function mendSwitchFolder(folder: string): void {
 
 /** A folder of the user's own from which its owner's rights were taken, as by a wrong copy. */
 export function giveBack(folder: string): void {
-  const { uid, mode } = lstatSync(folder);
-  if (uid === process.geteuid?.() && (mode & OWNERS) !== OWNERS) chmodSync(folder, OWNERS);
+  const found = lstatSync(folder, { throwIfNoEntry: false });
+  if (found?.isDirectory() !== true || found.uid !== process.geteuid?.()) return;
+  if ((found.mode & OWNERS) !== OWNERS) chmodSync(folder, OWNERS);
 }
 
 /** Stop everything without a sentinel that would judge whose work an order may stop. Durable. */

@@ -159,6 +159,8 @@ const DISK_FAILURES = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "
 function describeDiskFailure(home: string, error: unknown): unknown {
   const { code = "", message = "" } = error as { code?: string; message?: string };
   if (error instanceof SovereignError || !DISK_FAILURES.has(code)) return error;
-  const text = `The data folder ${home} cannot be written: ${message}. What was acknowledged is safe; make room or set SOVEREIGN_HOME, then resume the run or try again.`;
+  const forbidden = code === "EACCES" || code === "EPERM";
+  const mend = forbidden ? `type: chmod -R u+rwX "${home}"` : "make room or set SOVEREIGN_HOME";
+  const text = `The data folder ${home} cannot be written: ${message}. What was acknowledged is safe; ${mend}, then resume the run or try again.`;
   return new SovereignError("ERR_DATA_FOLDER", text, { home, code }, error);
 }

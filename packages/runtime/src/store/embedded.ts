@@ -2,6 +2,7 @@ import {
   closeSync,
   existsSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -12,7 +13,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
 import pg from "pg";
 import { runTrustedTool, startTrustedTool } from "../process/index.ts";
-import { openOwnLog, ownsFile, putAside, readOwnFile } from "../system/index.ts";
+import { kindAt, openOwnLog, ownsFile, putAside, readOwnFile } from "../system/index.ts";
 import { findBinaries, type ServerBinaries } from "./binaries.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
 import { socketFolder } from "./socket-folder.ts";
@@ -176,8 +177,22 @@ async function refusalOf(target: ConnectionTarget & { kind: "embedded" }): Promi
   }
 }
 
+/** What stands there and is no cluster that we can read may be one all the same. */
+function requireNothing(data: string): void {
+  const kind = kindAt(data);
+  if (kind === null) return;
+  try {
+    if (kind === "folder" && readdirSync(data).length === 0) return;
+  } catch (cause) {
+    throw startError(data, `its rights keep us from it. Type: chmod 700 "${data}"`, cause);
+  }
+  const found = kind === "folder" ? "a folder without PG_VERSION" : `a ${kind}`;
+  throw startError(data, `expected a cluster, found ${found}. Look into it, and move it away`);
+}
+
 /** Built beside its place and renamed: a half-made cluster is never taken for one. */
 function initialise(binaries: ServerBinaries, folder: string, data: string): void {
+  requireNothing(data);
   const partial = `${data}.partial`;
   rmSync(partial, { recursive: true, force: true });
   const args = ["-D", partial, "-U", "sovereign", "-A", "trust", "-E", "UTF8"];

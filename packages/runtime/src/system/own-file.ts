@@ -1,4 +1,5 @@
 import {
+  accessSync,
   chmodSync,
   closeSync,
   constants,
@@ -45,6 +46,7 @@ const FLAGS: Readonly<Record<OwnFileUse, number>> = {
 };
 /** What the system says when something is there that is no plain file. */
 const NO_PLAIN_FILE = new Set(["ELOOP", "ENXIO", "ENODEV", "EISDIR"]);
+const FORBIDDEN = new Set(["EACCES", "EPERM"]);
 const ASIDE_MAX = 1000;
 const OWNERS = 0o600;
 /** Where a file has no limit of its own: what we wrote ourselves is smaller. */
@@ -70,7 +72,7 @@ export function openOwnFile(path: string, use: OwnFileUse): number {
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
     if (NO_PLAIN_FILE.has(code)) throw notOurs(path, "something that is no plain file", error);
-    throw error;
+    throw forbiddenAt(path, error) ?? error;
   }
   try {
     requireOwn(path, fstatSync(file), use);
@@ -88,9 +90,34 @@ function statAt(path: string): Stats | undefined {
   try {
     return lstatSync(path, { throwIfNoEntry: false });
   } catch (error) {
-    if (!NO_FOLDER.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    if (!NO_FOLDER.has((error as NodeJS.ErrnoException).code ?? "")) {
+      throw forbiddenAt(path, error) ?? error;
+    }
     const text = `${dirname(path)}: expected a folder of ours, found something else. Look into it, and move it away.`;
     throw new SovereignError("ERR_DATA_FOLDER", text, { path }, error);
+  }
+}
+
+/** Rights that were taken away, as by a copy, are given back by one command. Null for other errors. */
+function forbiddenAt(path: string, cause: unknown): SovereignError | null {
+  if (!FORBIDDEN.has((cause as NodeJS.ErrnoException).code ?? "")) return null;
+  const barred = firstBarred(dirname(path));
+  const folder = barred ?? (existsSync(path) ? null : dirname(path));
+  const command = folder === null ? `chmod 600 "${path}"` : `chmod 700 "${folder}"`;
+  const text = `${path}: expected that we may use it, found that its rights forbid it. Type: ${command}`;
+  return new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);
+}
+
+/** The first folder on the way that may not be entered; null where each may. */
+function firstBarred(folder: string): string | null {
+  const above = dirname(folder);
+  const first = above === folder ? null : firstBarred(above);
+  if (first !== null) return first;
+  try {
+    accessSync(folder, constants.X_OK);
+    return null;
+  } catch {
+    return folder;
   }
 }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
@@ -73,6 +73,8 @@ it("with a second name for each of its files, and without rights, it stops and i
     event: { scram_state: string };
   };
   expect(event.scram_state).toBe("COMPLETE");
+  // An ordinary user's sentinel can write to it again.
+  expect(statSync(scram).mode & 0o777).toBe(0o700);
   await one.reset();
   expect(await stateOf(one)).toBe("ARMED");
   expect(readFileSync(join(backup, "journal.jsonl"))).toEqual(before);

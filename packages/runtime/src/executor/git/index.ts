@@ -39,10 +39,12 @@ export {
 } from "./step-commit.ts";
 export {
   damaged,
+  forbiddenWork,
   type Head,
   inspectRepository,
   readHead,
   readRef,
+  requireWritable,
   trackedPaths,
   type RefState,
   type UserRepository,

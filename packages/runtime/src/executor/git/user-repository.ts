@@ -5,6 +5,7 @@ import { Git, readUserSetting } from "./git.ts";
 import { oddGitFile } from "./odd-files.ts";
 import { misledName } from "./own-places.ts";
 import { readPlainText } from "./plain-files.ts";
+import { barredFolder, unreadable, unwritable } from "./rights.ts";
 
 /** What we know of the user's repository, read without running anything that is configured in it. */
 export interface UserRepository {
@@ -46,6 +47,7 @@ export async function inspectRepository(
   const dotGit = join(root, ".git");
   const gitDir = statSync(dotGit).isDirectory() ? dotGit : readGitFile(dotGit);
   requireOwner(gitDir);
+  requireReadable(root, unreadable(gitDir));
   const odd = oddGitFile(gitDir);
   if (odd !== null) {
     throw refused(
@@ -70,6 +72,7 @@ export async function inspectRepository(
   const commonDir = resolve("/", common ?? gitDir);
   // A file in it names the folder, and another one where its objects are.
   for (const folder of [commonDir, join(commonDir, "objects")]) requireOwner(folder);
+  requireReadable(root, unreadable(gitDir, commonDir));
   const repository: UserRepository = {
     root,
     gitDir: realpathSync(gitDir),
@@ -214,6 +217,7 @@ function findRoot(folder: string): string {
     throw refused(folder, "there is no such folder");
   }
   for (;;) {
+    requireReadable(at, barredFolder(at));
     if (existsSync(join(at, ".git"))) return at;
     // As git does: what has these is a repository, and not a part of the tree around it.
     if (["HEAD", "objects", "refs"].every((name) => existsSync(join(at, name)))) {
@@ -234,6 +238,28 @@ function readGitFile(path: string): string {
   const folder = match?.[1] === undefined ? null : resolve(dirname(path), match[1]);
   if (folder !== null && existsSync(folder)) return folder;
   throw refused(path, "expected a folder, or a file with one line `gitdir: …` that names one");
+}
+
+function requireReadable(root: string, why: string | null): void {
+  if (why !== null) throw refused(root, why);
+}
+
+/** @throws ERR_REPOSITORY_REFUSED where its rights keep us from writing to it */
+export function requireWritable({ root, gitDir, commonDir }: UserRepository): void {
+  requireReadable(root, unwritable(gitDir, commonDir));
+}
+
+/**
+ * What a work tree's rights forbid, found in the middle of a change that was taken back.
+ * @returns the cause itself where it is anything else
+ */
+export function forbiddenWork({ root }: UserRepository, cause: unknown): unknown {
+  const { code = "", message = "" } = cause as { code?: string; message?: string };
+  const isThere = [root, "/proc/self/fd/"].some((name) => message.includes(`'${name}`));
+  if (!isThere || !["EACCES", "EPERM", "EROFS"].includes(code)) return cause;
+  const said = message.replaceAll(/\/proc\/self\/fd\/\d+/g, "…");
+  const why = `its files may not be changed there (${said}). Branch, index and files are as they were. Give the rights back, as by chmod -R u+rwX "${root}", and run it again`;
+  return refused(root, why);
 }
 
 /** Another user's repository may have been laid out for us to trip over. */

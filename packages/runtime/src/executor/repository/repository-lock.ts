@@ -7,6 +7,7 @@ import {
   breakClaims,
   isOwnerDead,
   ownerText,
+  requireWritable,
   startTimeOf,
   type UserRepository,
 } from "../git/index.ts";
@@ -24,13 +25,14 @@ export interface RepositoryLock {
  * installations see each other's; one whose owner died, also by kill -9, is taken over.
  *
  * @param waitMs how long to wait for a living owner; 0 refuses at once
- * @throws ERR_REPOSITORY_BUSY
+ * @throws ERR_REPOSITORY_BUSY, and ERR_REPOSITORY_REFUSED where it may not be written to
  */
 export async function lockRepository(
   repository: UserRepository,
   run: string,
   waitMs: number,
 ): Promise<RepositoryLock> {
+  requireWritable(repository);
   const path = join(repository.gitDir, "sovereign.lock");
   const own = `${ownerText(run)}\n`;
   let takenFrom: string | null = null;

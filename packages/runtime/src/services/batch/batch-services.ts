@@ -6,7 +6,7 @@ import { INSTALLATION_KEYS } from "../../authority/index.ts";
 import { parseBatchFile } from "../../batch/index.ts";
 import type { Services } from "../services.ts";
 import { parsePolicy } from "../../policy/index.ts";
-import { configRefusal, refusalOf, type Settings } from "../../home/index.ts";
+import { folderRefusal, type Settings } from "../../home/index.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
 import { refuseTools } from "../runs/refuse-tools.ts";
 import { enrolFirstUse } from "../runs/first-use.ts";
@@ -42,9 +42,8 @@ export function batchServices(
         });
         return runner.executeBatch(batch_id, { actions, metadata });
       }),
-    health: () => {
-      const { home } = settings;
-      const refused = refusalOf(home) ?? configRefusal(home);
+    health: async () => {
+      const refused = await folderRefusal(settings.home);
       return SovereignRunner.healthCheck(() => scram.scramStatus(), refused);
     },
   };

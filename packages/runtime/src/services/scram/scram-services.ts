@@ -71,6 +71,7 @@ export function createScramServices(
     },
     scramActivate: async (input) => {
       const remote = await remoteOf(home, input.remote);
+      if (remote === null) mendSwitchFolder(join(home, "scram"));
       const signers = (): Promise<Signer[]> =>
         Promise.all([
           sign(input.operatorKey, "operator"),
@@ -119,7 +120,7 @@ export function createScramServices(
 /** Whoever wants to stop is told how to, whatever is wrong with the keys. */
 function withoutKeys(error: unknown): unknown {
   if (!isSovereignError(error)) return error;
-  const text = `${error.message} Nothing was stopped. To stop everything now, without keys, type: scram`;
+  const text = `Nothing was stopped. To stop everything now, without keys, type: scram. Why the keys cannot sign: ${error.message}`;
   return new SovereignError(error.code, text, {}, error);
 }
 

@@ -13,8 +13,7 @@ import {
   type Environment,
   isShared,
   openSwitchFolder,
-  configRefusal,
-  refusalOf,
+  folderRefusal,
   Settings,
 } from "../../home/index.ts";
 import { HeldLink, KnownKeys, ScramLatch } from "../../scram/index.ts";
@@ -148,7 +147,7 @@ async function healthOf(home: string, status: ScramStatus | null): Promise<JsonO
         status === null
           ? Promise.reject(new Error("no sentinel"))
           : Promise.resolve({ ...status, lease: leaseOfSentinel({ ...status }) }),
-      refusalOf(home) ?? configRefusal(home),
+      await folderRefusal(home),
     );
   const heard = lease?.state ?? null;
   return { runner_status, scram_state, scram_armed, scram_active, scram_complete, lease: heard };
