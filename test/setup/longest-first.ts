@@ -5,6 +5,8 @@ const LONGEST = [
   "agent-killed.real.test.ts",
   "agent.test.ts",
   "workers.test.ts",
+  "workers-chaos.test.ts",
+  "workers-shared.test.ts",
   "iron-path.test.ts",
   "claude.real.test.ts",
   "pipeline-kill.test.ts",
