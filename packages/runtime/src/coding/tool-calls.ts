@@ -1,6 +1,7 @@
 import { cutText, isSovereignError, type JsonObject, sha256Hex, utf8Encode } from "@sovereign/core";
 import { defineEffect, type Effect, type EffectResult } from "../kernel/index.ts";
 import { RunStopped, type Step } from "../runs/index.ts";
+import { refuseOtherJson } from "../system/index.ts";
 import type { AgentAdapter, HookCall, ToolAnswer, ToolAsk, ToolInput } from "./adapter.ts";
 import type { HookReply } from "./hook-server.ts";
 
@@ -164,11 +165,16 @@ function reasonOf(error: unknown): string {
   return isSovereignError(error) ? cutText(error.message, REASON_CHARS) : "it could not be judged";
 }
 
-/** The parameters of the action that a call of a tool is. */
+/**
+ * The parameters of the action that a call of a tool is.
+ * @throws ERR_JSON_UNSUPPORTED where this process writes other JSON than it is given
+ */
 export function callParams(
   { id, input }: Pick<HookCall, "id" | "input">,
   asks: readonly ToolAsk[],
 ): JsonObject {
+  // What is recorded of the input is what the tool gets.
+  refuseOtherJson();
   return {
     call: cutText(id, 200),
     input: pinOf(input),

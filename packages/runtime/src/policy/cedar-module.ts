@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import type * as Cedar from "@cedar-policy/cedar-wasm/nodejs";
+import { refuseOtherJson } from "../system/index.ts";
 
 const require = createRequire(import.meta.url);
 const NAME = "@cedar-policy/cedar-wasm/nodejs";
@@ -30,6 +31,7 @@ export class CedarModule {
 
   /** @throws what the module throws, and is then replaced; or why it can be asked nothing */
   use<T>(work: (module: Module) => T): T {
+    // It is asked in JSON, which the platform writes.
     refuseOtherJson();
     this.#module ??= this.#load();
     try {
@@ -70,15 +72,4 @@ export class CedarModule {
     module.preparseSchema(this.#schemaName, this.#schema);
     return module;
   }
-}
-
-/**
- * The module is asked in JSON, which the platform writes. A program that has given all objects or
- * arrays a `toJSON` would have Cedar asked about something else than what is to be decided.
- */
-function refuseOtherJson(): void {
-  if (!("toJSON" in [])) return;
-  throw new Error(
-    "expected plain arrays, found a `toJSON` on every array of this process: take it off Array.prototype and Object.prototype",
-  );
 }

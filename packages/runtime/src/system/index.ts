@@ -19,5 +19,6 @@ export {
   replaceOwnFile,
   requireOwnFile,
 } from "./own-file.ts";
+export { refuseOtherJson } from "./other-json.ts";
 export { rest } from "./rest.ts";
 export { Turns } from "./turns.ts";

@@ -1,6 +1,7 @@
 import { runInNewContext } from "node:vm";
 import { utf8Encode } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { callParams } from "../../src/coding/index.ts";
 import {
   defineEffect,
   type EffectResult,
@@ -71,6 +72,13 @@ describe("a toJSON on every object", () => {
       expect([effect(before, "c"), effect(made(), "c")]).toEqual(["deny", "deny"]);
     },
   );
+
+  it.each(forms)("has no tool's call recorded as another: %s", async (_n, prototype, toJSON) => {
+    const call = { id: "1", input: { path: "secret" } };
+    const made = await polluted(prototype, { toJSON }, () => attempt(() => callParams(call, [])));
+    expect(made).toEqual([]);
+    expect(callParams(call, [])).toMatchObject({ input: { bytes: 17 } });
+  });
 
   it.each(forms)("changes nothing of the law: %s", async (_name, prototype, toJSON) => {
     const request = await requestFor(world, TRAIN);
