@@ -1,4 +1,10 @@
-import { type ErrorCode, fields, type JsonObject, parseFormat } from "@sovereign/core";
+import {
+  type ErrorCode,
+  fields,
+  type JsonObject,
+  parseFormat,
+  SovereignError,
+} from "@sovereign/core";
 import { z } from "zod";
 import { readPlainYaml } from "../policy/index.ts";
 
@@ -62,10 +68,22 @@ export function parseBatchFile(bytes: Uint8Array, name: string): BatchFile {
   return parseFormat(batchFile, value, name, INVALID);
 }
 
-/** Check what a program gives. @throws ERR_BATCH_INVALID */
+/**
+ * Check what a program gives, and keep a copy of it: what it holds it may change, and a getter may
+ * answer otherwise the next time.
+ *
+ * @throws ERR_BATCH_INVALID
+ */
 export function parseBatchContent(id: string, value: unknown): BatchContent {
   parseFormat(batchId, id, "batch id", INVALID);
-  return parseFormat(batchContent, value, `batch ${id}`, INVALID);
+  let own: unknown;
+  try {
+    own = structuredClone(value);
+  } catch (cause) {
+    const text = `batch ${id}: expected plain lists, objects and texts, found what cannot be copied.`;
+    throw new SovereignError(INVALID, text, {}, cause);
+  }
+  return parseFormat(batchContent, own, `batch ${id}`, INVALID);
 }
 
 /** The kernel's parameters of an action. */
