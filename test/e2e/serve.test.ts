@@ -16,11 +16,14 @@ let host: string;
 let token: string;
 /** Requests of steps that are not answered yet. */
 const held: ServerResponse[] = [];
+/** Requests that must not be made twice. */
+const paid: string[] = [];
 let holds = false;
 
 beforeAll(async () => {
   installation = new Installation();
-  target = createServer((_request, response) => {
+  target = createServer((request, response) => {
+    if (request.method === "POST") paid.push(request.url ?? "");
     if (holds) held.push(response);
     else response.end("ok");
   });
@@ -209,6 +212,49 @@ describe("sovereign serve", () => {
     answerAll();
     expect((await served.ended).code).toBe(0);
     expect(await statusOf(run)).toBe("completed");
+  });
+
+  it("leaves a step of which nobody knows whether it was done to a worker, once somebody says so", async () => {
+    const pays = (): number => paid.length;
+    const plan = {
+      steps: [
+        { id: "pay", skill: "http_call", with: { url: `http://${host}/pay`, method: "POST" } },
+      ],
+    };
+    const first = await serve();
+    holds = true;
+    const body = { goal: "pay once", agent_id: "bot", plan };
+    const begun = await askAt(first.url, token, "POST", "/v1/runs", { body });
+    const run = String(begun.json["run_id"]);
+    await until(() => held.length > 0);
+    first.child.kill("SIGKILL");
+    await first.ended;
+    answerAll();
+    const waits = await installation.json(["run", "resume", run, "--tenant", "acme"]);
+    expect(waits.documents.at(-1)).toMatchObject({
+      status: "pending",
+      code: "ERR_OUTCOME_UNKNOWN",
+    });
+    const before = pays();
+    const worker = installation.start(["worker", "--json"]);
+    const ended = endOf(worker);
+    const second = await serve("--no-worker");
+    const goOn = (how: string): Promise<Answer> =>
+      askAt(second.url, token, "POST", `/v1/runs/${run}/${how}`);
+    // To go on with it does nothing anew: it comes back to whoever has to say so.
+    expect((await goOn("resume")).status).toBe(202);
+    await until(async () => (await statusOf(run)) === "pending");
+    expect(pays()).toBe(before);
+    expect((await goOn("retry")).status).toBe(202);
+    await until(async () => (await statusOf(run)) === "completed");
+    expect(pays()).toBe(before + 1);
+    const told = await askAt(second.url, token, "GET", `/v1/runs/${run}/events`);
+    expect(told.text.match(/"retry_failed":true/g)).toHaveLength(1);
+    worker.kill("SIGTERM");
+    second.child.kill("SIGTERM");
+    await Promise.all([ended, second.ended]);
+    const proof = await installation.json(["runs", "proof", run, "--tenant", "acme"]);
+    expect(proof.code).toBe(0);
   });
 
   it("interrupts what is not at its end in time, and the next one goes on with it", async () => {

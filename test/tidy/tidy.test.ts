@@ -10,6 +10,8 @@ const tests = listFiles(/(^|\/)test\/.*\.ts$/);
 const texts = listFiles(/\.(ts|md|json|yaml|mjs|js|sh|sql)$/).filter(
   (path) => !path.includes("package-lock") && !path.startsWith("test/tidy/"),
 );
+/** Nobody reads it from its beginning to its end. */
+const isGenerated = (text: string): boolean => text.startsWith("// Generated from ");
 const read = (path: string): string => readFileSync(path, "utf8");
 
 describe("the sources", () => {
@@ -18,7 +20,8 @@ describe("the sources", () => {
   });
 
   it("have no file above 500 lines", () => {
-    const long = [...sources, ...tests].filter((path) => read(path).split("\n").length > 501);
+    const written = [...sources, ...tests].filter((path) => !isGenerated(read(path)));
+    const long = written.filter((path) => read(path).split("\n").length > 501);
     expect(long).toEqual([]);
   });
 

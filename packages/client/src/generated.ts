@@ -134,6 +134,17 @@ export type IncidentDetails = {
 
 export type Incidents = { readonly incidents: readonly Incident[] };
 
+/** A skill of the tenant's own, that somebody trusts */
+export type OwnSkill = {
+  readonly name: string;
+  readonly version: string;
+  readonly text: string;
+  readonly input: { readonly [key: string]: Json };
+  readonly output: { readonly [key: string]: Json };
+  readonly digest: string;
+  readonly host: string | null;
+};
+
 /** Problem details (RFC 9457) */
 export type Problem = {
   readonly type: string;
@@ -205,7 +216,7 @@ export type Skill = {
   readonly output: { readonly [key: string]: Json };
 };
 
-export type Skills = { readonly skills: readonly Skill[] };
+export type Skills = { readonly skills: readonly Skill[]; readonly own: readonly OwnSkill[] };
 
 /** A goal of the token's tenant */
 export type Submission = {
@@ -226,6 +237,13 @@ export type Submission = {
       readonly cost_cents?: number;
       readonly timeout_ms?: number;
     }[];
+  };
+  readonly planner_model?: string;
+  readonly budget?: {
+    readonly cents?: number;
+    readonly tokens?: number;
+    readonly steps?: number;
+    readonly seconds?: number;
   };
   readonly inputs?: { readonly [key: string]: Json };
   readonly priority?: number;

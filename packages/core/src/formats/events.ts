@@ -166,7 +166,11 @@ export const entryData = {
   "consensus.reached": consensus,
   "consensus.failed": consensus,
   "agent.abstained": z.looseObject({ role: name, reason: z.string().max(500) }),
-  "run.suspended": z.looseObject({ reason: z.string().max(4000) }),
+  "run.suspended": z.looseObject({
+    reason: z.string().max(4000),
+    /** Somebody asked that the worker which takes it next does a step anew whose end nobody knows. */
+    retry_failed: z.literal(true).exactOptional(),
+  }),
   "run.resumed": z.looseObject({ from: z.string().max(80) }),
   /** In the tenant's stream `operations`: somebody wants the run to end. */
   "run.cancel_requested": z.looseObject({ by: z.string().max(200), reason: z.string().max(1000) }),

@@ -34,7 +34,7 @@ export function openApi(routes: readonly Route[]): JsonObject {
         [BEARER]: {
           type: "http",
           scheme: "bearer",
-          description: "A token of `sovereign tokens create`",
+          description: "A token of `sovereign tokens create`, or of the identity provider",
         },
       },
     },

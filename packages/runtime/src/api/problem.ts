@@ -12,7 +12,7 @@ export interface Problem {
 
 /** What says something about the caller's own request is told; paths and causes are ours. */
 const TOLD =
-  /^ERR_(HTTP_(?!FAILED)|JSON_|FORMAT_|PLAN_|SKILL_(INPUT|UNKNOWN)|IDEMPOTENCY_|REQUEST_INVALID|POLICY_DENIED|RUN_(UNSEALED|AT_WORK)|TENANT_)/;
+  /^ERR_(HTTP_(?!FAILED)|JSON_|FORMAT_|PLAN_|PLANNER_|BUDGET_|SKILL_(INPUT|UNKNOWN)|IDEMPOTENCY_|REQUEST_INVALID|POLICY_DENIED|RUN_(UNSEALED|AT_WORK)|TENANT_)/;
 
 /** What Fastify itself refuses. */
 const OF_FASTIFY: Readonly<Record<string, readonly [ErrorCode, string]>> = {

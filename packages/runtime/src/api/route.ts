@@ -67,6 +67,8 @@ interface Described {
   readonly scope: ApiScope | "public" | null;
   /** True for what costs much: it has a limit of its own. */
   readonly isHeavy?: true;
+  /** True for what may be answered after minutes. */
+  readonly isSlow?: true;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly headers?: z.ZodObject;

@@ -1,6 +1,11 @@
 import { canonicalBytes, SovereignError } from "@sovereign/core";
 import type { RunRow } from "../runs/index.ts";
-import type { ApiServices } from "../services/index.ts";
+import {
+  type ApiServices,
+  limitsOf,
+  type OwnSkillReport,
+  type SubmittedGoal,
+} from "../services/index.ts";
 import { followEvents } from "./events.ts";
 import { defineRoute, json, ok, type Route } from "./route.ts";
 import * as schemas from "./schemas.ts";
@@ -57,7 +62,10 @@ export const ROUTES: readonly Route[] = [
     summary: "The skills that steps of a plan use",
     scope: "skills:read",
     answers: ok(schemas.skills, "Every skill, with the JSON Schemas of its input and output"),
-    handle: ({ services }) => Promise.resolve(json({ skills: services.listSkills() })),
+    handle: async ({ services, caller }) => {
+      const { skills, own } = await services.listSkills(caller.tenantId);
+      return json({ skills, own: own.map(ownSkillOf) });
+    },
   }),
   defineRoute({
     id: "submitRun",
@@ -72,16 +80,11 @@ export const ROUTES: readonly Route[] = [
       202: { text: "The run is durable, and is worked on", schema: schemas.begun },
       200: { text: "The run that was submitted under the same key", schema: schemas.begun },
     },
+    isSlow: true,
     handle: async ({ services, caller, headers, body }) => {
-      const { goal, agent_id: agentId, origin_system_id: originSystemId, plan, inputs } = body;
       const { runId, isNew } = await services.submitGoal(caller, {
-        goal,
-        agentId,
-        originSystemId,
-        plan: plan ?? null,
-        inputs,
+        ...goalOf(body),
         idempotencyKey: headers["idempotency-key"] ?? null,
-        priority: body.priority,
       });
       return json({ run_id: runId, is_new: isNew }, isNew ? 202 : 200);
     },
@@ -267,6 +270,25 @@ export const ROUTES: readonly Route[] = [
     }),
   }),
 ];
+
+function goalOf(body: z.output<typeof schemas.submission>): Omit<SubmittedGoal, "idempotencyKey"> {
+  const { goal, agent_id, origin_system_id, plan, planner_model: model, inputs, priority } = body;
+  const [vendor = "", ...rest] = model?.split("/") ?? [];
+  return {
+    ...{ goal, inputs, priority },
+    agentId: agent_id,
+    originSystemId: origin_system_id,
+    plan: plan ?? null,
+    plannerModel: model === undefined ? null : { vendor, model: rest.join("/") },
+    limits: limitsOf(body.budget ?? {}),
+  };
+}
+
+/** As the tenant's people are told; how it is started is the operator's. */
+function ownSkillOf(skill: OwnSkillReport): z.input<typeof schemas.ownSkill> {
+  const { name, version, text, digest, host, input, output } = skill;
+  return { name, version, text, digest, host, input, output };
+}
 
 function viewOf(row: RunRow): z.input<typeof schemas.runView> {
   const { runId, kind, name, status, reason, mode, planDigest, createdAt, updatedAt } = row;

@@ -18,12 +18,25 @@ export const problem = z
 
 const { goal, agent_id, origin_system_id } = goalWords.shape;
 
+const most = z.int().min(1).max(9_999_999_999).exactOptional();
+
 export const submission = z
   .strictObject({
     goal,
     agent_id,
     origin_system_id: origin_system_id.default("api"),
-    plan: planFile.exactOptional().describe("Without it, the planner stub makes one"),
+    plan: planFile
+      .exactOptional()
+      .describe("Without it, the planner stub makes one, or the model of `planner_model`"),
+    planner_model: z
+      .string()
+      .regex(/^[a-z][a-z0-9_.-]{0,62}\/[\x21-\x7e]{1,200}$/, "expected VENDOR/MODEL")
+      .exactOptional()
+      .describe("VENDOR/MODEL: a model makes the plan, and is answered for once it is made"),
+    budget: z
+      .strictObject({ cents: most, tokens: most, steps: most, seconds: most })
+      .exactOptional()
+      .describe("The most that the run may use; those of the tenant and the agent hold, too"),
     inputs: planFile.shape.inputs.describe("Values in the place of the plan's own inputs"),
     priority: z
       .int()
@@ -31,6 +44,10 @@ export const submission = z
       .max(100)
       .default(0)
       .describe("Where workers carry runs out, the highest of a tenant's waiting runs comes first"),
+  })
+  .refine(({ plan, planner_model: model }) => plan === undefined || model === undefined, {
+    path: ["planner_model"],
+    message: "expected a plan or the model that makes one, found both",
   })
   .meta({ id: "Submission", description: "A goal of the token's tenant" });
 
@@ -107,7 +124,17 @@ export const skill = z
   })
   .meta({ id: "Skill" });
 
-export const skills = z.object({ skills: z.array(skill) }).meta({ id: "Skills" });
+export const ownSkill = skill
+  .omit({ reversible: true })
+  .extend({
+    digest: z.string().describe("Of its folder: plans and evidence name it"),
+    host: z.string().nullable().describe("The one host that it may reach; null for none"),
+  })
+  .meta({ id: "OwnSkill", description: "A skill of the tenant's own, that somebody trusts" });
+
+export const skills = z
+  .object({ skills: z.array(skill), own: z.array(ownSkill) })
+  .meta({ id: "Skills" });
 
 export const document = z
   .record(z.string(), fields.json)

@@ -24,6 +24,8 @@ const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_MS = 5000;
 const REQUEST_MS = 15_000;
 const IDLE_MS = 60_000;
+/** A model is asked for a plan at most four times, each time for five minutes. */
+const ANSWER_MS = 25 * 60_000;
 const CONNECTIONS_MAX = 1024;
 const PER_SOURCE_MAX = 256;
 const STREAMS_MAX = 256;
@@ -135,6 +137,8 @@ export class ApiServer {
       },
       handler: async (request, reply) => {
         const { params, query, body, headers } = request;
+        // Else a connection on which nothing moves is closed before the answer comes.
+        if (route.isSlow === true) waitLong(request, reply);
         const caller = callers.get(request);
         if (caller === undefined) throw new TypeError("a request is admitted before it is handled");
         const raw = { params, query, headers, body: body ?? null };
@@ -227,6 +231,15 @@ export class ApiServer {
     }
     this.url = isUnix ? place : urlOf(this.#app.server.address() as AddressInfo, this.#options.tls);
   }
+}
+
+/** Until the answer, the connection may be still for longer than others may. */
+function waitLong({ raw }: FastifyRequest, reply: FastifyReply): void {
+  const { socket } = raw;
+  socket.setTimeout(ANSWER_MS);
+  reply.raw.once("finish", () => {
+    socket.setTimeout(IDLE_MS);
+  });
 }
 
 const FIXED = { "cache-control": "no-store", "x-content-type-options": "nosniff" } as const;

@@ -15,7 +15,8 @@ export type {
 export type { WorkerEvent } from "./workers/worker.ts";
 export type { BackupProgress } from "./backup/backup-reports.ts";
 export type { BudgetReport } from "./budgets/budget-services.ts";
-export type { NamedLimits } from "./budgets/limits.ts";
+export { limitsOf, type NamedLimits, type SaidLimits } from "./budgets/limits.ts";
+export type { OwnSkillReport } from "./skill-services.ts";
 export type { IncidentReport } from "./incidents/incident-services.ts";
 export type { GoalProgress } from "./goals/goal-progress.ts";
 export type { SkillReport } from "./goals/goal-services.ts";
@@ -59,7 +60,7 @@ export type {
   WatchEvent,
 } from "./scram/scram-reports.ts";
 export { goalWords } from "./goals/goal-plan.ts";
-export type { ApiServices, RunEvent, ServerEvent } from "./serve/api-ports.ts";
+export type { ApiServices, RunEvent, ServerEvent, SubmittedGoal } from "./serve/api-ports.ts";
 export { type ApiIdentity, callerName } from "./serve/identity.ts";
 export { readTls, type TlsFiles } from "./scram/read-tls.ts";
 export type { TokenInput, TokenReport } from "./token-services.ts";

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { parseName } from "../arguments.ts";
-import { limit, limitsOf } from "./budget-flags.ts";
-import type { Services } from "../../services/index.ts";
+import { limit } from "./budget-flags.ts";
+import { limitsOf, type Services } from "../../services/index.ts";
 
 /** What the command line says of a goal. */
 export interface GoalFlags {

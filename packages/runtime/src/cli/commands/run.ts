@@ -65,11 +65,9 @@ export function runCommands(program: Command, context: CommandContext): void {
     .action(async (runId: string, flags: ResumeFlags) => {
       const { retryFailed, wait } = flags;
       if (!wait) {
-        if (retryFailed || approversOf(flags).length > 0)
-          return run.error(
-            "--no-wait is for a goal alone: no step is tried again, and nobody consents",
-          );
-        await services.requeue(tenant(), runId, 0);
+        if (approversOf(flags).length > 0)
+          return run.error("--no-wait is for a goal alone: nobody consents");
+        await services.requeue(tenant(), runId, { priority: 0, retryFailed });
         if (output.json) output.printJson({ run: runId, status: "queued" });
         else output.print(`run: ${runId} queued`);
         return;

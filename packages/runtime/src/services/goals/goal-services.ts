@@ -147,6 +147,7 @@ async function runGoal(
         ...{ goal, model: given, policy, inputs, pinOwn, budget },
         ask: async (plan, rest) => {
           const asked = { words: question, planner: "question", plan, budget: rest } as const;
+          // It is asked here, also where a worker is to carry the plan out.
           const result = await submitRun(GOAL, options, { ...about, ...asked });
           const { steps } = await describeTrace(installation, tenantId, result.runId);
           return { ...result, last: steps.at(-1) ?? null };

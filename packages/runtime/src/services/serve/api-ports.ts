@@ -1,9 +1,12 @@
 import type { ArtifactRef, Incident, JsonValue, LedgerEntry, TrustRoot } from "@sovereign/core";
 import type { Plan } from "../../planning/index.ts";
 import type { Breaker, IncidentFilter, RunRow } from "../../runs/index.ts";
+import type { AskedModel } from "../../skills/index.ts";
 import type { BudgetReport } from "../budgets/budget-services.ts";
+import type { NamedLimits } from "../budgets/limits.ts";
 import type { IncidentReport } from "../incidents/incident-services.ts";
 import type { SkillReport } from "../goals/goal-services.ts";
+import type { OwnSkillReport } from "../skill-services.ts";
 import type { RunDetails } from "../runs/run-details.ts";
 import type { RunProofReport } from "../runs/run-proof.ts";
 import type { TraceReport } from "../runs/run-trace.ts";
@@ -17,8 +20,12 @@ export interface SubmittedGoal {
   readonly originSystemId: string;
   /** Null where the planner makes the plan. */
   readonly plan: Plan | null;
+  /** Whom to ask for a plan; null where none is asked. */
+  readonly plannerModel: AskedModel | null;
   readonly inputs: Readonly<Record<string, JsonValue>>;
   readonly idempotencyKey: string | null;
+  /** What the run may use at most. Those of the tenant and of the agent hold all the same. */
+  readonly limits: NamedLimits;
   /** From -100 to 100, among the tenant's runs that wait for workers. */
   readonly priority: number;
 }
@@ -100,7 +107,11 @@ export interface ApiServices {
     from: number,
   ): Promise<{ readonly events: RunEvent[]; readonly ended: boolean }>;
   trustRoot(): Promise<TrustRoot>;
-  listSkills(): readonly SkillReport[];
+  /** The skills that there are, and those that the tenant trusts of its own. */
+  listSkills(tenantId: string): Promise<{
+    readonly skills: readonly SkillReport[];
+    readonly own: readonly OwnSkillReport[];
+  }>;
   readiness(): Promise<Readiness>;
   /** Go on with what a server before left, in this data folder, as there is room; until the signal. */
   recover(signal: AbortSignal): Promise<void>;

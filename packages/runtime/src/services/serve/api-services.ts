@@ -13,16 +13,25 @@ import { ArtifactStore, checkTenant, hasDocuments, type RunRow } from "../../run
 import { breakerServices } from "../breaker-services.ts";
 import { budgetServices } from "../budgets/budget-services.ts";
 import { evidenceServices } from "../evidence-services.ts";
+import { openGoalPlan } from "../goals/goal-plan.ts";
 import { goalServices } from "../goals/goal-services.ts";
 import { incidentServices } from "../incidents/incident-services.ts";
 import type { Opened } from "../opened.ts";
+import { skillServices } from "../skill-services.ts";
 import { admittedCaller } from "../runs/admitted-caller.ts";
 import { describeRun } from "../runs/run-details.ts";
 import { runNotFound } from "../runs/run-folder.ts";
 import { runServices } from "../runs/run-services.ts";
 import { refuseWhileTripped } from "../runs/require-armed.ts";
 import { requeueRun, requireWaiting } from "../workers/requeue-run.ts";
-import type { ApiServices, Page, Readiness, RunEvent, ServerEvent } from "./api-ports.ts";
+import type {
+  ApiServices,
+  Page,
+  Readiness,
+  RunEvent,
+  ServerEvent,
+  SubmittedGoal,
+} from "./api-ports.ts";
 import { openAuthenticator } from "./authenticator.ts";
 import { type ApiIdentity, callerName, callerOf } from "./identity.ts";
 import { KeptInstallation } from "./kept-installation.ts";
@@ -90,12 +99,8 @@ function runningServices(
     const row = await kept.look((place) => rowOf(place, tenantId, runId));
     requireWaiting(row);
     if (carries) return resume(tenantId, runId, retryFailed);
-    if (retryFailed) {
-      const text = `Run ${runId} is left to workers, which do no step anew of their own. On the machine, type: sovereign runs retry ${runId}`;
-      throw new SovereignError("ERR_REQUEST_INVALID", text);
-    }
     refuseWhileTripped(settings.home, tenantId, runId);
-    await kept.look((place) => requeueRun(place, row, 0));
+    await kept.look((place) => requeueRun(place, row, { priority: 0, retryFailed }));
     return { runId, isNew: false };
   };
   return {
@@ -107,11 +112,9 @@ function runningServices(
           ...goal,
           tenantId,
           planFile: null,
-          planner: goal.plan === null ? "stub" : "file",
+          planner: plannerOf(goal),
           policyFile: null,
           role: ROLE,
-          // Those of the tenant and of the agent hold all the same.
-          limits: {},
           priority: carries ? null : goal.priority,
           approvers: [],
           caller: callerOf(caller),
@@ -127,9 +130,9 @@ function runningServices(
       return cancelGoal(runs, caller, runId, reason);
     },
     recover: async (signal) => {
-      // Workers find by themselves what was left.
-      if (!carries) return;
-      for (const { tenantId, runId } of await kept.look((place) => leftBehind(settings, place))) {
+      const left = await kept.look((place) => leftBehind(settings, place));
+      // Workers find by themselves what was left to them. Questions to models are asked here.
+      for (const { tenantId, runId } of carries ? left : left.filter(isQuestion)) {
         const about = { tenant: tenantId, run: runId };
         try {
           await whenThereIsRoom(() => resume(tenantId, runId), signal);
@@ -142,6 +145,11 @@ function runningServices(
       }
     },
   };
+}
+
+function plannerOf({ plan, plannerModel }: SubmittedGoal): "file" | "model" | "stub" {
+  if (plan !== null) return "file";
+  return plannerModel === null ? "stub" : "model";
 }
 
 async function cancelGoal(
@@ -183,11 +191,13 @@ type Progress = Parameters<
   Parameters<ReturnType<typeof goalServices>["runGoal"]>[0]["onProgress"]
 >[0];
 
-/** A goal is told to have started once its first entry is durable. */
+/** A goal is told to have started once its first entry is durable. That a model is asked is no start. */
 function onBegun(begun: (run: Begun) => void, isNew: boolean): (progress: Progress) => void {
   return (progress) => {
     const { event } = progress;
-    if (event === "goal.started" || event === "goal.resumed") begun({ runId: progress.run, isNew });
+    if (event !== "goal.started" && event !== "goal.resumed") return;
+    if (isNew && progress.planner === "question") return;
+    begun({ runId: progress.run, isNew });
   };
 }
 
@@ -206,6 +216,16 @@ async function leftBehind(settings: Settings, place: Installation): Promise<RunR
     }
   }
   return found;
+}
+
+/** A run in which a model was asked for a plan. */
+function isQuestion({ runId, plan }: RunRow): boolean {
+  try {
+    return openGoalPlan(runId, plan).goal.planner === "question";
+  } catch {
+    // Whoever goes on with it says what is wrong with its plan.
+    return false;
+  }
 }
 
 /** Only they can have submitted anything. */
@@ -269,7 +289,10 @@ function readingServices(settings: Settings, { look }: KeptInstallation): Readin
         await keyLog.refresh();
         return keyLog.trustRoot();
       }),
-    listSkills: goals.listSkills,
+    listSkills: async (tenantId) => ({
+      skills: goals.listSkills(),
+      own: await skillServices(settings).ownSkills(tenantId),
+    }),
   };
 }
 

@@ -1,21 +1,29 @@
-import { SovereignError } from "@sovereign/core";
+import { type EntryData, SovereignError } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
-import { type QueuePlace, StreamWriter } from "../../ledger/index.ts";
+import { type QueuePlace, readRun, StreamWriter } from "../../ledger/index.ts";
 import { RunRecorder, type RunRow } from "../../runs/index.ts";
 import { openFrozenPolicy } from "../../policy/index.ts";
 import { demandsOf } from "../runs/open-session.ts";
 import { openGoalPlan } from "../goals/goal-plan.ts";
 import { placeInQueue } from "./queue-place.ts";
 
+export interface Requeued {
+  /** From -100 to 100. */
+  readonly priority: number;
+  /** True to do a step anew of which nobody knows whether it was done. */
+  readonly retryFailed: boolean;
+}
+
 /**
- * Leave a goal that waits for people to the workers.
- * @param priority from -100 to 100
+ * Leave a goal that waits for people to the workers. That a step is to be done anew is an entry of the run:
+ * the worker that takes it next reads it there.
+ *
  * @throws ERR_RUN_SEALED, ERR_REQUEST_INVALID, ERR_RUN_AT_WORK, ERR_RUN_FENCED
  */
 export async function requeueRun(
   installation: Installation,
   row: RunRow,
-  priority: number,
+  { priority, retryFailed }: Requeued,
 ): Promise<void> {
   requireWaiting(row);
   const { tenantId, runId, plan } = row;
@@ -26,7 +34,10 @@ export async function requeueRun(
   const contentPlace = kept === null ? null : installation.contentPlace;
   const { node } = installation;
   const place = placeInQueue({ node, contentPlace }, { ...goal, demands }, priority);
-  await suspendRun(installation, row, { status: "queued", reason: "it waits for a worker", place });
+  const reason = retryFailed
+    ? "it waits for a worker, which tries again what failed"
+    : "it waits for a worker";
+  await suspendRun(installation, row, { status: "queued", reason, place, retryFailed });
 }
 
 /**
@@ -41,23 +52,40 @@ export async function suspendRun(
     readonly status: "queued" | "pending";
     readonly reason: string;
     readonly place: QueuePlace | null;
+    readonly retryFailed?: boolean;
   },
 ): Promise<void> {
   const { runId, tenantId, name, mode, plan, planDigest } = row;
-  const { status, reason, place } = how;
+  const { status, reason, place, retryFailed = false } = how;
+  const data = retryFailed ? { reason, retry_failed: true } : { reason };
   const epoch = await store.claimRun(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, await store.streamHead(tenantId, runId));
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
   const about = { severity: "INFO", envelopes: [], nonces: [], keyEpoch: null } as const;
   const said = status === "pending" ? reason : null;
   const verdict = await recorder.write(
-    { event: "run.suspended", data: { reason }, ...about },
+    { event: "run.suspended", data, ...about },
     { runId, tenantId, name, mode, status, plan, planDigest, reason: said, sealed: null },
     place,
   );
   if (verdict.status === "committed") return;
   const text = `Run ${runId} went on at the same moment: nothing was recorded (${verdict.detail}). Look at it with: sovereign runs show ${runId}`;
   throw new SovereignError("ERR_RUN_FENCED", text, { runId });
+}
+
+/** Whether the last that was said of a run is that a worker is to try again what failed. */
+export async function isLeftForRetry(
+  { store }: Pick<Installation, "store">,
+  tenantId: string,
+  runId: string,
+): Promise<boolean> {
+  const { count } = await store.streamHead(tenantId, runId);
+  if (count === 0) return false;
+  for await (const { entry } of readRun(store, tenantId, runId, count - 1)) {
+    if (entry.event_type !== "run.suspended") return false;
+    return (entry.data as EntryData<"run.suspended">).retry_failed === true;
+  }
+  return false;
 }
 
 /** @throws ERR_RUN_SEALED, ERR_REQUEST_INVALID, ERR_RUN_AT_WORK */

@@ -1,15 +1,15 @@
 import type { Opened } from "../opened.ts";
 import { runNotFound } from "../runs/run-folder.ts";
 import { KeptInstallation } from "../serve/kept-installation.ts";
-import { requeueRun } from "./requeue-run.ts";
+import { type Requeued, requeueRun } from "./requeue-run.ts";
 import { Worker, type WorkerInput } from "./worker.ts";
 
 /** Runs that workers carry out. */
 export interface WorkerServices {
   /** Carry out runs that wait for workers, until the signal. */
   work(input: WorkerInput): Promise<void>;
-  /** Leave a goal that waits for people to the workers. @param priority from -100 to 100 */
-  requeue(tenantId: string, runId: string, priority: number): Promise<void>;
+  /** Leave a goal that waits for people to the workers. */
+  requeue(tenantId: string, runId: string, how: Requeued): Promise<void>;
 }
 
 export function workerServices(opened: Opened): WorkerServices {
@@ -18,11 +18,11 @@ export function workerServices(opened: Opened): WorkerServices {
       const kept = new KeptInstallation(opened);
       await new Worker(kept, input).run().finally(() => kept.close());
     },
-    requeue: (tenantId, runId, priority) =>
+    requeue: (tenantId, runId, how) =>
       opened(async (installation) => {
         const row = await installation.store.findRun(tenantId, runId);
         if (row === null) throw await runNotFound(installation, tenantId, runId);
-        await requeueRun(installation, row, priority);
+        await requeueRun(installation, row, how);
       }),
   };
 }

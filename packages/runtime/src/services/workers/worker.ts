@@ -9,6 +9,7 @@ import { resumeRun } from "../runs/kinds.ts";
 import { authorityOf } from "../runs/open-session.ts";
 import { HeldRun } from "./held-run.ts";
 import { isGivenUp, leaveRun } from "./leave-run.ts";
+import { isLeftForRetry } from "./requeue-run.ts";
 
 /** What a worker tells of itself. */
 export type WorkerEvent =
@@ -170,11 +171,12 @@ export class Worker {
         await this.#giveUp(held);
         return;
       }
-      const { status, reason } = await this.#kept.work((installation) =>
+      const { status, reason } = await this.#kept.work(async (installation) =>
         resumeRun(
           {
             installation,
             tenantId,
+            retryFailed: await isLeftForRetry(installation, tenantId, runId),
             approvers: [],
             allowCompatible: false,
             signal: held.signal,

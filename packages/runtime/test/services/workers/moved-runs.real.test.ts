@@ -199,7 +199,7 @@ describe("a run that was submitted on another node", () => {
     ]);
     await endWorkers();
     // Somebody mended it, and leaves it to workers once more.
-    await servicesOf(a).requeue("acme", run, 0);
+    await servicesOf(a).requeue("acme", run, { priority: 0, retryFailed: false });
     startWorker(a);
     await completed(a, run);
     expect(await servicesOf(a).proveRun("acme", run)).toMatchObject({
