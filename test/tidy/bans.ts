@@ -49,7 +49,7 @@ export const BANS: readonly Ban[] = [
     instead: "configuration passed in from main/",
     example: "const v = process.env.HOME;",
     allowed:
-      /runtime\/src\/main\/(cli|sentinel|model-proxy|gateway)\.ts$|^tools\/|^bench\/|^examples\/agent\/demo\.ts$/,
+      /runtime\/src\/main\/(cli|sentinel|model-proxy|gateway)\.ts$|^tools\/|^bench\/|^examples\/(agent\/demo|acceptance\/acceptance)\.ts$/,
   },
   {
     name: "console",
