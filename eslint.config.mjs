@@ -36,4 +36,6 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "off",
     },
   },
+  // Nobody reads it whole: it has what the API's document has.
+  { files: ["packages/client/src/generated.ts"], rules: { "max-lines": "off" } },
 );
