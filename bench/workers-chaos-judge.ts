@@ -69,14 +69,14 @@ export async function judge(options: JudgeOptions): Promise<Judged> {
   const wrong: string[] = [];
   const [counts] = await look.query<Counts>(COUNTS);
   if (counts === undefined) throw new Error("nothing was counted");
-  const known = await look.query<{ run_id: string; status: string }>(
-    "select run_id, status from sovereign.runs where kind = 'goal'",
+  const known = await look.query<{ run_id: string; status: string; reason: string | null }>(
+    "select run_id, status, reason from sovereign.runs where kind = 'goal'",
   );
-  const statuses = new Map(known.map(({ run_id, status }) => [run_id, status]));
+  const rows = new Map(known.map((row) => [row.run_id, row]));
   if (known.length !== submitted.length) wrong.push(`${known.length} runs are there`);
   for (const { run } of submitted) {
-    const status = statuses.get(run) ?? "gone";
-    if (status !== "completed") wrong.push(`${run} is ${status}`);
+    const { status = "gone", reason = null } = rows.get(run) ?? {};
+    if (status !== "completed") wrong.push(`${run} is ${status}: ${reason ?? "for no reason"}`);
   }
   for (const sql of [TWICE, UNTOLD, OVERTOLD, LEFT])
     for (const { what } of await look.query<{ what: string }>(sql)) wrong.push(what);

@@ -6,6 +6,7 @@ import {
   type ArtifactRef,
   base64Decode,
   canonicalBytes,
+  errorRow,
   isSovereignError,
   type JsonObject,
   type JsonValue,
@@ -71,10 +72,12 @@ async function runSkill(
   const began = clock.monotonicMs();
   const time = AbortSignal.timeout(params.timeout_ms);
   const either = AbortSignal.any([signal, time]);
+  let happened = false;
   try {
     const { timeout_ms: timeoutMs } = params;
     const asked = { skill, input, action, context, idempotencyKey, timeoutMs };
     const answer = await carryOut(options, asked, either);
+    happened = true;
     const { value, costMicrousd, tokens } = answer;
     parseFormat(skill.output, value, `${skill.name} output`, "ERR_EFFECT_RESULT");
     const output = {
@@ -95,9 +98,10 @@ async function runSkill(
     };
     return { status: "completed", output, artifacts, usage };
   } catch (error) {
-    if (signal.aborted || !time.aborted) throw lostIn(skill, input, error);
+    if (signal.aborted || !time.aborted) throw lostIn(skill, input, error, happened);
     const text = `${skill.name} did not end within ${params.timeout_ms} ms`;
-    throw lostIn(skill, input, new SovereignError("ERR_SKILL_TIMEOUT", text, {}, error));
+    const late = new SovereignError("ERR_SKILL_TIMEOUT", text, {}, error);
+    throw lostIn(skill, input, late, happened);
   }
 }
 
@@ -170,14 +174,20 @@ function keep(
   );
 }
 
-/** What failed on its way may have happened: where that matters it is said. */
-function lostIn(skill: Skill, input: JsonObject, error: unknown): unknown {
+/**
+ * What failed on its way may have happened: where that matters it is said. What passes would be tried
+ * again by itself, also after the call itself.
+ */
+function lostIn(skill: Skill, input: JsonObject, error: unknown, happened: boolean): unknown {
   const known = isSovereignError(error);
-  if (known && error.code !== "ERR_SKILL_TIMEOUT") return error;
   if (skill.repeat(input) !== "unsafe") {
     return known
       ? error
       : new SovereignError("ERR_SKILL_FAILED", `${skill.name} failed`, {}, error);
+  }
+  if (known && error.code !== "ERR_SKILL_TIMEOUT") {
+    const mayHaveHappened = happened || error.details["mayHaveHappened"] === true;
+    if (!mayHaveHappened || errorRow(error.code).kind !== "transient") return error;
   }
   const why = error instanceof Error ? error.message : "it failed";
   const text = `${skill.name}: ${why}; nobody knows whether it happened`;

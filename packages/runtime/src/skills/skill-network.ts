@@ -1,9 +1,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Action, ActionContext, JsonObject } from "@sovereign/core";
+import { type Action, type ActionContext, type JsonObject, SovereignError } from "@sovereign/core";
 import type { EgressDesk } from "../agents/index.ts";
-import type { GatewayProcess } from "../gateway/index.ts";
+import type { GatewayProcess, OpenGrant } from "../gateway/index.ts";
 import { parseHost } from "../policy/index.ts";
 import type { Sandbox } from "../sandbox/index.ts";
 import { Turns } from "../system/index.ts";
@@ -113,18 +113,15 @@ export class SandboxedNetwork implements SkillNetwork {
     const desk = await this.#options.deskFor(action, context);
     const { name, port } = parseHost(named);
     const place = { host: name, port: Number(port ?? "443"), isOpen: isNamed };
-    const grant = await gateway.grant({ desk, place, secrets });
-    // When the step's time is over its connections are cut, also where the host does not end it.
-    const cut = (): void => {
-      // Where it cannot be recorded, the end below says so.
-      grant.end().catch(() => undefined);
-    };
-    signal.addEventListener("abort", cut);
     try {
-      return await work({ token: grant.token, ...at });
-    } finally {
-      signal.removeEventListener("abort", cut);
-      await grant.end();
+      const grant = await gateway.grant({ desk, place, secrets });
+      return await throughGrant(grant, signal, (token) => work({ token, ...at }));
+    } catch (error) {
+      const lost = desk.unrecorded;
+      if (lost === null || signal.aborted) throw error;
+      // The host hears of it as of any failure, and its word is not what decides.
+      const { code, message } = lost;
+      throw new SovereignError(code, message, { mayHaveHappened: desk.hasBegun }, error);
     }
   }
 
@@ -180,5 +177,24 @@ export class SandboxedNetwork implements SkillNetwork {
       this.#live = null;
       throw error;
     }
+  }
+}
+
+async function throughGrant<T>(
+  grant: OpenGrant,
+  signal: AbortSignal,
+  work: (token: string) => Promise<T>,
+): Promise<T> {
+  // When the step's time is over its connections are cut, also where the host does not end it.
+  const cut = (): void => {
+    // Where it cannot be recorded, the end below says so.
+    grant.end().catch(() => undefined);
+  };
+  signal.addEventListener("abort", cut);
+  try {
+    return await work(grant.token);
+  } finally {
+    signal.removeEventListener("abort", cut);
+    await grant.end();
   }
 }

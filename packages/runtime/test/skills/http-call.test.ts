@@ -110,6 +110,19 @@ describe("http_call", () => {
     expect(await codeOf({ ...post, idempotent: true })).toBe("ERR_SKILL_FAILED");
   });
 
+  it("is not tried again by itself where it may have happened and the database went away", async () => {
+    const post = { url: base, method: "POST" };
+    const away = "ERR_STORE_UNAVAILABLE";
+    for (const mayHaveHappened of [true, false]) {
+      const lost = { mayHaveHappened };
+      expect(await codeOf({ url: base }, { lost })).toBe(away);
+      expect(await codeOf(post, { lost })).toBe(mayHaveHappened ? "ERR_OUTCOME_UNKNOWN" : away);
+    }
+    const keepsNothing = true;
+    expect(await codeOf({ url: base }, { keepsNothing })).toBe("ERR_CONTENT_UNAVAILABLE");
+    expect(await codeOf(post, { keepsNothing })).toBe("ERR_OUTCOME_UNKNOWN");
+  });
+
   it("does nothing but what was authorised, with the version that was", async () => {
     expect(await codeOf({ url: base }, { resource: "example.org" })).toBe("ERR_SKILL_INPUT");
     expect(await codeOf({ url: base }, { version: "0.9.0" })).toBe("ERR_SKILL_INPUT");

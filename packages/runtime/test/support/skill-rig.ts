@@ -13,7 +13,7 @@ import { SecretStore } from "../../src/agents/index.ts";
 import { Gateway } from "../../src/gateway/index.ts";
 import type { EffectResult } from "../../src/kernel/index.ts";
 import { parseHost } from "../../src/policy/index.ts";
-import { ArtifactStore } from "../../src/runs/index.ts";
+import { ArtifactStore, type ContentStore } from "../../src/runs/index.ts";
 import {
   createSkillEffects,
   findSkill,
@@ -34,6 +34,10 @@ export interface How {
   readonly version?: string;
   /** What every name leads to. */
   readonly addresses?: readonly string[];
+  /** Set where the database goes away once the call was made: whether anything was sent by then. */
+  readonly lost?: { readonly mayHaveHappened: boolean };
+  /** True where nothing can be kept for other nodes. */
+  readonly keepsNothing?: true;
 }
 
 /** Skills with a real gateway, in this process instead of the sandbox. */
@@ -49,12 +53,17 @@ export interface SkillRig {
 }
 
 const TOKEN = "7".repeat(64);
+const AWAY: ContentStore = {
+  put: () => Promise.reject(new SovereignError("ERR_CONTENT_UNAVAILABLE", "It is away.")),
+  get: () => Promise.resolve(null),
+};
 
 export async function openSkillRig(): Promise<SkillRig> {
   const folder = mkdtempSync(join(tmpdir(), "sov-skill-"));
   const secrets = new SecretStore(join(folder, "secrets"), "acme", null);
   const recorded: string[] = [];
   let addresses: readonly string[] = [];
+  let lost: How["lost"];
   const gateway = new Gateway({
     stopped: () => null,
     resolver: () => Promise.resolve(addresses),
@@ -86,7 +95,9 @@ export async function openSkillRig(): Promise<SkillRig> {
       const cut = (): void => void gateway.revoke(tokenSha256);
       signal.addEventListener("abort", cut);
       try {
-        return await runInProcess(request, socket);
+        const answer = await runInProcess(request, socket);
+        if (lost === undefined) return answer;
+        throw new SovereignError("ERR_STORE_UNAVAILABLE", "It is away.", { ...lost });
       } finally {
         signal.removeEventListener("abort", cut);
         await gateway.revoke(tokenSha256);
@@ -100,8 +111,9 @@ export async function openSkillRig(): Promise<SkillRig> {
     const input = readInput(skill, given, "input");
     const { named: isNamed = true, timeoutMs = 5000 } = how;
     addresses = how.addresses ?? ["127.0.0.1"];
+    ({ lost } = how);
     const effect = createSkillEffects({
-      artifacts: new ArtifactStore(folder),
+      artifacts: new ArtifactStore(folder, how.keepsNothing === true ? AWAY : null),
       clock: systemClock,
       isNamed: () => isNamed,
       values: { get: () => Promise.resolve(undefined), put: () => Promise.resolve() },

@@ -33,6 +33,8 @@ export class EgressDesk implements EgressCalls {
   /** Beginnings that are not durable yet. */
   readonly #beginning = new Set<Promise<void>>();
   #refused: RefusedHost | null = null;
+  #hasBegun = false;
+  #unrecorded: SovereignError | null = null;
 
   private constructor(options: EgressDeskOptions) {
     this.#options = options;
@@ -61,19 +63,39 @@ export class EgressDesk implements EgressCalls {
     return this.#refused;
   }
 
+  /** Whether any connection was let begin. */
+  get hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
+  /** Why a beginning or an end could not be recorded; null where all was. */
+  get unrecorded(): SovereignError | null {
+    return this.#unrecorded;
+  }
+
+  async #record(...entry: Parameters<EgressDeskOptions["record"]>): Promise<void> {
+    try {
+      await this.#options.record(...entry);
+    } catch (error) {
+      if (error instanceof SovereignError) this.#unrecorded = error;
+      throw error;
+    }
+  }
+
   decide(host: string, port: number): Promise<EgressRefusal | null> {
     return Promise.resolve(this.#decide(host, port).refusal);
   }
 
   async connected(host: string, port: number, address: string): Promise<string> {
-    const { context, record, entropy } = this.#options;
+    const { context, entropy } = this.#options;
     // Whoever asks may not have asked before.
     const { action, decision, refusal } = this.#decide(host, port);
     if (refusal !== null) throw new SovereignError(refusal.code, refusal.reason);
     const connection = newId("conn_", entropy);
     const { role } = context;
     const about = { connection, role, action, decision, host, port, address };
-    const recorded = record("egress.connected", "INFO", about).then(() => {
+    const recorded = this.#record("egress.connected", "INFO", about).then(() => {
+      this.#hasBegun = true;
       this.#open.add(connection);
     });
     this.#beginning.add(recorded);
@@ -90,7 +112,7 @@ export class EgressDesk implements EgressCalls {
     if (!this.#open.delete(connection)) return;
     const severity = ended === "closed" ? "INFO" : "WARNING";
     const about = { connection, ended, sent, received };
-    await this.#options.record("egress.closed", severity, about).catch((error: unknown) => {
+    await this.#record("egress.closed", severity, about).catch((error: unknown) => {
       // Its end is not told yet.
       this.#open.add(connection);
       throw error;

@@ -171,7 +171,7 @@ export class Worker {
         await this.#giveUp(held);
         return;
       }
-      const { status, reason } = await this.#kept.work(async (installation) =>
+      const { status, reason, code } = await this.#kept.work(async (installation) =>
         resumeRun(
           {
             installation,
@@ -189,12 +189,12 @@ export class Worker {
       );
       const isOpen = status === "pending" || status === "queued";
       const isLeft = held.signal.aborted;
+      const passes = isLeft || (code !== null && PASSING.test(code));
+      const waitMs = isLeft ? 0 : passes ? BACK_MS : takes * BACK_MS;
+      const why = passes ? null : (reason ?? status);
       await this.#settle(({ store }) =>
         isOpen
-          ? store.queue.giveBack(this.#id, held.claimed, {
-              waitMs: isLeft ? 0 : takes * BACK_MS,
-              why: isLeft ? null : (reason ?? status),
-            })
+          ? store.queue.giveBack(this.#id, held.claimed, { waitMs, why })
           : store.queue.finish(this.#id, held.claimed),
       );
       this.#ended(held, status, reason);
