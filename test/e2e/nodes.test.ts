@@ -51,6 +51,12 @@ describe("two machines of one installation, at their terminals", { timeout: 300_
     );
     const file = join(place.home, "installation.json");
     await ok(a, ["nodes", "export", file], machines.near);
+    // Its own file of that name holds more, and stays.
+    const own = join(a.home, "installation.json");
+    const held = readFileSync(own);
+    const over = await a.run(["nodes", "export", own], machines.near);
+    expect([over.code, over.err]).toEqual([2, expect.stringContaining("ERR_FILE_UNWRITABLE")]);
+    expect(readFileSync(own)).toEqual(held);
     await ok(b, ["nodes", "join", file], machines.far);
     expect(statSync(join(b.home, "keys")).mode & 0o777).toBe(0o700);
     cpSync(join(a.home, "keys"), join(b.home, "keys"), { recursive: true });

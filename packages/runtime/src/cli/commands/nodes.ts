@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
-import { writingNamed } from "../named-file.ts";
+import { type NamedFile, writingNamed } from "../named-file.ts";
 import { table } from "../output.ts";
 
 export function nodesCommands(program: Command, context: CommandContext): void {
@@ -14,9 +14,11 @@ export function nodesCommands(program: Command, context: CommandContext): void {
     .command("export <file>")
     .description("write the file that another machine needs to join; it holds no secret")
     .action(async (file: string) => {
-      await writingNamed(file, async (out) => {
+      const write = async (out: NamedFile): Promise<void> => {
         out.write(`${JSON.stringify(await services.exportNode(), null, 2)}\n`);
-      });
+      };
+      // The data folder has a file of the name that people choose, and it holds more.
+      await writingNamed(file, write, { fresh: true });
       if (output.json) output.printJson({ file });
       else output.print(`installation: ${file}`);
     });
