@@ -10,7 +10,7 @@ import { agentsFolder } from "../../../src/services/agents/agents-folder.ts";
 import { TestRepository } from "../../executor/support/repository.ts";
 import { ADDED_AT, CANARY } from "../../support/model-rig.ts";
 import { SmallDisk } from "../../support/small-disk.ts";
-import { alive, textOf } from "./support/killed-rig.ts";
+import { agentsOf, textOf } from "./support/killed-rig.ts";
 
 const disk = SmallDisk.mount(512);
 const installation = new Installation();
@@ -66,7 +66,7 @@ describe.skipIf(disk === null)("a disk that fills amid an agent's work (root alo
     expect(ended.code).toBe(1);
     expect(ended.err + ended.out).toMatch(/ERR_[A-Z_]+|ENOSPC/);
     expect(ended.err).not.toMatch(/^\s+at /m);
-    expect(alive("/agent/claude")).toEqual([]);
+    expect(agentsOf(home, "claude")).toEqual([]);
     expect(repository.state()).toEqual(state);
     disk?.empty();
     turns = [() => write("e.txt", "e")];

@@ -46,9 +46,9 @@ describe.each(["claude", "codex"])("%s at work", (agent) => {
     rig.turns = [rig.dialect.write("b.txt", "b"), HANGING];
     const work = rig.work("Make a file");
     await until(() => rig.model.used.length === 2, work.said);
-    expect(alive(`/agent/${agent}`).length).toBeGreaterThan(0);
+    expect(rig.agents().length).toBeGreaterThan(0);
     expect(await rig.stop()).toBe(0);
-    expect(alive(`/agent/${agent}`)).toEqual([]);
+    expect(rig.agents()).toEqual([]);
     const { exit, lines } = await work.ended;
     expect(exit).toBe(5);
     expect(rig.proxies()).toEqual([]);
@@ -128,7 +128,7 @@ describe.each(["claude", "codex"])("%s at work", (agent) => {
     for (const pid of rig.proxies()) process.kill(pid, "SIGKILL");
     const { exit, lines } = await work.ended;
     expect(exit).not.toBe(0);
-    expect(alive(`/agent/${agent}`)).toEqual([]);
+    expect(rig.agents()).toEqual([]);
     expect(rig.repository.state()).toEqual(state);
     const end = lines.find(({ bundle }) => typeof bundle === "string");
     expect(end).toMatchObject({ status: "failed", verdict: "VALID" });

@@ -10,6 +10,7 @@ import {
 } from "../../../../../../examples/agent/scripted-model.ts";
 import { endOf, Installation, type Json } from "../../../../../../test/e2e/cli.ts";
 import { VendorStore } from "../../../../src/agents/index.ts";
+import { findOurs, groupNameOf } from "../../../../src/scram/index.ts";
 import { agentsFolder } from "../../../../src/services/agents/agents-folder.ts";
 import { TestRepository } from "../../../executor/support/repository.ts";
 import { ADDED_AT, CANARY } from "../../../support/model-rig.ts";
@@ -142,6 +143,11 @@ export class KilledRig {
     return alive(this.installation.home).filter((pid) => wordsOf(pid).includes("model-proxy"));
   }
 
+  /** The processes of this data folder's agents. */
+  agents(): number[] {
+    return agentsOf(this.installation.home, this.agent);
+  }
+
   /** Kill the control, and wait until nothing of the agent and its proxy lives. */
   async killControl(work: Started): Promise<void> {
     work.child.kill("SIGKILL");
@@ -151,7 +157,7 @@ export class KilledRig {
       () => "the proxy lives",
     );
     await until(
-      () => alive(`/agent/${this.dialect.agent}`).length === 0,
+      () => this.agents().length === 0,
       () => "the agent lives",
     );
   }
@@ -171,6 +177,13 @@ export function alive(words: string): number[] {
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => wordsOf(pid).includes(words));
+}
+
+/** The processes of such an agent that are paths of this data folder: others' tests have some, too. */
+export function agentsOf(home: string, agent: string): number[] {
+  const name = groupNameOf(join(home, "scram"));
+  const ours = findOurs({ name, paths: [], everything: true }).map(({ pid }) => pid);
+  return ours.filter((pid) => wordsOf(pid).includes(`/agent/${agent}`));
 }
 
 export async function until(holds: () => boolean, what: () => string): Promise<void> {
