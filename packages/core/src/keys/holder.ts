@@ -1,10 +1,13 @@
-/** Characters that are read as one another, each with the one that stands for all of them. */
+/**
+ * Characters that are read as one another, each with what stands for all of them. What looks like two is
+ * made two: the other way round, it would depend on where in a name one begins to read.
+ */
 const LOOKALIKES: readonly (readonly [RegExp, string])[] = [
   [/[1il|!]/g, "l"],
   [/0/g, "o"],
   [/5/g, "s"],
-  [/rn/g, "m"],
-  [/vv/g, "w"],
+  [/m/g, "rn"],
+  [/w/g, "vv"],
 ];
 
 /**

@@ -37,6 +37,9 @@ describe("holders", () => {
     ["rn and m", "rnax", "max"],
     ["rn over a separator", "r_nax", "max"],
     ["vv and w", "vvill", "will"],
+    ["w before v and after it", "vw", "wv"],
+    ["vvv, which may be read both ways", "vw", "vvv"],
+    ["m and rn beside another", "rnm", "mrn"],
   ])("are one by %s", (_by, one, other) => {
     expect(isSameHolder(one, other)).toBe(true);
     expect(countHolders([one, other, one])).toBe(1);
