@@ -10,10 +10,13 @@ const reporters = ["default", new SlowestFiles()] as const;
 const REAL = ["packages/*/test/**/*.real.test.ts", "test/e2e/**/*.test.ts"];
 
 /**
- * What wants the machine for itself: paths that take as much of it as they are let, many at a time, and
- * processes of the kill switch that are frozen.
+ * What wants the machine for itself: paths that take as much of it as they are let, many at a time,
+ * processes of the kill switch that are frozen, and workers that are killed while others take over.
  */
-const ALONE = ["packages/runtime/test/**/{scram,scram-wedge,holdings}.real.test.ts"];
+const ALONE = [
+  "packages/runtime/test/**/{scram,scram-wedge,holdings}.real.test.ts",
+  "test/e2e/workers-chaos.test.ts",
+];
 
 /** What a busy machine starves: a start of this program takes ten seconds of a processor. */
 const STARVED = ["packages/runtime/test/coding/opencode.real.test.ts"];
