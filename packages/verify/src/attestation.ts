@@ -29,7 +29,7 @@ export function verifyAttestations(evidence: Evidence, step: StepRecorder): void
   const story = new RunStory();
   const ballots = new RunBallots(evidence, story, declaredBallots(evidence));
   const tools = new ToolStatements(evidence, story);
-  const receipts = { count: 0, sources: 0 };
+  const receipts = { begun: 0, count: 0, sources: 0 };
   const named = new Map<string, ArtifactRef>();
   const followed = { artifacts: [], named, receipts, attested: new Set<string>() };
   const run: Followed = { evidence, step, story, ballots, tools, ...followed };
@@ -64,7 +64,8 @@ interface Followed {
   readonly artifacts: ArtifactRef[];
   /** The first of each name. */
   readonly named: Map<string, ArtifactRef>;
-  readonly receipts: { count: number; sources: number };
+  /** How many were looked at, and how many of them hold. */
+  readonly receipts: { begun: number; count: number; sources: number };
   /** The envelopes of attestations so far: none is issued twice. */
   readonly attested: Set<string>;
 }
@@ -99,6 +100,8 @@ function followOne(run: Followed, entry: PlacedEntry): void {
       ballots.judge(entry);
       return;
     case "run.sealed":
+      // Each costs as much as the whole run: it is one, and the last.
+      if (entry !== evidence.bundle.entries.at(-1)) throw wrong("Something follows run.sealed.");
       verifySeal(evidence, entry, run.artifacts);
       return;
     default:
@@ -191,13 +194,14 @@ function verifyStatement(run: Followed, entry: PlacedEntry): void {
   }
 }
 
-/** Each is judged again, over all documents. */
+/** Each is judged again, over all documents; one that fails has cost as much. */
 function verifyReceipt(
   { evidence, step, receipts }: Followed,
   only: string,
   entry: PlacedEntry,
 ): void {
-  if (receipts.count >= RECEIPTS_MAX) throw wrong("The run has more receipts than a run can.");
+  receipts.begun += 1;
+  if (receipts.begun > RECEIPTS_MAX) throw wrong("The run has more receipts than a run can.");
   step.detail("gates", verifyGateReceipt(evidence, only, entry));
   receipts.count += 1;
 }

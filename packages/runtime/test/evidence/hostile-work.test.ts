@@ -5,7 +5,9 @@ import {
   type PlacedEntry,
   readGateInputs,
   SovereignError,
+  type Statement,
   utf8Encode,
+  type VerificationStep,
 } from "@sovereign/core";
 import { verifyBundle } from "@sovereign/verify";
 import { platform } from "../../../core/src/platform/node.ts";
@@ -44,6 +46,11 @@ function failureOf(one: Forgery, world: EvidenceWorld): string {
   const report = verifyBundle(one.bytes(), { trustRoot: world.trustRoot() });
   const [failure] = report.steps.flatMap((step) => step.first_failure ?? []);
   return `${report.verdict} ${failure?.place ?? ""} ${failure?.message ?? ""}`;
+}
+
+function attestationOf(one: Forgery, world: EvidenceWorld): VerificationStep {
+  const { steps } = verifyBundle(one.bytes(), { trustRoot: world.trustRoot() });
+  return steps.find(({ name }) => name === "attestation")!;
 }
 
 /** Put the same entry there again, signed anew where it names an envelope. */
@@ -111,6 +118,50 @@ describe("the work that evidence can make", { timeout: 120_000 }, () => {
     const more = forgery(agent.made, ofAgent);
     await repeat(more, receipt(more), 8);
     expect(failureOf(more, agent.made)).toMatch(/^INVALID .*more receipts/);
+  });
+
+  it("is no ninth receipt of the gates, although the others failed", async () => {
+    const one = forgery(agent.made, ofAgent);
+    const receipt = one.entry("attestation.issued", 3);
+    const at = one.bundle.entries.indexOf(receipt);
+    for (let time = 0; time < 8; time++) {
+      const bad = structuredClone(receipt);
+      const change = ({ predicate }: { predicate: JsonObject }): void => {
+        predicate["inputs"] = { [NAMES.result]: String(time).repeat(64) };
+      };
+      await one.resign(bad, "receipt", change, ["attestation", null]);
+      one.bundle.entries.splice(at, 0, bad);
+    }
+    await one.rebuild();
+    const step = attestationOf(one, agent.made);
+    expect(step.first_failure).toMatchObject({ place: `entries[${at}]` });
+    expect(step.first_failure?.message).toContain("is not what the gates judged");
+    // The eight, and the ninth, which is the genuine one; without a receipt it is no execution.
+    expect(step.checked - step.passed).toBe(10);
+  });
+
+  it("is no seal before the last entry", async () => {
+    const one = forgery(pipeline, genuine);
+    const { entries } = one.bundle;
+    const first = entries[0]!;
+    const last = one.entry("run.sealed");
+    const count = 40;
+    const head = "a".repeat(64);
+    last.entry.data = { ...last.entry.data, count, head };
+    const change = (made: Statement & { predicate: JsonObject }): void => {
+      Object.assign(made.predicate, { count, head, artifacts: [] });
+      made.subject[0]!.digest.sha256 = head;
+    };
+    await one.resign(last, "run_proof", change, ["seal", null]);
+    last.entry = { ...last.entry, previous_hash: head };
+    const seals = Array.from({ length: count }, () => structuredClone(last));
+    entries.splice(0, entries.length, first, ...seals);
+    one.remanifest();
+    expect(failureOf(one, pipeline)).toMatch(/^INVALID /);
+    expect(attestationOf(one, pipeline).first_failure).toMatchObject({
+      place: "entries[1]",
+      message: "Something follows run.sealed.",
+    });
   });
 
   it("is no more steps than are numbered, in no document", () => {
