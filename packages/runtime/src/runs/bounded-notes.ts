@@ -1,4 +1,10 @@
-import { type JsonObject, REFUSALS_TOLD, type Severity } from "@sovereign/core";
+import {
+  CallBudget,
+  type EntryData,
+  type JsonObject,
+  REFUSALS_TOLD,
+  type Severity,
+} from "@sovereign/core";
 import { type LedgerReader, readRun } from "../ledger/index.ts";
 import { type Clock, FloodCount } from "../system/index.ts";
 
@@ -54,8 +60,10 @@ export class BoundedNotes {
   async end(): Promise<void> {
     for (const pending of this.#floods.values()) {
       const flood = await pending;
+      if (flood.last === null) continue;
+      const note = await this.#asOfNow(flood.last);
       const leftOut = flood.count.rest();
-      if (leftOut !== null && flood.last !== null) await this.#write(flood, flood.last, leftOut);
+      if (leftOut !== null) await this.#write(flood, note, leftOut);
     }
   }
 
@@ -76,6 +84,15 @@ export class BoundedNotes {
     for await (const { entry } of readRun(store, plan.tenantId, plan.runId))
       if (entry.event_type === event) written += 1;
     return { count: new FloodCount(clock, REFUSALS_TOLD, written), last: null };
+  }
+
+  /** A note that was kept, as it is true now: calls have ended since, maybe those of another step. */
+  async #asOfNow(note: Note): Promise<Note> {
+    if (note.event !== "llm.denied") return note;
+    const { store, plan } = this.#options;
+    const calls = new CallBudget((note.data as EntryData<"llm.denied">).budget);
+    for await (const { entry } of readRun(store, plan.tenantId, plan.runId)) calls.replay(entry);
+    return { ...note, data: { ...note.data, totals: { ...calls.totals } } };
   }
 
   async #write(flood: Flood, note: Note, leftOut: number): Promise<void> {

@@ -27,8 +27,8 @@ const USAGE = {
   reasoning: 0,
 };
 
-/** A sealed run with two calls, one that nobody saw end, and one that was denied; told with a lie. */
-async function judged(lie: Lie = (_, data) => data): Promise<ReturnType<typeof judge>> {
+/** A sealed run with two calls, one that nobody saw end, and some that were denied; told with a lie. */
+async function judged(lie: Lie = (_, data) => data, denied = 1): Promise<ReturnType<typeof judge>> {
   const made = await EvidenceWorld.create("sovereign", RUN, 0, async (session, world) => {
     const { policy } = world;
     const desk = await ModelCallDesk.open(
@@ -58,7 +58,7 @@ async function judged(lie: Lie = (_, data) => data): Promise<ReturnType<typeof j
     );
     const first = await desk.reserve(REQUEST);
     const second = await desk.reserve(REQUEST);
-    await desk.reserve({ ...REQUEST, outputTokensMax: 1000 });
+    for (let at = 0; at < denied; at++) await desk.reserve({ ...REQUEST, outputTokensMax: 1000 });
     if (!first.allowed || !second.allowed) throw new Error("the calls are refused");
     const end = { ended: "completed", status: 200, answer: null, usage: USAGE } as const;
     await desk.settle(first.call, end);
@@ -88,6 +88,13 @@ describe("model calls in evidence", () => {
   it("are VALID as they are told, with one call whose end nobody saw", async () => {
     expect(await judged()).toEqual({ verdict: "VALID", failures: {} });
   });
+
+  it.each([100, 101, 150])(
+    "are VALID with %i denied calls, told when others ended",
+    async (many) => {
+      expect(await judged(undefined, many)).toMatchObject({ verdict: "VALID", failures: {} });
+    },
+  );
 
   it("are VALID where there are as many calls as may be made", async () => {
     const told = await judged((_, data) =>
