@@ -6,7 +6,7 @@ import {
   type Severity,
 } from "@sovereign/core";
 import { type LedgerReader, readRun } from "../ledger/index.ts";
-import { type Clock, FloodCount } from "../system/index.ts";
+import { type Clock, FloodCount, Turns } from "../system/index.ts";
 
 /** What a program in a sandbox can make happen as often as it likes, and which changed nothing. */
 const FLOODS: readonly string[] = ["egress.refused", "llm.denied"];
@@ -25,6 +25,8 @@ interface BoundedNotesOptions {
 
 interface Flood {
   readonly count: FloodCount;
+  /** One counts after the other is durable, or lost: only what is durable is room that was used. */
+  readonly turns: Turns;
   /** The last that was left out. */
   last: Note | null;
 }
@@ -51,20 +53,33 @@ export class BoundedNotes {
 
   async note(note: Note): Promise<void> {
     const flood = await this.#floodOf(note.event);
-    const leftOut = flood.count.count();
-    if (leftOut === null) flood.last = note;
-    else await this.#write(flood, note, leftOut);
+    await flood.turns.take(async () => {
+      const leftOut = flood.count.count();
+      if (leftOut === null) flood.last = note;
+      else
+        await this.#write(note, leftOut, () => {
+          flood.count.undo(leftOut);
+        });
+    });
   }
 
   /** Record how many were left out. */
   async end(): Promise<void> {
     for (const pending of this.#floods.values()) {
       const flood = await pending;
-      if (flood.last === null) continue;
-      const note = await this.#asOfNow(flood.last);
-      const leftOut = flood.count.rest();
-      if (leftOut !== null) await this.#write(flood, note, leftOut);
+      await flood.turns.take(() => this.#rest(flood));
     }
+  }
+
+  async #rest({ count, last }: Flood): Promise<void> {
+    if (last === null) return;
+    const note = await this.#asOfNow(last);
+    const leftOut = count.rest();
+    if (leftOut === null) return;
+    // The one that tells of the others was itself left out before.
+    await this.#write(note, leftOut, () => {
+      count.undo(leftOut + 1);
+    });
   }
 
   #floodOf(event: string): Promise<Flood> {
@@ -83,7 +98,7 @@ export class BoundedNotes {
     let written = 0;
     for await (const { entry } of readRun(store, plan.tenantId, plan.runId))
       if (entry.event_type === event) written += 1;
-    return { count: new FloodCount(clock, REFUSALS_TOLD, written), last: null };
+    return { count: new FloodCount(clock, REFUSALS_TOLD, written), turns: new Turns(), last: null };
   }
 
   /** A note that was kept, as it is true now: calls have ended since, maybe those of another step. */
@@ -95,13 +110,13 @@ export class BoundedNotes {
     return { ...note, data: { ...note.data, totals: { ...calls.totals } } };
   }
 
-  async #write(flood: Flood, note: Note, leftOut: number): Promise<void> {
+  async #write(note: Note, leftOut: number, undo: () => void): Promise<void> {
     const { data } = note;
     const told = leftOut === 0 ? data : { ...data, left_out: leftOut };
     try {
       await this.#record({ ...note, data: told });
     } catch (error) {
-      flood.count.undo(leftOut);
+      undo();
       throw error;
     }
   }

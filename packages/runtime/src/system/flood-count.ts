@@ -47,7 +47,11 @@ export class FloodCount {
     return this.#take(0);
   }
 
-  /** What was to be written was not. @param leftOut as it was returned */
+  /**
+   * What was to be written was not. Nothing may be counted between: what came would be left out for it.
+   *
+   * @param leftOut as {@link count} returned it, or one more than {@link rest} did
+   */
   undo(leftOut: number): void {
     this.#written -= 1;
     this.#leftOut += leftOut;

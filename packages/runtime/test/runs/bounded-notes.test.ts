@@ -1,4 +1,4 @@
-import { canonicalBytes, type JsonObject, type JsonValue } from "@sovereign/core";
+import { canonicalBytes, type JsonObject, type JsonValue, SovereignError } from "@sovereign/core";
 import { verifyBundle } from "@sovereign/verify";
 import { describe, expect, it } from "vitest";
 import { readRun } from "../../src/ledger/index.ts";
@@ -25,6 +25,15 @@ async function refusalsIn(store: MemoryStore): Promise<JsonObject[]> {
   for await (const { entry } of readRun(store, "acme", RUN))
     if (entry.event_type === "egress.refused") found.push(entry.data);
   return found;
+}
+
+/** The next commit finds no database. */
+function loseOne(store: MemoryStore): void {
+  const commit = store.commit.bind(store);
+  store.commit = () => {
+    store.commit = commit;
+    return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", "gone"));
+  };
 }
 
 /** How many refusals a run's entries speak of. */
@@ -119,6 +128,49 @@ describe("refusals of a run", () => {
     const found = await refusalsIn(store);
     expect(found).toHaveLength(101);
     expect(found[99]).toEqual(refusal(99));
+    world.dispose();
+  });
+
+  it("are left out for none that was lost while they came", async () => {
+    const made = await EvidenceWorld.create("sovereign", RUN, 0, async (session, _, store) => {
+      await flood(session, 99);
+      loseOne(store);
+      const all = await Promise.allSettled([99, 100, 101].map((at) => flood(session, 1, at)));
+      expect(all.map(({ status }) => status)).toEqual(["rejected", "fulfilled", "fulfilled"]);
+      await flood(session, 1, 102);
+    });
+    const found = await refusalsIn(made.store);
+    expect(found.slice(0, 99)).toEqual(Array.from({ length: 99 }, (__, at) => refusal(at)));
+    expect(found.slice(0, 100).filter((data) => "left_out" in data)).toEqual([]);
+    expect(judge(await made.bundle(), made.trustRoot())).toMatchObject({ verdict: "VALID" });
+    made.dispose();
+  });
+
+  it("are all counted by whoever ends again, where their number could not be recorded", async () => {
+    const world = await World.create();
+    const store = new MemoryStore({ keysElsewhere: true });
+    let fails = false;
+    const { session } = await buildRun(world, {
+      store,
+      around: (recorder) => {
+        const write = recorder.write.bind(recorder);
+        recorder.write = (...asked) =>
+          fails ? Promise.reject(new Error("disk full")) : write(...asked);
+      },
+    });
+    await session.admit();
+    // One alone, and then more.
+    for (const [times, sum] of [
+      [101, 101],
+      [7, 108],
+    ] as const) {
+      await flood(session, times);
+      fails = true;
+      await expect(session.suspend("later")).rejects.toThrow("disk");
+      fails = false;
+      await session.suspend("later");
+      expect(spokenOf(await refusalsIn(store))).toBe(sum);
+    }
     world.dispose();
   });
 });
