@@ -30,6 +30,9 @@ interface Given {
 /** Once, and once more for each time that a run was taken up at the wrong moment. */
 const JUDGEMENTS_MAX = 8;
 
+/** Compared before any list is walked: an entry is short, and what it is held against may be long. */
+const VOTERS = "The number of voters";
+
 /** The ballots of a run: the votes that count, and what they decided. */
 export class RunBallots {
   readonly #evidence: Evidence;
@@ -135,13 +138,13 @@ export class RunBallots {
       throw wrong(`The snapshot of the configuration has no ballot ${ballot}.`);
     }
     if (declared !== undefined) {
+      expectEqual(electorate.length, declared.electorate.length, VOTERS);
       expectEqual(electorate.join(" "), declared.electorate.join(" "), "The electorate");
       return declared.electorate;
     }
-    const roles = this.#story
-      .judges(ballot)
-      .map((step) => step.role)
-      .sort();
+    const judges = this.#story.judges(ballot);
+    expectEqual(electorate.length, judges.size, VOTERS);
+    const roles = [...judges.values()].map((step) => step.role).sort();
     expectEqual([...electorate].sort().join(" "), roles.join(" "), "The electorate");
     return electorate;
   }

@@ -64,6 +64,8 @@ export class Evidence {
   readonly #checked: SignedBy;
   readonly #tallies = new Map<string, Tally>();
   readonly #used = new Set<string>();
+  /** Envelopes that have the digest by which they are named. */
+  readonly #envelopes = new Memo<Envelope>();
   /** Which key signed an envelope: many entries may name it, and its signature is checked once. */
   readonly #signers = new Memo<KeyWindow>();
   /** Statements that were read, by kind and digest, and what is none. */
@@ -104,7 +106,7 @@ export class Evidence {
 
   /** An envelope by its digest. @throws ERR_VERIFY_INVALID when it is missing or another one */
   envelope(digest: string): Envelope {
-    const envelope = envelopeIn(this.bundle, digest);
+    const envelope = this.#envelopes.get(digest, () => envelopeIn(this.bundle, digest));
     this.#used.add(digest);
     return envelope;
   }
@@ -140,7 +142,7 @@ export class Evidence {
 
   /** What a signed envelope holds, read once: many entries may name a long one. */
   #read<T>(digest: string, kind: string, read: (body: Uint8Array) => T): T {
-    const made = (): T => read(base64Decode(envelopeIn(this.bundle, digest).payload));
+    const made = (): T => read(base64Decode(this.envelope(digest).payload));
     return this.#statements.get(`${kind} ${digest}`, made) as T;
   }
 

@@ -7,6 +7,7 @@ import {
 } from "@sovereign/core";
 import { CallTrace } from "./call-trace.ts";
 import type { Evidence } from "./evidence.ts";
+import { Memo } from "./memo.ts";
 import { verifyPermission } from "./permission.ts";
 import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
 
@@ -21,6 +22,8 @@ interface Trace {
   /** Places, a step and its attempt, that were authorised. */
   readonly places: Set<string>;
   readonly nonces: Set<string>;
+  /** The digests of the decisions in bindings, by the envelope: many entries may name a long one. */
+  readonly decisions: Memo<string>;
 }
 
 /**
@@ -33,7 +36,7 @@ export function verifyPolicyTrace(evidence: Evidence, step: StepRecorder): void 
     first === undefined ? null : step.check("entries[0]", () => admission(evidence, first));
   if (admitted === null) return;
   const trace = { admitted, open: new Set<string>(), places: new Set<string>() };
-  const whole = { ...trace, nonces: new Set<string>() };
+  const whole = { ...trace, nonces: new Set<string>(), decisions: new Memo<string>() };
   const count = { authorized: 0, refused: 0, stepUps: 0 };
   const calls = new CallTrace(admitted, evidence.bundle.manifest);
   for (const [sequence, entry] of evidence.bundle.entries.entries()) {
@@ -151,7 +154,7 @@ function verifyAuthorized(
   verifyNames(data, admitted.mode);
   if (admitted.mode === "sovereign") {
     verifyRole(evidence, entry, data, trace.nonces);
-    verifyBinding(evidence, entry, data, trace.nonces);
+    verifyBinding(evidence, entry, data, trace);
   }
   if (decision.effect === "step_up") verifyApprovals(evidence, entry, data, trace.nonces);
 }
@@ -185,13 +188,15 @@ function verifyBinding(
   evidence: Evidence,
   entry: PlacedEntry,
   data: Authorized,
-  nonces: Set<string>,
+  { nonces, decisions }: Trace,
 ): void {
-  const { predicate } = evidence.open(data.envelopes["binding"] ?? "", "policy-binding", entry);
+  const envelope = data.envelopes["binding"] ?? "";
+  const { predicate } = evidence.open(envelope, "policy-binding", entry);
   expectEqual(predicate.run_id, data.context.run_id, "The binding's run");
   expectEqual(predicate.tenant_id, data.context.tenant_id, "The binding's tenant");
   expectEqual(predicate.policy_digest, data.decision.policy_digest, "The binding's policy");
-  expectEqual(digestOf(predicate.decision), digestOf(data.decision), "The binding's decision");
+  const decision = decisions.get(envelope, () => digestOf(predicate.decision));
+  expectEqual(decision, digestOf(data.decision), "The binding's decision");
   verifyUse(predicate, entry, data, nonces, "The binding");
 }
 

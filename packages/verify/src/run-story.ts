@@ -69,9 +69,9 @@ export class RunStory {
     return this.#agents > 0;
   }
 
-  /** The actions that judge in a ballot: each at `<ballot>.<role>`. */
-  judges(ballot: string): readonly DoneStep[] {
-    return [...this.#judges.of(ballot).values()];
+  /** The actions that judge in a ballot, by their steps' ids: each at `<ballot>.<role>`. */
+  judges(ballot: string): ReadonlyMap<string, DoneStep> {
+    return this.#judges.of(ballot);
   }
 
   /** A rollback that gave back what has this digest. @param stage the only step that it may be */

@@ -1,5 +1,6 @@
 import {
   type ComplianceBundle,
+  digestOf,
   evaluateGates,
   type JsonObject,
   type PlacedEntry,
@@ -34,8 +35,10 @@ afterAll(() => {
 });
 
 const askPlatform = platform.verifyEd25519.bind(platform);
+const askSha256 = platform.sha256Hex.bind(platform);
 afterEach(() => {
   platform.verifyEd25519 = askPlatform;
+  platform.sha256Hex = askSha256;
 });
 
 function forgery(world: EvidenceWorld, bundle: ComplianceBundle): Forgery {
@@ -162,6 +165,64 @@ describe("the work that evidence can make", { timeout: 120_000 }, () => {
       place: "entries[1]",
       message: "Something follows run.sealed.",
     });
+  });
+
+  it("is no list of judges that an entry cannot name", async () => {
+    const one = forgery(pipeline, genuine);
+    const { entries } = one.bundle;
+    // No key is needed: a snapshot that cannot be opened declares no ballots.
+    one.at(0).entry.data["envelopes"] = { config_snapshot: "0".repeat(64) };
+    const judge = entries.find(
+      ({ entry }) => (entry.data["action"] as JsonObject | undefined)?.["type"] === "agent.judge",
+    )!;
+    const more = Array.from({ length: 30 }, (_, at) => {
+      const again = structuredClone(judge);
+      const role = `r${at}`;
+      Object.assign(again.entry.data["context"] as JsonObject, { role, step_id: `ballot.${role}` });
+      return again;
+    });
+    entries.splice(1, 0, ...more);
+    await one.rebuild();
+    const place = `entries[${entries.indexOf(one.entry("consensus.reached"))}]`;
+    expect(failureOf(one, pipeline)).toMatch(/^INVALID /);
+    expect(attestationOf(one, pipeline).first_failure).toMatchObject({
+      place,
+      message: "The number of voters: expected 32, found 2.",
+    });
+  });
+
+  it("is one digest of a long statement, however many entries name it", async () => {
+    const one = forgery(pipeline, genuine);
+    const first = one.entry("execution.authorized");
+    const roles = Array.from({ length: 4000 }, (_, at) => `r${at}`.padEnd(60, "x"));
+    const change = ({ predicate }: { predicate: JsonObject }): void => {
+      const decision = predicate["decision"] as JsonObject;
+      predicate["decision"] = { ...decision, approvals: { required: 1, roles } };
+    };
+    await one.resign(first, "binding", change, ["binding", null]);
+    const at = one.bundle.entries.indexOf(first);
+    const again = Array.from({ length: 20 }, () => structuredClone(first));
+    for (const [nth, placed] of again.entries()) {
+      const before = placed.entry.data["context"] as { role: string } & JsonObject;
+      const context = { ...before, step_id: `s${nth}` };
+      const context_digest = digestOf(context);
+      placed.entry.data = { ...placed.entry.data, context, context_digest };
+      const own = ({ predicate }: { predicate: JsonObject }): void => {
+        const { length } = predicate["nonce"] as string;
+        Object.assign(predicate, { context_digest, nonce: context_digest.slice(0, length) });
+      };
+      await one.resign(placed, "role", own, ["role", before.role]);
+    }
+    one.bundle.entries.splice(at, 0, ...again);
+    await one.rebuild();
+    let long = 0;
+    platform.sha256Hex = (data) => {
+      if (data.length > 100_000) long += 1;
+      return askSha256(data);
+    };
+    expect(failureOf(one, pipeline)).toMatch(/^INVALID .*The binding's decision/);
+    // A few of the bundle and its sections, and not one more for each of the twenty entries.
+    expect(long).toBeLessThan(20);
   });
 
   it("is no more steps than are numbered, in no document", () => {
