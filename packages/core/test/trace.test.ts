@@ -87,6 +87,24 @@ describe("a trace", () => {
     expect(gone.steps).toMatchObject([{ status: "unknown", code: "c" }]);
   });
 
+  it("has no further step where an end was recorded before it was told that it could not be", () => {
+    const place = { step_id: "a", attempt: 1, code: "c", reason: "r" };
+    const late = (more: JsonObject) => entry("execution.unavailable", { ...place, ...more });
+    for (const end of [completed, failed]) {
+      const ended = traceOf(() => [authorized("a"), end("a"), authorized("b")]);
+      const told = traceOf(() => [authorized("a"), end("a"), authorized("b")]);
+      told.keep(told.follow(late({ effectRan: true })));
+      expect([told.steps, told.head]).toEqual([ended.steps, ended.head]);
+    }
+    // What never ran is refused.
+    const refused = traceOf(() => [authorized("b"), late({ effectRan: false })]);
+    expect(refused.steps.map(({ status }) => status)).toEqual(["running", "refused"]);
+    // Of two, the one that was not told yet.
+    const two = traceOf(() => [authorized("a"), completed("a"), authorized("a", 2)]);
+    two.keep(two.follow(late({ attempt: 2, effectRan: true })));
+    expect(two.steps.map(({ status }) => status)).toEqual(["completed", "unknown"]);
+  });
+
   it("reads no field that the event's form does not have", () => {
     const place = { step_id: "a", attempt: 1, code: "c", reason: "r" };
     const action = { type: "skill.kv_store", resource: "x", params: { version: "9.9.9" } };

@@ -115,6 +115,8 @@ export class RunTrace {
     if (event === "step.skipped") return this.#skipped(head, entry);
     const ended = this.#ended(entry);
     if (ended !== null) return ended;
+    // Its end was recorded after all, before this: the attempt has its step.
+    if (isLost(event, entry.data)) return null;
     return REFUSALS.has(event) ? this.#refused(head, entry) : null;
   }
 
