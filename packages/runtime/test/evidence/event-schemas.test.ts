@@ -1,14 +1,18 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+  entryData,
   formatSchemas,
   type JsonObject,
   type LedgerEntry,
   parseCanonicalJson,
   parseStrictJson,
+  type VerificationReport,
 } from "@sovereign/core";
-import { parseBundle } from "@sovereign/verify";
+import { parseBundle, verifyBundle } from "@sovereign/verify";
 import { describe, expect, it } from "vitest";
+import { EvidenceWorld } from "../support/evidence.ts";
+import { Forgery } from "../support/forger.ts";
 import { schemaFaults } from "../support/event-schemas.ts";
 
 const VECTORS = join(import.meta.dirname, "../../../../test/vectors/evidence");
@@ -96,3 +100,52 @@ describe("the published schema of an event", () => {
     `);
   });
 });
+
+describe("an event that is no run's own", { timeout: 60_000 }, () => {
+  it("is of the nouns that the specification lists", () => {
+    const page = readFileSync(join(VECTORS, "../../../docs/spec/evidence.md"), "utf8");
+    const [, list = ""] = /Events of the nouns ([^.]*?)\s+that have no\s+schema/.exec(page) ?? [];
+    const listed = [...list.matchAll(/`([a-z]+)`/g)].map(([, noun]) => noun);
+    const nouns = new Set(Object.keys(entryData).map((event) => event.split(".")[0]));
+    expect(listed.sort()).toEqual([...nouns].sort());
+  });
+
+  it.each([
+    ["budget.noted", {}],
+    ["ledger.repaired", { changed: 0, findings: [] }],
+    ["ledger.set_back", {}],
+    ["ledger.token_issued", {}],
+    ["ledger.token_revoked", {}],
+  ])("makes the evidence of a run INVALID, at its place: %s", async (event, data) => {
+    const report = await withEvent(event, data);
+    expect(report.verdict).toBe("INVALID");
+    expect(report.steps[0]?.first_failure).toMatchObject({
+      place: "entries[1].data",
+      message: `${event} is no event.`,
+    });
+  });
+
+  it.each([
+    ["run.cancel_requested", { by: "x", reason: "x" }],
+    ["ledger.claim_issued", { tenant_id: "acme", generation: 1 }],
+    ["incident.acknowledged", { incident_id: `inc_${"a".repeat(20)}`, by: "x" }],
+  ])("decides nothing where its schema is known: %s", async (event, data) => {
+    expect((await withEvent(event, data)).verdict).toBe("VALID");
+  });
+});
+
+/** What is found of a run that holds such an event, by whoever has the keys of heads and seals. */
+async function withEvent(event: string, data: JsonObject): Promise<VerificationReport> {
+  const made = await EvidenceWorld.create();
+  try {
+    const keys = made.world.authority;
+    const one = new Forgery(await made.bundle(), (purpose, role) => keys.signer(purpose, role));
+    const noted = structuredClone(one.at(1));
+    noted.entry = { ...noted.entry, event_type: event, data };
+    one.bundle.entries.splice(1, 0, noted);
+    await one.rebuild();
+    return verifyBundle(one.bytes(), { trustRoot: made.trustRoot() });
+  } finally {
+    made.dispose();
+  }
+}
