@@ -6,6 +6,7 @@ import { Store } from "../../packages/runtime/src/store/store.ts";
 // Loaded into the command line before everything else: the process is killed at one instant of a run.
 
 const ENTRY = "SOVEREIGN_TEST_KILL_AT";
+const UNWRITTEN = "SOVEREIGN_TEST_KILL_UNWRITTEN";
 const ARTIFACT = "SOVEREIGN_TEST_KILL_BEFORE";
 const PRELOAD = pathToFileURL(import.meta.filename).href;
 
@@ -17,21 +18,28 @@ export function killAt(entry: string): Record<string, string> {
   return { [ENTRY]: entry, NODE_OPTIONS: `--import=${PRELOAD}` };
 }
 
+/** The same for one that is killed right before it writes that entry. */
+export function killUnwritten(entry: string): Record<string, string> {
+  return { [UNWRITTEN]: entry, NODE_OPTIONS: `--import=${PRELOAD}` };
+}
+
 /** The environment of a command that is killed before it writes an artifact of this name. */
 export function killBefore(artifact: string): Record<string, string> {
   return { [ARTIFACT]: artifact, NODE_OPTIONS: `--import=${PRELOAD}` };
 }
 
-const [event, number = "1"] = (process.env[ENTRY] ?? "").split("#");
+const unwritten = process.env[UNWRITTEN];
+const [event, number = "1"] = (unwritten ?? process.env[ENTRY] ?? "").split("#");
 if (event !== undefined && event !== "") {
   let left = Number(number);
   const commit = Object.getOwnPropertyDescriptor(Store.prototype, "commit")?.value as (
     item: CommitItem,
   ) => Promise<CommitVerdict>;
   Store.prototype.commit = async function (item) {
-    const verdict = await commit.call(this, item);
     const named = `"event_type":"${event}"`;
     if (item.entries.some(({ bytes }) => Buffer.from(bytes).includes(named))) left -= 1;
+    if (left === 0 && unwritten !== undefined) process.kill(process.pid, "SIGKILL");
+    const verdict = await commit.call(this, item);
     if (left === 0) process.kill(process.pid, "SIGKILL");
     return verdict;
   };

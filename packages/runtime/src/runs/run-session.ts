@@ -8,7 +8,6 @@ import {
   cutText,
   deepFreeze,
   digestOf,
-  type EntryData,
   type Envelope,
   type ErrorCode,
   errorRow,
@@ -16,7 +15,6 @@ import {
   frozenCopy,
   type JsonObject,
   type JsonValue,
-  type LedgerEntry,
   type Mode,
   parseCanonicalJson,
   parseFormat,
@@ -33,6 +31,7 @@ import { ASK_AGAIN, UNISSUED } from "./ask-again.ts";
 import { BoundedNotes, type Note } from "./bounded-notes.ts";
 import type { RunStore, StepRow } from "./ports.ts";
 import { isInterrupted, readFailedAttempt } from "./failed-attempt.ts";
+import { readAuthorized, recallOpen } from "./open-attempts.ts";
 import type { RunRecorder } from "./run-recorder.ts";
 import { isTraced, readGuarded } from "./recorded-run.ts";
 import { readStepRecord, type StepRecord } from "./step-record.ts";
@@ -285,14 +284,15 @@ export class RunSession {
     const known = this.#steps.get(stepId);
     if (known?.status !== "completed" && known?.status !== "running") return null;
     const { store, plan } = this.#options;
-    let found: Action | null = null;
-    for await (const { bytes } of store.readStream(plan.tenantId, plan.runId)) {
-      const { event_type: event, data } = parseCanonicalJson(bytes) as unknown as LedgerEntry;
-      if (event !== "execution.authorized") continue;
-      const { action, context } = data as EntryData<"execution.authorized">;
-      if (context.step_id === stepId && context.attempt === known.attempt) found = action;
+    return (await readAuthorized(store, plan, known))?.action ?? null;
+  }
+
+  /** Where the run only ends: record what steps did whose process died before it could. */
+  async recallOpen(): Promise<void> {
+    for (const step of [...this.#steps.values()].filter(({ status }) => status === "running")) {
+      const happened = await recallOpen(this.#options, step);
+      this.#artifacts.push(...(happened?.artifacts ?? []));
     }
-    return found;
   }
 
   /** Record something that happened, which is not an action. Of a flood of refusals the number. */

@@ -72,6 +72,8 @@ export interface RunWork {
   carryOut(): Promise<Ending>;
   /** Record what belongs to the evidence beside the steps. Nothing is recorded twice. */
   conclude?(ending: Final): Promise<void>;
+  /** True where a step that happened is evidence by itself, also where nobody goes on with the run. */
+  readonly recallsAlone?: boolean;
   /** True where the ledger names how it ended: nothing else can be said of it any more. */
   isConcluded?(): boolean;
 }
@@ -286,9 +288,11 @@ async function endingOf(options: RunOptions, work: RunWork): Promise<Ending> {
   }
 }
 
-function carriedOut({ cancelled }: RunOptions, work: RunWork): Promise<Ending> {
+async function carriedOut({ cancelled }: RunOptions, work: RunWork): Promise<Ending> {
   if (cancelled === undefined) return work.carryOut();
-  return Promise.resolve(failedBy(cancelError(cancelled)));
+  // What happened is recorded, whoever cancels: the ledger and the world agree.
+  if (work.recallsAlone === true) await work.opened.session.recallOpen();
+  return failedBy(cancelError(cancelled));
 }
 
 /** How it ends where somebody cancelled it, and not where whoever started it went away; else null. */

@@ -132,6 +132,7 @@ async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
 }
 
 class PipelineWork extends KindWork {
+  readonly recallsAlone = true;
   readonly #options: RunOptions;
   readonly #run: Known;
   readonly #models: SwitchedModels;
