@@ -118,9 +118,19 @@ function admission(evidence: Evidence, first: PlacedEntry): Admitted {
   if (data.kind !== undefined) {
     expectEqual(predicate.kind ?? "pipeline", data.kind, "The snapshot's kind of run");
   }
+  verifyCaller(data, predicate);
   expectEqual(predicate.run_id, manifest.run_id, "The snapshot's run");
   expectEqual(predicate.tenant_id, manifest.tenant_id, "The snapshot's tenant");
   return data;
+}
+
+/** Who submitted the run is signed in its configuration. Of other runs the configuration is free. */
+function verifyCaller({ caller }: Admitted, { kind, config }: Predicate<"config-snapshot">): void {
+  if (caller === undefined && kind !== "goal") return;
+  const signed = config["caller"] ?? null;
+  if (digestOf(caller ?? null) !== digestOf(signed)) {
+    throw wrong("The caller is not the one of the signed configuration.");
+  }
 }
 
 function verifyAuthorized(

@@ -1,4 +1,5 @@
 import {
+  type ApiCaller,
   type ArtifactRef,
   canonicalBytes,
   type CastVote,
@@ -71,10 +72,13 @@ export class EvidenceWorld {
   sealed: readonly StoredEntry[] = [];
   #more: MoreOfARun = () => Promise.resolve();
   readonly #plan: JsonObject;
+  /** Who submitted the run over the network; nothing where nobody did. */
+  readonly #submitter: { readonly caller?: ApiCaller };
 
-  private constructor(world: World, plan: JsonObject) {
+  private constructor(world: World, plan: JsonObject, caller?: ApiCaller) {
     this.world = world;
     this.#plan = plan;
+    this.#submitter = caller === undefined ? {} : { caller };
   }
 
   /**
@@ -86,9 +90,13 @@ export class EvidenceWorld {
     runId = RUN,
     notes = 0,
     more: MoreOfARun = () => Promise.resolve(),
-    { policy, plan = { steps: 2 } }: { policy?: string; plan?: JsonObject } = {},
+    {
+      policy,
+      plan = { steps: 2 },
+      caller,
+    }: { policy?: string; plan?: JsonObject; caller?: ApiCaller } = {},
   ): Promise<EvidenceWorld> {
-    const made = new EvidenceWorld(await World.create(policy), plan);
+    const made = new EvidenceWorld(await World.create(policy), plan, caller);
     made.#more = more;
     await made.#run(mode, runId, notes);
     return made;
@@ -138,7 +146,8 @@ export class EvidenceWorld {
         runId,
         mode,
         plan: this.#plan,
-        config: { seed: 1 },
+        config: { seed: 1, ...this.#submitter },
+        ...this.#submitter,
         ballots: {
           ballot: { electorate: VOTERS, acceptance: null },
           candidate_1: { electorate: VOTERS, acceptance: RESULT_ACCEPTANCE },
