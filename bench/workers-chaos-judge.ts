@@ -50,6 +50,7 @@ export class SuperuserLook {
         if (attempt === 120) throw error;
         await sleep(500);
       } finally {
+        // A connection that the killed server has closed already ends no look.
         await client.end().catch(() => undefined);
       }
     }
