@@ -36,6 +36,30 @@ function loseOne(store: MemoryStore): void {
   };
 }
 
+interface RunOnDisk {
+  readonly world: World;
+  readonly store: MemoryStore;
+  readonly session: RunSession;
+  /** While it is full, nothing is recorded. */
+  readonly disk: { full: boolean };
+}
+
+async function runOnDisk(): Promise<RunOnDisk> {
+  const world = await World.create();
+  const store = new MemoryStore({ keysElsewhere: true });
+  const disk = { full: false };
+  const { session } = await buildRun(world, {
+    store,
+    around: (recorder) => {
+      const write = recorder.write.bind(recorder);
+      recorder.write = (...asked) =>
+        disk.full ? Promise.reject(new Error("disk full")) : write(...asked);
+    },
+  });
+  await session.admit();
+  return { world, store, session, disk };
+}
+
 /** How many refusals a run's entries speak of. */
 const spokenOf = (found: readonly JsonObject[]): number =>
   found.reduce((sum, { left_out: more = 0 }) => sum + 1 + Number(more), 0);
@@ -107,22 +131,11 @@ describe("refusals of a run", () => {
   });
 
   it("that cannot be recorded are told as such, and are no room that was used", async () => {
-    const world = await World.create();
-    const store = new MemoryStore({ keysElsewhere: true });
-    let fails = false;
-    const { session } = await buildRun(world, {
-      store,
-      around: (recorder) => {
-        const write = recorder.write.bind(recorder);
-        recorder.write = (...asked) =>
-          fails ? Promise.reject(new Error("disk full")) : write(...asked);
-      },
-    });
-    await session.admit();
+    const { world, store, session, disk } = await runOnDisk();
     await flood(session, 90);
-    fails = true;
+    disk.full = true;
     for (let at = 0; at < 50; at++) await expect(flood(session, 1, 1000)).rejects.toThrow("disk");
-    fails = false;
+    disk.full = false;
     await flood(session, 30, 90);
     await session.suspend("later");
     const found = await refusalsIn(store);
@@ -147,27 +160,16 @@ describe("refusals of a run", () => {
   });
 
   it("are all counted by whoever ends again, where their number could not be recorded", async () => {
-    const world = await World.create();
-    const store = new MemoryStore({ keysElsewhere: true });
-    let fails = false;
-    const { session } = await buildRun(world, {
-      store,
-      around: (recorder) => {
-        const write = recorder.write.bind(recorder);
-        recorder.write = (...asked) =>
-          fails ? Promise.reject(new Error("disk full")) : write(...asked);
-      },
-    });
-    await session.admit();
+    const { world, store, session, disk } = await runOnDisk();
     // One alone, and then more.
     for (const [times, sum] of [
       [101, 101],
       [7, 108],
     ] as const) {
       await flood(session, times);
-      fails = true;
+      disk.full = true;
       await expect(session.suspend("later")).rejects.toThrow("disk");
-      fails = false;
+      disk.full = false;
       await session.suspend("later");
       expect(spokenOf(await refusalsIn(store))).toBe(sum);
     }
