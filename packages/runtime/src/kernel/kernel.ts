@@ -84,6 +84,13 @@ export interface Kernel {
    *   recorded refusal where no earlier process had exactly this authorised, or its end is there
    */
   recall(request: Pick<ExecuteRequest, "action" | "context" | "signal">): Promise<Outcome | null>;
+  /**
+   * Record what could not be recorded when it happened. Whoever writes in the run beside the kernel, or
+   * ends it, does this first: an end that is kept belongs before what comes after it.
+   *
+   * @throws ERR_STORE_UNAVAILABLE where it cannot be recorded now, either: it stays kept
+   */
+  recordKept(runId: string): Promise<void>;
 }
 
 /**
@@ -119,6 +126,7 @@ export function createKernel(options: KernelOptions): Kernel {
       if (isMalformed(taken)) throw taken.error;
       return deepFreeze(await new Execution(parts, taken).recall(taken));
     },
+    recordKept: (runId) => parts.records.writeKept(runId),
   });
 }
 

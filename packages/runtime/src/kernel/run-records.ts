@@ -40,7 +40,7 @@ export class RunRecords {
    */
   async write(runId: string, record: LedgerRecord): Promise<RecordVerdict | SovereignError> {
     try {
-      await this.#writeWaiting(runId);
+      await this.writeKept(runId);
       return await this.#write(runId, record);
     } catch (error) {
       if (!isSovereignError(error, "ERR_STORE_UNAVAILABLE")) throw error;
@@ -50,7 +50,11 @@ export class RunRecords {
     }
   }
 
-  #writeWaiting(runId: string): Promise<void> {
+  /**
+   * Write what was kept of a run.
+   * @throws ERR_STORE_UNAVAILABLE where durability cannot be had now, either: it is still kept
+   */
+  writeKept(runId: string): Promise<void> {
     const waiting = this.#waiting.get(runId);
     if (waiting === undefined) return Promise.resolve();
     waiting.writing ??= this.#drain(runId, waiting).finally(() => {

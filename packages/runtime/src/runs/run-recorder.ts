@@ -65,6 +65,7 @@ export class RunRecorder implements Recorder {
   /** Whom attempts of this process call, by step and attempt. */
   readonly #calls = new Map<string, BreakerPlace>();
   #epoch: number | null;
+  #isSealed = false;
   readonly #turns = new Turns();
 
   constructor(options: RunRecorderOptions) {
@@ -185,6 +186,8 @@ export class RunRecorder implements Recorder {
 
   async #write(record: LedgerRecord, step: StepWrite | null, run: RunRows): Promise<RecordVerdict> {
     const { runId, tenantId, writer, clock, trace } = this.#options;
+    const after = this.#afterSeal(record);
+    if (after !== null) return after;
     const timestamp = timestampOf(clock);
     // It was judged before it waited for its turn; evidence is judged by the time of its entry.
     const late = record.nonces.find(({ expiresAt }) => timestamp > expiresAt);
@@ -217,8 +220,25 @@ export class RunRecorder implements Recorder {
     trace?.keep(change);
     // The first commit made the run's row, whose fence starts at 1.
     this.#epoch ??= 1;
+    this.#isSealed ||= record.event === SEAL;
     return { status: "committed", index: verdict.firstIndex };
   }
+
+  /** A seal is over everything before it, and nothing comes after it. */
+  #afterSeal({ event, data }: LedgerRecord): RecordVerdict | null {
+    const { head } = this.#options.writer;
+    if (this.#isSealed) return fenced("the run has ended: it is sealed");
+    if (event !== SEAL || (data["count"] === head.count && data["head"] === head.hash)) return null;
+    return fenced(
+      `the run has ${head.count} entries now; its proof is over ${String(data["count"])}`,
+    );
+  }
+}
+
+const SEAL = "run.sealed";
+
+function fenced(detail: string): RecordVerdict {
+  return { status: "refused", reason: "fenced", detail };
 }
 
 type RunRows = Pick<CommitExtras, "run" | "queue">;

@@ -5,7 +5,6 @@ import {
   type ArtifactRef,
   type ConfigSnapshot,
   canonicalBytes,
-  cutText,
   deepFreeze,
   digestOf,
   type Envelope,
@@ -23,7 +22,7 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { z } from "zod";
-import type { Authority, KeyLog, Subject } from "../authority/index.ts";
+import type { Authority, KeyLog } from "../authority/index.ts";
 import type { Clock } from "../system/index.ts";
 import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
 import type { QueuePlace, RunWrite, StoredEntry } from "../ledger/index.ts";
@@ -33,7 +32,7 @@ import type { RunStore, StepRow } from "./ports.ts";
 import { isInterrupted, readFailedAttempt } from "./failed-attempt.ts";
 import { readAuthorized, recallOpen } from "./open-attempts.ts";
 import type { RunRecorder } from "./run-recorder.ts";
-import { isTraced, readGuarded } from "./recorded-run.ts";
+import { makeSeal } from "./make-seal.ts";
 import { readStepRecord, type StepRecord } from "./step-record.ts";
 
 /** What a run is, fixed before anything of it happens. */
@@ -345,45 +344,17 @@ export class RunSession {
     asked: RunProof["status"],
     why: string | null,
   ): Promise<{ readonly status: RunProof["status"]; readonly entries: readonly StoredEntry[] }> {
-    const { plan, authority, store, recorder, keyLog, clock } = this.#options;
-    const { runId, tenantId, mode } = plan;
-    await keyLog.refresh();
+    const { kernel, recorder, plan } = this.#options;
     await this.#refusals.end();
-    const note = this.note.bind(this);
-    const recorded = await readGuarded(
-      store,
-      plan,
-      recorder.known,
-      { status: asked, reason: why },
-      note,
-    );
-    const { status, reason, root, artifacts, trace, entries } = recorded;
-    const head = await store.streamHead(tenantId, runId);
-    const proof: RunProof = {
-      tenant_id: tenantId,
-      run_id: runId,
-      mode,
-      status,
-      reason: reason === null ? null : cutText(reason, 2000),
-      count: head.count,
-      head: head.hash,
-      root,
-      plan_digest: this.planDigest,
-      key_log: { ...keyLog.head() },
-      artifacts: [...artifacts],
-      ...(isTraced(plan.plan) ? { trace: trace.seal() } : {}),
-      sealed_at: clock.now().toISOString(),
-    };
-    const subjects: Subject[] = [{ name: runId, sha256: head.hash }];
-    const envelope = await authority.issue("run-proof", subjects, proof, "seal", null);
-    const data = {
-      count: head.count,
-      head: head.hash,
-      status,
-      key_log: proof.key_log,
-      key_epoch: proof.key_log.count,
-      envelopes: { run_proof: digestOf(envelope) },
-    };
+    // What the kernel could not record when it happened is a part of what is sealed.
+    await kernel.recordKept(plan.runId);
+    const made = await makeSeal(this.#options, {
+      planDigest: this.planDigest,
+      known: recorder.known,
+      asked: { status: asked, reason: why },
+      note: this.note.bind(this),
+    });
+    const { status, reason, head, entries, data, envelope } = made;
     const severity = status === "completed" ? "INFO" : "ERROR";
     const row = { ...this.#runRow(status, reason), sealed: head };
     await this.#record("run.sealed", severity, data, [envelope], row);
@@ -468,7 +439,10 @@ export class RunSession {
     };
   }
 
-  /** @throws ERR_RUN_FENCED when another process owns the run now */
+  /**
+   * @throws ERR_RUN_FENCED when another process owns the run now
+   * @throws ERR_STORE_UNAVAILABLE, also where what the kernel kept cannot be recorded first
+   */
   async #record(
     event: string,
     severity: Severity,
@@ -478,7 +452,9 @@ export class RunSession {
     queue?: QueuePlace | null,
   ): Promise<void> {
     const record = { event, severity, data, envelopes, nonces: [], keyEpoch: null };
-    const verdict = await this.#options.recorder.write(record, run, queue);
+    const { kernel, recorder, plan } = this.#options;
+    await kernel.recordKept(plan.runId);
+    const verdict = await recorder.write(record, run, queue);
     if (verdict.status === "committed") return;
     throw new SovereignError(
       "ERR_RUN_FENCED",
