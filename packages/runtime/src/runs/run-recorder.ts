@@ -226,12 +226,10 @@ export class RunRecorder implements Recorder {
 
   /** A seal is over everything before it, and nothing comes after it. */
   #afterSeal({ event, data }: LedgerRecord): RecordVerdict | null {
-    const { head } = this.#options.writer;
     if (this.#isSealed) return fenced("the run has ended: it is sealed");
-    if (event !== SEAL || (data["count"] === head.count && data["head"] === head.hash)) return null;
-    return fenced(
-      `the run has ${head.count} entries now; its proof is over ${String(data["count"])}`,
-    );
+    const { count, hash } = this.#options.writer.head;
+    if (event !== SEAL || (data["count"] === count && data["head"] === hash)) return null;
+    return fenced(`its proof is not over the ${count} entries that the run has now`);
   }
 }
 
