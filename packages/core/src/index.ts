@@ -165,6 +165,7 @@ export {
   canonicalize,
   canonicalSize,
   deepFreeze,
+  fixClass,
   frozenCopy,
   JSON_DEPTH_MAX,
 } from "./json/index.ts";

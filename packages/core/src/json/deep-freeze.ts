@@ -9,3 +9,12 @@ export function deepFreeze<T>(value: T): T {
   for (const one of Object.values(value)) deepFreeze(one);
   return Object.freeze(value);
 }
+
+/**
+ * Fix a class whose objects programs hold: none of its methods is put in the place of another. Its
+ * constructor freezes each object, which then gets no method of its own.
+ */
+export function fixClass(one: { readonly prototype: object }): void {
+  Object.freeze(one.prototype);
+  Object.freeze(one);
+}

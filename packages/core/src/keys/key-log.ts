@@ -3,6 +3,7 @@ import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
 import { base64Decode } from "../bytes/index.ts";
 import { SovereignError } from "../errors/index.ts";
 import type { KeyEvent } from "../formats/index.ts";
+import { fixClass } from "../json/index.ts";
 import { parseStatement } from "../statement/index.ts";
 import { KeyTable } from "./key-table.ts";
 
@@ -18,6 +19,7 @@ export class KeyLogReplay {
   constructor(installationId: string, table = new KeyTable()) {
     this.#installationId = installationId;
     this.table = table;
+    Object.freeze(this);
   }
 
   /**
@@ -65,6 +67,8 @@ export class KeyLogReplay {
     return [parsePublicKey(base64Decode(first.key.public_key))];
   }
 }
+
+fixClass(KeyLogReplay);
 
 function invalid(found: string): SovereignError {
   return new SovereignError("ERR_KEY_LOG_INVALID", `The key log does not hold together: ${found}.`);

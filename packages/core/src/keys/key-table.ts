@@ -1,7 +1,7 @@
 import { base64Decode } from "../bytes/index.ts";
 import { type PublicKey, parsePublicKey } from "../ed25519/index.ts";
 import { SovereignError } from "../errors/index.ts";
-import { canonicalize } from "../json/index.ts";
+import { canonicalize, fixClass } from "../json/index.ts";
 import {
   type KeyEvent,
   type KeyPurpose,
@@ -202,6 +202,8 @@ export class KeyTable {
     this.#windows.set(keyId, Object.freeze(changed));
   }
 }
+
+fixClass(KeyTable);
 
 function invalid(found: string): SovereignError {
   return new SovereignError("ERR_KEY_LOG_INVALID", `The key log does not hold together: ${found}.`);

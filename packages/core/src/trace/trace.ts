@@ -8,7 +8,7 @@ import type {
   TraceSeal,
   TraceStep,
 } from "../formats/index.ts";
-import { canonicalBytes } from "../json/index.ts";
+import { canonicalBytes, fixClass } from "../json/index.ts";
 
 /** What a trace reads of an entry. */
 export type TracedEntry = Pick<
@@ -59,6 +59,10 @@ export class RunTrace {
   /** Attempts without an end, by their place, and whether one of them still runs. */
   readonly #open = new Map<string, number>();
   readonly #running = new Set<number>();
+
+  constructor() {
+    Object.freeze(this);
+  }
 
   /** The trace of a stream's entries. @param entries in their order */
   static of(entries: Iterable<TracedEntry>): RunTrace {
@@ -242,6 +246,8 @@ export class RunTrace {
     return traceSealOf(this.#head, this.#withLost());
   }
 }
+
+fixClass(RunTrace);
 
 /**
  * The chain over whole steps: each link is the SHA-256 of the one before and of the step's digest. The

@@ -23,6 +23,7 @@ import {
   SovereignError,
   STATEMENT_PAYLOAD_TYPE,
   signEnvelope,
+  fixClass,
 } from "@sovereign/core";
 import type { Keystore } from "./keystore.ts";
 import { notInForce } from "./slot.ts";
@@ -65,6 +66,7 @@ export class Authority {
       clock: { now: clock.now.bind(clock) },
       entropy: { bytes: entropy.bytes.bind(entropy) },
     };
+    Object.freeze(this);
   }
 
   /** "I act in this role": signed by that role's own key, for one action in one context. */
@@ -210,6 +212,8 @@ export class Authority {
     };
   }
 }
+
+fixClass(Authority);
 
 /** An in-toto Statement v1 in a DSSE envelope. */
 export function signStatement(

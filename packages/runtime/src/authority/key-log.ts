@@ -13,6 +13,7 @@ import {
   type Signer,
   SovereignError,
   type TrustRoot,
+  fixClass,
 } from "@sovereign/core";
 import { signStatement } from "./authority.ts";
 import { refuseOneHolder } from "./holders.ts";
@@ -97,10 +98,12 @@ export class KeyLog {
   readonly #turns = new Turns();
 
   constructor(store: KeyLogStore, installationId: string, clock: { now(): Date }) {
-    this.#store = store;
+    // Taken once, here: what a program does with its objects later shortens no log.
+    this.#store = { read: store.read.bind(store), append: store.append.bind(store) };
     this.#installationId = installationId;
-    this.#clock = clock;
+    this.#clock = { now: clock.now.bind(clock) };
     this.#replay = new KeyLogReplay(installationId);
+    Object.freeze(this);
   }
 
   /** The keys as last read. */
@@ -411,6 +414,8 @@ export class KeyLog {
     return this.#clock.now().toISOString();
   }
 }
+
+fixClass(KeyLog);
 
 /** What was asked for is what is made: who asked may change it while the key is written. */
 function ownSlot({ purpose, role, notAfter = null }: KeySlot): KeySlot {

@@ -12,6 +12,7 @@ import {
   parseStrictJson,
   type Signer,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import { type KeyFile, keyFile, newSeed, type Passphrase, SecretBox } from "./key-secret.ts";
 
@@ -56,6 +57,7 @@ export class Keystore {
   private constructor({ folder, passphrase }: KeystoreOptions) {
     this.#folder = folder;
     this.#box = new SecretBox(passphrase);
+    Object.freeze(this);
   }
 
   /**
@@ -241,6 +243,8 @@ export class Keystore {
     }
   }
 }
+
+fixClass(Keystore);
 
 function isKeyName(name: string): boolean {
   return name.endsWith(KEY_SUFFIX) || name.endsWith(PENDING_SUFFIX);

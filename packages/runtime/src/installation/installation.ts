@@ -1,7 +1,7 @@
 import { contentPlaceOf, openContents } from "../contents/index.ts";
 import type { ContentStore } from "../runs/index.ts";
 import { join } from "node:path";
-import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
+import { deepFreeze, INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import { KeyLog, Keystore, type Passphrase } from "../authority/index.ts";
 import { type Clock, systemClock } from "../system/index.ts";
 import {
@@ -69,7 +69,7 @@ export interface Installation {
  */
 export async function openInstallation(options: InstallationOptions): Promise<Installation> {
   const folder = openDataFolder(options.home);
-  const config = options.config ?? loadConfig(folder.root);
+  const config = deepFreeze(options.config ?? loadConfig(folder.root));
   const clock = systemClock;
   // The cheap refusals come first: a keystore that may not be used starts no database.
   const keystore = await Keystore.open({ folder: folder.keys, passphrase: options.passphrase });
@@ -93,8 +93,8 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     publishKeys();
     let guard: Promise<Guard> | null = null;
     let opened: Guard | null = null;
-    const { environment = {} } = options;
-    const installation: Installation = {
+    const environment = Object.freeze({ ...options.environment });
+    const installation = Object.freeze<Installation>({
       id,
       journal: Journal.open(join(folder.scram, "journal.jsonl")),
       config,
@@ -106,7 +106,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
         database: (tenant) => store.contents(tenant),
       }),
       contentPlace: contentPlaceOf({ content: config.content, shared: store.shared }),
-      node,
+      node: Object.freeze(node),
       publishKeys,
       guard: async () => {
         publishKeys();
@@ -115,7 +115,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
         return opened.link;
       },
       cutOff: () => opened?.cutOff() ?? null,
-      folder,
+      folder: Object.freeze(folder),
       store,
       keystore,
       keyLog,
@@ -128,7 +128,7 @@ export async function openInstallation(options: InstallationOptions): Promise<In
         await connected?.close();
         await store.close();
       },
-    };
+    });
     await anchorInstallation(installation);
     noteRefusal(folder.root, null);
     return installation;

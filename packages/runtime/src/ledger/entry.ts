@@ -11,7 +11,7 @@ import {
 import type { StreamHead } from "./commit.ts";
 
 /** The head of a stream that has no entries yet. */
-export const EMPTY_STREAM: StreamHead = { count: 0, hash: GENESIS_HASH };
+export const EMPTY_STREAM: StreamHead = Object.freeze({ count: 0, hash: GENESIS_HASH });
 
 /** What an entry says, without its place. */
 export interface EntryFields {

@@ -1,4 +1,10 @@
-import { canonicalBytes, digestOf, type Envelope, incidentChangeOf } from "@sovereign/core";
+import {
+  canonicalBytes,
+  digestOf,
+  type Envelope,
+  incidentChangeOf,
+  fixClass,
+} from "@sovereign/core";
 import type { CommitItem, CommitPort, CommitVerdict, StreamHead } from "./commit.ts";
 import { createEntry, type EntryFields } from "./entry.ts";
 import { Turns } from "../system/index.ts";
@@ -27,17 +33,19 @@ export type CommitExtras = Pick<
  * chain has no forks; many streams write at once, and their commits are grouped below.
  */
 export class StreamWriter {
-  readonly #port: CommitPort;
+  readonly #commit: CommitPort["commit"];
   readonly #log: string;
   readonly #stream: string;
   #head: StreamHead;
   readonly #turns = new Turns();
 
   constructor(port: CommitPort, log: string, stream: string, head: StreamHead) {
-    this.#port = port;
+    // Taken once, here: what a program does with its port later hides no entry.
+    this.#commit = port.commit.bind(port);
     this.#log = log;
     this.#stream = stream;
-    this.#head = head;
+    this.#head = Object.freeze({ ...head });
+    Object.freeze(this);
   }
 
   get head(): StreamHead {
@@ -60,7 +68,7 @@ export class StreamWriter {
     const { envelopes, ...rest } = extras;
     const chained = createEntry(this.#head, { ...fields, stream: this.#stream });
     const incident = incidentChangeOf(chained.entry);
-    const verdict = await this.#port.commit({
+    const verdict = await this.#commit({
       ...rest,
       ...(incident === null ? {} : { incident }),
       log: this.#log,
@@ -72,7 +80,9 @@ export class StreamWriter {
         bytes: canonicalBytes(one),
       })),
     });
-    if (verdict.status === "committed") this.#head = chained.head;
+    if (verdict.status === "committed") this.#head = Object.freeze(chained.head);
     return verdict;
   }
 }
+
+fixClass(StreamWriter);

@@ -12,6 +12,7 @@ import {
   type PolicyDecision,
   policyFace,
   quoted,
+  fixClass,
 } from "@sovereign/core";
 import { askCedar, cedarText } from "./cedar.ts";
 import { type CompiledPolicy, isFileType, ownPolicy, type Pattern } from "./compile.ts";
@@ -225,6 +226,8 @@ export class PolicyEngine {
     }));
   }
 }
+
+fixClass(PolicyEngine);
 
 /** One thing that an action acts on, and the patterns that match it. */
 interface Place {

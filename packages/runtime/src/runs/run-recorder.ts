@@ -12,6 +12,8 @@ import {
   type JsonValue,
   type RunTrace,
   type TraceChange,
+  fixClass,
+  deepFreeze,
 } from "@sovereign/core";
 import { type Clock, timestampOf, Turns } from "../system/index.ts";
 import type { LedgerRecord, Recorder, RecordVerdict } from "../kernel/index.ts";
@@ -69,9 +71,10 @@ export class RunRecorder implements Recorder {
   readonly #turns = new Turns();
 
   constructor(options: RunRecorderOptions) {
-    this.#options = options;
+    this.#options = ownOptions(options);
     this.#epoch = options.epoch;
     this.#places = new RunPlaces(options.writer.head.count === 0);
+    Object.freeze(this);
   }
 
   /**
@@ -233,10 +236,31 @@ export class RunRecorder implements Recorder {
   }
 }
 
+fixClass(RunRecorder);
+
 const SEAL = "run.sealed";
 
 function fenced(detail: string): RecordVerdict {
   return { status: "refused", reason: "fenced", detail };
+}
+
+/** Taken once: what a program does with its objects later changes nothing that is recorded. */
+function ownOptions({ clock, budget, ...rest }: RunRecorderOptions): RunRecorderOptions {
+  const { agent, limits } = budget ?? {};
+  return Object.freeze<RunRecorderOptions>({
+    ...rest,
+    clock: { now: clock.now.bind(clock), monotonicMs: clock.monotonicMs.bind(clock) },
+    ...(budget === undefined
+      ? {}
+      : {
+          budget: {
+            agent: agent ?? "",
+            limits: deepFreeze(structuredClone(limits ?? null)),
+            mostOf: budget.mostOf.bind(budget),
+            calls: budget.calls.bind(budget),
+          },
+        }),
+  });
 }
 
 type RunRows = Pick<CommitExtras, "run" | "queue">;

@@ -20,6 +20,7 @@ import {
   type RunProof,
   type Severity,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import { z } from "zod";
 import type { Authority, KeyLog } from "../authority/index.ts";
@@ -130,7 +131,7 @@ export class RunSession {
   constructor(options: RunSessionOptions) {
     // Copies: what is admitted, done and sealed is what was hashed here.
     const plan = deepFreeze(structuredClone(options.plan));
-    this.#options = { ...options, plan };
+    this.#options = Object.freeze({ ...options, plan });
     this.#steps = new Map(options.steps.map((step) => [step.stepId, step]));
     options.recorder.takeOver(options.steps);
     const write = (one: Note): Promise<void> =>
@@ -138,6 +139,7 @@ export class RunSession {
     this.#refusals = new BoundedNotes(options, write);
     this.configDigest = digestOf(plan.config);
     this.planDigest = digestOf(plan.plan);
+    Object.freeze(this);
   }
 
   get plan(): RunPlan {
@@ -463,6 +465,8 @@ export class RunSession {
     );
   }
 }
+
+fixClass(RunSession);
 
 /** The plan's own word for what it is, so that the evidence can be held to that kind's rules. */
 function kindOf({ kind }: JsonObject): { kind?: string } {

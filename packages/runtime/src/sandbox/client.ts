@@ -59,8 +59,12 @@ export function connectSandbox(
   owner: WorkOwner,
   { minimumLevel = "G2", backend = "bubblewrap" }: Partial<SandboxDemands> = {},
 ): Sandbox {
-  const place = { link, owner, minimumLevel, backend };
-  return { run: (request, signal, onOutput) => runPath(place, request, signal, onOutput) };
+  // A copy: whose work it does stays what it was when it was connected.
+  const whose = Object.freeze({ tenant_id: owner.tenant_id, run_id: owner.run_id });
+  const place = { link, owner: whose, minimumLevel, backend };
+  return Object.freeze<Sandbox>({
+    run: (request, signal, onOutput) => runPath(place, request, signal, onOutput),
+  });
 }
 
 interface Place extends SandboxDemands {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Envelope, SovereignError } from "@sovereign/core";
+import { type Envelope, SovereignError, fixClass } from "@sovereign/core";
 import { giveOrder, type OrderOutcome } from "./give-order.ts";
 import type { ScramLink } from "./sentinel-link.ts";
 import type { WorkOwner } from "./scope.ts";
@@ -30,6 +30,7 @@ export class ScramMember {
     link.onTerminate = (pathId, deadlineMs) => {
       void this.#terminate(pathId, deadlineMs);
     };
+    Object.freeze(this);
   }
 
   /** Whether work may begin now; about a microsecond, so to be asked before each piece of it. */
@@ -98,3 +99,5 @@ export class ScramMember {
     await this.#link.request({ t: "terminated", path_id: pathId, ok }).catch(() => undefined);
   }
 }
+
+fixClass(ScramMember);

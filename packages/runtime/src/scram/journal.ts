@@ -19,6 +19,7 @@ import {
   sha256Hex,
   SovereignError,
   utf8Encode,
+  fixClass,
 } from "@sovereign/core";
 import { z } from "zod";
 import { kindAt, makeOwnWritable, openOwnFile } from "../system/index.ts";
@@ -71,6 +72,7 @@ export class Journal {
 
   private constructor(path: string) {
     this.path = path;
+    Object.freeze(this);
   }
 
   /**
@@ -278,6 +280,8 @@ export class Journal {
     return new SovereignError("ERR_SCRAM_JOURNAL_INVALID", text, { path: this.path }, cause);
   }
 }
+
+fixClass(Journal);
 
 function nameOf({ dev, ino }: Stats): string {
   return `${dev}:${ino}`;

@@ -15,6 +15,7 @@ import {
   parseFormat,
   parseStrictJson,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import { z } from "zod";
 import { kindAt, ownsFile, readOwnFile, removeAt } from "../system/index.ts";
@@ -85,6 +86,7 @@ export class ScramLatch implements ScramGate {
         cause,
       );
     }
+    Object.freeze(this);
   }
 
   /** One look at the file system: about a microsecond, so it is taken before every action. */
@@ -224,6 +226,8 @@ export class ScramLatch implements ScramGate {
     }
   }
 }
+
+fixClass(ScramLatch);
 
 /**
  * Why a kill switch's folder is none: a link leads to another folder, of which nobody knows whether a

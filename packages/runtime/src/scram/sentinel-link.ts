@@ -9,6 +9,7 @@ import {
   parseFormat,
   type ScramScope,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import { type Clock, kindAt } from "../system/index.ts";
 import type { ScramGate } from "../kernel/index.ts";
@@ -75,10 +76,8 @@ export class ScramLink implements ScramGate {
   #id = "";
   #pid: number | null = null;
   #name = "";
-  /** Called when a stop was carried out and is in the journal. Set by who takes that elsewhere. */
-  onRecorded: () => void = () => undefined;
-  /** Called with a path that the sentinel wants ended. Set by an embedding program. */
-  onTerminate: (pathId: string, deadlineMs: number) => void = () => undefined;
+  #onRecorded: () => void = () => undefined;
+  #onTerminate: (pathId: string, deadlineMs: number) => void = () => undefined;
 
   private constructor(latch: ScramLatch, folder: number, socket: Socket) {
     this.#latch = latch;
@@ -93,6 +92,17 @@ export class ScramLink implements ScramGate {
       this.#ping();
     }, PING_MS);
     this.#timer.unref();
+    Object.freeze(this);
+  }
+
+  /** Called when a stop was carried out and is in the journal. Set by who takes that elsewhere. */
+  set onRecorded(told: () => void) {
+    this.#onRecorded = told;
+  }
+
+  /** Called with a path that the sentinel wants ended. Set by an embedding program. */
+  set onTerminate(told: (pathId: string, deadlineMs: number) => void) {
+    this.#onTerminate = told;
   }
 
   /**
@@ -258,11 +268,11 @@ export class ScramLink implements ScramGate {
       return;
     }
     if (message.t === "terminate") {
-      this.onTerminate(message.path_id, message.deadline_ms);
+      this.#onTerminate(message.path_id, message.deadline_ms);
       return;
     }
     if (message.t === "recorded") {
-      this.onRecorded();
+      this.#onRecorded();
       return;
     }
     if (message.t === "lease") {
@@ -320,6 +330,8 @@ export class ScramLink implements ScramGate {
     this.#tell({ armed: false, code: "ERR_SCRAM_SENTINEL_LOST", reason });
   }
 }
+
+fixClass(ScramLink);
 
 /** Through the folder's descriptor: a socket's path has room for about a hundred characters. */
 function tryConnect(folder: number, name: string): Promise<Socket | null> {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { INSTALLATION_LOG } from "@sovereign/core";
+import { INSTALLATION_LOG, fixClass } from "@sovereign/core";
 import { claimOf } from "./claims.ts";
 import type { Database } from "./database.ts";
 import type { FoundToken, NewToken, TokenRow, Tokens } from "./tokens.ts";
@@ -12,6 +12,7 @@ export class ApiTokens implements Tokens {
 
   constructor(database: Database) {
     this.#database = database;
+    Object.freeze(this);
   }
 
   async issue(token: NewToken): Promise<boolean> {
@@ -74,6 +75,8 @@ export class ApiTokens implements Tokens {
     });
   }
 }
+
+fixClass(ApiTokens);
 
 interface FoundRecord {
   readonly tenant: string;

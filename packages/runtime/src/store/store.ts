@@ -96,6 +96,8 @@ export class Store implements RunStore {
     this.queue = new StoredQueue(this.#database);
     const committer = new Committer(this.#database, options.entropy ?? systemEntropy);
     this.#batcher = new Batcher((items) => committer.commitBatch(items));
+    // A program that holds an installation holds it, too.
+    Object.freeze(this);
   }
 
   /**

@@ -1,4 +1,4 @@
-import { INSTALLATION_LOG } from "@sovereign/core";
+import { INSTALLATION_LOG, fixClass } from "@sovereign/core";
 import { claimOf } from "./claims.ts";
 import type { Database } from "./database.ts";
 import type { Carriers } from "../ledger/index.ts";
@@ -12,6 +12,7 @@ export class StoredQueue implements RunQueue {
 
   constructor(database: Database) {
     this.#database = database;
+    Object.freeze(this);
   }
 
   claim(
@@ -86,6 +87,8 @@ export class StoredQueue implements RunQueue {
     );
   }
 }
+
+fixClass(StoredQueue);
 
 type Held = Pick<ClaimedRun, "tenantId" | "runId">;
 

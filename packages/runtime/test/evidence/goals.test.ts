@@ -1,6 +1,7 @@
-import { type JsonObject, SovereignError } from "@sovereign/core";
+import type { JsonObject } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
 import type { RunSession } from "../../src/runs/index.ts";
+import { awayFor } from "../support/away.ts";
 import { EvidenceWorld, judge, RUN } from "../support/evidence.ts";
 import type { MemoryStore } from "../support/memory-store.ts";
 import { TRAIN } from "../support/world.ts";
@@ -9,13 +10,7 @@ const PLAN: JsonObject = { kind: "goal", steps: [{ id: "extra", skill: "model.tr
 
 /** For a moment there is no database: the step ran, and its end cannot be recorded. */
 async function loseTheEnd(session: RunSession, store: MemoryStore): Promise<void> {
-  const commit = store.commit.bind(store);
-  store.commit = (item) => {
-    const text = item.entries.map(({ bytes }) => Buffer.from(bytes).toString()).join("");
-    if (!text.includes('"execution.completed"')) return commit(item);
-    store.commit = commit;
-    return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", "gone"));
-  };
+  awayFor(store, "execution.completed");
   const asked = session.perform({ stepId: "extra", role: "trainer", action: TRAIN });
   await expect(asked).rejects.toThrow("UNAVAILABLE");
 }

@@ -10,9 +10,7 @@ import {
   sha256Hex,
 } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { LedgerRecord } from "../../src/kernel/index.ts";
 import { systemEntropy } from "../../src/system/index.ts";
-import type { CommitItem } from "../../src/ledger/index.ts";
 import {
   createModelRegistry,
   createPipelineEffects,
@@ -40,7 +38,7 @@ let asked: number;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "sov-recall-"));
   world = await World.create();
-  store = new MemoryStore();
+  store = new MemoryStore({ keysElsewhere: true });
   artifacts = new ArtifactStore(join(folder, "artifacts"));
   asked = 0;
 });
@@ -80,15 +78,15 @@ async function processOf(
     effects,
     epoch: 2,
     steps: await store.listSteps(),
-    around: (recorder) => {
-      const record = recorder.record.bind(recorder);
-      recorder.record = async (runId: string, entry: LedgerRecord) => {
+    around: (recorder) => ({
+      record: async (runId, entry) => {
         die(`before ${entry.event}`);
-        const verdict = await record(runId, entry);
+        const verdict = await recorder.record(runId, entry);
         die(`after ${entry.event}`);
         return verdict;
-      };
-    },
+      },
+      wasLeftOpen: recorder.wasLeftOpen.bind(recorder),
+    }),
     approvals: async (pending) => {
       asked += 1;
       return more.approve === false ? null : consent(pending);
@@ -118,17 +116,9 @@ async function events(): Promise<string[]> {
   return found;
 }
 
-/** The world of a run: artifacts there, the key log known to the ledger as having no keys. */
+/** The world of a run: its artifacts are there. */
 async function begin(): Promise<void> {
   await artifacts.put("model", MODEL, "x");
-  world.keyLog.head = () => ({ count: 0, head: "0".repeat(64) });
-}
-
-/** The ledger in memory judges by its own count of keys, which is none. */
-function withoutEpoch(item: CommitItem): CommitItem {
-  const plain: { -readonly [K in keyof CommitItem]: CommitItem[K] } = { ...item };
-  delete plain.keyEpoch;
-  return plain;
 }
 
 const KILLS = [
@@ -141,11 +131,6 @@ const KILLS = [
 ] as const;
 
 describe("a promotion whose process is killed", () => {
-  beforeEach(() => {
-    const commit = store.commit.bind(store);
-    store.commit = (item) => commit(withoutEpoch(item));
-  });
-
   it.each(KILLS)("is in the ledger as it is in the registry: %s", async (killAt) => {
     await begin();
     const first = await processOf(killAt);
@@ -162,10 +147,7 @@ describe("a promotion whose process is killed", () => {
     await begin();
     for (let kill = 0; kill < 60; kill++) {
       rmSync(join(folder, "registry"), { recursive: true, force: true });
-      const fresh = new MemoryStore();
-      const commit = fresh.commit.bind(fresh);
-      fresh.commit = (item) => commit(withoutEpoch(item));
-      store = fresh;
+      store = new MemoryStore({ keysElsewhere: true });
       for (let deaths = randomInt(1, 4); deaths > 0; deaths--) {
         const { session } = await processOf(KILLS[randomInt(KILLS.length)] ?? null);
         await session.perform(step(promotion(null))).catch(() => undefined);

@@ -29,9 +29,8 @@ async function refusalsIn(store: MemoryStore): Promise<JsonObject[]> {
 
 /** The next commit finds no database. */
 function loseOne(store: MemoryStore): void {
-  const commit = store.commit.bind(store);
-  store.commit = () => {
-    store.commit = commit;
+  store.between = () => {
+    store.between = () => null;
     return Promise.reject(new SovereignError("ERR_STORE_UNAVAILABLE", "gone"));
   };
 }
@@ -48,14 +47,8 @@ async function runOnDisk(): Promise<RunOnDisk> {
   const world = await World.create();
   const store = new MemoryStore({ keysElsewhere: true });
   const disk = { full: false };
-  const { session } = await buildRun(world, {
-    store,
-    around: (recorder) => {
-      const write = recorder.write.bind(recorder);
-      recorder.write = (...asked) =>
-        disk.full ? Promise.reject(new Error("disk full")) : write(...asked);
-    },
-  });
+  store.between = () => (disk.full ? Promise.reject(new Error("disk full")) : null);
+  const { session } = await buildRun(world, { store });
   await session.admit();
   return { world, store, session, disk };
 }

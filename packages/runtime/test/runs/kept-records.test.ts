@@ -1,4 +1,3 @@
-import { digestOf } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
 import type { EffectResult } from "../../src/kernel/index.ts";
 import { readRun } from "../../src/ledger/index.ts";
@@ -129,14 +128,14 @@ describe("a sealed run", () => {
 
   it("is none where something was recorded while its proof was signed", async () => {
     let late: Promise<unknown> | undefined;
-    const sealing = EvidenceWorld.create("sovereign", RUN, 0, (session, world) => {
-      const issue = world.authority.issue.bind(world.authority);
-      world.authority.issue = async (...asked) => {
-        if (asked[0] === "run-proof" && late === undefined) {
-          late = session.note("run.noted", "INFO", { digest: digestOf(null) });
-          await late;
-        }
-        return issue(...asked);
+    const sealing = EvidenceWorld.create("sovereign", RUN, 0, (session, _world, store) => {
+      const head = store.streamHead.bind(store);
+      // It is asked for when the entries were read.
+      store.streamHead = async (...asked) => {
+        const found = await head(...asked);
+        late ??= session.note("run.noted", "INFO", {});
+        await late;
+        return found;
       };
       return Promise.resolve();
     });

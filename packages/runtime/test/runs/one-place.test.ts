@@ -13,6 +13,7 @@ import type {
   LedgerRecord,
   Outcome,
   PolicyDecider,
+  Recorder,
 } from "../../src/kernel/index.ts";
 import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
 import { RunRecorder, RunStopped, readSteps } from "../../src/runs/index.ts";
@@ -253,13 +254,13 @@ describe("an end", () => {
 
   it("is recalled once, of exactly what an earlier process had authorised", async () => {
     const one = await processOf();
-    const left = one.recorder.record.bind(one.recorder);
-    one.recorder.record = (run, entry) =>
-      entry.event === "execution.completed"
-        ? Promise.reject(new Error("killed"))
-        : left(run, entry);
-    // The kernel took its recorder when it was made: the process that dies is made with this one.
-    const dying = { ...one, kernel: world.kernel({ recorder: one.recorder, policy }) };
+    const recorder: Recorder = {
+      record: (run, entry) =>
+        entry.event === "execution.completed"
+          ? Promise.reject(new Error("killed"))
+          : one.recorder.record(run, entry),
+    };
+    const dying = { ...one, kernel: world.kernel({ recorder, policy }) };
     await expect(use(dying, TRAIN)).rejects.toThrow("killed");
     const next = await processOf();
     const context = contextOf();

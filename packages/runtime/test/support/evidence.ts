@@ -31,7 +31,7 @@ import {
 } from "../../src/runs/index.ts";
 import { MemoryStore, rootOf } from "./memory-store.ts";
 import { approvedBy, buildRun, INSTALLATION } from "./run-builder.ts";
-import { PROMOTE, TRAIN, World } from "./world.ts";
+import { keyEntry, PROMOTE, TRAIN, World } from "./world.ts";
 
 export { INSTALLATION } from "./run-builder.ts";
 export const RUN = `run_${"a".repeat(20)}`;
@@ -119,23 +119,9 @@ export class EvidenceWorld {
   async #copyKeyLog(): Promise<void> {
     const { world, store } = this;
     const writer = new StreamWriter(store, INSTALLATION_LOG, "keys", EMPTY_STREAM);
-    for (const { eventType, timestamp, envelope } of world.log.entries) {
-      await writer.append(
-        {
-          tenantId: INSTALLATION_LOG,
-          runId: null,
-          timestamp,
-          eventType,
-          severity: "INFO",
-          data: { envelopes: { key_event: digestOf(envelope) } },
-        },
-        { envelopes: [envelope] },
-      );
+    for (const entry of world.log.entries) {
+      await writer.append(keyEntry(entry), { envelopes: [entry.envelope] });
     }
-    const hashes = (store.logs.get(INSTALLATION_LOG) ?? []).map((row) => row.hash);
-    world.keyLog.head = () => ({ count: hashes.length, head: hashes.at(-1) ?? GENESIS_HASH });
-    const trust = world.keyLog.trustRoot.bind(world.keyLog);
-    world.keyLog.trustRoot = () => ({ ...trust(), key_log: { count: hashes.length, hashes } });
   }
 
   async #session(mode: Mode, runId: string, notes: number | null): Promise<void> {

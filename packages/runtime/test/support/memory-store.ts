@@ -42,8 +42,11 @@ export class MemoryStore implements RunStore {
     this.#keysElsewhere = keysElsewhere;
   }
 
+  /** What a test puts between the writers and this store; null hands on to the store. */
+  between: (item: CommitItem) => Promise<CommitVerdict> | null = () => null;
+
   commit(item: CommitItem): Promise<CommitVerdict> {
-    return Promise.resolve(this.#commit(item));
+    return this.between(item) ?? Promise.resolve(this.#commit(item));
   }
 
   #commit(item: CommitItem): CommitVerdict {

@@ -27,10 +27,8 @@ export interface RunParts {
   /** Who decides; the world's own policy where nobody is named. */
   readonly policy?: PolicyDecider;
   readonly effects?: EffectRegistry;
-  /** Where the kernel records, where that is not the run's stream: a test may look at it by itself. */
-  readonly records?: Recorder;
-  /** Stands between the kernel and the run's stream. */
-  readonly around?: (recorder: RunRecorder) => void;
+  /** Where the kernel records: what stands between it and the run's stream, or is in its place. */
+  readonly around?: (recorder: RunRecorder) => Recorder;
   readonly kernel?: Partial<KernelOptions>;
   readonly approvals?: ConstructorParameters<typeof RunSession>[0]["approvals"];
   readonly signal?: AbortSignal;
@@ -75,13 +73,12 @@ export async function buildRun(world: World, parts: RunParts): Promise<BuiltRun>
     epoch: head.count === 0 ? null : (parts.epoch ?? 1),
     trace: await traceOf(store, plan),
   });
-  parts.around?.(recorder);
   const session = new RunSession({
     plan,
     store,
     recorder,
     kernel: world.kernel({
-      recorder: parts.records ?? recorder,
+      recorder: parts.around?.(recorder) ?? recorder,
       ...(policy === undefined ? {} : { policy }),
       ...(effects === undefined ? {} : { effects }),
       ...parts.kernel,

@@ -7,6 +7,7 @@ import {
   digestOf,
   type Envelope,
   GENESIS_HASH,
+  INSTALLATION_LOG,
   SovereignError,
   utf8Encode,
 } from "@sovereign/core";
@@ -29,6 +30,7 @@ import {
   type Recorder,
   type RecordVerdict,
 } from "../../src/kernel/index.ts";
+import { createEntry, EMPTY_STREAM, type EntryFields } from "../../src/ledger/index.ts";
 import { PolicyEngine, parsePolicy } from "../../src/policy/index.ts";
 
 /** A clock that stands still until it is moved. */
@@ -46,6 +48,7 @@ export class TestClock implements Clock {
 class MemoryKeyLog implements KeyLogStore {
   readonly entries: KeyLogEntry[] = [];
   readonly #clock: Clock;
+  #head = EMPTY_STREAM;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -59,10 +62,23 @@ class MemoryKeyLog implements KeyLogStore {
     if (sequence !== this.entries.length) return Promise.resolve(false);
     const timestamp = this.#clock.now().toISOString();
     for (const event of events) {
-      this.entries.push({ ...event, timestamp, hash: digestOf(event.envelope) });
+      const { hash, head } = createEntry(this.#head, keyEntry({ ...event, timestamp }));
+      this.entries.push({ ...event, timestamp, hash });
+      this.#head = head;
     }
     return Promise.resolve(true);
   }
+}
+
+/** What the ledger's entry of a key event says. */
+export function keyEntry({
+  eventType,
+  timestamp,
+  envelope,
+}: Omit<KeyLogEntry, "hash">): EntryFields {
+  const data = { envelopes: { key_event: digestOf(envelope) } };
+  const place = { stream: "keys", tenantId: INSTALLATION_LOG, runId: null };
+  return { ...place, timestamp, eventType, severity: "INFO", data };
 }
 
 /** A ledger in memory: judges nonces and key epochs as the real one does, and can fail. */

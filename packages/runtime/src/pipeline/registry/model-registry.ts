@@ -5,6 +5,7 @@ import {
   SovereignError,
   isSovereignError,
   sha256Hex,
+  fixClass,
 } from "@sovereign/core";
 import {
   type Clock,
@@ -94,11 +95,14 @@ class DiskRegistry implements ModelRegistry {
   readonly #versions: VersionLog;
 
   constructor(options: ModelRegistryOptions) {
-    this.#options = options;
-    const { folder, entropy } = options;
+    const { clock, entropy, folder, onStep } = options;
+    const now = clock.now.bind(clock);
+    const own = { now, monotonicMs: clock.monotonicMs.bind(clock) };
+    this.#options = { folder, clock: own, entropy, ...(onStep === undefined ? {} : { onStep }) };
     this.#files = new DurableFiles(folder, () => newNonce(entropy));
     this.#blobs = new BlobStore(join(folder, "blobs"), this.#files);
     this.#versions = new VersionLog(join(folder, "models"), this.#files);
+    Object.freeze(this);
   }
 
   promote(request: PromoteRequest): Promise<VersionRecord> {
@@ -248,6 +252,8 @@ class DiskRegistry implements ModelRegistry {
     }
   }
 }
+
+fixClass(DiskRegistry);
 
 /** Names become paths, so they are checked here too, whatever the caller did. */
 function checkNames(model: string, digest: string): void {

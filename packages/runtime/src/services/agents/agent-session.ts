@@ -9,6 +9,7 @@ import {
   parseFormat,
   sha256Hex,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import { callParams, TOOL_CALL, type ToolAsk } from "../../coding/index.ts";
 import { defineEffect, type Effect, type EffectResult } from "../../kernel/index.ts";
@@ -120,6 +121,7 @@ export class AgentSession {
     this.#role = role;
     this.#steps = steps;
     this.#end = end;
+    Object.freeze(this);
   }
 
   get runId(): string {
@@ -264,6 +266,8 @@ export class AgentSession {
     }
   }
 }
+
+fixClass(AgentSession);
 
 const UNTOLD = "nobody said how the call ended";
 

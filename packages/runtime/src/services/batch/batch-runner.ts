@@ -1,3 +1,4 @@
+import { fixClass } from "@sovereign/core";
 import { parseBatchContent } from "../../batch/index.ts";
 import { type CompiledPolicy, ownPolicy } from "../../policy/index.ts";
 import { submitRun } from "../runs/lifecycle.ts";
@@ -28,6 +29,7 @@ export class SovereignRunner {
   constructor(options: RunnerOptions) {
     // Taken once, here: what the embedding program does with it later changes no batch.
     this.#options = { ...ownOptions(options), policy: ownPolicy(options.policy) };
+    Object.freeze(this);
   }
 
   /**
@@ -58,6 +60,8 @@ export class SovereignRunner {
     return healthOf(status, refused);
   }
 }
+
+fixClass(SovereignRunner);
 
 /** How a batch ended: stopped by the kill switch, done whole, or failed. */
 export interface BatchReport {

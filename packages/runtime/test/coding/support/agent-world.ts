@@ -181,7 +181,7 @@ export async function work(repository: TestRepository, options: WorkOptions): Pr
     plan: { runId: RUN },
     policy,
     effects,
-    records: world.recorder,
+    around: () => world.recorder,
     ...signalOf(options),
   });
   session = built.session;

@@ -131,7 +131,7 @@ export async function execute(
     plan: { runId: RUN },
     policy,
     effects,
-    records: world.recorder,
+    around: () => world.recorder,
   });
   const tape = new RunTape(join(folder, "audit/run_tape.jsonl"), RUN, world.clock);
   const run = new ExecutorRun({
