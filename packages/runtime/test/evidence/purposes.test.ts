@@ -301,3 +301,17 @@ describe("a further field of an event that may have some", { timeout: 60_000 }, 
     expect(toldOf(one, "pipeline")).toMatchObject({ subject: { run_status: null } });
   });
 });
+
+describe("the epoch of an approval that was given apart", { timeout: 60_000 }, () => {
+  it.each<[string, JsonValue, string]>([
+    ["its own", "own", "VALID"],
+    ["before its key was enrolled", 0, "INVALID"],
+    ["beyond the key log", 999, "INVALID"],
+    ["none", null, "INVALID"],
+  ])("is held against the key log: %s", async (_name, epoch, verdict) => {
+    const one = forgery("pipeline");
+    grant(one, epoch === "own" ? {} : { key_epoch: epoch });
+    await one.rebuild();
+    expect(verdictOf(one, "pipeline")).toBe(verdict);
+  });
+});

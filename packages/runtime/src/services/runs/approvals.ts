@@ -1,42 +1,22 @@
 import {
   countHolders,
   digestOf,
-  type EntryData,
-  type Envelope,
   formats,
   isSameHolder,
   type JsonObject,
   type JsonValue,
-  parseEnvelope,
   SovereignError,
 } from "@sovereign/core";
 import { Authority } from "../../authority/index.ts";
 import { systemEntropy, timestampOf } from "../../system/index.ts";
 import { StreamWriter, readRun } from "../../ledger/index.ts";
+import type { RecordVerdict } from "../../kernel/index.ts";
 import { RunRecorder } from "../../runs/index.ts";
+import { APPROVED } from "./gather-approvals.ts";
 import { resumeCommand } from "./resume-command.ts";
 import { runNotFound } from "./run-folder.ts";
 import type { Store } from "../../store/index.ts";
 import type { Installation } from "../../installation/index.ts";
-
-const APPROVED = "approval.granted";
-
-/** The approvals of one action that stand in a run's stream. Their signatures are not judged here. */
-export async function readApprovals(
-  store: Store,
-  tenantId: string,
-  runId: string,
-  actionDigest: string,
-): Promise<Envelope[]> {
-  const digests: string[] = [];
-  for await (const { entry } of readRun(store, tenantId, runId)) {
-    const { action_digest: action, envelopes } = entry.data;
-    if (entry.event_type !== APPROVED || action !== actionDigest) continue;
-    digests.push((envelopes as EntryData<"attestation.issued">["envelopes"])["approval"] ?? "");
-  }
-  const found = await store.readEnvelopes(tenantId, digests);
-  return [...found.values()].map((bytes) => parseEnvelope(bytes));
-}
 
 /** What a run waits for. */
 export interface PendingAction {
@@ -59,7 +39,7 @@ export interface GivenApproval extends PendingAction {
 /**
  * Consent, as an approver whose key is here, to the action that a run waits for.
  *
- * @throws ERR_RUN_NOT_FOUND, ERR_NOTHING_PENDING, ERR_APPROVER_REFUSED, ERR_KEY_NOT_FOUND
+ * @throws ERR_RUN_NOT_FOUND, ERR_NOTHING_PENDING, ERR_APPROVER_REFUSED, ERR_KEY_NOT_FOUND, ERR_RUN_FENCED
  */
 export async function approveRun(
   installation: Installation,
@@ -88,20 +68,27 @@ export async function approveRun(
     entropy: systemEntropy,
   });
   const { actionDigest, contextDigest } = pending;
-  const envelope = await authority.issueApproval(approver, actionDigest, contextDigest);
   const epoch = await store.claimRun(tenantId, runId);
   const head = await store.streamHead(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
   const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch });
-  const data = {
-    approver,
-    action_digest: actionDigest,
-    key_epoch: keyLog.head().count,
-    envelopes: { approval: digestOf(envelope) },
-    given_at: timestampOf(clock),
+  const record = async (): Promise<RecordVerdict> => {
+    // A server read the key log long ago. The commit refuses what an outdated one let pass.
+    await keyLog.refresh();
+    const keyEpoch = keyLog.head().count;
+    const envelope = await authority.issueApproval(approver, actionDigest, contextDigest);
+    const data = {
+      approver,
+      action_digest: actionDigest,
+      key_epoch: keyEpoch,
+      envelopes: { approval: digestOf(envelope) },
+      given_at: timestampOf(clock),
+    };
+    const entry = { event: APPROVED, severity: "INFO", data, nonces: [], keyEpoch } as const;
+    return recorder.write({ ...entry, envelopes: [envelope] });
   };
-  const record = { event: APPROVED, severity: "INFO", data, nonces: [], keyEpoch: null } as const;
-  const verdict = await recorder.write({ ...record, envelopes: [envelope] });
+  let verdict = await record();
+  if (verdict.status === "refused" && verdict.reason === "key_epoch") verdict = await record();
   if (verdict.status === "committed") {
     const given = await approversOf(store, tenantId, runId, actionDigest);
     const others = pending.roles.filter((role) => !given.some((one) => isSameHolder(one, role)));

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import {
   type ApiCaller,
   digestOf,
-  type Envelope,
   frozenCopy,
   GENESIS_HASH,
   type JsonObject,
@@ -13,12 +12,7 @@ import {
 import { Authority } from "../../authority/index.ts";
 import type { AgentProgress } from "../../coding/index.ts";
 import type { ExecProgress } from "../../executor/index.ts";
-import {
-  createKernel,
-  type EffectRegistry,
-  type Pending,
-  type PolicyDecider,
-} from "../../kernel/index.ts";
+import { createKernel, type EffectRegistry, type PolicyDecider } from "../../kernel/index.ts";
 import { systemEntropy } from "../../system/index.ts";
 import { EMPTY_STREAM, StreamWriter } from "../../ledger/index.ts";
 import type { Progress } from "../../pipeline/index.ts";
@@ -45,7 +39,7 @@ import {
 } from "../../scram/index.ts";
 import { requireRunsFolder } from "../../home/index.ts";
 import type { GoalProgress } from "../goals/goal-progress.ts";
-import { readApprovals } from "./approvals.ts";
+import { gatherApprovals } from "./gather-approvals.ts";
 import { holdTools } from "./hold-tools.ts";
 import { stoppable } from "./stop-signal.ts";
 import { type Installation, requireRunKeys } from "../../installation/index.ts";
@@ -183,7 +177,11 @@ export async function openRunSession(
     keyLog,
     clock,
     signal,
-    approvals: (pending) => gatherApprovals(options, authority, runId, pending),
+    approvals: (pending) =>
+      gatherApprovals(
+        { ...options, store, runId, authority, keys: () => keyLog.current() },
+        pending,
+      ),
     steps,
     retryFailed: options.retryFailed === true,
   });
@@ -242,33 +240,4 @@ export function authorityOf(
     clock,
     entropy: systemEntropy,
   });
-}
-
-/** As many as the kernel looks at; the newest are those that may still be in time. */
-const APPROVALS_MAX = 64;
-
-/** Approvals that were given before, and those that the caller gives now with keys held here. */
-async function gatherApprovals(
-  options: SessionOptions,
-  authority: Authority,
-  runId: string,
-  pending: Pending,
-): Promise<readonly Envelope[] | null> {
-  const { installation, tenantId, approvers, onProgress } = options;
-  const wanted = pending.decision.approvals;
-  if (wanted === null) return null;
-  const envelopes = await readApprovals(installation.store, tenantId, runId, pending.actionDigest);
-  // The kernel has seen none of those that were recorded before.
-  const { required, roles } = wanted;
-  const recorded = `needs ${required} approvals of ${roles.join(", ")}; ${envelopes.length} recorded`;
-  const reason = envelopes.length === 0 ? pending.reason : recorded;
-  onProgress({ event: "approval.needed", action: pending.actionDigest, reason });
-  for (const role of approvers.filter((one) => wanted.roles.includes(one))) {
-    envelopes.push(
-      await authority.issueApproval(role, pending.actionDigest, pending.contextDigest),
-    );
-    onProgress({ event: "approval.given", role });
-  }
-  // Even too few are handed on: the kernel counts them, and says which it leaves out.
-  return envelopes.length > 0 ? envelopes.slice(-APPROVALS_MAX) : null;
 }
