@@ -1,5 +1,7 @@
 import { type Policy, PolicyEngine as PeerEngine } from "@microsoft/agent-governance-sdk";
 import { type Action, type ActionContext, GENESIS_HASH, utf8Encode } from "@sovereign/core";
+import { CEDAR_SCHEMA } from "../packages/runtime/src/policy/cedar.ts";
+import { CedarModule } from "../packages/runtime/src/policy/cedar-module.ts";
 import { PolicyEngine, parsePolicy } from "../packages/runtime/src/policy/index.ts";
 import { type BenchReport, type BenchRow, measure, quantiles, round } from "./report.ts";
 
@@ -46,6 +48,7 @@ export function run(): Promise<BenchReport> {
       (index) => peer.evaluatePolicy("agent", { action: { type: last }, index }),
       20_000,
     );
+    const alone = cedarAlone(engine, last);
     const theirsCold = measure(
       () => peerOf(types).evaluatePolicy("agent", { action: { type: last } }),
       2000,
@@ -53,9 +56,33 @@ export function run(): Promise<BenchReport> {
     if (!peer.evaluatePolicy("agent", { action: { type: last } }).allowed) {
       throw new Error("the peer does not allow what the rules allow");
     }
-    return rowsOf(rules, ours, theirs, theirsCold);
+    return rowsOf(rules, ours, { alone, theirs, theirsCold });
   });
+  rows.push(lookingRow());
   return Promise.resolve({ title: "Policy decisions, microseconds", rows });
+}
+
+/** A rule that looks at the resource: Cedar is asked about each anew. */
+function lookingRow(): BenchRow {
+  const text = `permit (principal, action, resource) when { context.type == "noun.verb" && resource.name like "resource*" };`;
+  const engine = new PolicyEngine(parsePolicy(utf8Encode(text), "p.cedar"));
+  const action = (index: number): Action => ({
+    type: "noun.verb",
+    resource: `resource${index}`,
+    params: { index },
+  });
+  if (engine.decide(action(0), CONTEXT).effect !== "allow") throw new Error("not allowed");
+  const ours = quantiles(measure((index) => engine.decide(action(index + 1), CONTEXT), 5000, 500));
+  const cedar = quantiles(cedarAlone(engine, "noun.verb"));
+  return {
+    name: "a rule that looks at the resource: new request",
+    values: {
+      p50: round(ours.p50),
+      p99: round(ours.p99),
+      "Cedar alone p50": round(cedar.p50),
+      "ours / Cedar": round(ours.p50 / cedar.p50),
+    },
+  };
 }
 
 function peerOf(types: readonly string[]): PeerEngine {
@@ -73,12 +100,38 @@ function peerOf(types: readonly string[]): PeerEngine {
   return engine;
 }
 
+/** Cedar itself over the same compiled rules, asked of another resource each time. */
+function cedarAlone({ policy }: PolicyEngine, type: string): number[] {
+  const cedar = new CedarModule("bench", CEDAR_SCHEMA);
+  if (cedar.prepare(policy.digest, policy.rules) !== null) throw new Error("no Cedar policies");
+  return measure(
+    (index) => {
+      const uid = { type: "Resource", id: `resource${index}` };
+      const { tenant_id: tenant, role, mode } = CONTEXT;
+      const answer = cedar.ask(policy.digest, {
+        principal: { type: "Role", id: role },
+        action: { type: "Action", id: "execute" },
+        resource: uid,
+        context: { type, tenant, mode, matched: [] },
+        preparsedPolicySetId: policy.digest,
+        entities: [{ uid, attrs: { name: uid.id }, parents: [] }],
+      });
+      if (answer.type === "failure" || answer.response.decision !== "allow") {
+        throw new Error("Cedar does not allow what the rules allow");
+      }
+    },
+    5000,
+    500,
+  );
+}
+
 function rowsOf(
   rules: number,
   ours: Readonly<Record<string, number[]>>,
-  theirs: readonly number[],
-  theirsCold: readonly number[],
+  others: Readonly<Record<"alone" | "theirs" | "theirsCold", readonly number[]>>,
 ): BenchRow[] {
+  const { alone, theirs, theirsCold } = others;
+  const cedar = quantiles(alone);
   const peer = quantiles(theirs);
   const peerCold = quantiles(theirsCold);
   return [
@@ -93,6 +146,9 @@ function rowsOf(
           "peer p50": round(beside.p50),
           "peer p99": round(beside.p99),
           "ours / peer": round(p50 / beside.p50),
+          ...(name === "new request"
+            ? { "Cedar alone p50": round(cedar.p50), "ours / Cedar": round(p50 / cedar.p50) }
+            : {}),
         },
       };
     }),
