@@ -152,6 +152,30 @@ describe("an execution", () => {
     expect(again.err).toContain("ERR_ROLLBACK_NOTHING");
   });
 
+  it("is not rolled back over what the user committed since, whichever branch is checked out", async () => {
+    const { end } = await exec(REQUEST, POLICY);
+    const brought = git("rev-parse", "HEAD");
+    writeFileSync(join(repo, "mine.txt"), "mine\n");
+    git("add", "mine.txt");
+    git("commit", "-qm", "mine");
+    const mine = git("rev-parse", "HEAD");
+    const refused = await installation.run(["exec", "rollback", end.run]);
+    expect(refused).toMatchObject({ code: 2 });
+    expect(refused.err).toContain("ERR_REPOSITORY_MOVED");
+    expect(refused.err).toMatch(/git revert [0-9a-f]{12}\.\.[0-9a-f]{12}/);
+    expect(git("rev-parse", "HEAD")).toBe(mine);
+    expect(readFileSync(join(repo, "mine.txt"), "utf8")).toBe("mine\n");
+
+    git("checkout", "-q", "-b", "other", brought);
+    const otherBranch = await installation.run(["exec", "rollback", end.run]);
+    expect(otherBranch.err).toContain("ERR_REPOSITORY_MOVED");
+    expect(git("rev-parse", "other", "main")).toBe(`${brought}\n${mine}`);
+
+    git("checkout", "-q", "main");
+    git("reset", "-q", "--hard", brought);
+    expect(await installation.run(["exec", "rollback", end.run])).toMatchObject({ code: 0 });
+  });
+
   it("that policy denies exits 3, says so, and leaves everything as it was", async () => {
     const base = git("rev-parse", "HEAD");
     const args = ["exec", "run", "--policy", DENY, "--request", REQUEST, "--repo", repo];

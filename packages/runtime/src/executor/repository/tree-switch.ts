@@ -212,6 +212,12 @@ function commitOf(user: Git, { ref }: Journal): Promise<string> {
   return user.text(["rev-parse", "-q", "--verify", `${ref ?? "HEAD"}^{commit}`], call);
 }
 
+/** The commit that a folder's switch moved the branch to; null where it did not. */
+export function switchedTo(folder: string): string | null {
+  const journal = readJournal(folder);
+  return journal?.state === "done" ? journal.to : null;
+}
+
 /** True while what a folder's switch began is neither complete nor undone. */
 export function isSwitchOpen(folder: string): boolean {
   return readJournal(folder)?.state === "applying";

@@ -6,6 +6,7 @@ import {
   readHead,
   readRef,
   recoverSwitch,
+  switchedTo,
   releaseKept,
   type RepositoryLock,
   type UserRepository,
@@ -25,6 +26,8 @@ export interface Standing {
   /** Where the run brought the branch; null where it did not. */
   readonly broughtTo: string | null;
   readonly head: string;
+  /** The branch that is checked out; null for none. */
+  readonly ref: string | null;
   /** What became of a move of the branch that a kill had left halfway. */
   readonly recovery: "none" | "done" | "undone";
   /** True where the branch was moved back, and not all that follows is done. */
@@ -67,8 +70,9 @@ export async function holdStanding(options: RunOptions, runId: string): Promise<
     const back = await endSwitch(join(rollbackFolder(installation, runId), "switch"), repository);
     const there = await endSwitch(switchFolder(installation, runId), repository);
     const recorded = await readCommits(options, runId);
-    const { commit: at } = await readRef(repository);
-    const result = recorded.broughtTo ?? (there.state === "done" ? at : null);
+    const { commit: at, ref } = await readRef(repository);
+    // A kill came before the record: the journal says where, whatever was committed on top since.
+    const result = recorded.broughtTo ?? switchedTo(switchFolder(installation, runId));
     if (at === result) await mendBroughtBack(options, runId, frozen, repository, recorded);
     const { commit: head } = await readHead(repository);
     return {
@@ -77,6 +81,7 @@ export async function holdStanding(options: RunOptions, runId: string): Promise<
       repository,
       broughtTo: result,
       head,
+      ref,
       recovery: back.ended ?? there.ended ?? "none",
       movedBack: back.state === "done",
       place: head === result ? "at result" : head === base ? "at base" : "elsewhere",

@@ -60,6 +60,8 @@ interface RollbackInput {
   readonly ofRun: string;
   readonly mode: Mode;
   readonly standing: HeldStanding;
+  /** Where that run brought the branch: what came on top of it is nobody's to take away. */
+  readonly head: string;
 }
 
 /** Where the repository of the run that is undone stands; `move` false ends it where it stands. */
@@ -84,13 +86,12 @@ export const ROLLBACK: RunKind<RollbackInput, RollbackPlan, Hold> = {
       },
     };
   },
-  freeze: ({ installation }, { ofRun }, path, { standing }) => {
+  freeze: ({ installation }, { ofRun, head }, path, { standing }) => {
     const folder = rollbackFolder(installation, ofRun);
     rmSync(folder, { recursive: true, force: true });
     makeOwnFolder(folder);
     replaceOwnFile(join(folder, MARK), basename(path));
     const { ref, commit: base } = standing.frozen.plan.repository;
-    const head = standing.head;
     return Promise.resolve({ kind: "exec_rollback", of_run: ofRun, ref, base, head });
   },
   open: (_options, row) => Promise.resolve(planOf(row)),
@@ -120,8 +121,23 @@ export function rollbackRequest(options: RunOptions, ofRun: string): Promise<Run
       const text = `There is nothing of run ${ofRun} to roll back: ${root} is ${place}.`;
       throw new SovereignError("ERR_ROLLBACK_NOTHING", text, { runId: ofRun });
     }
-    return submitRun(ROLLBACK, options, { ofRun, mode: row.mode, standing });
+    const isTheirs = place === "elsewhere" || standing.ref !== frozen.plan.repository.ref;
+    if (isTheirs) throw movedOn(standing, broughtTo);
+    const input = { ofRun, mode: row.mode, standing, head: broughtTo };
+    return submitRun(ROLLBACK, options, input);
   });
+}
+
+/** Somebody's commits came on top, or the branch was moved: only they know what is to go. */
+function movedOn({ frozen, head, ref }: HeldStanding, broughtTo: string): SovereignError {
+  const { root, ref: moved, commit: base } = frozen.plan.repository;
+  const [now, then] = [head, broughtTo].map((commit) => commit.slice(0, 12));
+  const [branch, here] = [moved, ref].map((one) => one?.replace(/^refs\/heads\//, "") ?? "HEAD");
+  const text =
+    `The run brought ${branch} of ${root} to ${then}; ${here} is checked out, at ${now}. Nothing was changed. ` +
+    `Move your own commits away and roll back again, or undo the run's by commits on top: ` +
+    `git revert ${base.slice(0, 12)}..${then}`;
+  return new SovereignError("ERR_REPOSITORY_MOVED", text, { wanted: broughtTo, head });
 }
 
 /**
