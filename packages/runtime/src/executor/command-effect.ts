@@ -153,17 +153,27 @@ function failureOf(end: SandboxResult, refused: RefusedHost | null): EffectResul
   if (end.ended === "exited" && end.exitCode === 0) return null;
   const log = `${lastOf(end.stderr)} ${lastOf(end.stdout)}`.trim();
   const code = LIMIT_CODES[end.ended];
-  const after = `after ${Math.round(end.wallMs)} ms: ${log}`;
+  const after = `after ${Math.round(end.wallMs)} ms${log === "" ? "" : `: ${log}`}`;
   if (code !== undefined) return { status: "killed", code, reason: `${end.ended} ${after}` };
   if (end.signal === "SIGXFSZ") {
     return { status: "killed", code: "ERR_COMMAND_FILE_SIZE", reason: `file size limit ${after}` };
   }
   if (end.ended === "exited") {
-    const reason = `exit ${String(end.exitCode)} ${after}${refusedWords(refused)}`;
+    const more = `${refusedWords(refused)}${missingWords(end.stderr)}`;
+    const reason = `exit ${String(end.exitCode)} ${after}${more}`;
     return { status: "failed", code: "ERR_COMMAND_FAILED", reason };
   }
   const reason = `${end.ended} ${end.signal ?? ""} ${after}`;
   return { status: "killed", code: "ERR_EFFECT_KILLED", reason };
+}
+
+const NOT_FOUND = /^prlimit: failed to execute (\S{1,200}): No such file or directory$/m;
+
+/** Said of what could not be started, in words that lead on. */
+function missingWords(stderr: Uint8Array): string {
+  const [, program] = NOT_FOUND.exec(lastOf(stderr)) ?? [];
+  if (program === undefined) return "";
+  return `. The sandbox does not have ${program}: name what it belongs to in the policy, by presets or mounts`;
 }
 
 /** The end of a hostile log, as one printable line. */

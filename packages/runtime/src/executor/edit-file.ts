@@ -2,16 +2,16 @@ import { editList, parseFormat, parseStrictJson, quoted, SovereignError } from "
 
 /**
  * Replace text in a file, edit after edit. A text that stands there more or less often than the edit
- * says is refused: nobody would know which place was meant.
+ * says does not fit: nobody would know which place was meant.
  *
  * @param before the file
  * @param edits the operation's content; untrusted but for its digest
- * @throws ERR_CHANGE_REFUSED with the line that comes nearest
+ * @throws ERR_CHANGE_MISFIT with the line that comes nearest
  */
 export function editText(path: string, before: Uint8Array, edits: Uint8Array): Uint8Array {
   const list = parseFormat(editList, parseStrictJson(edits), "edits");
   let text = Buffer.from(before).toString("utf8");
-  if (!Buffer.from(text, "utf8").equals(before)) throw refused(path, "it is not UTF-8 text");
+  if (!Buffer.from(text, "utf8").equals(before)) throw misfit(path, "it is not UTF-8 text");
   for (const [index, { search, replace, count }] of list.entries()) {
     const parts = text.split(search);
     const found = parts.length - 1;
@@ -19,7 +19,7 @@ export function editText(path: string, before: Uint8Array, edits: Uint8Array): U
       const which = list.length === 1 ? "the text" : `the text of edit ${index + 1}`;
       const times = count === 1 ? "once" : `${count} times`;
       const why = found === 0 ? nearest(text, search) : places(parts, search);
-      throw refused(path, `expected ${which} ${times}, found it ${found} times${why}`);
+      throw misfit(path, `expected ${which} ${times}, found it ${found} times${why}`);
     }
     text = parts.join(replace);
   }
@@ -92,7 +92,7 @@ function wordsOf(line: string): string[] {
     .filter((word) => word !== "");
 }
 
-function refused(path: string, why: string): SovereignError {
-  const text = `The edit of ${quoted(path)} is refused: ${why}.`;
-  return new SovereignError("ERR_CHANGE_REFUSED", text, { path: path.slice(0, 200) });
+function misfit(path: string, why: string): SovereignError {
+  const text = `The edit does not fit ${quoted(path)}: ${why}.`;
+  return new SovereignError("ERR_CHANGE_MISFIT", text, { path: path.slice(0, 200) });
 }

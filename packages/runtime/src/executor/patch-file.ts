@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync, lstatSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { quoted, SovereignError } from "@sovereign/core";
+import { isSovereignError, quoted, SovereignError } from "@sovereign/core";
 import { judgePatchSizes } from "./git/index.ts";
 import { removeContent } from "./repository/tree-content.ts";
 import type { Workspace } from "./workspace.ts";
@@ -23,7 +23,7 @@ const REFUSED: readonly (readonly [RegExp, string])[] = [
  *
  * @param path resolved, and held against the disk
  * @param patch untrusted
- * @throws ERR_CHANGE_REFUSED, and as {@link judgePatchSizes}
+ * @throws ERR_CHANGE_REFUSED where it asks for more, ERR_CHANGE_MISFIT where it does not apply, and as {@link judgePatchSizes}
  */
 export async function patchFile(
   workspace: Workspace,
@@ -55,16 +55,19 @@ async function applyApart(
   input: Uint8Array,
 ): Promise<void> {
   const git = workspace.git.at({ workTree: apart });
-  try {
-    const said = await git.text(["apply", "--numstat", "-z"], { input });
-    const touched = said.split("\0").flatMap((row) => row.split("\t")[2] ?? []);
-    if (touched.length !== 1 || touched[0] !== path) {
-      throw new Error(`it touches ${touched.slice(0, 5).map(quoted).join(", ")}`);
+  const apply = async (...options: string[]): Promise<string> => {
+    try {
+      return await git.text(["apply", ...options], { input });
+    } catch (cause) {
+      throw misfit(path, cause);
     }
-    await git.bytes(["apply", "--whitespace=nowarn"], { input });
-  } catch (cause) {
-    throw refused(path, cause instanceof Error ? cause.message : "unknown", cause);
+  };
+  const said = await apply("--numstat", "-z");
+  const touched = said.split("\0").flatMap((row) => row.split("\t")[2] ?? []);
+  if (touched.length !== 1 || touched[0] !== path) {
+    throw refused(path, `it touches ${touched.slice(0, 5).map(quoted).join(", ")}`);
   }
+  await apply("--whitespace=nowarn");
 }
 
 function takeBack(root: string, apart: string, path: string, wasThere: boolean): void {
@@ -76,7 +79,15 @@ function takeBack(root: string, apart: string, path: string, wasThere: boolean):
   } else throw refused(path, "it leaves no file there");
 }
 
-function refused(path: string, why: string, cause?: unknown): SovereignError {
+function refused(path: string, why: string): SovereignError {
   const text = `The patch of ${quoted(path)} is refused: ${why}.`;
-  return new SovereignError("ERR_CHANGE_REFUSED", text, {}, cause);
+  return new SovereignError("ERR_CHANGE_REFUSED", text);
+}
+
+/** What git says of it: its own limits, or a git that is not there, are no fault of the patch. */
+function misfit(path: string, cause: unknown): unknown {
+  if (!isSovereignError(cause, "ERR_GIT_FAILED")) return cause;
+  if (/invalid path/.test(cause.message)) return refused(path, "it leads out of the tree");
+  const text = `The patch does not fit ${quoted(path)}: ${cause.message}`;
+  return new SovereignError("ERR_CHANGE_MISFIT", text, {}, cause);
 }

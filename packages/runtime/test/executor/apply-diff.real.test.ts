@@ -71,7 +71,7 @@ describe("a diff", () => {
     [
       "that does not fit",
       "--- a/README.md\n+++ b/README.md\n@@ -1 +1 @@\n-no\n+x\n",
-      "ERR_CHANGE_REFUSED",
+      "ERR_CHANGE_MISFIT",
     ],
     ["that may not go", gone("README.md", "# Hello"), "ERR_CHANGE_REFUSED"],
     ["renamed from where nothing may", rename("mine/x", "src/x"), "ERR_POLICY_DENIED"],
@@ -104,7 +104,7 @@ describe("rename_file and edit_file", () => {
   ])("refuse %s", async (_, one) => {
     const before = repo.state();
     const { code } = await carryOut(requestOf([[one]]));
-    expect(["ERR_CHANGE_REFUSED", "ERR_PATH_REFUSED"]).toContain(code);
+    expect(["ERR_CHANGE_MISFIT", "ERR_PATH_REFUSED"]).toContain(code);
     expect(repo.state()).toEqual(before);
   });
 

@@ -121,7 +121,7 @@ describe("an operation", () => {
     ],
     [
       "with a patch that does not fit",
-      "ERR_CHANGE_REFUSED",
+      "ERR_CHANGE_MISFIT",
       {
         action: "patch_file",
         params: {

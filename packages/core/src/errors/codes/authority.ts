@@ -2,7 +2,7 @@ import { type ErrorRow, row } from "../kinds.ts";
 
 /** Codes thrown by authority. */
 export const authorityCodes = {
-  ERR_KEYSTORE_IN_WORK_TREE: row.denied("The keystore would lie in a git work tree."),
+  ERR_KEYSTORE_IN_WORK_TREE: row.input("The keystore would lie in a git work tree."),
   ERR_KEYSTORE_UNSAFE: row.denied("Other users may read the folder or a file of the keys."),
   ERR_KEYSTORE_UNAVAILABLE: row.fatal("The keystore cannot be made, read or written."),
   ERR_KEY_FILE_MALFORMED: row.integrity("A key file is not what it should be."),

@@ -26,6 +26,7 @@ export const executorCodes = {
     http: 409,
   },
   ERR_CHANGE_REFUSED: row.denied("A step changed what no step may change."),
+  ERR_CHANGE_MISFIT: row.input("A patch or an edit does not fit the file that it is for."),
   ERR_CI_FILE_REFUSED: row.denied(
     "A step would change a file that tools on other machines run, and the policy gives no leave.",
   ),

@@ -21,7 +21,7 @@ const SIZES_BYTES = 20;
  *
  * @param patch untrusted
  * @throws ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL for what would be too large
- * @throws ERR_CHANGE_REFUSED for what cannot be read
+ * @throws ERR_CHANGE_MISFIT for what cannot be read
  */
 export function judgePatchSizes(patch: Uint8Array, limits: PatchLimits): void {
   const lines = Buffer.from(patch).toString("latin1").split("\n");
@@ -105,5 +105,10 @@ function tooMuch(
 }
 
 function unreadable(why: string, cause?: unknown): SovereignError {
-  return new SovereignError("ERR_CHANGE_REFUSED", `A binary patch is refused: ${why}.`, {}, cause);
+  return new SovereignError(
+    "ERR_CHANGE_MISFIT",
+    `A binary patch cannot be read: ${why}.`,
+    {},
+    cause,
+  );
 }
