@@ -25,8 +25,16 @@ export function nearMiss(
     case "host":
       return nearHost(action, of(patterns, "host"));
     case "resource":
-      return null;
+      return nearResource(action, of(patterns, "resource"));
   }
+}
+
+/** The section `agent` writes the rules of what agents do; `operations` those of all else. */
+function nearResource({ type }: Action, resources: readonly Pattern[]): string {
+  const section = type.startsWith("agent.") ? "agent" : "operations";
+  const near = resources.filter((one) => one.args[0] === type);
+  if (near.length > 0) return listed(`${section}: ${type}`, near);
+  return `${section} of the policy does not name ${type}`;
 }
 
 function nearHost({ type }: Action, hosts: readonly Pattern[]): string {

@@ -110,6 +110,7 @@ describe("a run that waits", () => {
     bundle: null,
     trustRoot: null,
     verdict: null,
+    observed: [],
   });
 
   it.each([
@@ -205,7 +206,7 @@ describe("a rollback", () => {
       const about = { run, base: "b".repeat(40), tree: "c".repeat(40), files: 1 };
       onProgress({ event: "rollback.proved", ...about, kept: ["/kept/x"] });
       const ended = { runId: RUN, status: "completed", reason: null, code: null, verdict: "VALID" };
-      return Promise.resolve({ ...ended, bundle: null, trustRoot: null });
+      return Promise.resolve({ ...ended, bundle: null, trustRoot: null, observed: [] });
     };
     Object.assign(services, { rollbackRequest });
     const { exit, err } = await type("exec", "rollback", RUN);
@@ -251,5 +252,22 @@ describe("status", () => {
     ).toHaveLength(1);
     const { out: json } = await type("--json", command);
     expect(JSON.parse(json)).toMatchObject({ unbounded_memory: memory });
+  });
+});
+
+describe("a run under a policy that observes", () => {
+  it("says what would be denied, and how to allow it", async () => {
+    const denial = { type: "command.run", resource: "npm\u001b[2J", why: "no rule allows it" };
+    const report = { runId: RUN, status: "completed", reason: null, code: null, verdict: "VALID" };
+    const observed = [denial, denial, denial, denial];
+    const runRequest = () =>
+      Promise.resolve({ ...report, bundle: null, trustRoot: null, observed });
+    Object.assign(services, { runRequest });
+    const { exit, out } = await type("exec", "run", "--", "npm", "publish");
+    expect(exit).toBe(0);
+    expect(out.match(/mode enforce would deny command\.run on npm/g)).toHaveLength(3);
+    expect(out).toContain("and 1 more");
+    expect(out).toContain(`next: sovereign policy learn ${RUN}`);
+    expect(out).not.toContain("\u001b");
   });
 });

@@ -37,6 +37,9 @@ export function initCommand(program: Command, { services, output }: CommandConte
       output.print(
         "to enforce it: write `mode: enforce` in the policy, type `sovereign policy trust`, and commit it",
       );
-      output.print("next: sovereign exec plan --request FILE");
+      const test = commands.find(({ args }) => args.includes("test"))?.executable;
+      output.print(
+        `next: sovereign exec run -- ${test === undefined ? "COMMAND" : `${test} test`}`,
+      );
     });
 }

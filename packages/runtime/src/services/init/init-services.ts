@@ -1,4 +1,12 @@
-import { linkSync, lstatSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { quoted, SovereignError, utf8Encode } from "@sovereign/core";
 import { parsePolicy } from "../../policy/index.ts";
@@ -25,6 +33,10 @@ export function initServices(home: string): Pick<Services, "initRepository"> {
 
 /** @throws ERR_REPOSITORY_REFUSED, ERR_POLICY_EXISTS; then nothing was written */
 function initRepository(home: string, folder: string, dryRun: boolean, force: boolean): InitReport {
+  if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+    const text = `Expected a folder at ${quoted(folder)}, found none.`;
+    throw new SovereignError("ERR_REPOSITORY_REFUSED", text);
+  }
   const root = findWorkTree(folder);
   if (root === null) {
     const text = `Expected a git repository at ${quoted(folder)}, found none. Type: git init`;

@@ -1,6 +1,11 @@
 import { readFileSync } from "node:fs";
-import type { ApiCaller, VerificationReport, ArtifactRef } from "@sovereign/core";
-import { verifyBundle } from "@sovereign/verify";
+import {
+  type ApiCaller,
+  type ArtifactRef,
+  formats,
+  type VerificationReport,
+} from "@sovereign/core";
+import { parseBundle, verifyBundle } from "@sovereign/verify";
 import type { Progress } from "../../pipeline/index.ts";
 import type { AgentProgress } from "../../coding/index.ts";
 import type { ExecProgress } from "../../executor/index.ts";
@@ -10,12 +15,22 @@ import type { GoalProgress } from "../goals/goal-progress.ts";
 /** How a run ended, with what the verifier says of its evidence. */
 export function reportOf(result: RunResult): RunReport {
   const { runId, status, reason, code, bundle, trustRoot } = result;
-  let verdict: VerificationReport["verdict"] | null = null;
-  if (bundle !== null && trustRoot !== null) {
-    const root = readFileSync(trustRoot);
-    verdict = verifyBundle(readFileSync(bundle), { trustRoot: root }).verdict;
-  }
-  return { runId, status, reason, code, bundle, trustRoot, verdict };
+  const ended = { runId, status, reason, code, bundle, trustRoot };
+  if (bundle === null || trustRoot === null) return { ...ended, verdict: null, observed: [] };
+  const bytes = readFileSync(bundle);
+  const { verdict } = verifyBundle(bytes, { trustRoot: readFileSync(trustRoot) });
+  return { ...ended, verdict, observed: verdict === "VALID" ? observedIn(bytes) : [] };
+}
+
+/** What ran in a policy's observe mode and would be denied in the other, by its entries. */
+function observedIn(bytes: Uint8Array): ObservedDenial[] {
+  return parseBundle(bytes).entries.flatMap(({ entry: { data } }) => {
+    const action = formats.action.safeParse(data["action"]);
+    const decision = formats.policyDecision.safeParse(data["decision"]);
+    if (!action.success || !decision.success || !decision.data.observed) return [];
+    const { type, resource } = action.data;
+    return [{ type, resource, why: decision.data.reasons.join("; ") }];
+  });
 }
 
 /** How a run ended, as whoever asked is told. */
@@ -27,6 +42,15 @@ export interface RunReport {
   readonly bundle: string | null;
   readonly trustRoot: string | null;
   readonly verdict: VerificationReport["verdict"] | null;
+  /** Of a run that has ended: what its policy only observed. */
+  readonly observed: readonly ObservedDenial[];
+}
+
+/** An action that ran, and that the policy would deny if it enforced. */
+export interface ObservedDenial {
+  readonly type: string;
+  readonly resource: string;
+  readonly why: string;
 }
 
 export interface RunInput {
