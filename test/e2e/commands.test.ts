@@ -95,10 +95,13 @@ describe("the command line", () => {
     mkdirSync(join(installation.home, "tree", ".git"), { recursive: true });
     const inTree = { SOVEREIGN_HOME: join(installation.home, "tree", "data") };
     const refused = await installation.run(["keys", "init"], inTree);
-    expect(refused).toMatchObject({ code: 3 });
+    expect(refused).toMatchObject({ code: 2 });
     expect(refused.err).toContain("ERR_KEYSTORE_IN_WORK_TREE");
     const asFile = { SOVEREIGN_HOME: join(file("plain", ""), "data") };
     expect((await installation.run(["status"], asFile)).err).toContain("ERR_DATA_FOLDER");
+    const nowhere = { SOVEREIGN_HOME: "", XDG_DATA_HOME: "", HOME: "" };
+    const lost = await installation.run(["status"], nowhere);
+    expect(lost.err).toMatch(/no absolute path.*Set SOVEREIGN_HOME/);
   });
 
   it("encrypts keys with a passphrase file, and needs it from then on", async () => {

@@ -10,7 +10,8 @@ export function nearestName(name: string, known: readonly string[]): string | nu
   let least = Math.max(2, Math.floor(asked.length / 3)) + 1;
   for (const one of known) {
     const far = Math.min(distance(asked, one), distance(asked, last(one)) + 1);
-    if (far < least) [nearest, least] = [one, far];
+    // Half of a short name is another name.
+    if (far < least && 2 * far < asked.length) [nearest, least] = [one, far];
   }
   return nearest;
 }

@@ -1,5 +1,12 @@
 import { join } from "node:path";
-import { cutText, fields, parseFormat, quoted, SovereignError } from "@sovereign/core";
+import {
+  cutText,
+  fields,
+  isSovereignError,
+  parseFormat,
+  quoted,
+  SovereignError,
+} from "@sovereign/core";
 import { z } from "zod";
 import type { Passphrase } from "../authority/index.ts";
 import { parseHost } from "../policy/index.ts";
@@ -117,9 +124,19 @@ function requireName(name: string): string {
 }
 
 /** As policies name hosts. No pattern: a secret goes where somebody said, and nowhere else. */
+/** A host that nothing can reach is bad input here, and no refusal. @throws ERR_SECRET_INVALID */
+function parseSecretHost(text: string): ReturnType<typeof parseHost> {
+  try {
+    return parseHost(text);
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    throw new SovereignError("ERR_SECRET_INVALID", error.message, {}, error);
+  }
+}
+
 function hostsOf(given: readonly string[]): string[] {
   const hosts = given.map((text) => {
-    const { name, port } = parseHost(text);
+    const { name, port } = parseSecretHost(text);
     return port === null || port === "443" ? name : `${name}:${port}`;
   });
   if (hosts.length > 0 && hosts.length <= HOSTS_MAX) return [...new Set(hosts)].sort();

@@ -1,5 +1,8 @@
 import { errorCatalogue, type ErrorCode, isSovereignError, SovereignError } from "@sovereign/core";
 
+/** What a request may send. */
+export const BODY_BYTES_MAX = 512 * 1024;
+
 /** Problem details (RFC 9457), with our code and the exit code that the command line would have. */
 export interface Problem {
   readonly type: string;
@@ -16,7 +19,10 @@ const TOLD =
 
 /** What Fastify itself refuses. */
 const OF_FASTIFY: Readonly<Record<string, readonly [ErrorCode, string]>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: ["ERR_HTTP_TOO_LARGE", "Expected a smaller body."],
+  FST_ERR_CTP_BODY_TOO_LARGE: [
+    "ERR_HTTP_TOO_LARGE",
+    `Expected a body of at most ${BODY_BYTES_MAX} bytes.`,
+  ],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ["ERR_HTTP_MEDIA_TYPE", "Expected application/json."],
   FST_ERR_CTP_EMPTY_JSON_BODY: ["ERR_HTTP_REQUEST", "Expected a body."],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [

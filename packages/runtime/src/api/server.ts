@@ -15,11 +15,10 @@ import {
 import type { ApiServices } from "../services/index.ts";
 import { Admission, type ApiRates } from "./admission.ts";
 import { openApi } from "./open-api.ts";
-import { problemOf } from "./problem.ts";
+import { BODY_BYTES_MAX, problemOf } from "./problem.ts";
 import type { Caller, Reply, Route } from "./route.ts";
 import { methodsOf, refusePath, ROUTES } from "./routes.ts";
 
-export const BODY_BYTES_MAX = 512 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_MS = 5000;
 const REQUEST_MS = 15_000;

@@ -1,6 +1,6 @@
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { isAbsolute, join, resolve } from "node:path";
+import { printable, SovereignError } from "@sovereign/core";
 import { refuseWorkTree } from "../authority/index.ts";
 import { makeOwnFolder } from "../system/index.ts";
 
@@ -31,16 +31,20 @@ export function locateDataFolder(
 }
 
 function homeFolder(): string {
+  let home: string;
   try {
-    return homedir();
+    home = homedir();
   } catch (cause) {
-    throw new SovereignError(
-      "ERR_DATA_FOLDER",
-      "Expected a home folder for the data folder: HOME is not set, and the system does not know this user. Set SOVEREIGN_HOME to a folder of yours.",
-      { root: "" },
-      cause,
-    );
+    throw noHome("HOME is not set, and the system does not know this user", cause);
   }
+  // It would be another data folder in each folder that a command is typed in.
+  if (isAbsolute(home)) return home;
+  throw noHome(`HOME is "${printable(home)}", which is no absolute path`);
+}
+
+function noHome(why: string, cause?: unknown): SovereignError {
+  const text = `Expected a home folder for the data folder: ${why}. Set SOVEREIGN_HOME to a folder of yours.`;
+  return new SovereignError("ERR_DATA_FOLDER", text, { root: "" }, cause);
 }
 
 /**

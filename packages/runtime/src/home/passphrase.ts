@@ -9,7 +9,7 @@ const BYTES_MAX = 64 * 1024;
  * The passphrase in the file that the environment names, byte for byte, without the end of its last
  * line. Null where none is named.
  *
- * @throws ERR_FILE_UNREADABLE, ERR_KEY_PASSPHRASE
+ * @throws ERR_FILE_UNREADABLE, also for one that is too short
  */
 export function passphraseOf(
   environment: Readonly<Record<string, string | undefined>>,
@@ -18,12 +18,12 @@ export function passphraseOf(
   return file === undefined ? null : passphraseIn(file);
 }
 
-/** The passphrase in a file. @throws ERR_FILE_UNREADABLE, ERR_KEY_PASSPHRASE */
+/** The passphrase in a file. @throws ERR_FILE_UNREADABLE, also for one that is too short */
 export function passphraseIn(file: string): Uint8Array {
   const bytes = withoutLineEnd(readNamed(file, BYTES_MAX));
   if (bytes.length >= BYTES_MIN) return bytes;
   const text = `${file}: expected at least ${BYTES_MIN} bytes, found ${bytes.length}.`;
-  throw new SovereignError("ERR_KEY_PASSPHRASE", text);
+  throw new SovereignError("ERR_FILE_UNREADABLE", text);
 }
 
 function withoutLineEnd(bytes: Buffer): Buffer {

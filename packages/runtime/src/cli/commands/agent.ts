@@ -278,7 +278,7 @@ function hooksOf({ hooks, proof, proved }: AgentDoctorRow): string {
   if (proof === "none") return "none; the sandbox and the judged diff are the boundary";
   if (proof === "asked") return "the agent asks by itself; no run proves that it always does";
   if (hooks !== null) return `not proved now; proved in ${hooks.run} at ${hooks.at}`;
-  return "not proved here; each run proves them before the work begins, and now: agent doctor --prove";
+  return "not proved here; each run proves them before the work begins, and now: sovereign agent doctor --prove";
 }
 
 const BUDGET_HELP = `

@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import { parseRunId } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { table } from "../output.ts";
-import { type BudgetReport, limitsOf, type SaidLimits } from "../../services/index.ts";
+import type { BudgetReport } from "../../services/index.ts";
 import { userName } from "../who.ts";
-import { withLimits } from "./budget-flags.ts";
+import { type LimitFlags, limitsSaid, withLimits } from "./budget-flags.ts";
 
 /** What a tenant's runs may use. */
 export function budgetsCommands(program: Command, { services, output }: CommandContext): void {
@@ -20,9 +20,9 @@ export function budgetsCommands(program: Command, { services, output }: CommandC
     .description("set limits of a tenant for each month, or of an agent for each day (UTC)")
     .option("--agent-id <id>", "the agent; without it, the tenant")
     .option("--by <name>", "who says so; without it, your user name on this machine")
-    .action(async (flags: SaidLimits & { agentId?: string; by?: string }) => {
+    .action(async (flags: LimitFlags & { agentId?: string; by?: string }) => {
       const { agentId = null, by = userName() } = flags;
-      tell([await services.setBudget(tenant(), agentId, limitsOf(flags), by)]);
+      tell([await services.setBudget(tenant(), agentId, limitsSaid(flags), by)]);
     });
   budgets
     .command("show")

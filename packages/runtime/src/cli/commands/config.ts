@@ -1,4 +1,4 @@
-import { nearestName, printable, SovereignError } from "@sovereign/core";
+import { type JsonObject, nearestName, printable, SovereignError } from "@sovereign/core";
 import type { Command } from "commander";
 import type { Services } from "../../services/index.ts";
 import type { CommandContext } from "../context.ts";
@@ -18,7 +18,7 @@ export function configCommands(program: Command, { services, output }: CommandCo
     .action(() => {
       const settings = services.settings();
       if (output.json) {
-        for (const one of settings) output.printJson(one);
+        for (const one of settings) output.printJson(jsonOf(one));
         return;
       }
       const rows = settings.map((one) => [one.name, valueOf(one), sourceOf(one)]);
@@ -32,7 +32,7 @@ export function configCommands(program: Command, { services, output }: CommandCo
       const settings = services.settings();
       const found = settings.find((one) => one.name === name);
       if (found === undefined) throw unknown(name, settings);
-      if (output.json) output.printJson(found);
+      if (output.json) output.printJson(jsonOf(found));
       else output.print(valueOf(found));
     });
 }
@@ -45,6 +45,10 @@ function unknown(name: string, settings: readonly Setting[]): SovereignError {
   const meant = near === null ? "" : ` Did you mean ${near}?`;
   const text = `Expected the name of a setting, found "${printable(name)}".${meant} All of them: sovereign config list`;
   return new SovereignError("ERR_SETTING_UNKNOWN", text, { name });
+}
+
+function jsonOf({ inFile, ...setting }: Setting): JsonObject {
+  return { ...setting, in_file: inFile };
 }
 
 function valueOf({ value }: Setting): string {

@@ -39,23 +39,26 @@ export function incidentsCommands(program: Command, context: CommandContext): vo
       else output.print(listed(found));
     });
   incidents
-    .command("show <incident>")
+    .command("show")
+    .argument("<incident>", "its id, as incidents list has it", parseIncident)
     .description("show an incident, and the entries of the ledger that speak of it")
     .action(async (id: string) => {
-      const found = await services.showIncident(tenant(), parseIncident(id));
+      const found = await services.showIncident(tenant(), id);
       if (output.json) output.printJson({ ...found, entries: [...found.entries] });
       else output.print(described(found));
     });
-  withWho(incidents.command("ack <incident>"))
+  withWho(incidents.command("ack"))
+    .argument("<incident>", "its id, as incidents list has it", parseIncident)
     .description("say that you look at an incident; the ledger says who did")
     .action(async (id: string, { by }: { by?: string }) => {
-      tell(await services.acknowledgeIncident(tenant(), parseIncident(id), by ?? userName()));
+      tell(await services.acknowledgeIncident(tenant(), id, by ?? userName()));
     });
-  withWho(incidents.command("resolve <incident>"))
+  withWho(incidents.command("resolve"))
+    .argument("<incident>", "its id, as incidents list has it", parseIncident)
     .description("say that an incident is done with; it opens again when it happens again")
     .requiredOption("--note <text>", "why it is done with")
     .action(async (id: string, { by, note }: { by?: string; note: string }) => {
-      tell(await services.resolveIncident(tenant(), parseIncident(id), by ?? userName(), note));
+      tell(await services.resolveIncident(tenant(), id, by ?? userName(), note));
     });
   incidents
     .command("rebuild")

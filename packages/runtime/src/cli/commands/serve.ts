@@ -68,7 +68,7 @@ function lineOf(event: ServeEvent): string {
     case "oidc.unavailable":
       return event.why;
     case "run.ended":
-      return `${event.run ?? ""} of ${event.tenant} is worked on no more`;
+      return `${event.run ?? ""} of ${event.tenant} has ended, or waits for a person`;
     case "run.recovered":
       return `${event.run ?? ""} of ${event.tenant} goes on`;
     case "run.lost":

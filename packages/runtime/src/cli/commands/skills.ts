@@ -7,7 +7,8 @@ import type { SkillReport } from "../../services/index.ts";
 /** What the steps of a plan can do. */
 export function skillsCommands(program: Command, { services, output }: CommandContext): void {
   const list = (): void => {
-    const skills = services.listSkills();
+    // How a plan names a skill of one's own is no skill by itself: `skills own` lists those.
+    const skills = services.listSkills().filter(({ name }) => name !== "own");
     if (output.json) {
       for (const { name, version, text, reversible } of skills) {
         output.printJson({ name, version, text, reversible });
@@ -16,7 +17,7 @@ export function skillsCommands(program: Command, { services, output }: CommandCo
     }
     const rows = skills.map(({ name, version, text }) => [name, version, text]);
     output.print(table([["SKILL", "VERSION", "WHAT IT DOES"], ...rows]));
-    output.note(`Found ${skills.length} skills registered`);
+    output.note(`Found ${skills.length} skills registered; of your own: sovereign skills own`);
   };
   program
     .command("list-skills")
