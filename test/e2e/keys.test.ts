@@ -122,6 +122,7 @@ describe("a result that cannot be written", () => {
     const env = { PATH: process.env["PATH"], HOME: installation.home };
     const words = {
       SOVEREIGN: `${process.execPath} ${sovereign}`,
+      VERIFY: `${process.execPath} ${resolve("packages/verify/bin/sovereign-verify.js")}`,
       SOVEREIGN_HOME: installation.home,
     };
     return spawnSync("sh", ["-c", line], { env: { ...env, ...words }, encoding: "utf8" });
@@ -132,6 +133,11 @@ describe("a result that cannot be written", () => {
     expect(full).toMatchObject({
       status: 1,
       stderr: "sovereign: standard output cannot be written: ENOSPC\n",
+    });
+    const verified = shell("$VERIFY --help > /dev/full");
+    expect(verified).toMatchObject({
+      status: 1,
+      stderr: "sovereign-verify: standard output cannot be written: ENOSPC\n",
     });
     const unread = shell("$SOVEREIGN scram keys | true; $SOVEREIGN scram keys --json | head -c 1");
     expect(unread.stderr).toBe("");

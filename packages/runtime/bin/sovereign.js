@@ -6,7 +6,7 @@ if (parts[0] < 22 || (parts[0] === 22 && parts[1] < 18)) {
   process.stderr.write(
     "sovereign needs Node 22.18 or newer; this is " +
       process.version +
-      ". In this repository use `npx sovereign` after `npm ci`: it brings its own Node.\n",
+      ". Install a newer Node. In its repository, `npm ci` brings one: use `npx sovereign` there.\n",
   );
   process.exit(2);
 }

@@ -7,7 +7,7 @@ import {
   readSync,
   type Stats,
 } from "node:fs";
-import { SovereignError } from "@sovereign/core";
+import { SovereignError, systemWords } from "@sovereign/core";
 
 const CHUNK = 1024 * 1024;
 /** Enough for whatever a person writes. */
@@ -85,9 +85,8 @@ function checkSize(size: number, bytesMax: number): void {
 
 /** What is said of a file that cannot be read. */
 export function unreadable(path: string, cause: unknown): SovereignError {
-  const absent = (cause as NodeJS.ErrnoException).code === "ENOENT";
-  const why = absent ? "no such file" : cause instanceof Error ? cause.message : "unknown";
-  return new SovereignError("ERR_FILE_UNREADABLE", `Cannot read ${path}: ${why}.`, { path }, cause);
+  const text = `Cannot read ${path}: ${systemWords(cause)}.`;
+  return new SovereignError("ERR_FILE_UNREADABLE", text, { path }, cause);
 }
 
 /** Its size may be told wrongly, or change: what is read is what counts. */

@@ -12,7 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { SovereignError, systemWords } from "@sovereign/core";
 
 export interface NamedFileOptions {
   /** 0600 for what others should not read. */
@@ -91,7 +91,7 @@ interface Place {
 
 function placeOf(path: string, { endings, fresh }: NamedFileOptions): Place {
   const found = attempt(path, () => statSync(path, { throwIfNoEntry: false }));
-  if (found?.isDirectory() === true) throw unwritable(path, WHY["EISDIR"] ?? "");
+  if (found?.isDirectory() === true) throw unwritable(path, "it is a folder; name a file in it");
   if (endings !== undefined && !endings.some((ending) => path.endsWith(ending))) {
     throw unwritable(path, `expected a name that ends with ${endings.join(" or ")}`);
   }
@@ -99,7 +99,7 @@ function placeOf(path: string, { endings, fresh }: NamedFileOptions): Place {
   if (found === undefined) return besideOf(path);
   // A pipe that nobody reads is not waited for.
   if (!found.isFile()) return { write: path, flags: O_WRONLY | O_NONBLOCK, target: null };
-  if (fresh === true) throw unwritable(path, WHY["EEXIST"] ?? "");
+  if (fresh === true) throw unwritable(path, "it is there already");
   // A link to a file stays one: its target is replaced.
   const target = attempt(path, () => realpathSync(path));
   attempt(path, () => {
@@ -126,26 +126,11 @@ function writeAll(file: number, bytes: Uint8Array): void {
   }
 }
 
-const WHY: Readonly<Record<string, string>> = {
-  ENOENT: "its folder is not there",
-  ENOTDIR: "its folder is no folder",
-  EACCES: "that is not permitted",
-  EPERM: "that is not permitted",
-  EROFS: "the disk can only be read",
-  EISDIR: "it is a folder; name a file in it",
-  EEXIST: "it is there already",
-  ENOSPC: "no space is left there",
-  ENXIO: "it is a pipe that nobody reads, or a socket",
-  ELOOP: "it is a link that leads to itself",
-  ENAMETOOLONG: "its name is too long",
-};
-
 function attempt<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (cause) {
-    const { code = "unknown" } = cause as NodeJS.ErrnoException;
-    throw unwritable(path, WHY[code] ?? code, cause);
+    throw unwritable(path, systemWords(cause), cause);
   }
 }
 

@@ -18,7 +18,7 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { SovereignError, systemWords } from "@sovereign/core";
 
 /**
  * Files of the data folder, opened so that nothing that stands in their place can do harm. A named
@@ -268,7 +268,7 @@ export function makeOwnFolder(path: string): void {
     why = "found something else. Look into it, and move it away";
   } catch (error) {
     cause = error;
-    why = error instanceof Error ? error.message : "unknown";
+    why = systemWords(error);
   }
   const text = `${path}: expected a folder of ours: ${why}.`;
   throw new SovereignError("ERR_DATA_FOLDER", text, { path }, cause);

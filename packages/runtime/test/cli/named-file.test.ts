@@ -49,8 +49,8 @@ describe("a file that a person names for a result", () => {
 
   it.each<[string, () => string, RegExp]>([
     ["a folder", () => folder, /it is a folder; name a file in it/],
-    ["in a folder that is not there", () => join(folder, "no", "x"), /its folder is not there/],
-    ["in a file", () => join(folder, "file", "x"), /its folder is no folder/],
+    ["in a folder that is not there", () => join(folder, "no", "x"), /no such file or folder/],
+    ["in a file", () => join(folder, "file", "x"), /a part of its path is no folder/],
     ["a full device", () => "/dev/full", /no space is left there/],
     ["a pipe that nobody reads", () => join(folder, "pipe"), /a pipe that nobody reads/],
     ["a link to itself", () => join(folder, "loop"), /leads to itself/],

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { quoted, SovereignError } from "@sovereign/core";
+import { quoted, SovereignError, systemWords } from "@sovereign/core";
 import { unreadableBackup } from "./backup-error.ts";
 
 /**
@@ -97,7 +97,7 @@ function openArchive(path: string): number {
     closeSync(file);
     throw new Error("it is no plain file");
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : "unknown";
+    const why = systemWords(cause);
     const text = `Cannot read the backup ${quoted(path)}: ${why}. Expected the file that \`sovereign backup create\` wrote.`;
     throw new SovereignError("ERR_FILE_UNREADABLE", text, { path }, cause);
   }
