@@ -53,6 +53,8 @@ describe("the Iron Path", () => {
   it("exports a tenant's log that verifies line by line", async () => {
     const file = join(installation.home, "immutable_audit.jsonl");
     expect(await installation.run(["audit", "export", "--out", file])).toMatchObject({ code: 0 });
+    const mistyped = ["audit", "export", "--log", "defualt", "--out", file];
+    expect((await installation.run(mistyped)).err).toContain("ERR_LOG_EMPTY");
     // Nobody signed for the file itself: it is consistent, and no more.
     expect(await installation.run(["verify-audit", file])).toMatchObject({
       code: 4,

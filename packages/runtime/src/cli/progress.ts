@@ -17,14 +17,36 @@ export function showProgress(
     };
   }
   const paint: Paint = (code, text) => (output.colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+  const quiet = new Silence(output);
   return (progress) => {
-    if (isGoalProgress(progress)) {
-      output.note(goalLine(progress, paint));
-      return;
-    }
-    const isAgents = isAgentProgress(progress);
-    output.note(isAgents ? agentLine(progress, paint) : lineOf(progress, paint));
+    if (isGoalProgress(progress)) output.note(goalLine(progress, paint));
+    else if (isAgentProgress(progress)) output.note(agentLine(progress, paint));
+    else output.note(lineOf(progress, paint));
+    quiet.begins();
   };
+}
+
+const SILENCE_MS = 15_000;
+
+/** Tells that the work goes on where nothing was told for a while. */
+class Silence {
+  readonly #output: Output;
+  #timer: NodeJS.Timeout | null = null;
+  #from = 0;
+
+  constructor(output: Output) {
+    this.#output = output;
+  }
+
+  begins(): void {
+    this.#from = performance.now();
+    this.#timer ??= setInterval(() => {
+      const silent = performance.now() - this.#from;
+      if (silent < SILENCE_MS) return;
+      this.#output.note(`     … at work for ${Math.round(silent / 1000)} s`);
+    }, SILENCE_MS).unref();
+    this.#timer.refresh();
+  }
 }
 
 type Paint = (code: number, text: string) => string;

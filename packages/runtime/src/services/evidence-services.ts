@@ -1,6 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { canonicalBytes, GATE_DOCUMENTS, parseStrictJson } from "@sovereign/core";
+import {
+  canonicalBytes,
+  GATE_DOCUMENTS,
+  parseStrictJson,
+  quoted,
+  SovereignError,
+} from "@sovereign/core";
 import type { Services } from "./services.ts";
 import { ArtifactStore, exportBundle } from "../runs/index.ts";
 import type { Opened } from "./opened.ts";
@@ -33,7 +39,10 @@ export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" 
           write(`${Buffer.from(canonicalBytes({ index, hash, entry })).toString("utf8")}\n`);
           count += 1;
         }
-        return count;
+        if (count > 0) return count;
+        // A name that was mistyped would replace an export by nothing.
+        const text = `The log ${quoted(log)} has no entries. Expected a tenant, or "installation".`;
+        throw new SovereignError("ERR_LOG_EMPTY", text, { log });
       }),
   };
 }

@@ -35,6 +35,7 @@ export const runsCodes = {
   ERR_RUN_UNSEALED: { ...row.input("The run has not ended."), http: 409 },
   ERR_RUN_AT_WORK: { ...row.input("The run is being worked on."), http: 409 },
   ERR_ARTIFACT_NOT_FOUND: { ...row.input("The run has no such artifact."), http: 404 },
+  ERR_LOG_EMPTY: row.input("The log has no entries; there may be none of this name."),
   ERR_LOG_NOT_FOUND: row.input("The run has no output of such a command."),
   ERR_CHECKPOINT_MISSING: row.transient("The log has no signed head over the run yet."),
   ERR_ARTIFACT_CHANGED: row.integrity("An artifact is not what the evidence names."),

@@ -59,7 +59,10 @@ export function execCommands(program: Command, context: CommandContext): void {
   };
   const run = async (files: ExecFiles, flags: RunFlags): Promise<void> => {
     const input = { ...inputOf(flags), mode: modeOf(flags) };
-    context.exit = reportExec(output, await services.runRequest(files, input));
+    const ended = await services.runRequest(files, input);
+    context.exit = reportExec(output, ended);
+    const isCommand = typeof files.request !== "string" && files.request.kind === "command";
+    if (isCommand && !output.json) output.print(`output: sovereign runs log ${ended.runId}`);
   };
 
   withRequest(exec.command("plan [command...]"))
