@@ -337,10 +337,9 @@ export class KeyLog {
     beside: Beside = {},
   ): Promise<void> {
     try {
-      for (let attempt = 1; !(await this.#tryAppend(keystore, changes)); attempt++) {
+      for (let attempt = 1; !(await this.#tryAppend(keystore, changes, beside)); attempt++) {
         if (attempt >= attempts) throw conflict();
         await this.refresh();
-        this.#refuseOvertaken(changes, beside);
       }
     } catch (error) {
       // Where it is not known whether they were enrolled, their keys are kept.
@@ -375,9 +374,19 @@ export class KeyLog {
     }
   }
 
-  async #tryAppend(keystore: Keystore, changes: readonly Change[]): Promise<boolean> {
+  /**
+   * INVARIANT: what is appended was judged and signed for the very place where it is appended. Others of
+   * this process may read on while it is signed, so the place is taken before.
+   */
+  async #tryAppend(
+    keystore: Keystore,
+    changes: readonly Change[],
+    beside: Beside,
+  ): Promise<boolean> {
+    const place = this.#hashes.length;
+    this.#refuseOvertaken(changes, beside);
     const events = await this.#sign(keystore, changes);
-    return this.#store.append(this.#hashes.length, events);
+    return this.#store.append(place, events);
   }
 
   /** INVARIANT: nothing is appended that a replay would not take. */

@@ -39,6 +39,34 @@ describe("the key log", () => {
     expect(fresh).toMatchObject({ purpose: "role", role: "trainer" });
   });
 
+  it("holds together whoever changes and reads it at once, in one process and in two", async () => {
+    const installation = `ins_${"a".repeat(20)}`;
+    const other = new KeyLog(world.log, installation, world.clock);
+    await other.refresh();
+    const add = (log: KeyLog, role: string): Promise<unknown> =>
+      log.introduce(world.keystore, { purpose: "role", role });
+    const work = [0, 1, 2].flatMap((at) => [
+      add(world.keyLog, `here_${at}`),
+      world.keyLog.refresh(),
+      add(other, `there_${at}`),
+    ]);
+    const ends = await Promise.allSettled(work);
+    // Who was overtaken too often says so; nobody leaves a log that no process opens any more.
+    for (const end of ends) {
+      if (end.status === "rejected")
+        expect(end.reason).toMatchObject({ code: "ERR_STREAM_CONFLICT" });
+    }
+    const again = new KeyLog(world.log, installation, world.clock);
+    const table = await again.refresh();
+    expect(table.count).toBe(world.log.entries.length);
+    const roles = table.windows.map(({ record }) => record.role ?? "");
+    expect(roles.filter((role) => role.startsWith("here_")).sort()).toEqual([
+      "here_0",
+      "here_1",
+      "here_2",
+    ]);
+  });
+
   it("keeps what a revoked key signed before, unless all of it is distrusted", async () => {
     const keyId = world.keyIdOf("binding");
     await world.keyLog.revoke(world.keystore, keyId, "lost", false);

@@ -1,4 +1,4 @@
-import { type KeyTable, SovereignError } from "@sovereign/core";
+import { isSovereignError, type KeyRecord, type KeyTable, SovereignError } from "@sovereign/core";
 import type { KeySlot } from "../../authority/index.ts";
 import type { Settings } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
@@ -47,11 +47,28 @@ export async function enrolFirstUse(
   if (settings.config.keys.enrol === "manual") throw byHand(slots);
   // Who cannot sign for it, because the keys are locked, hears so before a key is made.
   await authorityOf(installation, null).signer("root", null);
-  const made = await keyLog.introduceAll(keystore, slots);
+  const made = await introduce(keyLog, keystore, slots);
+  if (made.length === 0) return;
   onProgress({
     event: "keys.enrolled",
     keys: made.map(({ purpose, role: name, key_id }) => ({ purpose, role: name ?? "", key_id })),
   });
+}
+
+/** Others that use a role for the first time at this moment are as good: who comes second makes the rest. */
+async function introduce(
+  keyLog: Installation["keyLog"],
+  keystore: Installation["keystore"],
+  slots: readonly KeySlot[],
+): Promise<KeyRecord[]> {
+  try {
+    return await keyLog.introduceAll(keystore, slots);
+  } catch (error) {
+    if (!isSovereignError(error, "ERR_KEY_IN_FORCE")) throw error;
+    const left = neverEnrolled(await keyLog.refresh(), slots);
+    if (left.length === slots.length) throw error;
+    return left.length === 0 ? [] : introduce(keyLog, keystore, left);
+  }
 }
 
 function neverEnrolled(

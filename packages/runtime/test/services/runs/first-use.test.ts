@@ -46,6 +46,23 @@ describe("the first use of a role", () => {
     expect({ holders: holders("runner"), told }).toEqual({ holders: 1, told: [] });
   });
 
+  it("is one where several come at once, in one process or in two", async () => {
+    const other = new KeyLog(world.log, `ins_${"a".repeat(20)}`, world.clock);
+    await other.refresh();
+    const here = Array.from({ length: 8 }, (_, at) =>
+      enrol({ role: "executor", asks: ["bob"] }, at % 2 === 0 ? ["bob"] : []),
+    );
+    const there = enrolFirstUse(
+      { keystore: world.keystore, keyLog: other, clock: world.clock },
+      { config: { keys: { enrol: "automatic" } } } as Parameters<typeof enrolFirstUse>[1],
+      { role: "executor", asks: [] },
+      { approvers: [], onProgress: (event) => void told.push(event) },
+    );
+    await Promise.all([...here, there]);
+    await world.keyLog.refresh();
+    expect([holders("executor"), holders("bob")]).toEqual([1, 1]);
+  });
+
   it("enrols an approver whom the command line names and the run asks", async () => {
     await enrol({ role: "trainer", asks: ["bob", "carol"] }, ["bob", "mallory"]);
     expect([holders("bob"), holders("carol"), holders("mallory")]).toEqual([1, 0, 0]);
