@@ -19,6 +19,7 @@ export {
   replaceOwnFile,
   requireOwnFile,
 } from "./own-file.ts";
+export { type NamedFile, writingNamed } from "./named-file.ts";
 export { refuseOtherJson } from "./other-json.ts";
 export { rest } from "./rest.ts";
 export { Turns } from "./turns.ts";

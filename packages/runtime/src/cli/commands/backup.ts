@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { writingNamed } from "../named-file.ts";
+import { writingNamed } from "../../system/index.ts";
 import type { CommandContext } from "../context.ts";
 import type { Output } from "../output.ts";
 import type { BackupProgress } from "../../services/index.ts";

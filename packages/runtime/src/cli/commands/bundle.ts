@@ -2,7 +2,7 @@ import { writeBundleZip } from "@sovereign/verify";
 import type { Command } from "commander";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { writingNamed } from "../named-file.ts";
+import { writingNamed } from "../../system/index.ts";
 
 export function bundleCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;

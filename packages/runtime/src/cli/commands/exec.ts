@@ -3,7 +3,7 @@ import { main as verifyMain } from "@sovereign/verify/cli";
 import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import type { CommandContext } from "../context.ts";
-import { writingNamed } from "../named-file.ts";
+import { writingNamed } from "../../system/index.ts";
 import { type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type {

@@ -1,11 +1,10 @@
 import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
-import { shiftTimestamp, systemClock, timestampOf } from "../../system/index.ts";
+import { shiftTimestamp, systemClock, timestampOf, writingNamed } from "../../system/index.ts";
 import { table } from "../output.ts";
 import { many, parseName, wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { writingNamed } from "../named-file.ts";
 
 /** Ten years; longer than keys should live. */
 const VALID_DAYS_MAX = 3650;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
-import { type NamedFile, writingNamed } from "../named-file.ts";
+import { type NamedFile, writingNamed } from "../../system/index.ts";
 import { table } from "../output.ts";
 
 export function nodesCommands(program: Command, context: CommandContext): void {

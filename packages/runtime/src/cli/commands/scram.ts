@@ -14,7 +14,7 @@ import { SCRAM_INVARIANTS } from "../../sentinel/index.ts";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
-import { writingNamed } from "../named-file.ts";
+import { writingNamed } from "../../system/index.ts";
 import { serveCommand } from "./scram-serve.ts";
 import { table } from "../output.ts";
 import { describeSelfProof } from "../sentinel-text.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { writingNamed } from "../named-file.ts";
+import { writingNamed } from "../../system/index.ts";
 
 export function tenantsCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;

@@ -8,7 +8,7 @@ import {
 import { type PackReport, readNamed } from "@sovereign/verify";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import { writingNamed } from "../named-file.ts";
+import { writingNamed } from "../../system/index.ts";
 import { type Output, table } from "../output.ts";
 import type { ToolHealthRow } from "../../services/index.ts";
 import {

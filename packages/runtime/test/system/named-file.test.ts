@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { writingNamed } from "../../src/cli/named-file.ts";
+import { writingNamed } from "../../src/system/named-file.ts";
 
 let folder: string;
 beforeEach(() => {
