@@ -7,6 +7,12 @@ export interface StoredEntry {
   readonly aside?: boolean;
 }
 
+/** The bytes that an archive holds; null for what it does not hold. */
+export interface ArchivedBytes {
+  entry(log: string, index: number): Uint8Array | null;
+  envelope(log: string, digest: string): Uint8Array | null;
+}
+
 /** A signed head of a log. */
 export interface StoredCheckpoint {
   readonly size: number;

@@ -1,13 +1,9 @@
 import { SovereignError } from "@sovereign/core";
 import pg from "pg";
-import type { ConnectionTarget } from "./connection-target.ts";
-import { codeOf, isConnectionLoss } from "./database.ts";
-import { parseDatabaseUrl } from "./database-url.ts";
-import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
-import { hangUp } from "./hang-up.ts";
+import { asOwner, type Where } from "./as-owner.ts";
+import { codeOf } from "./database.ts";
 import type { AppliedMigration } from "./applied-migration.ts";
 import { migrate, readApplied, requireKnown } from "./migrate.ts";
-import type { StoreOptions } from "./store.ts";
 
 /** What one fetch brings, about; so many rows at most. */
 const FETCH_BYTES = 4 * 1024 * 1024;
@@ -38,8 +34,6 @@ export interface DumpSink {
   /** Rows of one table as JSON, in the order of its key; each table's after one another. */
   readonly rows: (table: string, rows: readonly string[]) => void;
 }
-
-type Where = Pick<StoreOptions, "folder" | "databaseUrl">;
 
 /**
  * Read all rows of all tables as of one instant, as the database's owner. Work goes on meanwhile.
@@ -193,25 +187,4 @@ async function keyOf(client: pg.Client, table: string): Promise<string> {
 
 function identifier(name: string): string {
   return pg.escapeIdentifier(name);
-}
-
-async function asOwner<T>(
-  { folder, databaseUrl }: Where,
-  work: (client: pg.Client, own: boolean) => Promise<T>,
-): Promise<T> {
-  const target: ConnectionTarget =
-    databaseUrl === null ? await startEmbedded(folder) : parseDatabaseUrl(databaseUrl);
-  const client = new pg.Client(ownerConfig(target));
-  client.on("error", () => undefined);
-  try {
-    await client.connect();
-    return await work(client, target.kind === "embedded");
-  } catch (cause) {
-    if (cause instanceof SovereignError || !isConnectionLoss(cause)) throw cause;
-    const text = `The database did not answer to the end (${codeOf(cause) || "connection lost"}). Try again.`;
-    throw new SovereignError("ERR_STORE_UNAVAILABLE", text, { code: codeOf(cause) }, cause);
-  } finally {
-    await hangUp(client);
-    await stopEmbedded(target, folder);
-  }
 }

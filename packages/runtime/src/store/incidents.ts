@@ -3,6 +3,7 @@ import type { StoredEntry } from "../ledger/index.ts";
 import type { IncidentFilter, IncidentRows, PlacedIncident } from "../runs/index.ts";
 import { claimOf } from "./claims.ts";
 import { codeOf, type Database } from "./database.ts";
+import { archivedError } from "./reading.ts";
 
 const COLUMNS =
   "incident_id, kind, subject, severity, state, summary, code, run_id, step_id, occurrences, raised_at, last_at, acknowledged_by, acknowledged_at, resolved_by, resolved_at, note";
@@ -30,7 +31,7 @@ export function incidentRows(database: Database, tenant: string): IncidentRows {
         [limit, state, kind],
       ),
     find: async (id) => (await read("where incident_id = $1", [id]))[0] ?? null,
-    evidenceOf: (id, limit = 1000) => evidenceOf(database, claim, id, limit),
+    evidenceOf: (id, limit = 1000) => evidenceOf(database, tenant, id, limit),
     entriesIn: (stream) => entriesIn(database, claim, stream),
     denialsSince: (instant) =>
       database.read(claim, async (client) => {
@@ -69,15 +70,21 @@ function entriesIn(database: Database, claim: string, stream: string): Promise<P
 
 function evidenceOf(
   database: Database,
-  claim: string,
+  tenant: string,
   id: string,
   limit: number,
 ): Promise<StoredEntry[]> {
-  return database.read(claim, async (client) => {
-    const found = await client.query<{ index: string; hash: string; bytes: Uint8Array }>(
+  return database.read(claimOf(tenant), async (client) => {
+    const found = await client.query<{ index: string; hash: string; bytes: Uint8Array | null }>(
       "select e.index, encode(e.hash, 'hex') as hash, e.bytes from sovereign.incident_entries i join sovereign.entries e using (log_id, stream, sequence) where i.incident_id = $1 order by e.index desc limit $2",
       [id, limit],
     );
-    return found.rows.map((row) => ({ ...row, index: Number(row.index) })).reverse();
+    const entries: StoredEntry[] = [];
+    for (const { bytes, hash, ...row } of found.rows.reverse()) {
+      const index = Number(row.index);
+      if (bytes === null) throw await archivedError(client, tenant, index);
+      entries.push({ index, hash, bytes });
+    }
+    return entries;
   });
 }

@@ -23,8 +23,8 @@ async function hashesAt(
   const found =
     level === 0
       ? await client.query<{ hash: Uint8Array }>(
-          // The Merkle leaf (RFC 6962 §2.1).
-          "select sha256('\\x00'::bytea || bytes) as hash from sovereign.entries where log_id = $1 and index >= $2 and index < $3 order by index",
+          // The Merkle leaf (RFC 6962 §2.1), which is kept of an entry whose bytes are in an archive.
+          "select coalesce(leaf, sha256('\\x00'::bytea || bytes)) as hash from sovereign.entries where log_id = $1 and index >= $2 and index < $3 order by index",
           [log, from, from + count],
         )
       : await client.query<{ hash: Uint8Array }>(

@@ -51,7 +51,11 @@ interface EntryRow {
   readonly stream: string;
   readonly sequence: string;
   readonly hash: string;
-  readonly bytes: Uint8Array;
+  /** Null where they are in an archive: what is left is the leaf. */
+  readonly bytes: Uint8Array | null;
+  readonly leaf: Uint8Array | null;
+  /** Of the run's last entry in an archive. */
+  readonly seal: string | null;
 }
 
 /**
@@ -169,7 +173,7 @@ class Walk {
   async run(): Promise<void> {
     for (let from = 0; ; ) {
       const page = await this.#client.query<EntryRow>(
-        "select index, stream, sequence, encode(hash, 'hex') as hash, bytes from sovereign.entries where log_id = $1 and index >= $2 order by index limit $3",
+        "select index, stream, sequence, encode(hash, 'hex') as hash, bytes, leaf, case when bytes is null then (select encode(s.head, 'hex') from sovereign.archived_streams s where s.log_id = e.log_id and s.stream = e.stream and s.count = e.sequence + 1 limit 1) end as seal from sovereign.entries e where log_id = $1 and index >= $2 order by index limit $3",
         [this.#log, from, PAGE],
       );
       for (const row of page.rows) await this.#entry(row);
@@ -182,16 +186,19 @@ class Walk {
   async #entry(row: EntryRow): Promise<void> {
     const index = Number(row.index);
     while (this.#next < index) await this.#fill(this.#next);
-    await this.#leaf(row.bytes);
+    await this.#leaf(row.leaf ?? leafHash(row.bytes ?? new Uint8Array()));
     if (row.stream.startsWith(SET_ASIDE)) return;
     const head = this.#heads.get(row.stream) ?? EMPTY_STREAM;
-    const found = faultOf(this.#log, row, head);
+    const { bytes } = row;
+    const found =
+      bytes === null ? archivedFault(row, head) : faultOf(this.#log, { ...row, bytes }, head);
     if (typeof found === "string") {
       await moveEntry(this.#client, this.#log, index, found);
       this.#note("entry", index, found, "set aside");
       return;
     }
     this.#heads.set(row.stream, { count: head.count + 1, hash: row.hash });
+    if (found === null) return;
     const before = this.#times.get(row.stream) ?? "";
     if (found.timestamp < before) {
       const back = Date.parse(before) - Date.parse(found.timestamp);
@@ -208,16 +215,16 @@ class Walk {
       [this.#log, index, `${SET_ASIDE}gap`, Buffer.from(bytes)],
     );
     this.#note("gap", index, "no entry stands here", "filled");
-    await this.#leaf(bytes);
+    await this.#leaf(leafHash(bytes));
   }
 
-  async #leaf(bytes: Uint8Array): Promise<void> {
-    this.frontier.append(leafHash(bytes));
+  async #leaf(hash: Uint8Array): Promise<void> {
+    this.frontier.append(hash);
     this.#next += 1;
     for (const row of this.#signed) {
       if (Number(row.size) === this.#next) this.roots.set(this.#next, this.frontier.root());
     }
-    await this.#tile(8, this.#next, leafHash(bytes));
+    await this.#tile(8, this.#next, hash);
   }
 
   /** Every stored level has a tree of its own, over the roots of the level below. */
@@ -291,8 +298,20 @@ function headFault(
   }
 }
 
+/** Of what is in an archive the row alone is left. Restoring it holds its bytes against the hash. */
+function archivedFault({ sequence, seal, hash }: EntryRow, head: StreamHead): string | null {
+  if (Number(sequence) !== head.count) {
+    return `it has sequence ${sequence}, and the stream has ${head.count} before it`;
+  }
+  return seal === null || seal === hash ? null : "its hash is not the one that was archived";
+}
+
 /** The entry where it is what its place in the stream asks for, else why it is not. */
-function faultOf(log: string, row: EntryRow, head: StreamHead): LedgerEntry | string {
+function faultOf(
+  log: string,
+  row: EntryRow & { readonly bytes: Uint8Array },
+  head: StreamHead,
+): LedgerEntry | string {
   if (sha256Hex(row.bytes) !== row.hash) return "its hash is not that of its bytes";
   if (log === INSTALLATION_LOG && !INSTALLATION_STREAMS.test(row.stream)) {
     return `the installation's log has no stream ${row.stream}`;

@@ -1,8 +1,10 @@
 import { type Signer, SovereignError, traceIdOf } from "@sovereign/core";
 import pg from "pg";
 import {
+  type ArchivedBytes,
   type CommitItem,
   type CommitVerdict,
+  type LedgerReader,
   type StoredCheckpoint,
   type StoredEntry,
   type StreamHead,
@@ -23,6 +25,7 @@ import type {
 } from "../runs/index.ts";
 import { ApiTokens } from "./api-tokens.ts";
 import type { Tokens } from "./tokens.ts";
+import { type ArchiveRows, archiveRows } from "./archives.ts";
 import { Batcher, heldError } from "./batcher.ts";
 import { breakerRows } from "./breakers.ts";
 import { budgetRows } from "./budgets.ts";
@@ -45,11 +48,11 @@ import { type RunRecord, runRowOf, type StepRecord } from "./run-rows.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 import { StoredQueue } from "./stored-queue.ts";
 import { openError } from "./open-error.ts";
+import { Reading } from "./reading.ts";
 import { sealHead } from "./seal-head.ts";
 import { readTrace } from "./traces.ts";
 import { hangUp } from "./hang-up.ts";
 
-const PAGE = 1000;
 const OPEN_ATTEMPTS = 5;
 const QUEUE_FULL = "54000";
 
@@ -64,6 +67,9 @@ export interface StoreOptions {
   readonly answerMs?: number;
   readonly entropy?: Entropy;
 }
+
+/** What reads whole logs as well as streams. */
+export type ArchivedLedger = LedgerReader & Pick<Reading, "readLog">;
 
 /** A claim of one tenant, for a program of its own. */
 export interface TenantClaim {
@@ -82,6 +88,7 @@ const CLAIM_HELD_MS = 2000;
 export class Store implements RunStore {
   readonly #database: Database;
   readonly #batcher: Batcher;
+  readonly #reading: Reading;
   readonly tokens: Tokens;
   readonly queue: RunQueue;
   readonly #target: ConnectionTarget;
@@ -92,6 +99,7 @@ export class Store implements RunStore {
     this.#target = target;
     this.#options = options;
     this.#database = new Database(target, options.answerMs);
+    this.#reading = new Reading(this.#database);
     this.tokens = new ApiTokens(this.#database);
     this.queue = new StoredQueue(this.#database);
     const committer = new Committer(this.#database, options.entropy ?? systemEntropy);
@@ -304,6 +312,11 @@ export class Store implements RunStore {
     );
   }
 
+  /** What archives need to know of a tenant's log. */
+  archives(tenant: string): ArchiveRows {
+    return archiveRows(this.#database, tenant);
+  }
+
   /** The rows of a tenant's circuit breakers. */
   breakers(tenant: string): BreakerRows {
     return breakerRows(this.#database, tenant);
@@ -351,57 +364,34 @@ export class Store implements RunStore {
     });
   }
 
-  async *readStream(log: string, stream: string, from = 0): AsyncGenerator<StoredEntry> {
-    for (let next = from; ; next += PAGE) {
-      const page = await this.#entries(
-        log,
-        "stream = $2 and sequence >= $3 and sequence < $4 order by sequence",
-        [stream, next, next + PAGE],
-      );
-      yield* page;
-      if (page.length < PAGE) return;
-    }
+  readStream(log: string, stream: string, from = 0): AsyncGenerator<StoredEntry> {
+    return this.#reading.readStream(log, stream, from);
+  }
+
+  /** Where an entry stands in its log; null where the stream does not have it. */
+  indexOf(log: string, stream: string, sequence: number): Promise<number | null> {
+    return this.#reading.indexOf(log, stream, sequence);
   }
 
   /** All entries of a log in order, from an index on: what `immutable_audit.jsonl` holds. */
-  async *readLog(log: string, from = 0): AsyncGenerator<StoredEntry> {
-    for (let next = from; ; next += PAGE) {
-      const page = await this.#entries(log, "index >= $2 and index < $3 order by index", [
-        next,
-        next + PAGE,
-      ]);
-      yield* page;
-      if (page.length < PAGE) return;
-    }
+  readLog(log: string, from = 0): AsyncGenerator<StoredEntry> {
+    return this.#reading.readLog(log, from);
   }
 
-  #entries(log: string, where: string, values: unknown[]): Promise<StoredEntry[]> {
-    return this.#database.read(claimOf(log), async (client) => {
-      const found = await client.query<{
-        index: string;
-        hash: string;
-        bytes: Uint8Array;
-        aside: boolean;
-      }>(
-        `select index, encode(hash, 'hex') as hash, bytes, stream like 'set-aside/%' as aside from sovereign.entries where log_id = $1 and ${where}`,
-        [log, ...values],
-      );
-      return found.rows.map(({ aside, ...row }) => ({
-        ...row,
-        index: Number(row.index),
-        ...(aside ? { aside } : {}),
-      }));
-    });
+  readEnvelopes(log: string, digests: readonly string[]): Promise<Map<string, Uint8Array>> {
+    return this.#reading.readEnvelopes(log, digests);
   }
 
-  async readEnvelopes(log: string, digests: readonly string[]): Promise<Map<string, Uint8Array>> {
-    return this.#database.read(claimOf(log), async (client) => {
-      const found = await client.query<{ digest: string; bytes: Uint8Array }>(
-        "select digest, bytes from sovereign.envelopes where log_id = $1 and digest = any($2)",
-        [log, digests],
-      );
-      return new Map(found.rows.map((row) => [row.digest, row.bytes]));
-    });
+  /** The ledger with the bytes that an archive of it holds. */
+  withArchive(archived: ArchivedBytes): ArchivedLedger {
+    const reading = new Reading(this.#database, archived);
+    return {
+      readStream: reading.readStream.bind(reading),
+      readLog: reading.readLog.bind(reading),
+      readEnvelopes: reading.readEnvelopes.bind(reading),
+      checkpointCovering: this.checkpointCovering.bind(this),
+      proveInclusionSet: this.proveInclusionSet.bind(this),
+    };
   }
 
   async checkpointCovering(log: string, size: number): Promise<StoredCheckpoint | null> {

@@ -16,5 +16,12 @@ export const storeCodes = {
   ERR_MIGRATION_CHANGED: row.fatal("The database was made by another version of Sovereign."),
   ERR_BACKUP_INVALID: row.integrity("A backup is damaged, or is not what was signed."),
   ERR_RESTORE_REFUSED: row.input("A backup is restored into an empty folder and database alone."),
+  ERR_ARCHIVE_INVALID: row.integrity("An archive is damaged, or is not what was recorded."),
+  ERR_ARCHIVE_REFUSED: row.input("An archive cannot be made of this, or be used here."),
+  ERR_ENTRY_ARCHIVED: {
+    ...row.input("The entry's bytes are in an archive, outside the database."),
+    http: 409,
+    exit: 1,
+  },
   ERR_STREAM_CONFLICT: row.transient("Another process wrote to the stream first."),
 } as const satisfies Record<string, ErrorRow>;

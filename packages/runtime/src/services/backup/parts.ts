@@ -61,7 +61,9 @@ const entryRow = z.looseObject({
   log_id: z.string().max(200),
   index: fields.count,
   hash: z.string().max(100),
-  bytes: z.string(),
+  /** Null where they are in an archive; then the row has the leaf of the log's tree. */
+  bytes: z.string().nullable(),
+  leaf: z.string().nullish(),
 });
 
 /** Lines in compressed parts of {@link PART_BYTES}. */
@@ -124,13 +126,17 @@ export class LogTrees {
 
   /** @throws ERR_BACKUP_INVALID for an entry that is out of place, or that its hash does not name */
   add(name: string, row: string): void {
-    const { log_id: log, index, hash, bytes } = parsed(name, row, entryRow);
+    const { log_id: log, index, hash, bytes, leaf = null } = parsed(name, row, entryRow);
     const tree = this.#trees.get(log) ?? new Frontier();
     this.#trees.set(log, tree);
     if (index !== tree.size) {
       throw unreadableBackup(name, `expected entry ${tree.size} of the log ${log}, found ${index}`);
     }
-    if (!/^\\x(?:[0-9a-f]{2})*$/.test(bytes)) {
+    if (bytes === null && leaf !== null && /^\\x[0-9a-f]{64}$/.test(leaf)) {
+      tree.append(Buffer.from(leaf.slice(2), "hex"));
+      return;
+    }
+    if (bytes === null || leaf !== null || !/^\\x(?:[0-9a-f]{2})*$/.test(bytes)) {
       throw unreadableBackup(name, `entry ${index} of the log ${log} is no row of an entry`);
     }
     const entry = Buffer.from(bytes.slice(2), "hex");

@@ -83,7 +83,6 @@ function exportCommand(isHere: boolean, { runId, tenantId }: RunRow): string | n
 async function isProvable({ store }: Installation, row: RunRow): Promise<boolean> {
   const { tenantId, runId, kind, sealed } = row;
   if (sealed === null || kind !== "goal") return false;
-  for await (const { index } of store.readStream(tenantId, runId, sealed.count))
-    return (await store.checkpointCovering(tenantId, index + 1)) !== null;
-  return false;
+  const index = await store.indexOf(tenantId, runId, sealed.count);
+  return index !== null && (await store.checkpointCovering(tenantId, index + 1)) !== null;
 }
