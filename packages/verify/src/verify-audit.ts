@@ -268,8 +268,11 @@ const VERDICTS: ReadonlyMap<string, Verdict> = new Map([
   ["ERR_VERIFY_UNTRUSTED", "UNTRUSTED_KEY"],
 ]);
 
-/** The checkpoint's own first line names its log; the trust root's checkpoint keys must sign it. */
-function openTrusted(note: string, trust: TrustRoot): Checkpoint {
+/**
+ * The checkpoint's own first line names its log; the trust root's checkpoint keys must sign it.
+ * @throws ERR_VERIFY_UNTRUSTED, ERR_VERIFY_INVALID, ERR_NOTE_…, ERR_CHECKPOINT_MALFORMED
+ */
+export function openTrusted(note: string, trust: TrustRoot): Checkpoint {
   const origin = note.split("\n")[0] ?? "";
   const base = `sovereign/${trust.installation_id}/`;
   const ours =

@@ -5,10 +5,12 @@ import { codeOf, isConnectionLoss } from "./database.ts";
 import { parseDatabaseUrl } from "./database-url.ts";
 import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { hangUp } from "./hang-up.ts";
-import type { StoreOptions } from "./store.ts";
 
 /** Where the database is. */
-export type Where = Pick<StoreOptions, "folder" | "databaseUrl">;
+export interface Where {
+  readonly folder: string;
+  readonly databaseUrl: string | null;
+}
 
 /**
  * Work as the database's owner, over a connection of its own.

@@ -7,10 +7,9 @@ import {
   type JsonObject,
   predicateType,
   sha256Hex,
-  type Signer,
   SovereignError,
 } from "@sovereign/core";
-import { notInForce, type Passphrase, SecretBox, signStatement } from "../../authority/index.ts";
+import { type Passphrase, SecretBox, signStatement } from "../../authority/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { dumpDatabase, type DumpedSchema, HeadFile } from "../../store/index.ts";
 import { timestampOf } from "../../system/index.ts";
@@ -31,7 +30,9 @@ import {
 } from "./parts.ts";
 import type { BackupProgress, BackupReport } from "./backup-reports.ts";
 import { isSecretTable, sealedContext } from "./sealed.ts";
-import { tarEnd, tarPart } from "./tar.ts";
+import { PartsWriter } from "./parts-writer.ts";
+import { signerOf } from "./signer-of.ts";
+import { tarEnd } from "./tar.ts";
 
 export interface CreateOptions {
   readonly databaseUrl: string | null;
@@ -58,8 +59,8 @@ export async function createBackup(
   options: CreateOptions,
 ): Promise<BackupReport> {
   const { folder, keyLog, clock, id } = installation;
-  const signer = await attestationSigner(installation);
-  const archive = new Archive(options);
+  const signer = await signerOf(installation, "attestation");
+  const archive = new PartsWriter(options.write);
   const heads = new Map<string, ReturnType<HeadFile["read"]>>();
   const headPaths = new Map<string, string>();
   for (const { path } of dataFiles(folder.root).plain) {
@@ -72,7 +73,10 @@ export async function createBackup(
   refuseDamaged(dumped.trees, heads);
   archive.add(LOGS, partOf(dumped.trees.lines.map((line) => canonicalize({ ...line }))));
   const { plain, sealed, leftOut } = dataFiles(folder.root);
-  const files = writeFiles(archive, folder.root, plain, (path) => {
+  const tell = (count: number, bytes: number): void => {
+    options.onProgress({ event: "backup.files", files: count, bytes });
+  };
+  const files = writeFiles(archive, folder.root, plain, tell, (path) => {
     if (!path.startsWith("ledger/")) return undefined;
     // As it was before the database was read: later ones say more than that has.
     const head = heads.get(headPaths.get(path) ?? "") ?? null;
@@ -118,28 +122,6 @@ export async function createBackup(
   return { installation: id, madeAt, sums, ...counted, signer: signer.publicKey.keyId, leftOut };
 }
 
-async function attestationSigner({ keyLog, keystore, clock }: Installation): Promise<Signer> {
-  await keyLog.refresh();
-  const keys = keyLog.current();
-  if (keys.count === 0) {
-    const text =
-      "This installation has no keys yet, so there is nothing to back up. Make them with: sovereign keys init";
-    throw new SovereignError("ERR_KEYS_MISSING", text);
-  }
-  const at = timestampOf(clock);
-  const windows = keys.valid("attestation", null, keys.count, at);
-  for (const { record } of windows.toReversed()) {
-    try {
-      return await keystore.signer(record.key_id);
-    } catch (error) {
-      // Its file may not be here; another of the purpose may.
-      if (!isSovereignError(error, "ERR_KEY_NOT_FOUND")) throw error;
-    }
-  }
-  const slot = { purpose: "attestation", role: null } as const;
-  throw notInForce(slot, keys, { lost: windows.at(-1), at });
-}
-
 interface Dumped {
   readonly trees: LogTrees;
   readonly rows: number;
@@ -149,7 +131,7 @@ interface Dumped {
 async function dump(
   { folder }: Installation,
   { databaseUrl, onProgress }: CreateOptions,
-  archive: Archive,
+  archive: PartsWriter,
 ): Promise<Dumped> {
   const trees = new LogTrees();
   const secretRows = new Map<string, string[]>();
@@ -217,9 +199,10 @@ function refuseDamaged(
  * @returns how many files were written
  */
 function writeFiles(
-  archive: Archive,
+  archive: PartsWriter,
   root: string,
   files: Generator<DataFile>,
+  tell: (files: number, bytes: number) => void,
   other: (path: string) => Buffer | null | undefined,
 ): number {
   const bytes = new ByteParts((number, part) => {
@@ -239,7 +222,7 @@ function writeFiles(
     } else bytes.add(instead);
     if (!found) continue;
     index.push(canonicalize({ path, bytes: bytes.total - before, executable }));
-    archive.tellFiles(index.length, bytes.total);
+    tell(index.length, bytes.total);
   }
   bytes.end();
   let number = 0;
@@ -300,34 +283,4 @@ function partOf(lines: readonly string[]): Buffer {
   made.end();
   // Members of gzip follow one another.
   return Buffer.concat(parts);
-}
-
-/** The archive that is being written, with the digest of each part. */
-class Archive {
-  readonly #options: CreateOptions;
-  readonly sums = new Map<string, string>();
-  parts = 0;
-  bytes = 0;
-
-  constructor(options: CreateOptions) {
-    this.#options = options;
-  }
-
-  add(name: string, bytes: Buffer): void {
-    this.sums.set(name, sha256Hex(bytes));
-    this.parts += 1;
-    this.bytes += bytes.length;
-    this.#options.write(tarPart(name, bytes));
-  }
-
-  tellFiles(files: number, bytes: number): void {
-    this.#options.onProgress({ event: "backup.files", files, bytes });
-  }
-
-  /** @returns the digest of the list */
-  addSums(): string {
-    const list = Buffer.from(sumsOf(this.sums));
-    this.add(SUMS, list);
-    return sha256Hex(list);
-  }
 }

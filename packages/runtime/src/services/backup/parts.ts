@@ -10,7 +10,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import { PART_BYTES_MAX } from "./tar.ts";
-import { unreadableBackup } from "./backup-error.ts";
+import { BACKUP, type PartsKind, unreadableBackup } from "./backup-error.ts";
 
 /** A part is closed once it has so many bytes; of lines, before they are compressed. */
 export const PART_BYTES = 8 * 1024 * 1024;
@@ -22,7 +22,7 @@ export const SUMS = "SHA256SUMS";
 export const MANIFEST = "manifest.dsse.json";
 
 /** The names of the parts that come in any number. */
-const numbered = (number: number, ending: string): string =>
+export const numbered = (number: number, ending: string): string =>
   `${String(number).padStart(6, "0")}.${ending}`;
 export const rowsPart = (table: string, number: number): string =>
   `database/${table}/${numbered(number, "jsonl.gz")}`;
@@ -90,16 +90,16 @@ export class LineParts {
   }
 }
 
-/** The lines of a part. @throws ERR_BACKUP_INVALID also for one that unpacks to more than parts have */
-export function linesOf(name: string, bytes: Uint8Array): string[] {
+/** The lines of a part. @throws the kind's fault, also for one that unpacks to more than parts have */
+export function linesOf(name: string, bytes: Uint8Array, kind: PartsKind = BACKUP): string[] {
   let text: string;
   try {
     const plain = gunzipSync(bytes, { maxOutputLength: PART_BYTES_MAX });
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(plain);
   } catch (cause) {
-    throw unreadableBackup(name, "it cannot be unpacked", cause);
+    throw kind.fault(name, "it cannot be unpacked", cause);
   }
-  if (!text.endsWith("\n")) throw unreadableBackup(name, "its last line has no end");
+  if (!text.endsWith("\n")) throw kind.fault(name, "its last line has no end");
   return text.slice(0, -1).split("\n");
 }
 

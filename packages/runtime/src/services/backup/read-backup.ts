@@ -1,20 +1,15 @@
 import {
-  base64Decode,
   type BackupStatement,
   type Envelope,
   parseCanonicalJson,
-  parseEnvelope,
   parseFormat,
-  parsePublicKey,
-  parseStatement,
   sha256Hex,
   type TrustRoot,
-  verifyEnvelope,
 } from "@sovereign/core";
 import type { Passphrase } from "../../authority/index.ts";
 import { DATA_PARTS } from "../../home/index.ts";
 import type { DumpedSchema } from "../../store/index.ts";
-import { unreadableBackup } from "./backup-error.ts";
+import { BACKUP, unreadableBackup } from "./backup-error.ts";
 import type { BackupProgress, BackupVerification } from "./backup-reports.ts";
 import {
   filesPart,
@@ -34,6 +29,7 @@ import {
   tablesFormat,
 } from "./parts.ts";
 import { type BackupSecrets, isSecretTable, openSecrets } from "./sealed.ts";
+import { checkList, openStatement, parseManifest, requireTrusted } from "./signed-parts.ts";
 import { readTar, type TarPart } from "./tar.ts";
 
 export interface ReadOptions {
@@ -94,7 +90,7 @@ class Reading {
       return;
     }
     if (this.#list !== null) throw unreadableBackup(name, `it follows ${SUMS}`);
-    if (name === SUMS) this.#list = this.#checkList(bytes);
+    if (name === SUMS) this.#list = checkList(this.#sums, bytes, BACKUP);
     else this.#takeContent(name, bytes, at);
     this.#sums.set(name, sha256Hex(bytes));
     if (name !== SUMS) {
@@ -146,26 +142,9 @@ class Reading {
     return LOGS;
   }
 
-  /** @returns the list, once it is that of the parts that were read */
-  #checkList(bytes: Buffer): string {
-    const found = sumsOf(this.#sums);
-    const said = bytes.toString("latin1");
-    if (found === said) return said;
-    const lines = said.split("\n");
-    const differs = [...this.#sums].find(
-      ([name, sha256], at) => lines[at] !== `${sha256}  ${name}`,
-    );
-    const name = differs?.[0] ?? SUMS;
-    throw unreadableBackup(name, `${SUMS} says another digest, or other parts`);
-  }
-
   #takeManifest(bytes: Buffer): void {
     if (this.#list === null) throw unreadableBackup(MANIFEST, `no ${SUMS} stands before it`);
-    try {
-      this.#manifest = parseEnvelope(parseCanonicalJson(bytes));
-    } catch (cause) {
-      throw unreadableBackup(MANIFEST, "it is no signed statement", cause);
-    }
+    this.#manifest = parseManifest(bytes, BACKUP);
   }
 
   async end(): Promise<VerifiedBackup> {
@@ -174,11 +153,14 @@ class Reading {
       throw unreadableBackup("its end", "a part is missing: it was never completed");
     }
     this.#places.end(this.#fileBytes);
-    const { said, signer } = this.#readStatement(this.#manifest);
+    const { said, signer } = openStatement("backup", this.#manifest, this.#list ?? "", BACKUP);
     this.#checkCounts(said);
     const { passphrase, trust } = this.#options;
     const trustedBy: ("trust root" | "passphrase")[] = [];
-    if (trust !== null) trustedBy.push(requireTrusted(trust, said, signer));
+    if (trust !== null) {
+      requireTrusted(trust, said, signer, BACKUP);
+      trustedBy.push("trust root");
+    }
     const secrets = passphrase === null ? null : await openSecrets(this.#sealed, passphrase);
     if (secrets !== null) {
       for (const { path } of secrets.files) this.#places.require(SEALED, path, "sealed");
@@ -205,25 +187,6 @@ class Reading {
     return { report, schema, secrets, sums: this.#sums };
   }
 
-  /** By the key that it names itself: whose that is, the trust root says. */
-  #readStatement(envelope: Envelope): { said: BackupStatement; signer: string } {
-    const sums = sha256Hex(Buffer.from(this.#list ?? ""));
-    try {
-      const named = parseStatement(base64Decode(envelope.payload), "backup").predicate;
-      const key = parsePublicKey(base64Decode(named.public_key));
-      const { body } = verifyEnvelope(envelope, [key]);
-      const { subject, predicate } = parseStatement(body, "backup");
-      const [only] = subject;
-      if (subject.length === 1 && only?.name === SUMS && only.digest.sha256 === sums) {
-        return { said: predicate, signer: key.keyId };
-      }
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : "unreadable";
-      throw unreadableBackup(MANIFEST, `its signature or its words are not good: ${why}`, cause);
-    }
-    throw unreadableBackup(SUMS, "it is not the list that was signed");
-  }
-
   #checkCounts(said: BackupStatement): void {
     const { lines } = this.#trees;
     const entries = lines.reduce((sum, { size }) => sum + size, 0);
@@ -247,22 +210,6 @@ class Reading {
     const stray = Object.keys(tables).find((name) => !isSecretTable(name));
     if (stray !== undefined) throw unreadableBackup(SEALED, `it holds the table ${stray}`);
   }
-}
-
-/** A key that the trust root has, of this purpose, which was not withdrawn. */
-function requireTrusted(trust: TrustRoot, said: BackupStatement, signer: string): "trust root" {
-  const key = trust.keys.find(({ key_id }) => key_id === signer);
-  const known = trust.key_log.count;
-  const { count } = said.key_log;
-  if (key?.purpose !== "attestation" || trust.installation_id !== said.installation_id) {
-    throw unreadableBackup(MANIFEST, "the trust root does not know its key");
-  }
-  // A key log that grew after the trust root was exported says nothing of what it does not hold.
-  const after = key.ended !== null && Math.min(count, known) > key.ended;
-  if (key.distrust_all || after || count <= key.introduced) {
-    throw unreadableBackup(MANIFEST, "the key that signed it was not in force");
-  }
-  return "trust root";
 }
 
 function schemaOf(bytes: Buffer): DumpedSchema {

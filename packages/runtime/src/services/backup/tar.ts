@@ -1,10 +1,11 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { quoted, SovereignError, systemWords } from "@sovereign/core";
-import { unreadableBackup } from "./backup-error.ts";
+import { BACKUP, type PartsKind } from "./backup-error.ts";
 
 /**
- * The archive of a backup: POSIX tar (ustar) of plain files with fixed names, mode, owner and time. Who
- * has no Sovereign can look into it with `tar` and check it with `sha256sum`.
+ * The file of a backup, or of an archive of old entries: POSIX tar (ustar) of plain files with fixed
+ * names, mode, owner and time. Who has no Sovereign can look into it with `tar` and check it with
+ * `sha256sum`.
  */
 const BLOCK = 512;
 /** No part is larger. */
@@ -60,36 +61,61 @@ export interface TarPart {
  * there are no links, devices, folders, paths or attributes in it.
  *
  * @param path untrusted
- * @throws ERR_BACKUP_INVALID with the place, ERR_FILE_UNREADABLE where it is no plain file
+ * @throws ERR_BACKUP_INVALID or ERR_ARCHIVE_INVALID with the place, ERR_FILE_UNREADABLE where it is no
+ *   plain file
  */
-export function* readTar(path: string): Generator<TarPart> {
-  const file = openArchive(path);
+export function* readTar(path: string, kind: PartsKind = BACKUP): Generator<TarPart> {
+  const file = openParts(path, kind);
+  const broken = (at: number, why: string): SovereignError => kind.fault(`byte ${at}`, why);
+  const readAt = (at: number, length: number, size: number): Buffer =>
+    bytesAt(file, at, length, size, broken);
   try {
     const { size } = fstatSync(file);
     const names = new Set<string>();
     let at = 0;
     for (;;) {
-      const header = readAt(file, at, BLOCK, size);
+      const header = readAt(at, BLOCK, size);
       if (header.equals(END.subarray(0, BLOCK))) break;
-      const { name, length } = parseHeader(header, at);
+      const { name, length } = parseHeader(header, at, broken, kind);
       if (names.has(name)) throw broken(at, `the part ${name} stands in it twice`);
       names.add(name);
       if (names.size > PARTS_MAX) throw broken(at, `it has more than ${PARTS_MAX} parts`);
-      const bytes = readAt(file, at + BLOCK, length, size);
+      const bytes = readAt(at + BLOCK, length, size);
       const filled = Math.ceil(length / BLOCK) * BLOCK;
-      const filler = readAt(file, at + BLOCK + length, filled - length, size);
+      const filler = readAt(at + BLOCK + length, filled - length, size);
       if (filler.some((byte) => byte !== 0)) throw broken(at, `${name} is followed by other bytes`);
       yield { name, bytes, at };
       at += BLOCK + filled;
     }
-    if (!readAt(file, at, END.length, size).equals(END)) throw broken(at, "it does not end there");
+    if (!readAt(at, END.length, size).equals(END)) throw broken(at, "it does not end there");
     if (size > at + END.length) throw broken(at + END.length, "there is more after its end");
   } finally {
     closeSync(file);
   }
 }
 
-function openArchive(path: string): number {
+/** The bytes of one part of a file that was read before; another file may stand there by now. */
+export function readPart(
+  path: string,
+  { name, at }: Omit<TarPart, "bytes">,
+  kind: PartsKind,
+): Buffer {
+  const file = openParts(path, kind);
+  const broken: Broken = (place, why) => kind.fault(`byte ${place}`, why);
+  try {
+    const { size } = fstatSync(file);
+    const header = parseHeader(bytesAt(file, at, BLOCK, size, broken), at, broken, kind);
+    if (header.name !== name) throw broken(at, `the part ${name} begins there no more`);
+    return bytesAt(file, at + BLOCK, header.length, size, broken);
+  } finally {
+    closeSync(file);
+  }
+}
+
+type Broken = (at: number, why: string) => SovereignError;
+
+/** A plain file, open for reading. @throws ERR_FILE_UNREADABLE */
+export function openParts(path: string, kind: PartsKind): number {
   try {
     // A pipe that stands there is not waited for.
     const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -98,12 +124,17 @@ function openArchive(path: string): number {
     throw new Error("it is no plain file");
   } catch (cause) {
     const why = systemWords(cause);
-    const text = `Cannot read the backup ${quoted(path)}: ${why}. Expected the file that \`sovereign backup create\` wrote.`;
+    const text = `Cannot read the ${kind.name} ${quoted(path)}: ${why}. Expected the file that \`${kind.command}\` wrote.`;
     throw new SovereignError("ERR_FILE_UNREADABLE", text, { path }, cause);
   }
 }
 
-function parseHeader(header: Buffer, at: number): { name: string; length: number } {
+function parseHeader(
+  header: Buffer,
+  at: number,
+  broken: Broken,
+  kind: PartsKind,
+): { name: string; length: number } {
   const end = header.indexOf(0);
   const name = header.toString("latin1", 0, Math.min(end, 100));
   const digits = header.toString("latin1", 124, 135);
@@ -112,11 +143,14 @@ function parseHeader(header: Buffer, at: number): { name: string; length: number
     throw broken(at, `${quoted(name)} says ${length} bytes; a part has at most ${PART_BYTES_MAX}`);
   }
   if (length >= 0 && headerOf(name, length).equals(header)) return { name, length };
-  const kind = KINDS[header.toString("latin1", 156, 157)];
-  throw broken(at, kind === undefined ? "no part of a backup begins there" : `it holds ${kind}`);
+  const held = KINDS[header.toString("latin1", 156, 157)];
+  throw broken(
+    at,
+    held === undefined ? `no part of this ${kind.name} begins there` : `it holds ${held}`,
+  );
 }
 
-function readAt(file: number, at: number, length: number, size: number): Buffer {
+function bytesAt(file: number, at: number, length: number, size: number, broken: Broken): Buffer {
   if (at + length > size) throw broken(size, "it is cut off there");
   const bytes = Buffer.alloc(length);
   for (let read = 0; read < length; ) {
@@ -125,8 +159,4 @@ function readAt(file: number, at: number, length: number, size: number): Buffer 
     read += more;
   }
   return bytes;
-}
-
-function broken(at: number, why: string): SovereignError {
-  return unreadableBackup(`byte ${at}`, why);
 }

@@ -22,6 +22,7 @@ import { createServices } from "../../../src/services/index.ts";
 import { ownerConfig, startEmbedded, stopEmbedded } from "../../../src/store/embedded.ts";
 import { type GoalRig, openGoalRig } from "../../support/goal-rig.ts";
 import { startPostgres } from "../../support/postgres-server.ts";
+import { everyRow } from "../../support/rows.ts";
 
 const PASSPHRASE = "a good passphrase";
 const work = mkdtempSync(join(tmpdir(), "sov-backup-"));
@@ -54,20 +55,6 @@ const verify = (path: string, how: { passphrase?: boolean; trust?: boolean } = {
     trustFile: how.trust === true ? trustFile : null,
     onProgress: nothing,
   });
-
-async function everyRow(owner: pg.Client): Promise<Record<string, string[]>> {
-  const tables = await owner.query<{ name: string }>(
-    "select relname::text as name from pg_class where relnamespace = 'sovereign'::regnamespace and relkind = 'r' order by 1",
-  );
-  const found: Record<string, string[]> = {};
-  for (const { name } of tables.rows) {
-    const all = await owner.query<{ row: string }>(
-      `select t::text as row from sovereign.${name} t order by 1`,
-    );
-    found[name] = all.rows.map(({ row }) => row);
-  }
-  return found;
-}
 
 async function asOwner<T>(home: string, ask: (owner: pg.Client) => Promise<T>): Promise<T> {
   const target = await startEmbedded(join(home, "postgres"));
