@@ -52,6 +52,7 @@ export { issueToTell, meantKey } from "./meant-key.ts";
 export { parseCopy, parseFormat } from "./parse.ts";
 export {
   type Approval,
+  type ArchiveStatement,
   type BackupStatement,
   type ConfigSnapshot,
   type KeyEvent,
@@ -106,3 +107,4 @@ export type {
   VerificationReport,
   VerificationStep,
 } from "./verification-report.ts";
+export { type ArchivedData, archivedEvent } from "./installation-events.ts";

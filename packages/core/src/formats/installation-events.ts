@@ -75,6 +75,29 @@ const executedInShort = line({
 /** The user of the machine who typed the command, by the system's word. */
 const by = z.strictObject({ user: z.string().max(200), node_id: nodeId });
 
+/** An archive of old entries of a tenant's log: a file outside the database. */
+const archive = {
+  tenant_id: name,
+  /** The SHA-256 of the file. */
+  archive: digest,
+  entries: count,
+  by,
+};
+
+/** Written, verified and durable before anything leaves the database. */
+export const archivedEvent = z.strictObject({
+  ...archive,
+  bytes: count,
+  before: timestamp,
+  runs: count,
+  envelopes: count,
+  first_index: count,
+  last_index: count,
+  /** Over a line for each run: its name, how many entries it has, and the hash of the last. */
+  streams: digest,
+});
+export type ArchivedData = z.infer<typeof archivedEvent>;
+
 const finding = z.strictObject({
   log: name,
   kind: z.enum(["entry", "gap", "signed head", "tree node", "head file", "time"]),
@@ -93,6 +116,9 @@ export const installationEventData = {
   /** A token of the HTTP API was made. The token itself is nowhere. */
   "ledger.token_issued": apiToken.extend({ tenant_id: name, by }),
   "ledger.token_revoked": z.strictObject({ tenant_id: name, token_id: tokenId, by }),
+  "ledger.archived": archivedEvent,
+  /** What had left the database came back from the archive. */
+  "ledger.restored": z.strictObject(archive),
   "ledger.set_back": z.strictObject({ node_id: nodeId, lines_lost: count, lines: count }),
 
   "scram.activated": line({

@@ -223,6 +223,32 @@ export const backupStatement = z.strictObject({
 });
 export type BackupStatement = z.infer<typeof backupStatement>;
 
+/**
+ * What an archive of old entries holds: the statement's subject is its list of parts, with the digest of
+ * each. Signed by the key of purpose `attestation`.
+ */
+export const archiveStatement = z.strictObject({
+  installation_id: installationId,
+  tenant_id: name,
+  made_at: timestamp,
+  public_key: keyRecord.shape.public_key,
+  version: z.string().max(40),
+  key_log: z.strictObject({ count, head: digest }),
+  /** Each of its runs was sealed before. */
+  before: timestamp,
+  runs: count,
+  entries: count,
+  envelopes: count,
+  /** Of its first and last entry in the log. */
+  first_index: count,
+  last_index: count,
+  /** Over a line for each run: its name, how many entries it has, and the hash of the last. */
+  streams: digest,
+  parts: count,
+  bytes: count,
+});
+export type ArchiveStatement = z.infer<typeof archiveStatement>;
+
 const PREDICATE_BASE = "urn:sovereign:attestation:";
 
 /** Predicate type → its definition. The one list of what we sign inside statements. */
@@ -244,6 +270,7 @@ export const predicates = {
   "kill-receipt": killReceipt,
   "scram-self-proof": scramSelfProof,
   backup: backupStatement,
+  archive: archiveStatement,
 } as const;
 Object.freeze(predicates);
 

@@ -28,3 +28,11 @@ export function parseRunId(text: string): string {
 export function many(value: string, before: string[]): string[] {
   return [...before, parseName(value)];
 }
+
+/** A parser of a date, which is its first instant in UTC, or of an instant. */
+export function parseInstant(text: string): string {
+  const instant = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00.000Z` : text;
+  const result = fields.timestamp.safeParse(instant);
+  if (result.success) return result.data;
+  throw new InvalidArgumentError("expected a date such as 2026-01-31, or 2026-01-31T00:00:00.000Z");
+}

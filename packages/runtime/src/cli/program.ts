@@ -15,6 +15,7 @@ import { gatesCommands } from "./commands/gates.ts";
 import { incidentsCommands } from "./commands/incidents.ts";
 import { initCommand } from "./commands/init.ts";
 import { keysCommands } from "./commands/keys.ts";
+import { ledgerCommands } from "./commands/ledger.ts";
 import { modelsCommands } from "./commands/models.ts";
 import { nodesCommands } from "./commands/nodes.ts";
 import { policyCommands } from "./commands/policy.ts";
@@ -133,6 +134,7 @@ function buildProgram(context: CommandContext): Command {
     tokensCommands,
     serveApiCommand,
     backupCommands,
+    ledgerCommands,
     repairCommands,
     doctorCommand,
     configCommands,

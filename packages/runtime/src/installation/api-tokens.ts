@@ -99,7 +99,7 @@ export function listTokens(
 }
 
 /** By the system's word: whoever may act as that user may say so, too. */
-function typedBy({ id }: Installation["node"]): { user: string; node_id: string } {
+export function typedBy({ id }: Installation["node"]): { user: string; node_id: string } {
   let user: string;
   try {
     user = userInfo().username;

@@ -5,9 +5,11 @@ export {
   listTokens,
   revokeToken,
   type TokenOwner,
+  typedBy,
 } from "./api-tokens.ts";
 export { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
 export { requireEndKeys, requireRunKeys, rolesHere, waitingForKeys } from "./keys-in-force.ts";
+export { recordLedgerEvent } from "./ledger-record.ts";
 export { repairInstallation } from "./ledger-repair.ts";
 export { AnchorDuty, anchorInstallation } from "./nodes/journal-anchor.ts";
 export { type LeaseHealth, leaseHealth, leaseOfSentinel } from "./nodes/lease-health.ts";

@@ -20,6 +20,7 @@ import { workerServices } from "./workers/worker-services.ts";
 import { breakerServices } from "./breaker-services.ts";
 import { budgetServices } from "./budgets/budget-services.ts";
 import { incidentServices } from "./incidents/incident-services.ts";
+import { archiveServices } from "./archive/archive-services.ts";
 import { backupServices } from "./backup/backup-services.ts";
 import { batchServices } from "./batch/batch-services.ts";
 import { createScramServices } from "./scram/scram-services.ts";
@@ -99,6 +100,7 @@ export function createServices(
       repairInstallation(home, settings.databaseUrl, acceptRollback),
     ...stateServices(home, environment, opened, scram),
     ...backupServices(settings, VERSION, opened),
+    ...archiveServices(settings, VERSION, opened),
     ...uninstallServices(settings, scram),
   };
   return withinReach(home, services);

@@ -9,11 +9,14 @@ import {
 } from "@sovereign/core";
 import type { Services } from "./services.ts";
 import { ArtifactStore, exportBundle } from "../runs/index.ts";
+import type { Installation } from "../installation/index.ts";
+import type { ArchivedLedger } from "../store/index.ts";
+import { openArchives } from "./archive/restore-archive.ts";
 import type { Opened } from "./opened.ts";
 
 export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "exportAudit"> {
   return {
-    exportBundle: (tenantId, runId, withArtifacts) =>
+    exportBundle: (tenantId, runId, withArtifacts, archives = []) =>
       opened(async (installation) => {
         const row = await installation.store.findRun(tenantId, runId);
         const folder = installation.folder.run(runId);
@@ -23,7 +26,7 @@ export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" 
         const contents = installation.contents?.(tenantId) ?? null;
         const artifacts = new ArtifactStore(own ? folder : join(folder, "artifacts"), contents);
         return exportBundle({
-          ledger: installation.store,
+          ledger: await ledgerOf(installation, archives),
           installationId: installation.id,
           tenantId,
           runId,
@@ -31,10 +34,11 @@ export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" 
           plan: row?.plan ?? null,
         });
       }),
-    exportAudit: (log, write) =>
-      opened(async ({ store }) => {
+    exportAudit: (log, write, archives = []) =>
+      opened(async (installation) => {
+        const ledger = await ledgerOf(installation, archives);
         let count = 0;
-        for await (const { index, hash, bytes } of store.readLog(log)) {
+        for await (const { index, hash, bytes } of ledger.readLog(log)) {
           const entry = parseStrictJson(bytes);
           write(`${Buffer.from(canonicalBytes({ index, hash, entry })).toString("utf8")}\n`);
           count += 1;
@@ -45,4 +49,14 @@ export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" 
         throw new SovereignError("ERR_LOG_EMPTY", text, { log });
       }),
   };
+}
+
+async function ledgerOf(
+  installation: Installation,
+  archives: readonly string[],
+): Promise<ArchivedLedger> {
+  const { store } = installation;
+  return archives.length === 0
+    ? store
+    : store.withArchive(await openArchives(installation, archives));
 }

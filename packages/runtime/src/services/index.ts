@@ -13,6 +13,7 @@ export type {
   ToolHealthRow,
 } from "./agents/agent-reports.ts";
 export type { WorkerEvent } from "./workers/worker.ts";
+export type { ArchiveProgress, RecordedReport } from "./archive/archive-reports.ts";
 export type { BackupProgress } from "./backup/backup-reports.ts";
 export type { BudgetReport } from "./budgets/budget-services.ts";
 export { limitsOf, type NamedLimits, type SaidLimits } from "./budgets/limits.ts";

@@ -19,6 +19,7 @@ import type { RunDetails } from "./runs/run-details.ts";
 import type { RunLog } from "./runs/run-log.ts";
 import type { JournalLine } from "../scram/index.ts";
 import type { WorkerServices } from "./workers/worker-services.ts";
+import type { ArchiveServices } from "./archive/archive-services.ts";
 import type { BackupServices } from "./backup/backup-services.ts";
 import type { BreakerServices } from "./breaker-services.ts";
 import type { BudgetServices } from "./budgets/budget-services.ts";
@@ -81,6 +82,7 @@ export interface Services
     SkillServices,
     WorkerServices,
     BreakerServices,
+    ArchiveServices,
     BackupServices {
   readonly version: string;
   readonly home: string;
@@ -141,8 +143,19 @@ export interface Services
   rotateKey(keyId: string, reason: string): Promise<KeyRecord>;
   revokeKey(keyId: string, reason: string, distrustAll: boolean): Promise<KeyRecord>;
   trustRoot(): Promise<TrustRoot>;
-  exportBundle(tenantId: string, runId: string, withArtifacts: boolean): Promise<Uint8Array>;
-  exportAudit(log: string, write: (line: string) => void): Promise<number>;
+  /** @param archives files of archives, for a run whose entries are in them */
+  exportBundle(
+    tenantId: string,
+    runId: string,
+    withArtifacts: boolean,
+    archives?: readonly string[],
+  ): Promise<Uint8Array>;
+  /** @param archives files of archives, for entries that are in them */
+  exportAudit(
+    log: string,
+    write: (line: string) => void,
+    archives?: readonly string[],
+  ): Promise<number>;
   /** Write a policy to begin with into a repository; nothing of the repository is run. */
   initRepository(
     folder: string,

@@ -24,7 +24,7 @@ const WRITES =
 const NAMES = /\b(?:event|eventType|JOINED|LOST_LINE)(?: =|:) "([a-z_]+\.[a-z_]+)"/g;
 /** What commands tell people while they work, and nobody records. */
 const PROGRESS =
-  /^(?:backup|exec|goal|oidc|stage|step|worker)\.|^agent\.(?:faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|lost|recovered|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
+  /^(?:archive|backup|exec|goal|oidc|stage|step|worker)\.|^agent\.(?:faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|lost|recovered|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
 
 function eventsInCode(): string[] {
   const files = readdirSync(SOURCES, { recursive: true, encoding: "utf8" });
@@ -113,6 +113,8 @@ describe("an event that is no run's own", { timeout: 60_000 }, () => {
   it.each([
     ["budget.noted", {}],
     ["ledger.repaired", { changed: 0, findings: [] }],
+    ["ledger.archived", {}],
+    ["ledger.restored", {}],
     ["ledger.set_back", {}],
     ["ledger.token_issued", {}],
     ["ledger.token_revoked", {}],

@@ -22,7 +22,7 @@ import {
 } from "../support/archived-run.ts";
 import { fieldsOf, itemFor, keyItem, newStream } from "../support/entries.ts";
 import { testSigner } from "../support/keys.ts";
-import { openTenantWorld, type TenantWorld } from "../support/tenant-world.ts";
+import { openPooledWorld, openTenantWorld, type TenantWorld } from "../support/tenant-world.ts";
 
 /** What the triggers say of every change that no recorded archive allows. */
 const REFUSED = { code: "42501" };
@@ -307,5 +307,34 @@ describe("a log of which entries are in an archive", () => {
       `select sovereign.streams_digest('named', '${ARCHIVE}') as digest`,
     );
     expect(found.rows).toEqual([{ digest: digestOfStreams(runs) }]);
+  });
+});
+
+describe("a server that is given by URL, behind a pooler", () => {
+  it("takes bytes out and back for the owner's role, which is no superuser", async () => {
+    const pooled = await openPooledWorld(["acme"]);
+    try {
+      const run = await commitSealedRun(pooled.store, "acme");
+      const at = await recordOf(pooled.store, "acme", [run]);
+      const entries: StoredEntry[] = [];
+      for await (const one of pooled.store.readLog("acme")) entries.push(one);
+      const { digest, bytes } = run.envelope;
+      const envelopes = [{ digest, index: run.firstIndex, bytes: () => bytes }];
+      await expect(pooled.owner.query(TAKE)).rejects.toMatchObject(REFUSED);
+      await keepArchives(pooled.options, "acme", async (keeper) => {
+        await keeper.record(ARCHIVE, at, streamsOf([run]));
+        expect(await keeper.takeOut({ entries, envelopes })).toBe(2);
+        await expect(pooled.store.readLog("acme").next()).rejects.toMatchObject({
+          code: "ERR_ENTRY_ARCHIVED",
+        });
+        expect(await pooled.store.archives("acme").recorded()).toMatchObject([{ inDatabase: 0 }]);
+        expect(await keeper.putBack({ entries, envelopes })).toBe(2);
+      });
+      expect((await pooled.store.readLog("acme").next()).value).toEqual(entries[0]);
+      const hostile = await pooled.hostile("acme");
+      await expect(hostile.query(TAKE)).rejects.toMatchObject(REFUSED);
+    } finally {
+      await pooled.close();
+    }
   });
 });

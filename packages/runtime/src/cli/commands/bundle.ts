@@ -4,6 +4,14 @@ import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../../system/index.ts";
 
+const ARCHIVES = "archives in which entries are that left the database";
+
+interface BundleFlags {
+  readonly out: string;
+  readonly withArtifacts: boolean;
+  readonly archive?: string[];
+}
+
 export function bundleCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
   const tenant = (): string => program.opts<{ tenant: string }>().tenant;
@@ -14,11 +22,17 @@ export function bundleCommands(program: Command, context: CommandContext): void 
     .description("write the compliance bundle of a run; a run always gives the same bytes")
     .option("--out <file>", "the file to write, .json or .zip", "compliance_bundle.json")
     .option("--with-artifacts", "include the artifacts' bytes", false)
-    .action(async (runId: string, flags: { out: string; withArtifacts: boolean }) => {
+    .option("--archive <file...>", ARCHIVES)
+    .action(async (runId: string, flags: BundleFlags) => {
       const size = await writingNamed(
         flags.out,
         async (file) => {
-          const bytes = await services.exportBundle(tenant(), runId, flags.withArtifacts);
+          const bytes = await services.exportBundle(
+            tenant(),
+            runId,
+            flags.withArtifacts,
+            flags.archive,
+          );
           const written = flags.out.endsWith(".zip") ? writeBundleZip(bytes) : bytes;
           file.write(written);
           return written.length;
@@ -36,13 +50,18 @@ export function bundleCommands(program: Command, context: CommandContext): void 
     .description("write a log as immutable_audit.jsonl, one entry per line")
     .option("--log <name>", "a tenant's name, or `installation`", parseName)
     .option("--out <file>", "the file to write", "immutable_audit.jsonl")
-    .action(async (flags: { log?: string; out: string }) => {
+    .option("--archive <file...>", ARCHIVES)
+    .action(async (flags: { log?: string; out: string; archive?: string[] }) => {
       const count = await writingNamed(
         flags.out,
         (file) =>
-          services.exportAudit(flags.log ?? tenant(), (line) => {
-            file.write(line);
-          }),
+          services.exportAudit(
+            flags.log ?? tenant(),
+            (line) => {
+              file.write(line);
+            },
+            flags.archive,
+          ),
         { mode: 0o600 },
       );
       if (output.json) output.printJson({ file: flags.out, entries: count });

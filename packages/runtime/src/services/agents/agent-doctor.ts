@@ -137,7 +137,13 @@ async function proofOf(
     return await opened(async (installation) => {
       const wanted = { limit: RUNS_LOOKED_AT, status: null, kind: "agent" };
       for (const { runId } of await installation.store.listRuns(tenantId, wanted)) {
-        const at = await completedAt(installation, tenantId, runId, adapter.name, version);
+        const at = await completedAt(installation, tenantId, runId, adapter.name, version).catch(
+          (error: unknown) => {
+            // A run that is in an archive shows nothing; another may.
+            if (isSovereignError(error, "ERR_ENTRY_ARCHIVED")) return null;
+            throw error;
+          },
+        );
         if (at !== null) return { run: runId, at };
       }
       return null;

@@ -46,6 +46,9 @@ class Unsupported extends Error {
   override readonly name = "Unsupported";
 }
 
+/** Its entries cannot be read here and now: that is no fault of theirs. */
+const SAYS_NOTHING: ReadonlySet<string> = new Set(["ERR_STORE_UNAVAILABLE", "ERR_ENTRY_ARCHIVED"]);
+
 /** What is known of a run so far, for the report of one that cannot be proved. */
 interface Findings {
   entries: readonly PlacedEntry[];
@@ -148,7 +151,7 @@ async function entriesOf(
   try {
     for await (const placed of readRun(store, tenantId, runId)) entries.push(placed);
   } catch (error) {
-    if (!isSovereignError(error) || error.code === "ERR_STORE_UNAVAILABLE") throw error;
+    if (!isSovereignError(error) || SAYS_NOTHING.has(error.code)) throw error;
     throw new Difference(`entries[${entries.length}]`, error.message);
   }
   return entries;
@@ -181,7 +184,7 @@ async function provenBy(
     if (error instanceof TypeError) {
       throw new Difference("entries", `an entry is not of its event's form: ${error.message}`);
     }
-    if (!isSovereignError(error) || error.code === "ERR_STORE_UNAVAILABLE") throw error;
+    if (!isSovereignError(error) || SAYS_NOTHING.has(error.code)) throw error;
     if (error.code !== "ERR_CHECKPOINT_MISSING") {
       // Only the plan is named by what it was expected to be.
       const place = error.details["expected"] === undefined ? "entries" : "runs.plan";
