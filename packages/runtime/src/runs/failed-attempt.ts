@@ -2,6 +2,7 @@ import { type ErrorCode, type LedgerEntry, parseCanonicalJson } from "@sovereign
 import { knownCode } from "../kernel/index.ts";
 import type { LedgerReader } from "../ledger/index.ts";
 import type { StepRow } from "./ports.ts";
+import { isPassing } from "./run-stopped.ts";
 
 /** How an attempt of an earlier process ended, where it did not complete. */
 export interface FailedAttempt {
@@ -56,6 +57,12 @@ const INTERRUPTED: ReadonlySet<ErrorCode> = new Set([
   "ERR_SCRAM_UNREADABLE",
 ]);
 
-export function isInterrupted({ status, code, waited }: FailedAttempt): boolean {
+function isInterrupted({ status, code, waited }: FailedAttempt): boolean {
   return status === "KILLED" && (waited || INTERRUPTED.has(code));
+}
+
+/** @param once whether the step must not happen twice: what was killed had begun, whatever went away */
+export function isLasting(end: FailedAttempt, once: boolean): boolean {
+  if (once && end.status === "KILLED") return true;
+  return !isPassing(end.code) && !isInterrupted(end);
 }

@@ -25,12 +25,11 @@ export { hasDocuments } from "./run-kind.ts";
 export { type RunBudget, RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export {
   type ApprovalSource,
-  isPassing,
   type RunPlan,
   RunSession,
   type RunSessionOptions,
-  RunStopped,
   type Step,
 } from "./run-session.ts";
+export { isPassing, RunStopped } from "./run-stopped.ts";
 export type { StepRecord } from "./step-record.ts";
 export { checkTenant } from "./tenant.ts";

@@ -8,8 +8,6 @@ import {
   deepFreeze,
   digestOf,
   type Envelope,
-  type ErrorCode,
-  errorRow,
   fields,
   frozenCopy,
   type JsonObject,
@@ -30,10 +28,11 @@ import type { QueuePlace, RunWrite, StoredEntry } from "../ledger/index.ts";
 import { ASK_AGAIN, UNISSUED } from "./ask-again.ts";
 import { BoundedNotes, type Note } from "./bounded-notes.ts";
 import type { RunStore, StepRow } from "./ports.ts";
-import { isInterrupted, readFailedAttempt } from "./failed-attempt.ts";
+import { isLasting, readFailedAttempt } from "./failed-attempt.ts";
 import { readAuthorized, recallOpen } from "./open-attempts.ts";
 import type { RunRecorder } from "./run-recorder.ts";
 import { makeSeal } from "./make-seal.ts";
+import { RunStopped } from "./run-stopped.ts";
 import { readStepRecord, type StepRecord } from "./step-record.ts";
 
 /** What a run is, fixed before anything of it happens. */
@@ -82,32 +81,6 @@ export interface Step {
   readonly once?: boolean;
   /** True where the plan allows another attempt after one that failed. */
   readonly again?: boolean;
-}
-
-/** Why a run stopped: the outcome that was not COMPLETED. */
-export class RunStopped extends Error {
-  override readonly name = "RunStopped";
-  readonly stepId: string;
-  readonly outcome: Exclude<Outcome, Completed>;
-
-  constructor(stepId: string, outcome: Exclude<Outcome, Completed>) {
-    super(`${stepId}: ${outcome.status}: ${outcome.reason}`);
-    this.stepId = stepId;
-    this.outcome = outcome;
-  }
-
-  /** True where the run may go on later: what stopped it is nothing of its own. */
-  get passes(): boolean {
-    return this.outcome.status === "PENDING" || isPassing(this.outcome.code);
-  }
-}
-
-/** Nobody stopped anything: who would have to allow it cannot be asked now. */
-const UNHEARD: readonly ErrorCode[] = ["ERR_SCRAM_SENTINEL_LOST", "ERR_SCRAM_LEASE"];
-
-/** True for what ends no run: something that it needs is not there now. */
-export function isPassing(code: ErrorCode): boolean {
-  return errorRow(code).kind === "transient" || UNHEARD.includes(code);
 }
 
 const storedOutput = z.strictObject({
@@ -240,10 +213,10 @@ export class RunSession {
     if (retryFailed || step.again === true) return;
     if (known?.status !== "failed" && known?.status !== "killed") return;
     const end = await readFailedAttempt(store, plan.tenantId, plan.runId, known);
-    if (end === null || isPassing(end.code)) return;
-    if (step.once !== true && isInterrupted(end)) return;
+    if (end === null || !isLasting(end, step.once === true)) return;
     const { status, code, reason, entryIndex } = end;
-    throw new RunStopped(step.stepId, { status, code, reason, entryIndex, actionDigest });
+    const outcome = { status, code, reason, entryIndex, actionDigest };
+    throw new RunStopped(step.stepId, outcome, true);
   }
 
   /**

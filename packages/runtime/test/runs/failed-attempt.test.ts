@@ -63,6 +63,20 @@ describe("a step whose bad end is recorded, in a run that is gone on with", () =
     ],
     ["was killed, in a batch, by a stop", "killed", "ERR_SCRAM_TRIPPED", [], true],
     ["was killed, in a batch, by hand", "killed", "ERR_EFFECT_KILLED", [], true],
+    [
+      "was killed, to be done once, while the database was away",
+      "killed",
+      "ERR_STORE_UNAVAILABLE",
+      [],
+      true,
+    ],
+    [
+      "was killed, to be done once, without its sentinel",
+      "killed",
+      "ERR_SCRAM_SENTINEL_LOST",
+      ["run.suspended"],
+      true,
+    ],
   ])("has that end, and is not tried again: it %s", async (_name, status, code, then, once) => {
     await fail(status, code, then);
     const end = await perform(await processOf(), once).catch((error: unknown) => error);
@@ -70,6 +84,7 @@ describe("a step whose bad end is recorded, in a run that is gone on with", () =
     const { outcome } = end as RunStopped;
     expect(outcome).toMatchObject({ status: status.toUpperCase(), reason: "why", entryIndex: 1 });
     expect(outcome.actionDigest).toBe(digestOf(TRAIN));
+    expect((end as RunStopped).passes).toBe(false);
     expect(world.effects).toBe(0);
   });
 
