@@ -327,16 +327,13 @@ class Execution {
     return this.#timedAsync("outcome", () => this.#recordOutcome(result));
   }
 
+  /** INVARIANT: no end is told before it is durable, whatever it is. */
   async #recordOutcome(result: EffectResult): Promise<Outcome> {
-    if (result.status !== "completed") {
-      const status = result.status === "killed" ? "KILLED" : "FAILED";
-      return this.#refuse(status, result.code, result.reason);
-    }
-    const { output, artifacts, usage } = result;
+    const { event, severity, data } = endOf(result);
     const verdict = await this.#write({
-      event: "execution.completed",
-      severity: "INFO",
-      data: { ...this.#place(), artifacts: asJson(artifacts), usage, output: recordable(output) },
+      event,
+      severity,
+      data: { ...this.#place(), ...data },
       envelopes: [],
       nonces: [],
       keyEpoch: null,
@@ -346,14 +343,13 @@ class Execution {
       return this.#refuse("BLOCKED", "ERR_STEP_UNAUTHORISED", verdict.detail);
     }
     if (verdict.status === "refused") return this.#unavailable(verdict.detail, true);
-    return {
-      status: "COMPLETED",
-      output,
-      artifacts,
-      usage,
-      actionDigest: this.#actionDigest,
-      entryIndex: verdict.index,
-    };
+    const at = { actionDigest: this.#actionDigest, entryIndex: verdict.index };
+    if (result.status === "completed") {
+      const { output, artifacts, usage } = result;
+      return { status: "COMPLETED", output, artifacts, usage, ...at };
+    }
+    const { code, reason } = result;
+    return { status: result.status === "killed" ? "KILLED" : "FAILED", code, reason, ...at };
   }
 
   #denied(
@@ -383,7 +379,7 @@ class Execution {
     return { ...exit, status: "PENDING", decision, contextDigest, approvedBy, leftOut } as Outcome;
   }
 
-  /** Record a refusal, or a failed end, and answer it. */
+  /** Record a refusal, and answer it. */
   async #refuse(
     status: keyof typeof EVENTS,
     code: ErrorCode,
@@ -458,6 +454,18 @@ class Execution {
 }
 
 const REASON_CHARS_MAX = 2000;
+
+/** How an effect ended, as it is recorded. */
+function endOf(result: EffectResult): Pick<LedgerRecord, "event" | "severity" | "data"> {
+  if (result.status === "completed") {
+    const { output, artifacts, usage } = result;
+    const data = { artifacts: asJson(artifacts), usage, output: recordable(output) };
+    return { event: "execution.completed", severity: "INFO", data };
+  }
+  const { code, reason } = result;
+  const event = EVENTS[result.status === "killed" ? "KILLED" : "FAILED"];
+  return { event, severity: severityOf(code), data: { code, reason } };
+}
 
 /** Nobody writes to what is recorded: the very list is handed on, whose form is kept. */
 function asJson(artifacts: readonly ArtifactRef[]): ArtifactRef[] {

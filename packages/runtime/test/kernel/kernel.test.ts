@@ -154,6 +154,20 @@ describe("the kernel", () => {
     expect(world.effects).toBe(1);
   });
 
+  it.each([
+    ["failed", "ERR_DISK_LOW"],
+    ["killed", "ERR_EFFECT_KILLED"],
+  ] as const)("calls no effect %s whose end is not durable", async (status, code) => {
+    world.recorder.failOn = [`execution.${status}`];
+    world.result = { status, code, reason: "why" };
+    expect(await execute()).toMatchObject({ status: "UNAVAILABLE", effectRan: true });
+    expect(world.recorder.events).toEqual([
+      "execution.authorized",
+      `execution.${status}`,
+      "execution.unavailable",
+    ]);
+  });
+
   it("refuses compatible mode unless the configuration allows it", async () => {
     const context = world.context({ mode: "compatible" });
     const outcome = await execute({ context, permission: null });

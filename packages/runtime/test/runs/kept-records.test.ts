@@ -38,14 +38,14 @@ async function tail(made: EvidenceWorld): Promise<string[]> {
 
 describe("what the kernel kept while the database was away", () => {
   it.each([
-    ["completed", "UNAVAILABLE", ["execution.completed", "execution.unavailable"]],
-    ["failed", "FAILED", ["execution.failed"]],
-    ["killed", "KILLED", ["execution.killed"]],
-  ])("is in the evidence when the run is sealed: %s", async (end, status, lost) => {
+    ["completed", ["execution.completed", "execution.unavailable"]],
+    ["failed", ["execution.failed", "execution.unavailable"]],
+    ["killed", ["execution.killed", "execution.unavailable"]],
+  ])("is in the evidence when the run is sealed: %s", async (end, lost) => {
     const made = await EvidenceWorld.create("sovereign", RUN, 0, async (session, world, store) => {
       world.result = RESULTS[end] ?? new Error("none");
       const away = awayFor(store, ...lost);
-      expect(await stopped(session)).toBe(status);
+      expect(await stopped(session)).toBe("UNAVAILABLE");
       expect(away).toEqual([]);
       return "failed";
     });
@@ -69,14 +69,15 @@ describe("what the kernel kept while the database was away", () => {
   it("keeps the seal waiting until it is recorded", async () => {
     const made = await EvidenceWorld.create("sovereign", RUN, 0, async (session, world, store) => {
       world.result = RESULTS["failed"] ?? new Error("none");
-      const away = awayFor(store, "execution.failed", "execution.failed");
-      expect(await stopped(session)).toBe("FAILED");
+      const away = awayFor(store, "execution.failed", "execution.failed", "execution.failed");
+      expect(await stopped(session)).toBe("UNAVAILABLE");
       const early = session.seal("failed", "too early");
       await expect(early).rejects.toMatchObject({ code: "ERR_STORE_UNAVAILABLE" });
       expect(away).toEqual([]);
       return "failed";
     });
-    expect(await tail(made)).toEqual(["execution.authorized", "execution.failed", "run.sealed"]);
+    const kept = ["execution.failed", "execution.unavailable"];
+    expect(await tail(made)).toEqual(["execution.authorized", ...kept, "run.sealed"]);
     expect(judge(await made.bundle(), made.trustRoot()).verdict).toBe("VALID");
     made.dispose();
   });
@@ -89,8 +90,8 @@ describe("what the kernel kept", () => {
     const { session } = await buildRun(world, { store });
     await session.admit();
     world.result = RESULTS["failed"] ?? new Error("none");
-    awayFor(store, "execution.failed");
-    expect(await stopped(session)).toBe("FAILED");
+    awayFor(store, "execution.failed", "execution.unavailable");
+    expect(await stopped(session)).toBe("UNAVAILABLE");
     world.dispose();
     return { session, store };
   }
@@ -105,7 +106,8 @@ describe("what the kernel kept", () => {
   it.each(doors)("goes before %s", async (_name, event, write) => {
     const { session, store } = await runThatFailed();
     await write(session);
-    const events = ["run.admitted", "execution.authorized", "execution.failed", event];
+    const kept = ["execution.failed", "execution.unavailable"];
+    const events = ["run.admitted", "execution.authorized", ...kept, event];
     expect(await eventsOf(store)).toEqual(events);
   });
 });
