@@ -8,6 +8,7 @@ import {
   canonicalBytes,
   canonicalize,
   type ErrorCode,
+  isSovereignError,
   type JsonObject,
   type JsonValue,
   type RunTrace,
@@ -22,10 +23,10 @@ import { isPlaceRefusal, RunPlaces } from "./run-places.ts";
 import type {
   BreakerPlace,
   CommitExtras,
+  CommitVerdict,
   QueuePlace,
   RunWrite,
   StepStatus,
-  StepWrite,
   StreamWriter,
 } from "../ledger/index.ts";
 
@@ -68,6 +69,8 @@ export class RunRecorder implements Recorder {
   readonly #calls = new Map<string, BreakerPlace>();
   #epoch: number | null;
   #isSealed = false;
+  /** Records whose answer was lost, all since the last one that is durable. */
+  #unanswered: Written[] = [];
   readonly #turns = new Turns();
 
   constructor(options: RunRecorderOptions) {
@@ -119,7 +122,22 @@ export class RunRecorder implements Recorder {
       ...(run === null ? {} : { run }),
       ...(queue === undefined ? {} : { queue: { runId, place: queue } }),
     };
-    return this.#turns.take(() => this.#judge(this.#reserving(record), rows));
+    return this.#turns.take(() => this.#settled(this.#reserving(record), rows));
+  }
+
+  /** What is in a record's way may be one of ours, whose answer was lost. */
+  async #settled(record: LedgerRecord, run: RunRows): Promise<RecordVerdict> {
+    const verdict = await this.#judge(record, run);
+    if (verdict.status === "committed" || verdict.reason !== "stream_conflict") return verdict;
+    const found = await this.#options.writer.settle();
+    const lost = this.#unanswered.find((one) => one.record.data === found?.fields.data);
+    if (found === null || lost === undefined) return verdict;
+    this.#keep(lost);
+    // The very record that its caller was told is not durable: it is.
+    if (lost.record === record) return { status: "committed", index: found.index };
+    const unbegun = unbegunBy(lost.record);
+    if (unbegun !== null) await this.#judge(unbegun, {});
+    return this.#judge(record, run);
   }
 
   async #judge(record: LedgerRecord, run: RunRows): Promise<RecordVerdict> {
@@ -132,9 +150,17 @@ export class RunRecorder implements Recorder {
       return { status: "refused", reason, detail: step.detail };
     }
     if (step === "stays") return this.#write(record, null, run);
-    const verdict = await this.#write(record, { runId: this.#options.runId, ...step }, run);
-    if (verdict.status === "committed") this.#places.keep(step, record.nonces);
-    return verdict;
+    return this.#write(record, step, run);
+  }
+
+  /** It is durable. */
+  #keep({ record, step, change }: Written): void {
+    if (step !== null) this.#places.keep(step, record.nonces);
+    this.#options.trace?.keep(change);
+    // The first commit made the run's row, whose fence starts at 1.
+    this.#epoch ??= 1;
+    this.#isSealed ||= record.event === SEAL;
+    this.#unanswered = [];
   }
 
   /** What is authorised says what budgets hold for it. */
@@ -187,8 +213,8 @@ export class RunRecorder implements Recorder {
     return trace.follow({ event_type: event, data, ...place });
   }
 
-  async #write(record: LedgerRecord, step: StepWrite | null, run: RunRows): Promise<RecordVerdict> {
-    const { runId, tenantId, writer, clock, trace } = this.#options;
+  async #write(record: LedgerRecord, step: StepRow | null, run: RunRows): Promise<RecordVerdict> {
+    const { clock } = this.#options;
     const after = this.#afterSeal(record);
     if (after !== null) return after;
     const timestamp = timestampOf(clock);
@@ -198,8 +224,25 @@ export class RunRecorder implements Recorder {
       const detail = `a permission was good to ${late.expiresAt}; it is ${timestamp}`;
       return { status: "refused", reason: "expired", detail };
     }
-    const change = this.#traced(record, timestamp);
-    const verdict = await writer.append(
+    const written = { record, step, change: this.#traced(record, timestamp) };
+    try {
+      const verdict = await this.#append(written, timestamp, run);
+      if (verdict.status === "refused") return verdict;
+      this.#keep(written);
+      return { status: "committed", index: verdict.firstIndex };
+    } catch (error) {
+      if (isSovereignError(error, "ERR_STORE_UNAVAILABLE")) this.#unanswered.push(written);
+      throw error;
+    }
+  }
+
+  #append(
+    { record, step, change }: Written,
+    timestamp: string,
+    run: RunRows,
+  ): Promise<CommitVerdict> {
+    const { runId, tenantId, writer } = this.#options;
+    return writer.append(
       {
         tenantId,
         runId,
@@ -213,18 +256,12 @@ export class RunRecorder implements Recorder {
         nonces: record.nonces,
         ...(record.keyEpoch === null ? {} : { keyEpoch: record.keyEpoch }),
         ...(this.#epoch === null ? {} : { fence: { runId, epoch: this.#epoch } }),
-        ...(step === null ? {} : { step }),
+        ...(step === null ? {} : { step: { runId, ...step } }),
         ...run,
         ...(change === null ? {} : { trace: change }),
         ...this.#budgeted(record, timestamp),
       },
     );
-    if (verdict.status === "refused") return verdict;
-    trace?.keep(change);
-    // The first commit made the run's row, whose fence starts at 1.
-    this.#epoch ??= 1;
-    this.#isSealed ||= record.event === SEAL;
-    return { status: "committed", index: verdict.firstIndex };
   }
 
   /** A seal is over everything before it, and nothing comes after it. */
@@ -261,6 +298,34 @@ function ownOptions({ clock, budget, ...rest }: RunRecorderOptions): RunRecorder
           },
         }),
   });
+}
+
+/** A record on its way, and what becomes of its step and of the run's trace once it is durable. */
+interface Written {
+  readonly record: LedgerRecord;
+  readonly step: StepRow | null;
+  readonly change: TraceChange | null;
+}
+
+/**
+ * Nothing begins whose beginning its caller was told is not durable. Where it is after all, this is
+ * its end.
+ */
+function unbegunBy({ event, data }: LedgerRecord): LedgerRecord | null {
+  if (event !== "execution.authorized") return null;
+  const place = placeOf(data, data["context"]);
+  if (place === null) return null;
+  const { stepId: step_id, attempt, actionDigest: action_digest } = place;
+  const code: ErrorCode = "ERR_STORE_UNAVAILABLE";
+  const reason = "its beginning was recorded, and the answer was lost: it did not begin";
+  return {
+    event: "execution.failed",
+    severity: "WARNING",
+    data: { step_id, attempt, action_digest, code, reason },
+    envelopes: [],
+    nonces: [],
+    keyEpoch: null,
+  };
 }
 
 type RunRows = Pick<CommitExtras, "run" | "queue">;
