@@ -34,11 +34,18 @@ export function answerJson(url: string, response: ServerResponse): void {
   response.setHeader("content-type", "application/json").end(JSON.stringify({ url }));
 }
 
-/** @param passphraseFile the installation's passphrase; none without it */
+type Store = Installation["store"];
+
+/**
+ * @param passphraseFile the installation's passphrase; none without it
+ * @param between what is called of the store in the place of its own
+ */
 export async function openGoalRig({
   passphraseFile,
+  between = () => ({}),
 }: {
   passphraseFile?: string;
+  between?: (store: Store) => Partial<Store>;
 } = {}): Promise<GoalRig> {
   const home = mkdtempSync(join(tmpdir(), "sov-goal-"));
   copyCluster(join(home, "postgres"));
@@ -47,7 +54,8 @@ export async function openGoalRig({
     ...(passphraseFile === undefined ? {} : { SOVEREIGN_PASSPHRASE_FILE: passphraseFile }),
   };
   const passphrase = passphraseFile === undefined ? null : readFileSync(passphraseFile, "utf8");
-  const installation = await openInstallation({ home, databaseUrl: null, passphrase, environment });
+  const made = await openInstallation({ home, databaseUrl: null, passphrase, environment });
+  const installation = { ...made, store: storeWith(made.store, between(made.store)) };
   // One installation for all: to open it for each call takes longer than most calls.
   const opened: Opened = (work) => work(installation);
   const settings = new Settings(environment);
@@ -107,6 +115,17 @@ export async function openGoalRig({
     },
   };
   return rig;
+}
+
+/** A store is one object for good: what is to be otherwise stands before it. */
+function storeWith(store: Store, otherwise: Partial<Store>): Store {
+  return new Proxy(store, {
+    get: (target, name) => {
+      if (Object.hasOwn(otherwise, name)) return Reflect.get(otherwise, name) as unknown;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
 }
 
 export function policyFor(host: string): object {

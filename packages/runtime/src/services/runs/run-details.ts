@@ -1,9 +1,9 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { GATE_DOCUMENTS } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
 import type { RunRow } from "../../runs/index.ts";
 import { carriersText } from "../workers/queue-place.ts";
+import { publicationOf } from "./publication.ts";
 import { runNotFound } from "./run-folder.ts";
 import { publishedAt } from "./seal-run.ts";
 import { resumeCommand } from "./resume-command.ts";
@@ -49,8 +49,9 @@ export async function describeRun(
   if (row === null) throw await runNotFound(installation, tenantId, runId);
   const steps = await store.listSteps(tenantId, runId);
   const files = publishedAt(installation, runId);
-  const isHere = existsSync(files.bundle);
-  const published = isHere || (await isProvable(installation, row));
+  const publication = await publicationOf(installation, row);
+  const isHere = publication === "here";
+  const published = publication !== null && publication !== "coming";
   const carriers = await store.queue.carriersOf(tenantId, runId);
   const { kind, name, status, reason, mode, createdAt, updatedAt, sealed } = row;
   return {
@@ -77,12 +78,4 @@ export async function describeRun(
 /** Another node may have carried it out, and has the files. */
 function exportCommand(isHere: boolean, { runId, tenantId }: RunRow): string | null {
   return isHere ? null : `sovereign bundle export ${runId} --tenant ${tenantId}`;
-}
-
-/** Goals move: whether a signed head of the log covers the run's last entry, whoever signed it. */
-async function isProvable({ store }: Installation, row: RunRow): Promise<boolean> {
-  const { tenantId, runId, kind, sealed } = row;
-  if (sealed === null || kind !== "goal") return false;
-  const index = await store.indexOf(tenantId, runId, sealed.count);
-  return index !== null && (await store.checkpointCovering(tenantId, index + 1)) !== null;
 }

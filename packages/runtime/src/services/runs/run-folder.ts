@@ -43,6 +43,36 @@ export async function makeRunFolder(
   };
 }
 
+/** Seal a run or publish its evidence: until that is done, or this process is dead, a mark says so. */
+export async function whilePublishing<T>(
+  { folder }: Pick<Place, "folder">,
+  runId: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const mark = publishingMark(folder, runId);
+  rmSync(mark, { force: true });
+  symlinkSync(ownerText(runId), mark);
+  try {
+    return await work();
+  } finally {
+    rmSync(mark, { force: true });
+  }
+}
+
+/** Who is about to publish a run's evidence in this data folder; null where nobody is, or was. */
+export function publishingBy(
+  { folder }: Pick<Place, "folder">,
+  runId: string,
+): "living" | "dead" | null {
+  const owner = targetOf(publishingMark(folder, runId));
+  if (owner === null) return null;
+  return isOwnerDead(owner) ? "dead" : "living";
+}
+
+function publishingMark(folder: Place["folder"], runId: string): string {
+  return join(dirname(folder.run(runId)), `.publish-${runId}`);
+}
+
 /** The answer for a run that the ledger does not have: it may have been killed too early for that. */
 export async function runNotFound(
   place: Place,

@@ -26,6 +26,7 @@ import { type Installation, requireEndKeys } from "../../installation/index.ts";
 import { replaceOwnFile } from "../../system/index.ts";
 import { isSwitchOpen, removeHostile } from "../../executor/index.ts";
 import { authorityOf } from "./open-session.ts";
+import { whilePublishing } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
 
 export interface Place {
@@ -47,6 +48,18 @@ export async function sealRun(
   reason: string | null,
 ): Promise<Published | Halted> {
   await requireEndKeys(place.installation, authority);
+  const { runId } = session.plan;
+  const seal = (): Promise<Published | Halted> =>
+    sealAndPublish(place, { session, authority }, status, reason);
+  return whilePublishing(place.installation, runId, seal);
+}
+
+async function sealAndPublish(
+  place: Place,
+  { session, authority }: Parameters<typeof sealRun>[1],
+  status: Parameters<typeof sealRun>[2],
+  reason: string | null,
+): Promise<Published | Halted> {
   const { status: sealed, entries } = await session.seal(status, reason);
   const { runId } = session.plan;
   const row = await place.installation.store.findRun(place.tenantId, runId);
@@ -198,7 +211,9 @@ export async function publishSealed(place: Place, row: RunRow): Promise<RunResul
     throw new SovereignError("ERR_RUN_SEALED", `Run ${runId} has ended: ${status}.`);
   }
   const authority = authorityOf(installation, null);
-  const { bundle, trustRoot } = await publishRun(place, authority, row);
+  const { bundle, trustRoot } = await whilePublishing(installation, runId, () =>
+    publishRun(place, authority, row),
+  );
   const ended = status === "completed" || status === "halted" ? status : "failed";
   const rest = { outcome: null, code: null, artifacts: [] };
   return { runId, status: ended, reason, bundle, trustRoot, ...rest };
