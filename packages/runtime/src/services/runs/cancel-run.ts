@@ -2,19 +2,21 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SovereignError } from "@sovereign/core";
 import { checkWho, recordOperation } from "../incidents/record-operation.ts";
 import { CANCEL_REQUESTED, type Cancelled } from "./cancel-watch.ts";
+import type { RunRow } from "../../runs/index.ts";
 import { resumeRun } from "./kinds.ts";
 import type { RunOptions } from "./lifecycle.ts";
+import { publicationOf } from "./publication.ts";
 import { runNotFound } from "./run-folder.ts";
 import type { RunResult } from "./run-result.ts";
-import { isPublished, publishedAt } from "./seal-run.ts";
+import { publishedAt } from "./seal-run.ts";
 
 /** How long whoever carries the run out may take to end it, before it is ended from here. */
 const PATIENCE_MS = 10_000;
 const LOOK_MS = 100;
 
 /**
- * End a run that has not ended. Whoever carries it out ends its path and seals it. Where nobody does, it is
- * taken over and sealed from here; a process that was only slow can write nothing more then.
+ * End a run that has not ended. Whoever carries it out, on any node, ends its path and seals it. Where nobody
+ * does, it is taken over and sealed from here; a process that was only slow can write nothing more then.
  *
  * @throws ERR_RUN_NOT_FOUND, ERR_RUN_SEALED
  */
@@ -35,18 +37,12 @@ export async function cancelRun(
   const patience = row.status === "running" ? PATIENCE_MS : 0;
   for (let waited = 0; waited < patience; waited += LOOK_MS) {
     const now = await store.findRun(tenantId, runId);
-    // Published a moment after it is sealed; what a kill keeps from that is made up for below.
-    if (now !== null && now.sealed !== null && isPublished(installation, runId)) {
-      const { status, reason } = now;
-      const files = publishedAt(installation, runId);
-      const rest = { outcome: null, code: CODE, artifacts: [] };
-      return {
-        runId,
-        status: status === "completed" ? status : "failed",
-        reason,
-        ...files,
-        ...rest,
-      };
+    if (now !== null && now.sealed !== null) {
+      const publication = await publicationOf(installation, now);
+      if (publication === "here" || publication === "elsewhere")
+        return resultOf(installation, now, publication === "here");
+      // What a kill kept from being published is made up for below.
+      if (publication === "left") break;
     }
     await sleep(LOOK_MS, undefined, { signal: options.signal });
   }
@@ -54,6 +50,17 @@ export async function cancelRun(
 }
 
 const CODE = "ERR_RUN_CANCELLED";
+
+/** @param isHere false where another node has the files of its evidence */
+function resultOf(
+  installation: RunOptions["installation"],
+  { runId, status, reason }: RunRow,
+  isHere: boolean,
+): RunResult {
+  const files = isHere ? publishedAt(installation, runId) : { bundle: null, trustRoot: null };
+  const rest = { outcome: null, code: CODE, artifacts: [] };
+  return { runId, status: status === "completed" ? status : "failed", reason, ...files, ...rest };
+}
 
 function checkReason(reason: string): string {
   if (

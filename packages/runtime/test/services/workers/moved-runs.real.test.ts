@@ -23,8 +23,9 @@ import { answerJson, policyFor } from "../../support/goal-rig.ts";
 import { NodeRig, type TestNode, until } from "../../support/node-rig.ts";
 
 let rig: NodeRig;
+let answers = true;
 const server = createServer((request, response) => {
-  answerJson(request.url ?? "", response);
+  if (answers) answerJson(request.url ?? "", response);
 });
 beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -156,6 +157,31 @@ describe("a run that was submitted on another node", () => {
     startWorker(a);
     await completed(a, run);
     expect(told.some(({ event }) => event === "worker.took")).toBe(false);
+  });
+
+  it("is seen to end where it is cancelled here and carried out there", async () => {
+    const [a, b] = both();
+    answers = false;
+    const run = await submit(a, CALLS());
+    startWorker(b);
+    await until("its first step", async () => {
+      const [step] = await b.installation.store.listSteps("acme", run);
+      return step?.status === "running";
+    });
+    const input = { tenantId: "acme", approvers: [], onProgress: () => undefined };
+    const { signal } = new AbortController();
+    const cancelled = { by: "alice", reason: "a wrong address" };
+    const ended = await servicesOf(a).cancelRun(run, { ...input, signal }, cancelled);
+    answers = true;
+    // Its evidence is the other node's: it was not published here instead.
+    expect(ended).toMatchObject({ status: "failed", code: "ERR_RUN_CANCELLED", bundle: null });
+    expect(ended.reason).toBe("Cancelled by alice: a wrong address");
+    const shown = await servicesOf(a).showRun("acme", run);
+    expect(shown).toMatchObject({ status: "failed", published: true, bundle: null });
+    await until(
+      "its bundle",
+      async () => (await servicesOf(b).showRun("acme", run)).bundle !== null,
+    );
   });
 
   it("is taken by no worker whose keys do not open", async () => {
