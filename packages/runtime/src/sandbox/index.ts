@@ -14,7 +14,7 @@ export { connectSandbox } from "./client.ts";
 export { Engine, type EngineOptions } from "./engine.ts";
 export { DEATH_COSTS, type DeathCosts, HOLDINGS } from "./holdings.ts";
 export {
-  holdsDefaultSandbox,
+  holdsSandbox,
   probeSandbox,
   type SandboxCheck,
   type SandboxReport,

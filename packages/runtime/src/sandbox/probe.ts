@@ -57,10 +57,14 @@ export async function probeSandbox(): Promise<SandboxReport> {
   };
 }
 
-/** Whether this machine gives the sandbox that a policy asks for which says nothing of it. */
-export async function holdsDefaultSandbox(): Promise<boolean> {
+/**
+ * Whether this machine gives the sandbox that a policy asks for which says nothing of it.
+ * @param minimum of the settings, which may ask for more
+ */
+export async function holdsSandbox(minimum: SandboxLevel, isCounted: boolean): Promise<boolean> {
   const { level } = await tryBackend("bubblewrap");
-  return level !== null && level !== "G0";
+  if (level === null || level === "G0" || (minimum === "G3" && level !== "G3")) return false;
+  return !isCounted || unboundedMemory() === null;
 }
 
 interface Trial {

@@ -32,8 +32,8 @@ export async function requeueRun(
   const kept = (await installation.contents?.(tenantId).get(goal.policy_digest)) ?? null;
   const demands = demandsOf(kept === null ? { limits: null } : openFrozenPolicy(kept, runId));
   const contentPlace = kept === null ? null : installation.contentPlace;
-  const { node } = installation;
-  const place = placeInQueue({ node, contentPlace }, { ...goal, demands }, priority);
+  const { node, config } = installation;
+  const place = placeInQueue({ node, contentPlace, config }, { ...goal, demands }, priority);
   const reason = retryFailed
     ? "it waits for a worker, which tries again what failed"
     : "it waits for a worker";

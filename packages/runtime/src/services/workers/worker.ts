@@ -1,7 +1,7 @@
 import { isSovereignError, SovereignError } from "@sovereign/core";
 import type { Installation } from "../../installation/index.ts";
 import { requireRunKeys, rolesHere } from "../../installation/index.ts";
-import { holdsDefaultSandbox } from "../../sandbox/index.ts";
+import { holdsSandbox } from "../../sandbox/index.ts";
 import type { ClaimedRun, WaitingElsewhere, WorkerPlace } from "../../store/index.ts";
 import { every, newId, rest, systemEntropy } from "../../system/index.ts";
 import type { KeptInstallation } from "../serve/kept-installation.ts";
@@ -9,6 +9,7 @@ import { resumeRun } from "../runs/kinds.ts";
 import { authorityOf } from "../runs/open-session.ts";
 import { HeldRun } from "./held-run.ts";
 import { isGivenUp, leaveRun } from "./leave-run.ts";
+import { sharedPlaceOf } from "./queue-place.ts";
 import { isLeftForRetry } from "./requeue-run.ts";
 
 /** What a worker tells of itself. */
@@ -142,9 +143,10 @@ export class Worker {
   async #lookAround(installation: Installation): Promise<WorkerPlace> {
     const now = performance.now();
     if (this.#place !== null && now - this.#lookedAt < LOOK_MS) return this.#place;
-    const { node, contentPlace, store } = installation;
+    const { node, store } = installation;
     // A node that can carry out nothing would take the runs of all others, one after the other.
-    const contents = (await (this.#isFit ??= this.#tryHere(installation))) ? contentPlace : null;
+    const isFit = await (this.#isFit ??= this.#tryHere(installation));
+    const contents = isFit ? sharedPlaceOf(installation) : null;
     const place = { node: node.id, contents, roles: await rolesHere(installation) };
     const waiting = await store.queue.elsewhere(place);
     const leaves = JSON.stringify(waiting);
@@ -154,7 +156,8 @@ export class Worker {
   }
 
   async #tryHere(installation: Installation): Promise<boolean> {
-    const why = (await whyLocked(installation)) ?? ((await holds()) ? null : NO_SANDBOX);
+    const isHeld = await holds(installation.config.scram);
+    const why = (await whyLocked(installation)) ?? (isHeld ? null : NO_SANDBOX);
     if (why === null) return true;
     this.#input.tell({ event: "worker.waits", reason: `No run of another node is taken: ${why}` });
     return false;
@@ -281,8 +284,11 @@ const PASSING = /^ERR_(SCRAM_|STORE_UNAVAILABLE$)/;
 
 const NO_SANDBOX = "the sandbox does not hold here. Type: sovereign doctor";
 
-async function holds(): Promise<boolean> {
-  return holdsDefaultSandbox().catch(() => false);
+async function holds({
+  minimum_level,
+  require_memory_controller: isCounted,
+}: Installation["config"]["scram"]): Promise<boolean> {
+  return holdsSandbox(minimum_level, isCounted).catch(() => false);
 }
 
 /** Why keys that are here do not open; null where they do. Those that are absent may come later. */

@@ -6,13 +6,18 @@ import type { Installation } from "../../../src/installation/index.ts";
 import { checkPlan, parsePlan } from "../../../src/planning/index.ts";
 import type { SandboxDemands } from "../../../src/sandbox/index.ts";
 import { findSkill } from "../../../src/skills/index.ts";
-import { carriersText, placeInQueue } from "../../../src/services/workers/queue-place.ts";
+import {
+  carriersText,
+  placeInQueue,
+  sharedPlaceOf,
+} from "../../../src/services/workers/queue-place.ts";
 
 const node = { id: "nod_here" } as Installation["node"];
 const url = "https://api.example.org/";
 const CALL = { id: "call", skill: "http_call", with: { url } };
 const EVERYWHERE = { contents: "database", role: "runner" };
 
+const config = { scram: { minimum_level: "G2", require_memory_controller: false } } as const;
 const PLAIN: SandboxDemands = { minimumLevel: "G2", backend: "bubblewrap" };
 
 function carriersOf(
@@ -23,7 +28,7 @@ function carriersOf(
   const plan = parsePlan({ steps }, "the plan");
   const checked = checkPlan(plan, undefined, (given) => ({ with: given, skill: findSkill("own") }));
   const goal = { role: "runner", steps: checked.steps, demands };
-  return placeInQueue({ node, contentPlace }, goal, 0).carriers;
+  return placeInQueue({ node, contentPlace, config }, goal, 0).carriers;
 }
 
 describe("a goal that waits", () => {
@@ -58,11 +63,31 @@ describe("a goal that waits", () => {
   });
 
   it("stays where its policy asks for another sandbox than workers make sure of", () => {
-    for (const other of [{ minimumLevel: "G3" }, { backend: "container" }] as const) {
+    const others = [
+      { minimumLevel: "G3" },
+      { minimumLevel: "G0" },
+      { backend: "container" },
+    ] as const;
+    for (const other of others) {
       const found = carriersOf([CALL], "database", { ...PLAIN, ...other });
       expect(found).toEqual({ node: "nod_here", stays: "the sandbox that its policy asks for" });
     }
-    expect(carriersOf([CALL], "database", { ...PLAIN, minimumLevel: "G0" })).toEqual(EVERYWHERE);
+  });
+
+  it.each([
+    ["G2", false, "database"],
+    // Goals have at least G2, whatever a node's settings let others have.
+    ["G0", false, "database"],
+    ["G3", false, "database, sandbox G3"],
+    ["G2", true, "database, a memory controller"],
+    ["G3", true, "database, sandbox G3, a memory controller"],
+  ] as const)("is confined as by the settings of its node: %s, %j", (level, isCounted, place) => {
+    const scram = { minimum_level: level, require_memory_controller: isCounted };
+    const submitter = { contentPlace: "database", config: { scram } };
+    expect(sharedPlaceOf(submitter)).toBe(place);
+    const goal = { role: "runner", steps: [], demands: PLAIN };
+    const { carriers } = placeInQueue({ node, ...submitter }, goal, 0);
+    expect(carriers).toEqual({ contents: place, role: "runner" });
   });
 
   it("is told people as it is", () => {
@@ -75,7 +100,7 @@ describe("a goal that waits", () => {
   it("has a priority from -100 to 100", () => {
     const goal = { role: "runner", steps: [], demands: PLAIN };
     for (const priority of [-101, 101, 0.5, Number.NaN]) {
-      expect(() => placeInQueue({ node, contentPlace: null }, goal, priority)).toThrow(
+      expect(() => placeInQueue({ node, contentPlace: null, config }, goal, priority)).toThrow(
         expect.objectContaining({ code: "ERR_REQUEST_INVALID" }),
       );
     }
