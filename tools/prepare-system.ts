@@ -18,6 +18,8 @@ const NEEDED: Readonly<Record<string, string>> = {
 const NEEDED_BY_TESTS: Readonly<Record<string, string>> = {
   chromium: "chromium",
   crun: "crun",
+  ip: "iproute2",
+  nsenter: "util-linux",
   pgbouncer: "pgbouncer",
   radicale: "radicale",
   zsh: "zsh",

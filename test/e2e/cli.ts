@@ -29,6 +29,10 @@ interface Options {
    * which saves half of the time of a short one.
    */
   readonly processes?: "each" | "one";
+  /** A program and its words that start each process, such as one that puts it into a namespace. */
+  readonly within?: readonly string[];
+  /** What each command has in its environment, whatever it is given. */
+  readonly env?: Record<string, string>;
   /** Whether the database server stays between commands, or each starts it and stops it, as a user's. */
   readonly server?: "kept" | "started";
 }
@@ -53,7 +57,9 @@ export class Installation {
     // What is loaded before a command changes modules of the sources: those run then, not what was
     // joined of them.
     const program = "NODE_OPTIONS" in env ? "src/main/cli.ts" : "bin/sovereign.js";
-    return spawn(process.execPath, [resolve("packages/runtime", program), ...args], {
+    const { within = [] } = this.#options;
+    const words = [...within, process.execPath, resolve("packages/runtime", program), ...args];
+    return spawn(words[0] ?? "", words.slice(1), {
       env: this.#environment(env),
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -70,7 +76,7 @@ export class Installation {
 
   #environment(env: Record<string, string>): Record<string, string> {
     const PATH = process.env["PATH"] ?? "";
-    return { PATH, HOME: this.home, SOVEREIGN_HOME: this.home, ...env };
+    return { PATH, HOME: this.home, SOVEREIGN_HOME: this.home, ...env, ...this.#options.env };
   }
 
   #prepare(env: Record<string, string>): void {

@@ -1,7 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +18,8 @@ export class WorkerWorld {
   readonly env: Record<string, string>;
   /** The paths that were asked for, in order. */
   readonly asked: string[] = [];
+  /** Sees each request before it is answered. */
+  watch: (request: IncomingMessage, response: ServerResponse) => void = () => undefined;
   readonly #folder = mkdtempSync(join(tmpdir(), "sov-workers-"));
   readonly #server: Server;
   readonly #workers = new Map<ChildProcess, Json[]>();
@@ -34,13 +36,20 @@ export class WorkerWorld {
     this.#server = createServer((request, response) => {
       const url = request.url ?? "";
       this.asked.push(url);
+      this.watch(request, response);
       if (this.#isHeld && url.endsWith("held")) this.#held.push(response);
       else response.end("ok");
     });
   }
 
-  /** @param shared a server of somebody else's, and a connection to it that sees every row */
-  static async open(shared: { url: string; owner: string } | null = null): Promise<WorkerWorld> {
+  /**
+   * @param shared a server of somebody else's, and a connection to it that sees every row
+   * @param address of this machine, where steps find the server that they call
+   */
+  static async open(
+    shared: { url: string; owner: string } | null = null,
+    address = "127.0.0.1",
+  ): Promise<WorkerWorld> {
     const world = new WorkerWorld(shared === null ? {} : { DATABASE_URL: shared.url });
     await ok(world.installation, ["keys", "init"], world.env);
     const owner = new pg.Client(
@@ -49,7 +58,7 @@ export class WorkerWorld {
     owner.on("error", () => undefined);
     await owner.connect();
     world.#owner = owner;
-    await new Promise<void>((resolve) => world.#server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => world.#server.listen(0, address, resolve));
     writeFileSync(join(world.#folder, "policy.json"), JSON.stringify(world.policy));
     return world;
   }
@@ -61,7 +70,8 @@ export class WorkerWorld {
   }
 
   get host(): string {
-    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    const { address, port } = this.#server.address() as AddressInfo;
+    return `${address}:${port}`;
   }
 
   /** From now on paths that end in `held` are not answered. */
@@ -109,10 +119,11 @@ export class WorkerWorld {
   }
 
   /** Another machine of the installation, with the keys that there are now: on a shared server. */
-  async addNode(): Promise<Installation> {
-    const node = new Installation({ processes: "one" });
+  async addNode(
+    node: Installation = new Installation({ processes: "one" }),
+  ): Promise<Installation> {
     this.#nodes.push(node);
-    const file = join(this.#folder, "installation.json");
+    const file = join(this.#folder, `installation-${this.#nodes.length}.json`);
     await ok(this.installation, ["nodes", "export", file], this.env);
     await ok(node, ["nodes", "join", file], this.env);
     cpSync(join(this.installation.home, "keys"), join(node.home, "keys"), { recursive: true });

@@ -23,10 +23,10 @@ export class CuttableProxy {
     });
   }
 
-  /** @param port the server's */
-  static async start(port: number): Promise<CuttableProxy> {
+  /** @param port the server's @param address where it is reached instead */
+  static async start(port: number, address = "127.0.0.1"): Promise<CuttableProxy> {
     const proxy = new CuttableProxy(port);
-    await new Promise<void>((ready) => proxy.#server.listen(0, "127.0.0.1", ready));
+    await new Promise<void>((ready) => proxy.#server.listen(0, address, ready));
     return proxy;
   }
 
