@@ -1,7 +1,12 @@
 import { printable } from "@sovereign/core";
 import type { AgentProgress } from "../coding/index.ts";
 
-const EVENTS: readonly string[] = ["agent.started", "agent.text", "agent.tool"];
+const EVENTS: readonly string[] = [
+  "agent.started",
+  "agent.text",
+  "agent.tool",
+  "agent.branch_kept",
+];
 
 const HOW = {
   new: "",
@@ -31,6 +36,8 @@ export function agentLine(
       return progress.allowed
         ? `     ${paint(32, "allowed")} ${printable(progress.tool)}`
         : `     ${paint(31, "denied")} ${printable(progress.tool)}: ${printable(progress.reason)}`;
+    case "agent.branch_kept":
+      return `  the branch ${printable(progress.branch)} stays: ${printable(progress.why)}`;
   }
 }
 

@@ -41,18 +41,50 @@ export async function nameResult(
 
 /** Where the branch is; null where it is not there. */
 export async function resultAt(repository: UserRepository, ref: string): Promise<string | null> {
-  const user = new Git({ gitDir: repository.gitDir });
-  const look = ["for-each-ref", "--format=%(objectname) %(refname)", ref];
-  const lines = (await user.text(look)).split("\n");
-  return lines.find((line) => line.endsWith(` ${ref}`))?.split(" ")[0] ?? null;
+  return (await lookAt(repository, ref))?.commit ?? null;
 }
 
-/** Let a name of ours go. */
-export async function forgetResult(repository: UserRepository, ref: string): Promise<void> {
-  const commit = await resultAt(repository, ref);
-  if (commit === null) return;
+/** Where the branch is, and the work tree that has it checked out; null where it is not there. */
+async function lookAt(
+  repository: UserRepository,
+  ref: string,
+): Promise<{ readonly commit: string; readonly tree: string } | null> {
   const user = new Git({ gitDir: repository.gitDir });
-  await changeRefs(user, repository, `option no-deref\ndelete ${ref} ${commit}\n`, [ref]);
+  const format = "--format=%(objectname)%00%(refname)%00%(worktreepath)";
+  for (const line of (await user.text(["for-each-ref", format, ref])).split("\n")) {
+    const [commit = "", name, tree = ""] = line.split("\0");
+    if (name === ref) return { commit, tree };
+  }
+  return null;
+}
+
+/**
+ * Let a name of ours go, if it still names our commit and nobody works on it: what the user committed on
+ * top of a result has no other name.
+ *
+ * @param commit the result's, as it is recorded
+ * @returns why the branch stays; null where it is gone
+ */
+export async function forgetResult(
+  repository: UserRepository,
+  ref: string,
+  commit: string,
+): Promise<string | null> {
+  const found = await lookAt(repository, ref);
+  if (found === null) return null;
+  if (found.commit !== commit) return `it is at ${found.commit.slice(0, 12)}, which is not ours`;
+  if (found.tree !== "") return `it is checked out in ${found.tree}`;
+  const user = new Git({ gitDir: repository.gitDir });
+  try {
+    await changeRefs(user, repository, `option no-deref\ndelete ${ref} ${commit}\n`, [ref]);
+  } catch (cause) {
+    if (!isSovereignError(cause, "ERR_GIT_FAILED")) throw cause;
+    // Somebody moved it at this moment, or the answer alone failed.
+    const now = await resultAt(repository, ref);
+    if (now === commit) throw cause;
+    return now === null ? null : `it is at ${now.slice(0, 12)}, which is not ours`;
+  }
+  return null;
 }
 
 /** @throws ERR_REPOSITORY_REFUSED for a name that no new branch may have */

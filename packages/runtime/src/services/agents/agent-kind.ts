@@ -32,6 +32,7 @@ import { type CompiledPolicy, PolicyEngine } from "../../policy/index.ts";
 import { ArtifactStore, type RunSession } from "../../runs/index.ts";
 import { type ExecContext, type FrozenExec, freezeExec } from "../exec/exec-context.ts";
 import { findTools } from "../exec/find-tools.ts";
+import { readCommits } from "../exec/mend-repository.ts";
 import {
   EXECUTION,
   type ExecutionInput,
@@ -122,7 +123,7 @@ export function agentKind(
     },
     work: (options, run) => openAgent(options, run, decision, parts),
     cleanUp: async (options, runId, frozen) => {
-      await forgetUnnamed(frozen);
+      await forgetUnnamed(options, runId, frozen);
       await EXECUTION.cleanUp?.(options, runId, frozen);
     },
   };
@@ -145,12 +146,20 @@ function branchOf(name: string): string {
   return `refs/heads/${name}`;
 }
 
-/** The branch of a run that has ended says nothing more, unless the user named it. */
-async function forgetUnnamed({ plan }: FrozenExec): Promise<void> {
+/** The branch of a run that has ended says nothing more, unless the user named it or works on it. */
+async function forgetUnnamed(
+  options: RunOptions,
+  runId: string,
+  { plan }: FrozenExec,
+): Promise<void> {
   const { agent, repository } = plan;
   if (agent === undefined || agent.named) return;
+  const commit = (await readCommits(options, runId)).steps.at(-1)?.commit;
+  if (commit === undefined) return;
   const user = await inspectRepository(repository.root);
-  await forgetResult(user, agent.branch);
+  const why = await forgetResult(user, agent.branch, commit);
+  const branch = agent.branch.slice("refs/heads/".length);
+  if (why !== null) options.onProgress({ event: "agent.branch_kept", branch, why });
 }
 
 function openAgent(
