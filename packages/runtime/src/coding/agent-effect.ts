@@ -66,7 +66,9 @@ export type AgentProgress =
       readonly tool: string;
       readonly allowed: boolean;
       readonly reason: string;
-    };
+    }
+  /** The branch of the result stays, because it is not, or not only, ours any more. */
+  | { readonly event: "agent.branch_kept"; readonly branch: string; readonly why: string };
 
 export interface AgentEffectOptions {
   readonly adapter: AgentAdapter;
@@ -96,6 +98,8 @@ export interface AgentEffectOptions {
   readonly folder: string;
   readonly onProgress: (progress: AgentProgress) => void;
 }
+
+type OpenDoor = Awaited<ReturnType<ModelDoor["open"]>>;
 
 const TEXT_CHARS = 2000;
 
@@ -261,20 +265,18 @@ class AgentSession {
    */
   async work(kept: KeptSession | null): Promise<EffectResult | null> {
     const { adapter, calls, model, egress, program, keeper, onProgress } = this.#options;
-    this.#kept = kept;
-    if (kept === null) await keeper.begin();
-    else this.#state = "continued";
+    const folder = await this.#begin(kept);
     const { context, signal } = this.#invocation;
     const broken = new AbortController();
     const session = this.#toolSession(broken);
-    // An attempt to go on may be followed by a new beginning.
-    const folder = this.#folder(kept === null ? "work" : "resumed");
     const sockets = shortFolder();
     const hooks = new HookServer((body) => calls.answer(session, body));
-    await hooks.listen(join(sockets, "hooks.sock"));
-    const door = await model.open(join(sockets, "model.sock"));
+    const doors: OpenDoor[] = [];
     let way: OpenEgress | null = null;
     try {
+      await hooks.listen(join(sockets, "hooks.sock"));
+      const door = await model.open(join(sockets, "model.sock"));
+      doors.push(door);
       way = (await egress?.open(join(sockets, EGRESS.socket), context)) ?? null;
       const hosts = way === null ? [] : EGRESS.relayWords;
       const { name: agent } = adapter;
@@ -309,9 +311,20 @@ class AgentSession {
     } finally {
       hooks.close();
       await way?.close();
-      await door.close();
+      for (const door of doors) await door.close();
       rmSync(sockets, { recursive: true, force: true });
     }
+  }
+
+  /** @returns its own folder: an attempt to go on may be followed by a new beginning */
+  async #begin(kept: KeptSession | null): Promise<string> {
+    this.#kept = kept;
+    if (kept !== null) {
+      this.#state = "continued";
+      return this.#folder("resumed");
+    }
+    await this.#options.keeper.begin();
+    return this.#folder("work");
   }
 
   /** What its hooks are answered by. */

@@ -51,9 +51,9 @@ export async function proveHooks(options: ProofOptions): Promise<number> {
     return Promise.resolve({ word: "deny", answer: adapter.answer(call, denial), reason });
   });
   const sockets = shortFolder();
-  await hooks.listen(join(sockets, "hooks.sock"));
   const events: AgentEvent[] = [];
   try {
+    await hooks.listen(join(sockets, "hooks.sock"));
     const task = { prompt: "canary", model, tools: ["Bash"], token: "canary" };
     const prepared = adapter.prepare({ ...task, command: program.command });
     const request = agentRequest(options, prepared, {
