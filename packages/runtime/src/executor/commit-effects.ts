@@ -21,11 +21,11 @@ import {
   type Head,
   judgePaths,
   readChanges,
-  readHead,
   type UserRepository,
 } from "./git/index.ts";
 import { statusDigest } from "./repository/rollback.ts";
-import { keptBy, recoverSwitch } from "./repository/tree-switch.ts";
+import { keptBy, switchedTo } from "./repository/switch-journal.ts";
+import { recoverSwitch } from "./repository/tree-switch.ts";
 import { untrackedParts } from "./repository/untracked-parts.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -137,15 +137,14 @@ async function already(
   run: string,
 ): Promise<Omit<BroughtBack, "changes">> {
   await mendObjects({ repository, base, patches, folder: workspace.folder, run });
-  const head = await readHead(repository);
   const last = patches.at(-1);
-  if (last === undefined || head.tree !== last.tree) {
-    throw new SovereignError(
-      "ERR_REPOSITORY_MOVED",
-      `The branch was brought to ${last?.commit ?? base.commit}, and is at ${head.commit} now.`,
-    );
+  const to = switchedTo(join(folder, "switch"));
+  // Where the branch is by now is the user's: what was done is what the journal says.
+  if (last === undefined || to !== last.commit) {
+    const text = `The branch was brought to ${String(to)}, and not to ${last?.commit ?? base.commit}.`;
+    throw new SovereignError("ERR_REPOSITORY_MOVED", text);
   }
   const commits = patches.map((one) => one.commit);
   const kept = keptBy(join(folder, "switch"));
-  return { base: base.commit, head: head.commit, tree: head.tree, commits, kept };
+  return { base: base.commit, head: last.commit, tree: last.tree, commits, kept };
 }

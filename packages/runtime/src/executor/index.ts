@@ -32,7 +32,8 @@ export {
   type RepositoryLock,
 } from "./repository/repository-lock.ts";
 export { statusDigest } from "./repository/rollback.ts";
-export { isSwitchOpen, keptBy, recoverSwitch, switchedTo } from "./repository/tree-switch.ts";
+export { isSwitchOpen, keptBy, switchedTo } from "./repository/switch-journal.ts";
+export { recoverSwitch } from "./repository/tree-switch.ts";
 export { parseExecRequest, type PlannedRequest, planSummary, requireRunnable } from "./request.ts";
 export { ReviewedPolicy, REVIEWER } from "./review.ts";
 export { createRollbackEffect } from "./rollback-effect.ts";

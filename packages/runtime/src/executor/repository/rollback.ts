@@ -14,7 +14,8 @@ import {
 import { copyIndex } from "./index-copy.ts";
 import { contentAt } from "./tree-content.ts";
 import type { Kept } from "./tree-moves.ts";
-import { keptBy, type SwitchStep, switchTree } from "./tree-switch.ts";
+import { keptBy } from "./switch-journal.ts";
+import { type SwitchStep, switchTree } from "./tree-switch.ts";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
 
 export interface RollbackOptions {

@@ -9,15 +9,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import {
-  canonicalBytes,
-  fields,
-  parseFormat,
-  parseStrictJson,
-  isSovereignError,
-  SovereignError,
-} from "@sovereign/core";
-import { z } from "zod";
+import { isSovereignError, SovereignError } from "@sovereign/core";
 import { withLook } from "../../process/index.ts";
 import {
   beginAgain,
@@ -40,7 +32,8 @@ import { breakRefLocks, findRefLocks, heldRefs } from "./ref-locks.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import { contentAt, fileOnly, sameContent } from "./tree-content.ts";
 import { type Kept, removeLeftovers, TreeMoves } from "./tree-moves.ts";
-import { makeOwnFolder, replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+import { type Journal, readJournal, writeJournal } from "./switch-journal.ts";
+import { makeOwnFolder } from "../../system/index.ts";
 
 /** One file is hashed, by attributes that lie in the user's folders. */
 const LOOK_MS = 30_000;
@@ -63,37 +56,6 @@ export interface SwitchOptions {
 }
 
 export type SwitchStep = "journalled" | "foldered" | "replaced" | "indexed" | "locked" | "moved";
-
-const content = z.strictObject({
-  kind: z.enum(["absent", "file", "executable", "link", "folder", "other"]),
-  sha256: fields.digest.nullable(),
-});
-/** Below the work tree, and not in git's own folder, whatever the data folder's file says. */
-const treePath = z
-  .string()
-  .refine(
-    (path) =>
-      !path.includes("\0") &&
-      path.split("/").every((name) => !["", ".", ".."].includes(name)) &&
-      path.split("/")[0]?.toLowerCase() !== ".git",
-    "expected a path below the work tree",
-  );
-const journalFormat = z.strictObject({
-  state: z.enum(["applying", "done", "undone"]),
-  root: z.string(),
-  ref: z
-    .string()
-    .regex(/^refs\/\S+$/, "expected a full ref")
-    .nullable(),
-  from: fields.gitId,
-  to: fields.gitId,
-  paths: z.array(z.strictObject({ path: treePath, before: content, after: content })),
-  /** Folders that are made on the way. */
-  folders: z.array(treePath),
-  /** What other programs wrote while files were moved, and where that is kept. */
-  kept: z.array(z.strictObject({ path: treePath, kept: z.string() })).optional(),
-});
-type Journal = z.infer<typeof journalFormat>;
 
 /**
  * Move the user's branch and work tree from one commit to another, as a fast-forward does: edits
@@ -188,8 +150,7 @@ async function endSwitch(
     });
   } catch (error) {
     if (!isSovereignError(error, "ERR_GIT_FAILED")) throw error;
-    const head = await readRef(repository);
-    if (head.commit === journal.to && head.ref === journal.ref) {
+    if (await hasMoved(repository, journal)) {
       const kept = keptOf(journal, movesOf(repository, folder, journal));
       writeJournal(folder, { ...journal, state: "done", kept });
       return "done";
@@ -200,6 +161,21 @@ async function endSwitch(
   return "undone";
 }
 
+/**
+ * Whether the branch was moved, whatever the user did since: committed on top, or checked out another one.
+ * Of the two commits one descends from the other, and only one side of the move has the later one.
+ */
+async function hasMoved(repository: UserRepository, { ref, from, to }: Journal): Promise<boolean> {
+  const user = new Git({ gitDir: repository.gitDir });
+  const now = (await commitOf(user, { ref })) || (await readRef(repository)).commit || "";
+  if (now === to || now === from) return now === to;
+  const isBefore = async (one: string, other: string): Promise<boolean> =>
+    (await user.status(["merge-base", "--is-ancestor", one, other], { answers: [1] })) === 0;
+  return (await isBefore(from, to))
+    ? isBefore(to, now)
+    : (await isBefore(to, now)) && !(await isBefore(from, now));
+}
+
 /** A branch that did not move is held by somebody, or something else is wrong with it. */
 function heldOr(error: unknown, repository: UserRepository, { ref }: Pick<Head, "ref">): unknown {
   const locks = findRefLocks(repository, ref);
@@ -207,26 +183,9 @@ function heldOr(error: unknown, repository: UserRepository, { ref }: Pick<Head, 
 }
 
 /** Where the branch of a journal is; empty where there is none any more. */
-function commitOf(user: Git, { ref }: Journal): Promise<string> {
+function commitOf(user: Git, { ref }: Pick<Journal, "ref">): Promise<string> {
   const call = { answers: [1, 128] };
   return user.text(["rev-parse", "-q", "--verify", `${ref ?? "HEAD"}^{commit}`], call);
-}
-
-/** The commit that a folder's switch moved the branch to; null where it did not. */
-export function switchedTo(folder: string): string | null {
-  const journal = readJournal(folder);
-  return journal?.state === "done" ? journal.to : null;
-}
-
-/** True while what a folder's switch began is neither complete nor undone. */
-export function isSwitchOpen(folder: string): boolean {
-  return readJournal(folder)?.state === "applying";
-}
-
-function readJournal(folder: string): Journal | null {
-  const path = join(folder, "journal.json");
-  if (!existsSync(path)) return null;
-  return parseFormat(journalFormat, parseStrictJson(requireOwnFile(path)), path);
 }
 
 async function requireHead({ repository, from }: SwitchOptions): Promise<void> {
@@ -375,12 +334,6 @@ function missingFolders(root: string, paths: readonly string[]): string[] {
   return [...new Set(above)].sort().filter((path) => contentAt(root, path).kind !== "folder");
 }
 
-function writeJournal(folder: string, journal: Journal): void {
-  const { kept = [], ...rest } = journal;
-  const content = canonicalBytes(kept.length === 0 ? rest : { ...rest, kept });
-  replaceOwnFile(join(folder, "journal.json"), content);
-}
-
 function movesOf(repository: UserRepository, folder: string, { paths }: Journal): TreeMoves {
   return new TreeMoves(repository.root, repository.gitDir, folder, paths);
 }
@@ -490,9 +443,4 @@ function keptText(kept: readonly Kept[]): string {
   if (more > 0) named.push(`${more} more, all in ${dirname(kept[0]?.kept ?? "")}`);
   const text = ` What another program wrote meanwhile is kept: ${named.join(", ")}.`;
   return kept.length === 0 ? "" : text;
-}
-
-/** What a switch found that is nowhere else, also one that an earlier process ended. */
-export function keptBy(folder: string): readonly Kept[] {
-  return readJournal(folder)?.kept ?? [];
 }

@@ -14,6 +14,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { inspectRepository, releaseKept } from "../../../src/executor/git/index.ts";
 import { lockRepository } from "../../../src/executor/repository/repository-lock.ts";
 import { rollBack } from "../../../src/executor/repository/rollback.ts";
+import { switchedTo } from "../../../src/executor/repository/switch-journal.ts";
 import { recoverSwitch } from "../../../src/executor/repository/tree-switch.ts";
 import { TestRepository } from "../support/repository.ts";
 import { judgeSteps, RUN_ID } from "../support/steps.ts";
@@ -147,6 +148,49 @@ describe("a git that outlives the killed process", () => {
     if (word === "abort") expect(repo.state()).toEqual(before);
     else expect(repo.git("rev-parse", "HEAD")).toBe(to);
     expect(repo.git("status", "--porcelain")).toBe("");
+  });
+});
+
+describe("a move that was killed right after the branch moved", () => {
+  /** Forth or back, killed at the same place. */
+  async function killed(): Promise<{ repo: TestRepository; folder: string; to: string }> {
+    const repo = make();
+    const judged = await judgeSteps(repo, [write("src/app.ts", "export const app = 2;\n")]);
+    const child = fileURLToPath(new URL("../support/switch-child.ts", import.meta.url));
+    const patches = judged.patches.map((one) => ({
+      ...one,
+      patch: Buffer.from(one.patch).toString("base64"),
+    }));
+    const bringBack = join(repo.private, "bring-back");
+    const args = JSON.stringify({ root: repo.root, folder: bringBack, at: "moved", patches });
+    await new Promise((end) =>
+      spawn(process.execPath, [child, args], { stdio: "inherit" }).on("close", end),
+    );
+    const to = judged.patches.at(-1)?.commit ?? "";
+    expect(repo.git("rev-parse", "HEAD")).toBe(to);
+    rmSync(join(repo.root, ".git/index.lock"), { force: true });
+    return { repo, folder: join(bringBack, "switch"), to };
+  }
+
+  it.each<[string, readonly (readonly string[])[]]>([
+    ["checked out another branch", [["checkout", "-q", "-b", "other"]]],
+    ["committed on top", [["commit", "-q", "--allow-empty", "-m", "mine"]]],
+    [
+      "committed on another branch",
+      [
+        ["checkout", "-q", "-b", "other"],
+        ["commit", "-q", "--allow-empty", "-m", "mine"],
+      ],
+    ],
+    ["detached HEAD", [["checkout", "-q", "--detach"]]],
+  ])("is done, and touches nothing, where the user %s meanwhile", async (_, commands) => {
+    const { repo, folder, to } = await killed();
+    for (const command of commands) repo.git(...command);
+    const before = repo.state();
+    const user = await inspectRepository(repo.root);
+    expect(await recoverSwitch(folder, user)).toBe("done");
+    expect(switchedTo(folder)).toBe(to);
+    expect(repo.state()).toEqual(before);
   });
 });
 
