@@ -1,4 +1,12 @@
-import { lstatSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { SovereignError } from "@sovereign/core";
 import { requireRunsFolder } from "../../home/index.ts";
@@ -50,6 +58,8 @@ export async function whilePublishing<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   const mark = publishingMark(folder, runId);
+  // Another node may have carried out all runs until now.
+  mkdirSync(dirname(mark), { recursive: true, mode: 0o700 });
   rmSync(mark, { force: true });
   symlinkSync(ownerText(runId), mark);
   try {
