@@ -8,6 +8,7 @@ export {
   formatPatch,
   type Head,
   inspectRepository,
+  reopenRepository,
   isOwnerDead,
   isWhole,
   keepCommit,

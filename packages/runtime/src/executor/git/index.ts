@@ -42,6 +42,7 @@ export {
   forbiddenWork,
   type Head,
   inspectRepository,
+  reopenRepository,
   readHead,
   readRef,
   requireWritable,

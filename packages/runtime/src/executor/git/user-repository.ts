@@ -30,6 +30,17 @@ export interface Head {
 }
 
 /**
+ * The repository of a run, at its recorded root. Where its work tree is gone, what stands around that place
+ * is another repository, in which the run never was.
+ *
+ * @throws ERR_REPOSITORY_REFUSED where there is none any more; as {@link inspectRepository}
+ */
+export async function reopenRepository(root: string): Promise<UserRepository> {
+  if (existsSync(join(root, ".git"))) return inspectRepository(root);
+  throw refused(root, "the repository of the run is not there any more: put it back");
+}
+
+/**
  * Find and inspect the repository that a folder belongs to.
  *
  * @param folder a folder in the work tree

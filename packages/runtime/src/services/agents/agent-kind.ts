@@ -20,7 +20,8 @@ import {
 } from "../../coding/index.ts";
 import {
   forgetResult,
-  inspectRepository,
+  type Head,
+  reopenRepository,
   nameResult,
   readHead,
   requireFreeBranch,
@@ -123,7 +124,7 @@ export function agentKind(
     },
     work: (options, run) => openAgent(options, run, decision, parts),
     cleanUp: async (options, runId, frozen) => {
-      await forgetUnnamed(options, runId, frozen);
+      await forgetUnnamed(options, runId, decision, frozen);
       await EXECUTION.cleanUp?.(options, runId, frozen);
     },
   };
@@ -150,14 +151,18 @@ function branchOf(name: string): string {
 async function forgetUnnamed(
   options: RunOptions,
   runId: string,
+  decision: AgentDecision,
   { plan }: FrozenExec,
 ): Promise<void> {
   const { agent, repository } = plan;
   if (agent === undefined || agent.named) return;
-  const commit = (await readCommits(options, runId)).steps.at(-1)?.commit;
+  const { steps, broughtTo } = await readCommits(options, runId);
+  const commit = steps.at(-1)?.commit;
   if (commit === undefined) return;
-  const user = await inspectRepository(repository.root);
-  const why = await forgetResult(user, agent.branch, commit);
+  const isDone = broughtTo !== null || decision === "discard";
+  const why = isDone
+    ? await forgetResult(await reopenRepository(repository.root), agent.branch, commit)
+    : `it is the result, which did not come back. Take it by hand with git cherry-pick`;
   const branch = agent.branch.slice("refs/heads/".length);
   if (why !== null) options.onProgress({ event: "agent.branch_kept", branch, why });
 }
@@ -195,7 +200,10 @@ function variantOf(
       const scram = (): ScramLink => opened().scram;
       return agentEffects(options, run, { ...place, calls, parts, session, scram });
     },
-    ending: () => (decision === "discard" ? DISCARDED : null),
+    ending: async ({ repository }) => {
+      if (decision === "discard") return DISCARDED;
+      return decision === "apply" ? movedOn(runId, run.frozen, await readHead(repository)) : null;
+    },
     waits: () => (decision === "hold" ? waiting(runId, run.frozen) : null),
   };
 }
@@ -293,6 +301,16 @@ const DISCARDED: Ending = {
   code: "ERR_AGENT_DISCARDED" satisfies ErrorCode,
   outcome: null,
 };
+
+/** A result whose branch has moved on waits: its bring-back would fail, and end the run. */
+function movedOn(runId: string, { plan }: FrozenExec, { ref, commit }: Head): Ending | null {
+  const { agent, repository: base } = plan;
+  if (commit === base.commit && ref === base.ref) return null;
+  const branch = agent?.branch.slice("refs/heads/".length) ?? "";
+  const at = (name: string | null, id: string): string => `${name ?? "HEAD"} at ${id.slice(0, 12)}`;
+  const reason = `expected ${at(base.ref, base.commit)}, found ${at(ref, commit)}. Nothing was changed, and the result still waits. Take it by hand: git cherry-pick ${branch}. Then: sovereign agent discard ${runId}`;
+  return { status: "pending", reason, code: "ERR_REPOSITORY_MOVED", outcome: null };
+}
 
 function waiting(runId: string, { plan }: FrozenExec): Ending {
   const branch = plan.agent?.branch.slice("refs/heads/".length) ?? "";

@@ -18,7 +18,7 @@ import {
   SovereignError,
   type StepResult,
 } from "@sovereign/core";
-import { inspectRepository, waitingChecksums } from "../../executor/index.ts";
+import { reopenRepository, waitingChecksums } from "../../executor/index.ts";
 import { ArtifactStore, type RunRow } from "../../runs/index.ts";
 import { requireOwnFile } from "../../system/index.ts";
 import { type FrozenExec, openFrozenExec } from "../exec/exec-context.ts";
@@ -148,7 +148,7 @@ async function checksumsOf(
   steps: readonly StepResult[],
 ): Promise<Checksums> {
   const { root, commit, tree } = plan.repository;
-  const repository = await inspectRepository(root);
+  const repository = await reopenRepository(root);
   return {
     schema_version: SCHEMA_VERSION,
     run_id: runId,

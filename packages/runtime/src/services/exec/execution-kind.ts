@@ -14,6 +14,7 @@ import {
   ExecutorRun,
   type Head,
   inspectRepository,
+  reopenRepository,
   keepCommit,
   type PlannedRequest,
   readHead,
@@ -92,7 +93,7 @@ export interface ExecutionVariant {
   /** Told once the session is there: actions of one run may ask for others. */
   opened(context: ExecContext): void;
   /** Asked before anything is done: how it ended by somebody's word. */
-  ending(): Ending | null;
+  ending(hold: HeldRepository): Promise<Ending | null>;
   /** Asked before the commits are brought back: why they wait; null where they do not. */
   waits(): Ending | null;
   /** Told before anything is done, by each process that works on it. */
@@ -121,13 +122,13 @@ const AS_IT_IS: ExecutionVariant = {
   resume: "sovereign exec resume",
   effects: ({ effects }) => effects,
   opened: () => undefined,
-  ending: () => null,
+  ending: () => Promise.resolve(null),
   waits: () => null,
 };
 
 export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
   hold: (options, runId, { repository }) => hold(options, runId, repository),
-  holdAgain: (options, runId, { plan }) => hold(options, runId, plan.repository.root),
+  holdAgain: (options, runId, { plan }) => hold(options, runId, plan.repository.root, true),
   freeze: async ({ installation }, { read, environment }, folder, { repository }) => {
     const head = await readHead(repository);
     const dataFolder = installation.folder.root;
@@ -145,12 +146,17 @@ export const EXECUTION: RunKind<ExecutionInput, FrozenExec, HeldRepository> = {
   // What the steps worked in is in the patches; a tree that hostile code wrote is not kept.
   cleanUp: async ({ installation }, runId, { plan }) => {
     await removeScratch(installation.folder.run(runId));
-    await releaseKept(await inspectRepository(plan.repository.root), runId);
+    await releaseKept(await reopenRepository(plan.repository.root), runId);
   },
 };
 
-async function hold(options: RunOptions, runId: string, folder: string): Promise<HeldRepository> {
-  const repository = await inspectRepository(folder);
+async function hold(
+  options: RunOptions,
+  runId: string,
+  folder: string,
+  again = false,
+): Promise<HeldRepository> {
+  const repository = await (again ? reopenRepository(folder) : inspectRepository(folder));
   const lock = await holdRepository(options, repository, runId);
   return {
     repository,
@@ -313,7 +319,8 @@ class ExecutionWork extends KindWork {
 
   async carryOut(): Promise<Ending> {
     await this.#variant.begin?.();
-    const blocked = this.#variant.ending() ?? (await this.#gateIntent());
+    const ending = await this.#variant.ending(this.#known.hold);
+    const blocked = ending ?? (await this.#gateIntent());
     if (blocked !== null) return blocked;
     const { tape, folder, runId } = this.#context;
     const { repository } = this.#known.hold;

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import {
-  inspectRepository,
+  reopenRepository,
   isSwitchOpen,
   lockRepository,
   readHead,
@@ -63,7 +63,7 @@ export async function holdStanding(options: RunOptions, runId: string): Promise<
   const { installation, tenantId } = options;
   const { row, frozen } = await openRequest(installation, tenantId, runId);
   const { root, commit: base } = frozen.plan.repository;
-  const repository = await inspectRepository(root);
+  const repository = await reopenRepository(root);
   const lock = await holdRepository(options, repository, runId);
   try {
     // The way back comes after the way there: so it is ended first.

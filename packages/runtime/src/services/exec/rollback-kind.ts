@@ -11,7 +11,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import {
-  inspectRepository,
+  reopenRepository,
   isSwitchOpen,
   releaseKept,
   type UserRepository,
@@ -98,7 +98,7 @@ export const ROLLBACK: RunKind<RollbackInput, RollbackPlan, Hold> = {
   work: async (options, run) => new RollbackWork(options, run, await openRollback(options, run)),
   cleanUp: async (options, _runId, { of_run }) => {
     const { frozen } = await openRequest(options.installation, options.tenantId, of_run);
-    const repository = await inspectRepository(frozen.plan.repository.root);
+    const repository = await reopenRepository(frozen.plan.repository.root);
     await letGo(options, repository, of_run);
   },
 };

@@ -1,6 +1,12 @@
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { forgetResult, inspectRepository, resultAt } from "../../../src/executor/git/index.ts";
+import {
+  forgetResult,
+  inspectRepository,
+  reopenRepository,
+  resultAt,
+} from "../../../src/executor/git/index.ts";
 import { TestRepository } from "../support/repository.ts";
 
 const REF = "refs/heads/sovereign/run";
@@ -50,4 +56,14 @@ it.each<[string, RegExp, readonly (readonly string[])[]]>([
   const user = await inspectRepository(repo.root);
   expect(await forgetResult(user, REF, result)).toMatch(why);
   expect(repo.git("for-each-ref", "--format=%(objectname) %(refname)")).toBe(before);
+});
+
+it("is looked for at the recorded root alone, whatever repository stands around it", async () => {
+  const linked = join(repo.root, "wt");
+  repo.git("worktree", "add", "-q", "-b", "linked", linked);
+  expect((await reopenRepository(linked)).root).toBe(linked);
+  repo.git("worktree", "remove", "--force", linked);
+  mkdirSync(linked);
+  expect((await inspectRepository(linked)).root).toBe(repo.root);
+  await expect(reopenRepository(linked)).rejects.toMatchObject({ code: "ERR_REPOSITORY_REFUSED" });
 });

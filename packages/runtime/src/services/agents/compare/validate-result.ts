@@ -14,7 +14,7 @@ import {
 import {
   createExecutorEffects,
   formatPatch,
-  inspectRepository,
+  reopenRepository,
   readChanges,
   ReviewedPolicy,
   removeHostile,
@@ -131,7 +131,7 @@ class Judgement {
   async judge(): Promise<{ claims: ResultClaims; used: Used; gates: readonly GateResult[] }> {
     const { root, policy, acceptance } = this.#options;
     const { commit, patch: given } = this.#candidate;
-    const user = await inspectRepository(root);
+    const user = await reopenRepository(root);
     const head = { ref: null, commit, tree: this.#candidate.tree };
     const limits = workLimits(policy);
     const space = await Workspace.open(this.#folder, user, head, this.#decider, limits);
@@ -200,7 +200,7 @@ class Judgement {
   /** @returns the code of the failure; null where it succeeded */
   async #run(
     space: Workspace,
-    user: Awaited<ReturnType<typeof inspectRepository>>,
+    user: Awaited<ReturnType<typeof reopenRepository>>,
     tree: string,
     argv: readonly string[],
     index: number,
