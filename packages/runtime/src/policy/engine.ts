@@ -106,8 +106,13 @@ export class PolicyEngine {
     }
     // Nor is this observed: what other machines run is run outside of every sandbox.
     if (ci.refused !== null) {
-      const why = `${quoted(ci.refused)} is a file that tools or hosts run: allowlist.host_run_paths does not name it (nor allowlist.ci_paths)`;
-      return this.#answer(digest, "deny", [CI_FILES_RULE], [why], null, false);
+      const path = ci.refused;
+      const why = `${quoted(path)} is a file that tools or hosts run: allowlist.host_run_paths does not name it (nor allowlist.ci_paths)`;
+      const denies = this.#policy.patterns.find(
+        ({ kind, glob }) => kind === "deny" && deniesPath(glob, path),
+      );
+      const more = denies === undefined ? [] : [`deny_paths has ${quoted(denies.glob)}, too`];
+      return this.#answer(digest, "deny", [CI_FILES_RULE], [why, ...more], null, false);
     }
     const { allow, rules, errors } = this.#ask(places, action.type, context);
     // Nobody knows what policy says where a rule cannot be evaluated: no mode lets that through.
