@@ -1,27 +1,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  type Action,
-  type ActionContext,
-  checkSignature,
-  GENESIS_HASH,
-  type Signer,
-  utf8Encode,
-} from "@sovereign/core";
-import { Authority, INSTALLATION_KEYS } from "../packages/runtime/src/authority/index.ts";
-import { createKernel, type Stage } from "../packages/runtime/src/kernel/index.ts";
-import { newId, systemClock, systemEntropy } from "../packages/runtime/src/system/index.ts";
-import { EMPTY_STREAM, StreamWriter } from "../packages/runtime/src/ledger/index.ts";
+import { checkSignature, type Signer } from "@sovereign/core";
 import { openInstallation } from "../packages/runtime/src/installation/index.ts";
-import { PolicyEngine, parsePolicy } from "../packages/runtime/src/policy/index.ts";
-import { RunRecorder } from "../packages/runtime/src/runs/index.ts";
+import { enrolLanes, type Note, openLane } from "./governed-lane.ts";
 import { type BenchReport, type BenchRow, measure, quantiles, round } from "./report.ts";
 
 const COUNT = 3000;
-/** About what a policy binding of the action below has. */
+/** About what a policy binding of the lane's action has. */
 const MESSAGE_BYTES = 1000;
-const ACTION: Action = { type: "model.train", resource: "model", params: { trees: 60 } };
+const ORDER = ["issue", "preflight", "policy", "authority", "intent", "effect", "outcome", "whole"];
 
 /** The whole governed path without an effect: issue, check, intent, outcome; on a real store. */
 export async function run(): Promise<BenchReport> {
@@ -32,8 +20,7 @@ export async function run(): Promise<BenchReport> {
     passphrase: null,
   });
   try {
-    const slots = [...INSTALLATION_KEYS, { purpose: "role", role: "trainer" } as const];
-    await installation.keyLog.initialise(installation.keystore, slots);
+    await enrolLanes(installation);
     const limit = await signatures(installation);
     const rows = [
       limit.row,
@@ -77,107 +64,20 @@ async function signatures(installation: Opened): Promise<{ row: BenchRow; rate: 
 }
 
 async function bench(installation: Opened, inFlight: number, limit: number): Promise<BenchRow[]> {
-  const { keyLog, keystore, store, scram } = installation;
-  const text = "policy_id: bench\nschema_version: 1.0.0\noperations: [model.train]\n";
-  const policy = new PolicyEngine(parsePolicy(utf8Encode(text), "policy.yaml"));
-  const authority = new Authority({
-    keystore,
-    keys: () => keyLog.current(),
-    decide: (action, context) => policy.decide(action, context),
-    clock: systemClock,
-    entropy: systemEntropy,
-  });
   const stages = new Map<string, number[]>();
-  const note = (stage: Stage | "issue" | "whole", ms: number): void => {
+  const note: Note = (stage, ms) => {
     const samples = stages.get(stage);
     if (samples === undefined) stages.set(stage, [ms * 1000]);
     else samples.push(ms * 1000);
   };
   const start = performance.now();
   const lane = async (): Promise<void> => {
-    const runId = newId("run_", systemEntropy);
-    const writer = new StreamWriter(store, "bench", runId, EMPTY_STREAM);
-    const recorder = new RunRecorder({
-      runId,
-      tenantId: "bench",
-      writer,
-      clock: systemClock,
-      epoch: null,
-    });
-    await recorder.write(
-      {
-        event: "run.admitted",
-        severity: "INFO",
-        data: {},
-        envelopes: [],
-        nonces: [],
-        keyEpoch: null,
-      },
-      {
-        runId,
-        tenantId: "bench",
-        name: "bench",
-        mode: "sovereign",
-        status: "running",
-        plan: utf8Encode("{}"),
-        planDigest: GENESIS_HASH,
-        reason: null,
-        sealed: null,
-      },
-    );
-    const kernel = createKernel({
-      scram,
-      policy,
-      keys: { current: () => keyLog.current(), refresh: () => keyLog.refresh() },
-      recorder,
-      effects: {
-        "model.train": () =>
-          Promise.resolve({
-            status: "completed",
-            output: null,
-            artifacts: [],
-            usage: { wall_ms: 0, output_bytes: 0 },
-          }),
-      },
-      onStage: note,
-    });
-    for (let index = 0; index < COUNT / inFlight; index++) {
-      const context: ActionContext = {
-        tenant_id: "bench",
-        run_id: runId,
-        step_id: `step${index}`,
-        attempt: 1,
-        role: "trainer",
-        mode: "sovereign",
-        config_digest: GENESIS_HASH,
-        policy_digest: policy.policyDigest,
-      };
-      const began = performance.now();
-      const authorization = await authority.issueAuthorization(ACTION, context);
-      note("issue", performance.now() - began);
-      const outcome = await kernel.execute({
-        action: ACTION,
-        context,
-        authorization,
-        approvals: [],
-      });
-      note("whole", performance.now() - began);
-      if (outcome.status !== "COMPLETED") throw new Error(outcome.reason);
-    }
+    const step = await openLane(installation, note);
+    for (let index = 0; index < COUNT / inFlight; index++) await step();
   };
   await Promise.all(Array.from({ length: inFlight }, lane));
   const seconds = (performance.now() - start) / 1000;
-  const order = [
-    "issue",
-    "preflight",
-    "policy",
-    "authority",
-    "intent",
-    "effect",
-    "outcome",
-    "whole",
-  ];
-  return order.map((stage) => {
+  return ORDER.map((stage) => {
     const { p50, p99 } = quantiles(stages.get(stage) ?? []);
     const reached = COUNT / seconds;
     const rate =

@@ -1,25 +1,25 @@
-import { mkdirSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import type { ChildProcess } from "node:child_process";
-import { askAt } from "../packages/runtime/test/support/api-rig.ts";
-import { endOf, Installation, type Json } from "../test/e2e/cli.ts";
 import { type BenchReport, type BenchRow, quantiles, round } from "./report.ts";
+import { longRuns } from "./runs-long.ts";
+import { RunsWorld } from "./runs-world.ts";
 
-const TENANTS = ["large", "small"] as const;
-type Tenant = (typeof TENANTS)[number];
+/** So many runs one after another, with a figure for each so many: what grows, grows in them. */
+const LONG = Number(process.env["RUNS_LONG"] ?? 0);
+const LONG_EACH = Number(process.env["RUNS_LONG_EACH"] ?? 1000);
 
 /**
  * Runs of goals, from the request to the end: what the API takes, how soon a worker begins, how many
  * runs workers carry out, and what a tenant with few runs notices of one with many.
- * `npm run bench runs -- --runs=24 --backlog=200`.
+ * `npm run bench runs -- --runs=24 --backlog=200`. `RUNS_LONG=20000 npm run bench runs` carries out so many
+ * runs instead, and prints a figure for each thousand.
  */
 export async function run(): Promise<BenchReport> {
   const world = new RunsWorld();
   await world.open();
   try {
+    if (LONG > 0) {
+      const rows = await longRuns(world, LONG, LONG_EACH);
+      return { title: `${LONG} runs of goals, and a figure for each ${LONG_EACH}`, rows };
+    }
     const rows = [...(await api(world)), await firstStep(world)];
     for (const workers of [1, 2, 4]) rows.push(await throughput(world, workers));
     rows.push(...(await turns(world)), ...(await proofs(world)));
@@ -144,174 +144,4 @@ function row(name: string, took: readonly number[], bare?: readonly number[]): B
 function argument(name: string, otherwise: number): number {
   const given = process.argv.find((word) => word.startsWith(`--${name}=`));
   return given === undefined ? otherwise : Number(given.slice(name.length + 3));
-}
-
-/** A server without a worker, tenants with tokens, workers, and a server that steps call. */
-class RunsWorld {
-  readonly #installation = new Installation();
-  readonly #asked = new Set<string>();
-  readonly #tokens = new Map<Tenant, string>();
-  readonly #target: Server;
-  readonly #children = new Set<ChildProcess>();
-  readonly #open = new Map<string, Tenant>();
-  readonly #ends = new Map<string, number>();
-  readonly #marks = new Map<string, string>();
-  #workers: ChildProcess[] = [];
-  #endings: number[] = [];
-  #url = "";
-  #count = 0;
-
-  constructor() {
-    this.#target = createServer((request, response) => {
-      this.#asked.add((request.url ?? "").split("/")[1] ?? "");
-      response.end("ok");
-    });
-  }
-
-  async open(): Promise<void> {
-    await new Promise<void>((resolve) => this.#target.listen(0, "127.0.0.1", resolve));
-    await this.#must("keys", "init");
-    mkdirSync(join(this.#installation.home, "policies"));
-    const operations = [{ type: "skill.http_call", resources: [this.#host] }];
-    for (const tenant of TENANTS) {
-      const words = ["--scope", "runs:read", "runs:write", "--expires", "12h"];
-      const created = await this.#must("tokens", "create", "--tenant", tenant, ...words);
-      this.#tokens.set(tenant, String(created["token"]));
-      const policy = { policy_id: tenant, schema_version: "1.0.0", operations };
-      const path = join(this.#installation.home, "policies", `${tenant}.yaml`);
-      writeFileSync(path, JSON.stringify(policy));
-    }
-    const words = ["serve", "--listen", "127.0.0.1:0", "--no-worker", "--rate", "10000"];
-    const told = this.#start(words);
-    this.#url = await told((line) => (line["event"] === "listening" ? String(line["url"]) : null));
-  }
-
-  get #host(): string {
-    return `127.0.0.1:${(this.#target.address() as AddressInfo).port}`;
-  }
-
-  ask(
-    tenant: Tenant | null,
-    method: string,
-    path: string,
-    body?: unknown,
-  ): ReturnType<typeof askAt> {
-    const token = tenant === null ? null : (this.#tokens.get(tenant) ?? null);
-    return askAt(this.#url, token, method, path, body === undefined ? {} : { body });
-  }
-
-  async submit(tenant: Tenant, steps: number): Promise<string> {
-    const mark = `r${this.#count++}`;
-    const plan = {
-      steps: Array.from({ length: steps }, (_, at) => ({
-        id: `s${at}`,
-        skill: "http_call",
-        with: { url: `http://${this.#host}/${mark}/${at}` },
-        ...(at === 0 ? {} : { needs: [`s${at - 1}`] }),
-      })),
-    };
-    const body = { goal: "call a server", agent_id: "bot", plan };
-    const { status, json } = await this.ask(tenant, "POST", "/v1/runs", body);
-    if (status >= 300) throw new Error(`not submitted: ${JSON.stringify(json)}`);
-    const run = String(json["run_id"]);
-    this.#open.set(run, tenant);
-    this.#marks.set(run, mark);
-    return run;
-  }
-
-  /** The run's first step has called the server. */
-  async asked(run: string): Promise<void> {
-    while (!this.#asked.has(this.#marks.get(run) ?? "")) await sleep(1);
-  }
-
-  async startWorkers(count: number): Promise<void> {
-    this.#endings = [];
-    const ready = Array.from({ length: count }, () => {
-      const told = this.#start(["worker"], (line) => {
-        this.#note(line);
-      });
-      return told((line) => (line["event"] === "worker.started" ? true : null));
-    });
-    await Promise.all(ready);
-  }
-
-  #note(line: Json): void {
-    const run = line["run"];
-    if (line["event"] !== "worker.ended" || typeof run !== "string") return;
-    if (line["status"] !== "completed") throw new Error(JSON.stringify(line));
-    const now = performance.now();
-    this.#endings.push(now);
-    this.#ends.set(run, now);
-    this.#open.delete(run);
-  }
-
-  async stopWorkers(): Promise<void> {
-    const ends = this.#workers.map((child) => endOf(child));
-    for (const child of this.#workers) child.kill("SIGTERM");
-    await Promise.all(ends);
-    this.#workers = [];
-  }
-
-  async endings(count: number): Promise<number[]> {
-    while (this.#endings.length < count) await sleep(5);
-    return this.#endings;
-  }
-
-  async ended(run: string): Promise<number> {
-    for (;;) {
-      const at = this.#ends.get(run);
-      if (at !== undefined) return at;
-      await sleep(5);
-    }
-  }
-
-  async drained(): Promise<void> {
-    while (this.#open.size > 0) await sleep(5);
-  }
-
-  async proof(tenant: Tenant, run: string): Promise<void> {
-    const end = await this.#installation.run(["runs", "proof", run, "--tenant", tenant]);
-    if (end.code !== 0) throw new Error(end.out + end.err);
-  }
-
-  async #must(...words: string[]): Promise<Json> {
-    const { code, documents } = await this.#installation.json(words);
-    if (code !== 0) throw new Error(`${words.join(" ")}: ${JSON.stringify(documents)}`);
-    return documents[0] ?? {};
-  }
-
-  #start(words: string[], note: (line: Json) => void = () => undefined) {
-    const child = this.#installation.start([...words, "--json"]);
-    this.#children.add(child);
-    child.once("close", () => this.#children.delete(child));
-    if (words[0] === "worker") this.#workers.push(child);
-    const lines: Json[] = [];
-    let rest = "";
-    child.stdout?.on("data", (chunk) => {
-      const parts = (rest + String(chunk)).split("\n");
-      rest = parts.pop() ?? "";
-      for (const part of parts) {
-        const line = JSON.parse(part) as Json;
-        lines.push(line);
-        note(line);
-      }
-    });
-    return async <T>(wanted: (line: Json) => T | null): Promise<T> => {
-      for (;;) {
-        for (const line of lines) {
-          const found = wanted(line);
-          if (found !== null) return found;
-        }
-        if (child.exitCode !== null) throw new Error(`${words.join(" ")} ended`);
-        await sleep(5);
-      }
-    };
-  }
-
-  async close(): Promise<void> {
-    for (const child of this.#children) child.kill("SIGKILL");
-    this.#target.closeAllConnections();
-    this.#target.close();
-    await this.#installation.dispose();
-  }
 }
