@@ -51,6 +51,8 @@ export {
   type ArchiveStatement,
   type ArchivedData,
   archivedEvent,
+  type RestoredData,
+  restoredEvent,
   type BackupStatement,
   type ConfigSnapshot,
   type KeyEvent,

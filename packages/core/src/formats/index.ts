@@ -107,4 +107,9 @@ export type {
   VerificationReport,
   VerificationStep,
 } from "./verification-report.ts";
-export { type ArchivedData, archivedEvent } from "./installation-events.ts";
+export {
+  type ArchivedData,
+  archivedEvent,
+  type RestoredData,
+  restoredEvent,
+} from "./installation-events.ts";

@@ -97,6 +97,9 @@ export const archivedEvent = z.strictObject({
   streams: digest,
 });
 export type ArchivedData = z.infer<typeof archivedEvent>;
+/** What had left the database comes back from the archive. */
+export const restoredEvent = z.strictObject(archive);
+export type RestoredData = z.infer<typeof restoredEvent>;
 
 const finding = z.strictObject({
   log: name,
@@ -117,8 +120,7 @@ export const installationEventData = {
   "ledger.token_issued": apiToken.extend({ tenant_id: name, by }),
   "ledger.token_revoked": z.strictObject({ tenant_id: name, token_id: tokenId, by }),
   "ledger.archived": archivedEvent,
-  /** What had left the database came back from the archive. */
-  "ledger.restored": z.strictObject(archive),
+  "ledger.restored": restoredEvent,
   "ledger.set_back": z.strictObject({ node_id: nodeId, lines_lost: count, lines: count }),
 
   "scram.activated": line({

@@ -31,7 +31,15 @@ export async function commitSealedRun(
     ...fields,
     data: { envelopes: { of: envelope.digest } },
   });
-  const seal = createEntry(first.head, { ...fields, eventType: last });
+  const data = {
+    count: 1,
+    head: first.hash,
+    status: "completed",
+    key_log: { count: 1, head: first.hash },
+    key_epoch: 1,
+    envelopes: { run_proof: envelope.digest },
+  };
+  const seal = createEntry(first.head, { ...fields, eventType: last, data });
   const run = { ...runItem(log, runId).run, status, sealed: first.head } as CommitItem["run"];
   const verdict = await store.commit({
     log,

@@ -58,12 +58,17 @@ function addArchive(ledger: Command, context: CommandContext, tenant: () => stri
         output.print(`nothing to archive: no run of ${tenant()} was sealed before ${before}`);
         return;
       }
-      const { runs, entries, bytes, digest, taken, left } = report;
+      const { runs, entries, bytes, digest, taken, left, damaged } = report;
       output.print(`archive: ${out}`);
       output.print(`${runs} runs, ${entries} entries: ${bytes} bytes, sha256 ${digest}`);
       output.print(`left the database: ${taken} entries`);
       if (left > 0) {
         output.note(`${left} runs more are as old. Type the command again with another --out.`);
+      }
+      if (damaged > 0) {
+        output.note(
+          `${damaged} runs stay, because their entries are no whole chain. Look into it: sovereign repair ledger`,
+        );
       }
       output.note(`next: sovereign ledger verify-archive ${out} --trust trust-root.json`);
     });

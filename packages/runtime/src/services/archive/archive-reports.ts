@@ -51,6 +51,8 @@ export interface ArchiveReport extends ArchiveVerification {
   readonly taken: number;
   /** Runs that are as old and did not fit in. */
   readonly left: number;
+  /** Runs that are as old and stay, because their entries are no whole chain. */
+  readonly damaged: number;
 }
 
 /** An archive of a tenant, as the ledger recorded it. */

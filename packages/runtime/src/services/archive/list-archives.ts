@@ -9,10 +9,10 @@ export async function listArchives(
 ): Promise<RecordedReport[]> {
   const rows = await installation.store.archives(tenantId).recorded();
   const kept = new Map(rows.map((row) => [row.digest, row]));
-  const found: RecordedReport[] = [];
-  for await (const { at, data } of archiveRecords(installation)) {
-    if (data.tenant_id !== tenantId) continue;
-    found.push({
+  const found = new Map<string, RecordedReport>();
+  for await (const { event, at, data } of archiveRecords(installation)) {
+    if (event !== "ledger.archived" || data.tenant_id !== tenantId) continue;
+    found.set(data.archive, {
       digest: data.archive,
       at,
       by: data.by.user,
@@ -26,5 +26,5 @@ export async function listArchives(
       inDatabase: kept.get(data.archive)?.inDatabase ?? data.entries,
     });
   }
-  return found;
+  return [...found.values()];
 }

@@ -5,6 +5,8 @@ import {
   INSTALLATION_LOG,
   type ArchivedData,
   archivedEvent,
+  type RestoredData,
+  restoredEvent,
   parseCanonicalJson,
   parseFormat,
   sha256Hex,
@@ -52,11 +54,11 @@ export async function makeArchive(
   if (before > timestampOf(installation.clock)) {
     throw refusedArchive(`Expected a date that has passed, found ${before}.`);
   }
-  let left = 0;
+  let counted = { left: 0, damaged: 0 };
   if (!existsSync(out)) {
     const plan = await planArchive(installation, tenantId, before);
     if (plan.streams.size === 0) return null;
-    left = plan.left;
+    counted = { left: plan.left, damaged: plan.damaged };
     await signHeads(installation, tenantId);
     await writingNamed(
       out,
@@ -87,7 +89,7 @@ export async function makeArchive(
     onProgress({ event: "archive.step", step: "kept" });
     return moveAll(archive, (batch) => keeper.takeOut(batch), "archive.taken", onProgress);
   });
-  return { ...archive.report, file: out, taken, left };
+  return { ...archive.report, file: out, taken, ...counted };
 }
 
 /** A file that is there already is the one that this command began, and no other. */
@@ -176,26 +178,30 @@ async function recordOnce(installation: Installation, archive: ArchiveFile): Pro
   return made;
 }
 
+/** The last entry that says so, unless its bytes were put back since: then it is said again. */
 async function findRecord(installation: Installation, digest: string): Promise<number | null> {
-  for await (const { index, data } of archiveRecords(installation)) {
-    if (data.archive === digest) return index;
+  let found: number | null = null;
+  for await (const { index, event, data } of archiveRecords(installation)) {
+    if (data.archive === digest) found = event === "ledger.archived" ? index : null;
   }
-  return null;
+  return found;
 }
 
-/** An entry of the installation's log that records an archive. */
-export interface ArchiveRecord {
-  readonly index: number;
-  readonly at: string;
-  readonly data: ArchivedData;
-}
+/** What the installation's log says of archives, in its order. */
+export type ArchiveRecord = { readonly index: number; readonly at: string } & (
+  | { readonly event: "ledger.archived"; readonly data: ArchivedData }
+  | { readonly event: "ledger.restored"; readonly data: RestoredData }
+);
 
 export async function* archiveRecords({ store }: Installation): AsyncGenerator<ArchiveRecord> {
   for await (const { index, bytes } of store.readStream(INSTALLATION_LOG, "ledger")) {
     const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "entry");
     const { event_type: event, timestamp: at, data } = entry;
-    if (event !== "ledger.archived") continue;
-    yield { index, at, data: parseFormat(archivedEvent, data, "ledger.archived") };
+    if (event === "ledger.archived") {
+      yield { index, at, event, data: parseFormat(archivedEvent, data, event) };
+    } else if (event === "ledger.restored") {
+      yield { index, at, event, data: parseFormat(restoredEvent, data, event) };
+    }
   }
 }
 

@@ -25,17 +25,18 @@ export async function restoreArchive(
     readonly onProgress: (progress: ArchiveProgress) => void;
   },
 ): Promise<RestoredReport> {
-  const archive = await openRecorded(installation, file, onProgress);
+  const { archive, inDatabase } = await openRecorded(installation, file, onProgress);
   const { digest, tenant, entries } = archive.report;
-  const where = { folder: installation.folder.postgres, databaseUrl };
-  const putBack = await keepArchives(where, tenant, (keeper) =>
-    moveAll(archive, (batch) => keeper.putBack(batch), "archive.put_back", onProgress),
-  );
-  if (putBack > 0) {
+  if (inDatabase < entries) {
+    // Killed after it, the command says it again.
     const data = { tenant_id: tenant, archive: digest, entries, by: typedBy(installation.node) };
     const { store, clock } = installation;
     await recordLedgerEvent(store, clock, "ledger.restored", "WARNING", data);
   }
+  const where = { folder: installation.folder.postgres, databaseUrl };
+  const putBack = await keepArchives(where, tenant, (keeper) =>
+    moveAll(archive, (batch) => keeper.putBack(batch), "archive.put_back", onProgress),
+  );
   return { digest, tenant, entries, putBack };
 }
 
@@ -46,7 +47,7 @@ export async function openArchives(
 ): Promise<ArchivedBytes> {
   const archives: ArchiveFile[] = [];
   for (const file of files) {
-    archives.push(await openRecorded(installation, file, () => undefined));
+    archives.push((await openRecorded(installation, file, () => undefined)).archive);
   }
   const first = <T>(find: (archive: ArchiveFile) => T | null): T | null => {
     for (const archive of archives) {
@@ -66,7 +67,7 @@ async function openRecorded(
   installation: Installation,
   file: string,
   onProgress: (progress: ArchiveProgress) => void,
-): Promise<ArchiveFile> {
+): Promise<{ archive: ArchiveFile; inDatabase: number }> {
   // Whose signature it has does not matter: its digest is recorded, and each byte is held against a hash.
   const archive = readArchive(file, { trust: null, onProgress });
   const { report } = archive;
@@ -75,7 +76,8 @@ async function openRecorded(
     throw refusedArchive(text);
   }
   const recorded = await installation.store.archives(report.tenant).recorded();
-  if (recorded.some(({ digest }) => digest === report.digest)) return archive;
+  const known = recorded.find(({ digest }) => digest === report.digest);
+  if (known !== undefined) return { archive, inDatabase: known.inDatabase };
   const text = `${file} has the digest ${report.digest}, and the ledger recorded no such archive of ${report.tenant}. Those that it recorded: sovereign ledger archives --tenant ${report.tenant}`;
   throw refusedArchive(text);
 }

@@ -2,6 +2,7 @@ import {
   base64Encode,
   canonicalBytes,
   canonicalize,
+  entryData,
   hexEncode,
   isSovereignError,
   type JsonObject,
@@ -17,7 +18,7 @@ import {
 import { signStatement } from "../../authority/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { EMPTY_STREAM, type StreamHead } from "../../ledger/index.ts";
-import type { LogRow, OldRun } from "../../store/index.ts";
+import type { ArchiveRows, LogRow, OldRun } from "../../store/index.ts";
 import { timestampOf } from "../../system/index.ts";
 import { signerOf } from "../backup/signer-of.ts";
 import { LineParts, MANIFEST, SUMS } from "../backup/parts.ts";
@@ -39,39 +40,59 @@ export interface ArchivePlan {
   readonly streams: ReadonlyMap<string, StreamHead>;
   /** Runs that are as old and do not fit in. */
   readonly left: number;
+  /** Runs that are as old and no whole chain: a repair set something of them aside, or has yet to. */
+  readonly damaged: number;
 }
 
-/** The runs of a tenant that were sealed before an instant, as their last entries say. */
+/** The runs of a tenant that were sealed before an instant, as their entries say. */
 export async function planArchive(
   { store }: Installation,
   tenantId: string,
   before: string,
 ): Promise<ArchivePlan> {
+  const rows = store.archives(tenantId);
   const streams = new Map<string, StreamHead>();
   let entries = 0;
   let left = 0;
-  for await (const run of store.archives(tenantId).oldRuns()) {
+  let damaged = 0;
+  for await (const run of rows.oldRuns()) {
     if (!isSealedBefore(run, before)) continue;
     const fits = streams.size < RUNS_MAX && entries + run.head.count <= ENTRIES_MAX;
     if (streams.size > 0 && !fits) {
       left += 1;
-      continue;
-    }
-    streams.set(run.runId, run.head);
-    entries += run.head.count;
+    } else if (await isWhole(rows, tenantId, run)) {
+      streams.set(run.runId, run.head);
+      entries += run.head.count;
+    } else damaged += 1;
   }
-  return { streams, left };
+  return { streams, left, damaged };
 }
 
 function isSealedBefore({ last }: OldRun, before: string): boolean {
   try {
-    const { event_type: event, timestamp } = parseEntry(last);
-    return event === "run.sealed" && timestamp < before;
+    const { event_type: event, timestamp, data } = parseEntry(last);
+    const isSeal = event === "run.sealed" && entryData["run.sealed"].safeParse(data).success;
+    return isSeal && timestamp < before;
   } catch (error) {
     // What is no entry is no seal.
     if (isSovereignError(error)) return false;
     throw error;
   }
+}
+
+/** Whether all entries of a run agree with one another. One that does not keeps no other from leaving. */
+async function isWhole(rows: ArchiveRows, tenantId: string, run: OldRun): Promise<boolean> {
+  let head = EMPTY_STREAM;
+  try {
+    for await (const row of rows.entriesOf([run.runId])) {
+      placedOf(tenantId, row, head);
+      head = { count: head.count + 1, hash: row.hash };
+    }
+  } catch (error) {
+    if (isSovereignError(error, "ERR_LEDGER_CORRUPT")) return false;
+    throw error;
+  }
+  return head.count === run.head.count && head.hash === run.head.hash;
 }
 
 export interface WriteArchiveOptions {

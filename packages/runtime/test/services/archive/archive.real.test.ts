@@ -24,6 +24,7 @@ import { evidenceServices } from "../../../src/services/evidence-services.ts";
 import { createServices } from "../../../src/services/index.ts";
 import type { Opened } from "../../../src/services/opened.ts";
 import { Settings } from "../../../src/home/index.ts";
+import { commitSealedRun } from "../../support/archived-run.ts";
 import { schemaFaults } from "../../support/event-schemas.ts";
 import { answerJson, type GoalRig, openGoalRig } from "../../support/goal-rig.ts";
 import { everyRow } from "../../support/rows.ts";
@@ -344,6 +345,24 @@ describe("an archive that was changed", () => {
   });
 });
 
+describe("a run that is no whole chain", () => {
+  it("stays, and keeps no other from leaving", async () => {
+    const { store } = rig.installation;
+    const until = "2026-06-01T00:00:00.000Z";
+    const whole = await commitSealedRun(store, "initech");
+    const broken = await commitSealedRun(store, "initech");
+    await rig.owner.query(
+      "alter table sovereign.entries disable trigger append_only; update sovereign.entries set stream = 'set-aside/entries', sequence = index where log_id = 'initech' and index = " +
+        `${broken.firstIndex}; alter table sovereign.entries enable trigger append_only`,
+    );
+    const out = join(work, "initech.tar");
+    const made = await archive(out, { tenantId: "initech", before: until });
+    expect(made).toMatchObject({ runs: 1, damaged: 1, taken: 2 });
+    expect(await verify(out)).toMatchObject({ verdict: "VALID", lastIndex: whole.firstIndex + 1 });
+    expect(await store.streamHead("initech", broken.runId)).toEqual(broken.head);
+  });
+});
+
 describe("an installation with archived entries", () => {
   it("is backed up and restored row for row, and exports the same with the archive", async () => {
     const backup = join(work, "backup.tar");
@@ -397,6 +416,19 @@ describe("an installation with archived entries", () => {
       const bundle = await services.exportBundle("acme", run, true);
       expect(Buffer.from(bundle).equals(Buffer.from(bundles.get(run) ?? []))).toBe(true);
     }
+    // The same file again, and then another.
+    expect(await archive()).toMatchObject({ digest: report.digest, taken: report.entries });
+    expect(await restore()).toMatchObject({ putBack: report.entries });
+    expect(await services.listArchives("acme")).toMatchObject([{ inDatabase: report.entries }]);
+    const events: string[] = [];
+    for await (const { bytes } of rig.installation.store.readStream(INSTALLATION_LOG, "ledger")) {
+      const entry = JSON.parse(Buffer.from(bytes).toString()) as JsonObject;
+      const { tenant_id: tenant } = entry["data"] as JsonObject;
+      if (tenant === "acme") events.push(entry["event_type"] as string);
+    }
+    expect(events).toEqual(
+      ["archived", "restored", "archived", "restored"].map((one) => `ledger.${one}`),
+    );
     const again = await archive(join(work, "again.tar"));
     expect(again).toMatchObject({ runs: 2, taken: report.entries });
     // Either file has them.
