@@ -14,5 +14,11 @@ export type {
 } from "./commit.ts";
 export { type ChainedEntry, createEntry, EMPTY_STREAM, type EntryFields } from "./entry.ts";
 export { readRun } from "./read-entries.ts";
-export type { ArchivedBytes, LedgerReader, StoredCheckpoint, StoredEntry } from "./reader.ts";
+export type {
+  ArchivedBytes,
+  LedgerReader,
+  LogReader,
+  StoredCheckpoint,
+  StoredEntry,
+} from "./reader.ts";
 export { type CommitExtras, StreamWriter } from "./stream-writer.ts";

@@ -35,3 +35,9 @@ export interface LedgerReader {
     indices: readonly number[],
   ): Promise<readonly Uint8Array[]>;
 }
+
+/** What reads whole logs as well as streams. */
+export interface LogReader extends LedgerReader {
+  /** All entries of a log in order, from an index on. */
+  readLog(log: string, from?: number): AsyncIterable<StoredEntry>;
+}

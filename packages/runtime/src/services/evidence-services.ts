@@ -10,7 +10,7 @@ import {
 import type { Services } from "./services.ts";
 import { ArtifactStore, exportBundle } from "../runs/index.ts";
 import type { Installation } from "../installation/index.ts";
-import type { ArchivedLedger } from "../store/index.ts";
+import type { LogReader } from "../ledger/index.ts";
 import { openArchives } from "./archive/restore-archive.ts";
 import type { Opened } from "./opened.ts";
 
@@ -54,7 +54,7 @@ export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" 
 async function ledgerOf(
   installation: Installation,
   archives: readonly string[],
-): Promise<ArchivedLedger> {
+): Promise<LogReader> {
   const { store } = installation;
   return archives.length === 0
     ? store

@@ -5,12 +5,7 @@ import { codeOf, isConnectionLoss } from "./database.ts";
 import { parseDatabaseUrl } from "./database-url.ts";
 import { ownerConfig, startEmbedded, stopEmbedded } from "./embedded.ts";
 import { hangUp } from "./hang-up.ts";
-
-/** Where the database is. */
-export interface Where {
-  readonly folder: string;
-  readonly databaseUrl: string | null;
-}
+import type { Where } from "./where.ts";
 
 /**
  * Work as the database's owner, over a connection of its own.

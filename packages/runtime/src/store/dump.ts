@@ -1,9 +1,10 @@
 import { SovereignError } from "@sovereign/core";
 import pg from "pg";
-import { asOwner, type Where } from "./as-owner.ts";
+import { asOwner } from "./as-owner.ts";
 import { codeOf } from "./database.ts";
 import type { AppliedMigration } from "./applied-migration.ts";
 import { migrate, readApplied, requireKnown } from "./migrate.ts";
+import type { Where } from "./where.ts";
 
 /** What one fetch brings, about; so many rows at most. */
 const FETCH_BYTES = 4 * 1024 * 1024;

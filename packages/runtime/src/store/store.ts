@@ -4,7 +4,7 @@ import {
   type ArchivedBytes,
   type CommitItem,
   type CommitVerdict,
-  type LedgerReader,
+  type LogReader,
   type StoredCheckpoint,
   type StoredEntry,
   type StreamHead,
@@ -25,7 +25,8 @@ import type {
 } from "../runs/index.ts";
 import { ApiTokens } from "./api-tokens.ts";
 import type { Tokens } from "./tokens.ts";
-import { type ArchiveRows, archiveRows } from "./archives.ts";
+import { archiveRows } from "./archive-rows.ts";
+import type { ArchiveRows } from "./archives.ts";
 import { Batcher, heldError } from "./batcher.ts";
 import { breakerRows } from "./breakers.ts";
 import { budgetRows } from "./budgets.ts";
@@ -67,9 +68,6 @@ export interface StoreOptions {
   readonly answerMs?: number;
   readonly entropy?: Entropy;
 }
-
-/** What reads whole logs as well as streams. */
-export type ArchivedLedger = LedgerReader & Pick<Reading, "readLog">;
 
 /** A claim of one tenant, for a program of its own. */
 export interface TenantClaim {
@@ -383,7 +381,7 @@ export class Store implements RunStore {
   }
 
   /** The ledger with the bytes that an archive of it holds. */
-  withArchive(archived: ArchivedBytes): ArchivedLedger {
+  withArchive(archived: ArchivedBytes): LogReader {
     const reading = new Reading(this.#database, archived);
     return {
       readStream: reading.readStream.bind(reading),

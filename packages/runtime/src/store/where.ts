@@ -1,0 +1,5 @@
+/** Where the database is. */
+export interface Where {
+  readonly folder: string;
+  readonly databaseUrl: string | null;
+}
