@@ -13,6 +13,9 @@ import type { Database } from "./database.ts";
 import type { HeadFile, SignedHead } from "./head-file.ts";
 import { growFrontier, rootAt } from "./log-tree.ts";
 
+/** The last signed head, outside the database. */
+type KeptHead = Pick<HeadFile, "path" | "read" | "write">;
+
 export interface SealedLog {
   readonly log: string;
   /** The log's origin line. */
@@ -28,7 +31,7 @@ export interface SealedLog {
  */
 export async function sealHead(
   database: Database,
-  heads: HeadFile,
+  heads: KeptHead,
   sealed: SealedLog,
 ): Promise<StoredCheckpoint> {
   const { log, origin, signer } = sealed;
@@ -44,26 +47,26 @@ export async function sealHead(
     const note = signCheckpoint({ origin, size, root: frontier.root() }, signer);
     // The function computes the tree from the entries, too, and keeps what it found.
     await client.query("select sovereign.save_checkpoint($1, $2)", [size, note]);
+    // Before the commit: a process that is killed leaves no signed head that the file does not hold.
+    // The entries under it are in the database already, so a file that holds more is right, too.
+    if ((signed?.size ?? -1) < size) heads.write({ size, root: hexEncode(frontier.root()) });
     return { size, note };
   });
-  await keepHead(database, heads, log, head.size);
+  await keepHead(database, heads, log);
   return head;
 }
 
 /**
- * Several may write the file at once, and the smaller head last: so whoever wrote looks whether a
- * larger one was saved meanwhile.
+ * Several may write the file at once, and the smaller head last; and an earlier version wrote it after
+ * the commit, where it may have been killed. So it is looked at until it holds the largest that was saved.
  */
-async function keepHead(
-  database: Database,
-  heads: HeadFile,
-  log: string,
-  sealed: number,
-): Promise<void> {
-  for (let size = sealed; (heads.read()?.size ?? -1) < size; ) {
-    size = await database.read(claimOf(log), async (client) => {
+async function keepHead(database: Database, heads: KeptHead, log: string): Promise<void> {
+  for (let isLess = true; isLess; ) {
+    isLess = await database.read(claimOf(log), async (client) => {
+      const size = (await newest(client, log))?.size ?? 0;
+      if ((heads.read()?.size ?? -1) >= size) return false;
       heads.write({ size, root: hexEncode(await rootAt(client, log, size)) });
-      return (await newest(client, log))?.size ?? size;
+      return true;
     });
   }
 }
