@@ -155,7 +155,7 @@ export class CallTrace {
   }
 
   #sealed(): void {
-    const calls = this.#budget?.open.length ?? 0;
+    const calls = this.#budget?.openCount ?? 0;
     if (calls > 0) throw wrong(`${calls} model calls have no end.`);
     if (this.#open.size > 0) throw wrong(`${this.#open.size} connections have no end.`);
   }

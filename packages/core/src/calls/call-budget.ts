@@ -58,6 +58,11 @@ export class CallBudget {
     return [...this.#open.keys()];
   }
 
+  /** How many they are, without a list of them. */
+  get openCount(): number {
+    return this.#open.size;
+  }
+
   held(call: string): Amount | null {
     return this.#open.get(call) ?? null;
   }
