@@ -31,6 +31,13 @@ export function incidentRows(database: Database, tenant: string): IncidentRows {
         [limit, state, kind],
       ),
     find: async (id) => (await read("where incident_id = $1", [id]))[0] ?? null,
+    ids: () =>
+      database.read(claim, async (client) => {
+        const found = await client.query<{ incident_id: string }>(
+          "select incident_id from sovereign.incidents order by incident_id",
+        );
+        return found.rows.map(({ incident_id }) => incident_id);
+      }),
     evidenceOf: (id, limit = 1000) => evidenceOf(database, tenant, id, limit),
     entriesIn: (stream) => entriesIn(database, claim, stream),
     denialsSince: (instant) =>

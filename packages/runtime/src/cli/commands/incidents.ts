@@ -64,9 +64,16 @@ export function incidentsCommands(program: Command, context: CommandContext): vo
     .command("rebuild")
     .description("make the rows of a tenant's incidents again, from the ledger")
     .action(async () => {
-      const { entries, incidents: count, mended } = await services.rebuildIncidents(tenant());
-      if (output.json) output.printJson({ entries, incidents: count, mended: [...mended] });
-      else output.print(`${count} incidents of ${entries} entries; ${mended.length} rows mended`);
+      const report = await services.rebuildIncidents(tenant());
+      const { entries, incidents: count, mended, removed } = report;
+      if (output.json) {
+        output.printJson({ ...report, mended: [...mended], removed: [...removed] });
+        return;
+      }
+      const rows = `${mended.length} rows mended, ${removed.length} removed`;
+      output.print(`${count} incidents of ${entries} entries; ${rows}`);
+      for (const id of mended) output.print(`mended   ${id}: its row was not what the ledger says`);
+      for (const id of removed) output.print(`removed  ${id}: no entry of the ledger speaks of it`);
     });
 }
 

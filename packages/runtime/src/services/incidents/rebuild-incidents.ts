@@ -17,6 +17,8 @@ export interface RebuildReport {
   readonly incidents: number;
   /** Those whose rows were not what the ledger says. */
   readonly mended: readonly string[];
+  /** Those of which no entry of the ledger speaks: somebody invented their rows. */
+  readonly removed: readonly string[];
 }
 
 const ATTEMPTS = 5;
@@ -35,13 +37,15 @@ export async function rebuildIncidents(store: Store, tenantId: string): Promise<
     }
     const rows = store.incidents(tenantId);
     const mended: string[] = [];
+    const known = new Set(book.incidents.map(({ incident_id }) => incident_id));
+    const removed = (await rows.ids()).filter((id) => !known.has(id));
     for (const one of book.incidents) {
       const found = await rows.find(one.incident_id);
       if (found === null || canonicalize({ ...found }) !== canonicalize({ ...one }))
         mended.push(one.incident_id);
     }
     if (await rows.replace(size, book.incidents, book.entries)) {
-      return { entries: size, incidents: book.incidents.length, mended };
+      return { entries: size, incidents: book.incidents.length, mended, removed };
     }
   }
   const text = "The log grew each time that it was read. Nothing was changed; try again.";

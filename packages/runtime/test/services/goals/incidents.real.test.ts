@@ -139,6 +139,20 @@ describe("the rows of incidents", () => {
     expect(await listed()).toEqual(before);
   });
 
+  it("are named where they were invented, when they are taken away", async () => {
+    const before = await listed();
+    const id = `inc_${"0".repeat(20)}`;
+    const made = before[0]?.incident_id;
+    await rig.owner.query(
+      "insert into sovereign.incidents select (jsonb_populate_record(i, jsonb_build_object('incident_id', $1::text))).* from sovereign.incidents i where log_id = 'acme' and incident_id = $2",
+      [id, made],
+    );
+    expect(await listed()).toHaveLength(before.length + 1);
+    const report = await rig.services.rebuildIncidents("acme");
+    expect(report).toMatchObject({ mended: [], removed: [id] });
+    expect(await listed()).toEqual(before);
+  });
+
   it.each([
     ["a changed state", "update sovereign.incidents set state = 'resolved' where run_id = $1"],
     ["a lower severity", "update sovereign.incidents set severity = 'INFO' where run_id = $1"],
