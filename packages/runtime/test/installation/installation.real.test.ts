@@ -25,6 +25,17 @@ describe("an installation", () => {
     await Promise.all(all.map((one) => one.close()));
   });
 
+  it("is what it was opened as, whatever the program that holds it does", async () => {
+    const installation = await open();
+    const link = await installation.guard();
+    const { store, folder, config, node, environment } = installation;
+    for (const one of [installation, store, folder, config, config.scram, node, environment, link])
+      expect(Object.isFrozen(one)).toBe(true);
+    expect(() => Object.assign(store, { commit: () => undefined })).toThrow(TypeError);
+    expect(() => Object.assign(link, { preflight: () => ({ armed: true }) })).toThrow(TypeError);
+    await installation.close();
+  });
+
   it("gets its keys once, whole, however many begin at once", async () => {
     const all = await Promise.all([open(), open(), open()]);
     const slots = (at: number): KeySlot[] => [
