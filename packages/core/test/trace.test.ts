@@ -105,6 +105,24 @@ describe("a trace", () => {
     expect(two.steps.map(({ status }) => status)).toEqual(["completed", "unknown"]);
   });
 
+  it("is the one that an earlier version sealed of the same entries, and no other", () => {
+    const place = { step_id: "a", attempt: 1, code: "c", reason: "r", effectRan: true };
+    sequence = 0;
+    const first = entry("run.admitted", { plan_digest: "0".repeat(64) });
+    const entries = [first, authorized("a"), completed("a"), entry("execution.unavailable", place)];
+    const now = RunTrace.of(entries);
+    const before = RunTrace.of(entries, ({ steps }) => steps.length === 2);
+    expect(now.steps.map(({ status }) => status)).toEqual(["completed"]);
+    expect(before.steps.map(({ status }) => status)).toEqual(["completed", "refused"]);
+    for (const one of [now, before]) {
+      const found = RunTrace.of(entries, (trace) => trace.isSealedAs(one.seal()));
+      expect(found.steps).toEqual(one.steps);
+    }
+    const other = { ...now.seal(), root_hash: "0".repeat(64) };
+    const none = RunTrace.of(entries, (trace) => trace.isSealedAs(other));
+    expect(none.steps).toEqual(now.steps);
+  });
+
   it("reads no field that the event's form does not have", () => {
     const place = { step_id: "a", attempt: 1, code: "c", reason: "r" };
     const action = { type: "skill.kv_store", resource: "x", params: { version: "9.9.9" } };

@@ -2,6 +2,7 @@ import {
   type ComplianceBundle,
   digestOf,
   type EntryData,
+  isSovereignError,
   type JsonValue,
   type PlacedEntry,
   RunTrace,
@@ -36,7 +37,11 @@ export function verifyGoal(evidence: Evidence, kind: string | null, step: StepRe
   });
   // What is no entry of ours has been told by step 1.
   if (!evidence.events.sound) return;
-  const made = RunTrace.of(entries.map(({ entry }) => entry));
+  const seal = sealOf(evidence);
+  const made = RunTrace.of(
+    entries.map(({ entry }) => entry),
+    (trace) => trace.isSealedAs(seal),
+  );
   step.check("goal.trace", () => {
     const found = digestOf(goal.trace);
     expectEqual(found, made.head === null ? null : digestOf(made.head), "The trace's head");
@@ -46,6 +51,19 @@ export function verifyGoal(evidence: Evidence, kind: string | null, step: StepRe
     verifyIntegrity(evidence, goal, made);
   });
   step.detail("steps", goal.steps.length);
+}
+
+/** What the run's proof names; undefined where there is none, or none that verifies. */
+function sealOf(evidence: Evidence): TraceSeal | undefined {
+  const last = evidence.bundle.entries.at(-1);
+  if (last?.entry.event_type !== "run.sealed") return undefined;
+  try {
+    const { envelopes } = evidence.events.data(last, "run.sealed");
+    return evidence.open(envelopes.run_proof, "run-proof", last).predicate.trace;
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    return undefined;
+  }
 }
 
 function verifySteps(goal: Goal, made: readonly TraceStep[], step: StepRecorder): void {

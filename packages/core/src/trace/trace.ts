@@ -60,15 +60,40 @@ export class RunTrace {
   readonly #open = new Map<string, number>();
   readonly #running = new Set<number>();
 
-  constructor() {
+  /** True for one as it was made before: of an end that was recorded after all, a refused step more. */
+  readonly #repeatsEnds: boolean;
+
+  constructor(repeatsEnds = false) {
+    this.#repeatsEnds = repeatsEnds;
     Object.freeze(this);
   }
 
-  /** The trace of a stream's entries. @param entries in their order */
-  static of(entries: Iterable<TracedEntry>): RunTrace {
-    const trace = new RunTrace();
+  /**
+   * The trace of a stream's entries.
+   *
+   * @param entries in their order
+   * @param fits whether it is the one that was kept or sealed: an earlier version may have made another
+   *   of the same entries, and what it sealed stays what it is
+   */
+  static of(
+    entries: readonly TracedEntry[],
+    fits: (trace: RunTrace) => boolean = () => true,
+  ): RunTrace {
+    const trace = RunTrace.#made(entries, false);
+    if (fits(trace)) return trace;
+    const before = RunTrace.#made(entries, true);
+    return fits(before) ? before : trace;
+  }
+
+  static #made(entries: readonly TracedEntry[], repeatsEnds: boolean): RunTrace {
+    const trace = new RunTrace(repeatsEnds);
     for (const entry of entries) trace.keep(trace.follow(entry));
     return trace;
+  }
+
+  /** True where a run's proof names this very chain of steps, or none. */
+  isSealedAs(seal: TraceSeal | undefined): boolean {
+    return seal === undefined || (this.#head !== null && digestOf(this.seal()) === digestOf(seal));
   }
 
   /** Null before the run is admitted. */
@@ -120,7 +145,7 @@ export class RunTrace {
     const ended = this.#ended(entry);
     if (ended !== null) return ended;
     // Its end was recorded after all, before this: the attempt has its step.
-    if (isLost(event, entry.data)) return null;
+    if (isLost(event, entry.data) && !this.#repeatsEnds) return null;
     return REFUSALS.has(event) ? this.#refused(head, entry) : null;
   }
 

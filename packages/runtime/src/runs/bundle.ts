@@ -1,5 +1,6 @@
 import {
   type ArtifactRef,
+  base64Decode,
   base64Encode,
   type ComplianceBundle,
   canonicalBytes,
@@ -9,15 +10,18 @@ import {
   formats,
   hexEncode,
   INSTALLATION_LOG,
+  isSovereignError,
   type JsonObject,
   type JsonValue,
   type PlacedEntry,
   parseCanonicalJson,
   parseEnvelope,
   parseFormat,
+  parseStatement,
   RunTrace,
   SovereignError,
   sha256Hex,
+  type TraceSeal,
 } from "@sovereign/core";
 import type { LedgerReader, StoredEntry } from "../ledger/index.ts";
 import { isTraced } from "./recorded-run.ts";
@@ -69,7 +73,7 @@ export async function exportBundle(request: BundleRequest): Promise<Uint8Array> 
       keyLog,
     ),
   };
-  const goal = goalOf(request.plan ?? null, entries);
+  const goal = goalOf(request.plan ?? null, entries, sealIn(entries, envelopes));
   const sections = {
     entries,
     key_log: keyLog,
@@ -99,10 +103,14 @@ type Sections = Pick<
 function goalOf(
   stored: Uint8Array | null,
   entries: readonly PlacedEntry[],
+  seal: TraceSeal | undefined,
 ): NonNullable<ComplianceBundle["goal"]> | null {
   const admitted = entries[0]?.entry.data as EntryData<"run.admitted">;
   if (!isTraced(admitted)) return null;
-  const trace = RunTrace.of(entries.map(({ entry }) => entry));
+  const trace = RunTrace.of(
+    entries.map(({ entry }) => entry),
+    (one) => one.isSealedAs(seal),
+  );
   const { head, steps } = trace;
   if (head === null || stored === null || sha256Hex(stored) !== admitted.plan_digest) {
     const text = "The stored plan is not the one that the run was admitted with.";
@@ -110,6 +118,23 @@ function goalOf(
   }
   const plan = parseCanonicalJson(stored) as JsonObject;
   return { plan, trace: head, steps: [...steps], integrity: trace.seal() };
+}
+
+/** The chain of steps that the run's proof names. Whoever verifies the bundle judges the proof. */
+function sealIn(
+  entries: readonly PlacedEntry[],
+  envelopes: ReadonlyMap<string, Envelope>,
+): TraceSeal | undefined {
+  const last = entries.at(-1)?.entry;
+  if (last?.event_type !== "run.sealed") return undefined;
+  const envelope = envelopes.get((last.data as EntryData<"run.sealed">).envelopes.run_proof);
+  if (envelope === undefined) return undefined;
+  try {
+    return parseStatement(base64Decode(envelope.payload), "run-proof").predicate.trace;
+  } catch (error) {
+    if (!isSovereignError(error)) throw error;
+    return undefined;
+  }
 }
 
 function manifestOf(

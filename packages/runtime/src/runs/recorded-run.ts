@@ -54,6 +54,23 @@ async function readRecorded(
   return { root, artifacts, entries, trace, authorised };
 }
 
+/** The same for a run whose steps are kept as rows, with the trace that those are of. */
+async function readTraced(
+  store: Pick<RunStore, "readStream" | "readTrace">,
+  tenantId: string,
+  runId: string,
+): Promise<RecordedRun> {
+  const recorded = await readRecorded(store, tenantId, runId);
+  const { steps } = await store.readTrace(tenantId, runId);
+  const fits = (trace: RunTrace): boolean => differingRow(steps, trace) === null;
+  if (fits(recorded.trace)) return recorded;
+  // An earlier version may have begun the run, and have made other steps of the same entries.
+  const entries = recorded.entries.map(
+    ({ bytes }) => parseCanonicalJson(bytes) as unknown as LedgerEntry,
+  );
+  return { ...recorded, trace: RunTrace.of(entries, fits) };
+}
+
 /** How a run ends, and why. */
 interface RunEnd {
   readonly status: RunProof["status"];
@@ -80,13 +97,14 @@ export async function readGuarded(
   asked: RunEnd,
   note: (event: string, severity: Severity, data: JsonObject) => Promise<void>,
 ): Promise<RecordedRun & RunEnd> {
-  const recorded = await readRecorded(store, tenantId, runId);
+  const read = isTraced(plan) ? readTraced : readRecorded;
+  const recorded = await read(store, tenantId, runId);
   const gap = await findGap(store, { tenantId, runId }, recorded, known, isTraced(plan));
   if (gap === null) return { ...recorded, ...asked };
   const { stepId: step_id, summary } = gap;
   const data = { kind: "enforcement", code: "ERR_ENFORCEMENT_MISSING", summary, step_id };
   await note("incident.raised", "CRITICAL", data);
-  const after = await readRecorded(store, tenantId, runId);
+  const after = await read(store, tenantId, runId);
   return { ...after, status: "halted", reason: summary };
 }
 
@@ -162,9 +180,9 @@ export function isTraced(plan: { readonly kind?: unknown }): boolean {
 
 /** The trace of a run that another process began. */
 export async function readRunTrace(
-  ledger: Pick<LedgerReader, "readStream">,
+  store: Pick<RunStore, "readStream" | "readTrace">,
   tenantId: string,
   runId: string,
 ): Promise<RunTrace> {
-  return (await readRecorded(ledger, tenantId, runId)).trace;
+  return (await readTraced(store, tenantId, runId)).trace;
 }

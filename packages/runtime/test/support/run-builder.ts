@@ -34,6 +34,8 @@ export interface RunParts {
   readonly signal?: AbortSignal;
   /** What earlier processes recorded. */
   readonly steps?: readonly StepRow[];
+  /** The run's trace as an earlier version made it. */
+  readonly trace?: RunTrace;
   /** The fence of a process that goes on with the run. */
   readonly epoch?: number;
   readonly retryFailed?: boolean;
@@ -71,7 +73,7 @@ export async function buildRun(world: World, parts: RunParts): Promise<BuiltRun>
     writer: new StreamWriter(store, tenantId, runId, head),
     clock,
     epoch: head.count === 0 ? null : (parts.epoch ?? 1),
-    trace: await traceOf(store, plan),
+    trace: await traceOf(parts, plan),
   });
   const session = new RunSession({
     plan,
@@ -113,8 +115,9 @@ function planOf({ policy: own }: World, { plan, policy }: RunParts): RunPlan {
 
 /** Of what earlier processes recorded, where the plan is one whose steps have rows. */
 async function traceOf(
-  store: MemoryStore,
+  { store, trace }: RunParts,
   { plan, tenantId, runId }: RunPlan,
 ): Promise<RunTrace | null> {
+  if (trace !== undefined) return trace;
   return isTraced(plan) ? readRunTrace(store, tenantId, runId) : null;
 }

@@ -71,7 +71,7 @@ export async function proveRun(
     () => ({ verification_status: "VERIFIED", failure_reason: null, place: null }) as const,
     verdictOf,
   );
-  const trace = RunTrace.of(found.entries.map(({ entry }) => entry));
+  const trace = traceOf(found);
   const isGoal = found.entries[0]?.entry.data["kind"] === "goal";
   return {
     run_id: runId,
@@ -85,6 +85,13 @@ export async function proveRun(
     steps: [...trace.steps],
     verified_at: installation.clock.now().toISOString(),
   };
+}
+
+function traceOf({ entries, proof }: Findings): RunTrace {
+  return RunTrace.of(
+    entries.map(({ entry }) => entry),
+    (trace) => trace.isSealedAs(proof?.trace),
+  );
 }
 
 type Integrity = RunProofReport["integrity"];
@@ -133,8 +140,7 @@ async function judge(
   await expectIncidents(store.incidents(tenantId), runId, found.entries);
   expectHolds(await store.budgets(tenantId).holds(runId), found.entries);
   if (admitted.kind === "goal") {
-    const trace = RunTrace.of(found.entries.map(({ entry }) => entry));
-    expectTrace(await store.readTrace(tenantId, runId), trace, found.proof);
+    expectTrace(await store.readTrace(tenantId, runId), traceOf(found), found.proof);
   }
   if (isSealed) return;
   const text = `The run has not ended, so nothing of it is sealed. Go on with: sovereign run resume ${runId} --tenant ${tenantId}`;
