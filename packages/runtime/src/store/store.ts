@@ -341,13 +341,16 @@ export class Store implements RunStore {
   }
 
   /** What completed steps of a tenant recorded, where their canonical JSON holds a text. */
-  async completedOutputs(tenant: string, holding: string): Promise<Uint8Array[]> {
-    return this.#database.read(tenant, async (client) => {
-      const found = await client.query<{ output: Uint8Array }>(
-        "select output from sovereign.steps where log_id = $1 and status = 'completed' and position(convert_to($2, 'UTF8') in output) > 0",
+  async completedOutputs(
+    tenant: string,
+    holding: string,
+  ): Promise<{ readonly runId: string; readonly output: Uint8Array }[]> {
+    return this.#database.read(claimOf(tenant), async (client) => {
+      const found = await client.query<{ run_id: string; output: Uint8Array }>(
+        "select run_id, output from sovereign.steps where log_id = $1 and status = 'completed' and position(convert_to($2, 'UTF8') in output) > 0",
         [tenant, holding],
       );
-      return found.rows.map(({ output }) => output);
+      return found.rows.map(({ run_id: runId, output }) => ({ runId, output }));
     });
   }
 

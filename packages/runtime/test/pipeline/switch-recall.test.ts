@@ -235,8 +235,19 @@ describe("a registry that is not what the ledger recorded", () => {
     }
     return { registry, ends };
   }
-  const models = (registry: ModelRegistry, ends: Uint8Array[]): SwitchedModels =>
-    new SwitchedModels(registry, { completedOutputs: () => Promise.resolve(ends) }, "acme");
+  const models = (
+    registry: ModelRegistry,
+    ends: Uint8Array[],
+    run: { sealed: object | null } | null = { sealed: {} },
+    isOwn = true,
+  ): SwitchedModels => {
+    const outputs = ends.map((one) => ({ runId: RUN, output: one }));
+    const ledger = {
+      completedOutputs: () => Promise.resolve(outputs),
+      findRun: () => Promise.resolve(run),
+    };
+    return new SwitchedModels(registry, ledger, "acme", () => isOwn);
+  };
   const records = (): string => join(folder, "registry", "models", "penguins");
 
   it("is as it was recorded while nobody touches it", async () => {
@@ -251,6 +262,43 @@ describe("a registry that is not what the ledger recorded", () => {
     await expect(models(registry, ends).current("penguins")).rejects.toMatchObject({
       code: "ERR_REGISTRY_CORRUPT",
     });
+  });
+
+  it("is noticed when a run that has ended did not record its last switches", async () => {
+    const { registry, ends } = await promoted(3);
+    const found = models(registry, ends.slice(0, 2)).current("penguins");
+    await expect(found).rejects.toMatchObject({ code: "ERR_REGISTRY_CORRUPT" });
+    await expect(found).rejects.toThrow("switch 3 of run_");
+    const none = models(registry, []).current("penguins");
+    await expect(none).rejects.toThrow("switch 1 of run_");
+    // What is said there mends it.
+    rmSync(join(records(), "000000003.json"));
+    const mended = await models(registry, ends.slice(0, 2)).current("penguins");
+    expect(mended).toMatchObject({ version: 2 });
+  });
+
+  it("is as it is where another machine switched a model of that name in its own", async () => {
+    const { registry, ends } = await promoted(3);
+    const far = output({ model: "penguins", version: 4, digest: "4".repeat(64), before: null });
+    const found = await models(registry, [...ends, far], null, false).current("penguins");
+    expect(found).toMatchObject({ version: 3 });
+    const own = models(registry, [...ends, far]).current("penguins");
+    await expect(own).rejects.toMatchObject({ code: "ERR_REGISTRY_CORRUPT" });
+  });
+
+  it.each([
+    ["that goes on: it was killed before it could", { sealed: null }],
+    ["of another tenant", null],
+  ])("is as it is where the switch is of a run %s", async (_name, run) => {
+    const { registry, ends } = await promoted(3);
+    const found = await models(registry, ends.slice(0, 2), run).current("penguins");
+    expect(found).toMatchObject({ version: 3 });
+  });
+
+  it("is as it is where a later switch was recorded, whose approvals name what it replaced", async () => {
+    const { registry, ends } = await promoted(3);
+    const found = await models(registry, ends.slice(2)).current("penguins");
+    expect(found).toMatchObject({ version: 3 });
   });
 
   it("is noticed when its last record was edited, and is a record still", async () => {

@@ -5,12 +5,16 @@ import {
   canonicalBytes,
   hexDecode,
   hexEncode,
+  type JsonObject,
   leafHash,
   openCheckpoint,
+  parseCanonicalJson,
   verifyInclusionSet,
 } from "@sovereign/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
+import { RunRecorder } from "../../src/runs/index.ts";
+import { systemClock } from "../../src/system/index.ts";
 import { Store } from "../../src/store/index.ts";
 import { fieldsOf, itemFor, newStream } from "../support/entries.ts";
 import { testSigner } from "../support/keys.ts";
@@ -31,7 +35,42 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** A step of a run that completed with an output, as the run's recorder commits it. */
+async function completed(tenantId: string, output: JsonObject): Promise<string> {
+  const runId = newStream();
+  const writer = new StreamWriter(store, tenantId, runId, EMPTY_STREAM);
+  const clock = systemClock;
+  const recorder = new RunRecorder({ runId, tenantId, writer, clock, epoch: null });
+  const [name, mode, status] = ["outputs", "sovereign", "running"] as const;
+  const plan = { plan: Buffer.from("{}"), planDigest: "0".repeat(64) };
+  const run = { runId, tenantId, name, mode, status, ...plan, reason: null, sealed: null };
+  const rest = { severity: "INFO", envelopes: [], nonces: [], keyEpoch: null } as const;
+  const place = { step_id: "promote", attempt: 1 };
+  const action_digest = "1".repeat(64);
+  const events: [string, JsonObject][] = [
+    ["run.admitted", {}],
+    ["execution.authorized", { context: place, action_digest }],
+    ["execution.completed", { ...place, action_digest, artifacts: [], usage: {}, output }],
+  ];
+  for (const [event, data] of events) {
+    const row = event === "run.admitted" ? run : null;
+    const verdict = await recorder.write({ event, data, ...rest }, row);
+    expect(verdict).toMatchObject({ status: "committed" });
+  }
+  return runId;
+}
+
 describe("the store", () => {
+  it("finds what completed steps of a tenant recorded, and of no other tenant", async () => {
+    const own = await completed("switches", { model: "penguins", version: 1 });
+    await completed("switches", { model: "other", version: 1 });
+    await completed("others", { model: "penguins", version: 1 });
+    const found = await store.completedOutputs("switches", '"model":"penguins"');
+    const outputs = found.map(({ runId, output }) => [runId, parseCanonicalJson(output)]);
+    const output = { model: "penguins", version: 1 };
+    expect(outputs).toEqual([[own, { artifacts: [], usage: {}, output }]]);
+  });
+
   it("commits many streams at once and proves every entry under a signed head", async () => {
     const log = "proofs";
     const writers = Array.from({ length: 20 }, () => {

@@ -128,7 +128,10 @@ async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
         onFailedLog: logs.of(artifacts),
       }),
   });
-  return { ...opened, logs, models: new SwitchedModels(registry, store, options.tenantId) };
+  // Each machine has a registry of its own. Where there is one machine, every run was its own.
+  const isOwn = (one: string): boolean => !store.shared || existsSync(folder.run(one));
+  const models = new SwitchedModels(registry, store, options.tenantId, isOwn);
+  return { ...opened, logs, models };
 }
 
 class PipelineWork extends KindWork {
