@@ -89,14 +89,20 @@ export class RunPlaces {
   /** Steps whose effect this process may be at. */
   readonly #open = new Set<string>();
   readonly #nonces = new Set<string>();
+  #isTold = false;
 
   /** @param isNew true where no process has written in the run before */
   constructor(isNew: boolean) {
     this.#steps = isNew ? new Map() : null;
   }
 
-  /** Take over what the chain of the run's entries says. */
+  /**
+   * Take over what the chain of the run's entries says, before anything is done.
+   * @throws TypeError the second time, or later: what was done since would be forgotten
+   */
   takeOver(steps: readonly StepRow[]): void {
+    if (this.#isTold) throw new TypeError("what earlier processes did is taken over once");
+    this.#isTold = true;
     this.#steps = new Map(steps.map((step) => [step.stepId, step]));
   }
 
@@ -115,6 +121,7 @@ export class RunPlaces {
 
   /** What was judged is durable now. */
   keep(step: StepRow, nonces: readonly { readonly nonce: string }[]): void {
+    this.#isTold = true;
     this.#steps?.set(step.stepId, step);
     for (const { nonce } of nonces) this.#nonces.add(nonce);
     if (step.status === "running") this.#open.add(step.stepId);

@@ -83,6 +83,7 @@ export class RunRecorder implements Recorder {
   /**
    * Go on from where an earlier process stopped.
    * @param steps what the chain of the run's entries says, as `readSteps` reads it
+   * @throws TypeError the second time, and once anything was done
    */
   takeOver(steps: readonly StepRow[]): void {
     this.#places.takeOver(steps);

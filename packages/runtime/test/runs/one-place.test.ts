@@ -182,6 +182,20 @@ describe("a place, which is a step and its attempt", () => {
     expect(acted).toEqual(["step 1"]);
   });
 
+  it("is not forgotten by a recorder that is told another beginning", async () => {
+    const begun = await processOf();
+    expect(() => {
+      begun.recorder.takeOver([]);
+    }).toThrow(TypeError);
+    const one = await processOf(false);
+    expect(await use(one, TRAIN)).toMatchObject({ status: "COMPLETED" });
+    expect(() => {
+      one.recorder.takeOver([]);
+    }).toThrow(TypeError);
+    expect(await use(one, TRAIN)).toMatchObject(REPEATED);
+    expect(acted).toEqual(["step 1"]);
+  });
+
   it("is not opened by a process that has not read what others did", async () => {
     await use(await processOf(), TRAIN);
     const blind = await processOf(false);
