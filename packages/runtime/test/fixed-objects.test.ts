@@ -92,7 +92,6 @@ describe("an object that a program holds takes no other method: ", () => {
     ["a member of the kill switch", () => new api.ScramMember(link, owner)],
     ["a sandbox", () => api.connectSandbox(link, owner)],
     ["an agent's session", () => new AgentSession({} as never, "r", new Map(), nothing as never)],
-    ["a runner of batches", () => runnerOf()],
     ["an installation's tokens", () => new ApiTokens({} as never)],
     ["an installation's queue", () => new StoredQueue({} as never)],
     ["a registry of models", () => registryOf()],
@@ -101,10 +100,18 @@ describe("an object that a program holds takes no other method: ", () => {
     expect(replaced((await make()) as object)).toEqual([]);
   });
 
-  function runnerOf(): api.SovereignRunner {
-    const options = { approvers: [], policy: world.policy.policy };
-    return new api.SovereignRunner(options as never);
-  }
+  it("nor do the lines of a journal", () => {
+    const journal = Journal.open(join(folder, "journal.jsonl"));
+    journal.append("sentinel.started", "2026-01-01T00:00:00.000Z", {});
+    expect(replaced(journal.lines)).toEqual([]);
+    expect(replaced(journal.lines[0] ?? {})).toEqual([]);
+    expect(() => (journal.lines as unknown[]).push({})).toThrow(TypeError);
+    journal.append("sentinel.stopped", "2026-01-01T00:00:00.000Z", {});
+    expect(journal.lines.map(({ event }) => event)).toEqual([
+      "sentinel.started",
+      "sentinel.stopped",
+    ]);
+  });
 
   function registryOf(): object {
     const { clock } = world;
@@ -197,3 +204,16 @@ describe("what a program gave, and changes later, hides nothing", () => {
 function timeOf(clock: World["clock"]): { now: () => Date; monotonicMs: () => number } {
   return { now: clock.now.bind(clock), monotonicMs: clock.monotonicMs.bind(clock) };
 }
+
+describe("an installation of a program's own making", () => {
+  it("carries nothing out: its kill switch, ledger and keys would be the program's", async () => {
+    const fake = { installation: { guard: () => ({ preflight: () => ({ armed: true }) }) } };
+    const rest = { tenantId: "acme", approvers: [], allowCompatible: false, onProgress: nothing };
+    const { signal } = new AbortController();
+    const what = { policy: world.policy.policy, role: "r", input: null, name: "n" };
+    const asked = { ...fake, ...rest, ...what, signal } as never;
+    expect(() => new api.SovereignRunner(asked)).toThrow("expected what openInstallation opened");
+    const session = api.createAgentSession(asked);
+    await expect(session).rejects.toThrow("expected what openInstallation opened");
+  });
+});

@@ -62,6 +62,8 @@ export function follows(line: JournalLine, before: JournalLine | undefined, head
 export class Journal {
   readonly path: string;
   readonly #lines: JournalLine[] = [];
+  /** The same for others, made when they ask. */
+  #view: readonly JournalLine[] | null = null;
   #head = GENESIS_HASH;
   /** Where the last whole line ends. */
   #bytes = 0;
@@ -127,8 +129,10 @@ export class Journal {
     }
   }
 
+  /** As they were read: whoever holds them takes none away, and adds none. */
   get lines(): readonly JournalLine[] {
-    return this.#lines;
+    this.#view ??= Object.freeze([...this.#lines]);
+    return this.#view;
   }
 
   /** The hash of the last line. */
@@ -270,7 +274,8 @@ export class Journal {
 
   #keep(line: JournalLine, text: string): void {
     const bytes = utf8Encode(text);
-    this.#lines.push(line);
+    this.#lines.push(Object.freeze(line));
+    this.#view = null;
     this.#head = sha256Hex(bytes);
     this.#bytes += bytes.length + 1;
   }
