@@ -54,54 +54,82 @@ export class SwitchedModels {
    *   the ledger recorded none of them: somebody put them there.
    */
   async current(model: string): Promise<Replaced | null> {
+    // The ledger first: what it has recorded by now was switched before, so a later history has it.
+    const ends = await this.#endsOf(model);
     const history = await this.#registry.history(model);
-    const holding = `"model":${JSON.stringify(model)}`;
-    let recorded = 0;
-    for (const { runId, output } of await this.#ledger.completedOutputs(this.#tenant, holding)) {
-      const end = parseCanonicalJson(output);
-      recorded = Math.max(recorded, this.#check(model, history, end, this.#isOwn(runId)));
+    const lost = ends.find((end) => end.isOwn && switchOf(history, end) === 0);
+    if (lost !== undefined) throw missing(model, history.length, lost.text);
+    const stray = await this.#strayIn(history, ends);
+    // It may have been recorded since the ledger was asked, and its run may have ended.
+    if (stray !== null && (await this.#strayIn(history, await this.#endsOf(model))) !== null) {
+      throw unrecorded(stray);
     }
-    // Approvals of a recorded switch name what it replaced, so those before it were seen.
-    for (const one of history.slice(recorded)) await this.#expectOpen(one);
     const last = history.at(-1);
     return last === undefined ? null : { version: last.version, sha256: last.digest };
   }
 
-  /** A run that goes on may have been killed before it could record its switch. */
-  async #expectOpen({ model, version, run_id }: VersionRecord): Promise<void> {
-    const run = await this.#ledger.findRun(this.#tenant, run_id);
-    if (run === null || run.sealed === null) return;
-    throw new SovereignError(
-      "ERR_REGISTRY_CORRUPT",
-      `model ${model}: the registry has switch ${version} of ${run_id}, which has ended and did not record it. Put the file of that switch, and of those after it, out of registry/models/${model}/ to have the version before it again.`,
-      { model, found: version },
-    );
+  async #endsOf(model: string): Promise<RecordedSwitch[]> {
+    const holding = `"model":${JSON.stringify(model)}`;
+    const found = await this.#ledger.completedOutputs(this.#tenant, holding);
+    return found.flatMap(({ runId, output }) => {
+      const said = readSwitch(model, parseCanonicalJson(output));
+      return said === null ? [] : [{ ...said, isOwn: this.#isOwn(runId) }];
+    });
   }
 
-  /** @returns the number of the recorded switch; 0 for what is none of this model */
-  #check(
-    model: string,
+  /**
+   * The first of the last switches that the ledger did not record, and whose run has ended; null where
+   * there is none. A run that goes on may have been killed before it could record its switch.
+   */
+  async #strayIn(
     history: readonly VersionRecord[],
-    recorded: unknown,
-    isOwn: boolean,
-  ): number {
-    const promoted = promotion.safeParse(recorded).data?.output;
-    if (promoted?.model === model) {
-      const { version, digest } = promoted;
-      if (history[version - 1]?.digest === digest) return version;
-      if (!isOwn) return 0;
-      throw missing(model, history.length, `switch ${version} to ${digest}`);
+    ends: readonly RecordedSwitch[],
+  ): Promise<VersionRecord | null> {
+    const recorded = ends.reduce((most, end) => Math.max(most, switchOf(history, end)), 0);
+    // Approvals of a recorded switch name what it replaced, so those before it were seen.
+    for (const one of history.slice(recorded)) {
+      const run = await this.#ledger.findRun(this.#tenant, one.run_id);
+      if (run !== null && run.sealed !== null) return one;
     }
-    const back = rollback.safeParse(recorded).data?.output;
-    if (back?.model !== model) return 0;
-    const { run_id, after } = back;
-    const found = history.findLast(
-      (one) => one.kind === "rollback" && one.run_id === run_id && one.digest === after,
-    );
-    if (found !== undefined) return found.version;
-    if (!isOwn) return 0;
-    throw missing(model, history.length, `the rollback of ${run_id} to ${after}`);
+    return null;
   }
+}
+
+/** A switch as the ledger recorded it. */
+interface RecordedSwitch {
+  readonly is: (record: VersionRecord) => boolean;
+  /** In words. */
+  readonly text: string;
+  readonly isOwn: boolean;
+}
+
+/** Null for what is no switch of this model. */
+function readSwitch(model: string, recorded: unknown): Omit<RecordedSwitch, "isOwn"> | null {
+  const promoted = promotion.safeParse(recorded).data?.output;
+  if (promoted?.model === model) {
+    const { version, digest } = promoted;
+    const is = (one: VersionRecord): boolean => one.version === version && one.digest === digest;
+    return { is, text: `switch ${version} to ${digest}` };
+  }
+  const back = rollback.safeParse(recorded).data?.output;
+  if (back?.model !== model) return null;
+  const { run_id, after } = back;
+  const is = (one: VersionRecord): boolean =>
+    one.kind === "rollback" && one.run_id === run_id && one.digest === after;
+  return { is, text: `the rollback of ${run_id} to ${after}` };
+}
+
+/** The number of a recorded switch in the registry; 0 where it is not there. */
+function switchOf(history: readonly VersionRecord[], { is }: RecordedSwitch): number {
+  return history.findLast(is)?.version ?? 0;
+}
+
+function unrecorded({ model, version, run_id }: VersionRecord): SovereignError {
+  return new SovereignError(
+    "ERR_REGISTRY_CORRUPT",
+    `model ${model}: the registry has switch ${version} of ${run_id}, which has ended and did not record it. Put the file of that switch, and of those after it, out of registry/models/${model}/ to have the version before it again.`,
+    { model, found: version },
+  );
 }
 
 function missing(model: string, found: number, recorded: string): SovereignError {

@@ -277,6 +277,35 @@ describe("a registry that is not what the ledger recorded", () => {
     expect(mended).toMatchObject({ version: 2 });
   });
 
+  it("is as it is where a switch is made, recorded and its run sealed while it is looked at", async () => {
+    const { registry, ends } = await promoted(3);
+    const outputs = ends.map((one) => ({ runId: RUN, output: one }));
+    // The ledger is asked before the third switch is made, or after; the registry, after all of them.
+    for (const first of [2, 3]) {
+      let asks = 0;
+      const ledger = {
+        completedOutputs: () => Promise.resolve(outputs.slice(0, asks++ === 0 ? first : 3)),
+        findRun: () => Promise.resolve({ sealed: {} }),
+      };
+      const found = new SwitchedModels(registry, ledger, "acme", () => true).current("penguins");
+      expect(await found).toMatchObject({ version: 3 });
+    }
+    // And the registry before it, the ledger after it, where both are asked in that order.
+    let known = 2;
+    const growing = {
+      history: async (model: string) => (await registry.history(model)).slice(0, known),
+    };
+    const ledger = {
+      completedOutputs: () => {
+        known = 3;
+        return Promise.resolve(outputs);
+      },
+      findRun: () => Promise.resolve({ sealed: {} }),
+    };
+    const found = new SwitchedModels(growing, ledger, "acme", () => true).current("penguins");
+    expect(await found).toMatchObject({ version: 3 });
+  });
+
   it("is as it is where another machine switched a model of that name in its own", async () => {
     const { registry, ends } = await promoted(3);
     const far = output({ model: "penguins", version: 4, digest: "4".repeat(64), before: null });
