@@ -10,6 +10,7 @@ import {
   type Envelope,
   fields,
   frozenCopy,
+  isSovereignError,
   type JsonObject,
   type JsonValue,
   type Mode,
@@ -82,6 +83,9 @@ export interface Step {
   /** True where the plan allows another attempt after one that failed. */
   readonly again?: boolean;
 }
+
+/** How often a run is read for its seal while others record in it. */
+const SEAL_ATTEMPTS = 5;
 
 const storedOutput = z.strictObject({
   artifacts: z.array(fields.artifactRef),
@@ -319,8 +323,22 @@ export class RunSession {
     asked: RunProof["status"],
     why: string | null,
   ): Promise<{ readonly status: RunProof["status"]; readonly entries: readonly StoredEntry[] }> {
-    const { kernel, recorder, plan } = this.#options;
     await this.#refusals.end();
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#seal(asked, why);
+      } catch (error) {
+        // Something may have been recorded while the run was read: then its proof is not over all of it.
+        if (!isSovereignError(error, "ERR_RUN_FENCED") || attempt === SEAL_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  async #seal(
+    asked: RunProof["status"],
+    why: string | null,
+  ): Promise<{ readonly status: RunProof["status"]; readonly entries: readonly StoredEntry[] }> {
+    const { kernel, recorder, plan } = this.#options;
     // What the kernel could not record when it happened is a part of what is sealed.
     await kernel.recordKept(plan.runId);
     const made = await makeSeal(this.#options, {
