@@ -3,6 +3,7 @@ import {
   digestOf,
   type Envelope,
   type JsonObject,
+  type Mode,
   type RunProof,
   type Severity,
   SovereignError,
@@ -12,10 +13,9 @@ import type { StoredEntry, StreamHead } from "../ledger/index.ts";
 import type { Clock } from "../system/index.ts";
 import type { RunStore, StepRow } from "./ports.ts";
 import { isTraced, readGuarded } from "./recorded-run.ts";
-import type { RunPlan } from "./run-session.ts";
 
 /** What a run's seal says, for its last entry. */
-export interface MadeSeal {
+interface MadeSeal {
   readonly status: RunProof["status"];
   readonly reason: string | null;
   /** Where the run's stream stands before the seal. */
@@ -24,6 +24,14 @@ export interface MadeSeal {
   readonly entries: readonly StoredEntry[];
   readonly data: JsonObject;
   readonly envelope: Envelope;
+}
+
+/** What of a run's plan its seal names. */
+interface SealedPlan {
+  readonly runId: string;
+  readonly tenantId: string;
+  readonly mode: Mode;
+  readonly plan: JsonObject;
 }
 
 /**
@@ -42,7 +50,7 @@ export async function makeSeal(
     keyLog,
     clock,
   }: {
-    readonly plan: RunPlan;
+    readonly plan: SealedPlan;
     readonly authority: Authority;
     readonly store: RunStore;
     readonly keyLog: KeyLog;

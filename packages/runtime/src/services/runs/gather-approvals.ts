@@ -19,7 +19,7 @@ const APPROVALS_MAX = 64;
 /** Envelopes that are read at once. */
 const PAGE = 256;
 
-export interface ApprovalsOptions {
+interface ApprovalsOptions {
   readonly store: Pick<LedgerReader, "readStream" | "readEnvelopes">;
   readonly tenantId: string;
   readonly runId: string;
