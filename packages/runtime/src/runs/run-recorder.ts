@@ -267,20 +267,21 @@ export class RunRecorder implements Recorder {
 
   /** A seal is over everything before it, and nothing comes after it. */
   #afterSeal({ event, data }: LedgerRecord): RecordVerdict | null {
-    if (this.#isSealed) return fenced("the run has ended: it is sealed");
+    if (this.#isSealed) {
+      const detail = "the run has ended: it is sealed";
+      return { status: "refused", reason: "fenced", detail };
+    }
     const { count, hash } = this.#options.writer.head;
     if (event !== SEAL || (data["count"] === count && data["head"] === hash)) return null;
-    return fenced(`its proof is not over the ${count} entries that the run has now`);
+    // As the ledger would say it: what is in the way may be one of ours, whose answer was lost.
+    const detail = `its proof is not over the ${count} entries that the run has now`;
+    return { status: "refused", reason: "stream_conflict", detail };
   }
 }
 
 fixClass(RunRecorder);
 
 const SEAL = "run.sealed";
-
-function fenced(detail: string): RecordVerdict {
-  return { status: "refused", reason: "fenced", detail };
-}
 
 /** Taken once: what a program does with its objects later changes nothing that is recorded. */
 function ownOptions({ clock, budget, ...rest }: RunRecorderOptions): RunRecorderOptions {

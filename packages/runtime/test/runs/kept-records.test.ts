@@ -138,7 +138,7 @@ describe("a sealed run", () => {
         const found = await head(...asked);
         if (asked[1] === RUN && late < times) {
           late += 1;
-          await session.note("run.noted", "INFO", { late });
+          await session.note("bench.noted", "INFO", { late });
         }
         return found;
       };
@@ -149,7 +149,7 @@ describe("a sealed run", () => {
 
   it("holds what was recorded while its proof was signed", async () => {
     const { made, late } = await sealedAmid(1);
-    expect([late, await tail(made)]).toEqual([1, ["run.noted", "run.sealed"]]);
+    expect([late, await tail(made)]).toEqual([1, ["bench.noted", "run.sealed"]]);
     expect(judge(await made.bundle(), made.trustRoot()).verdict).toBe("VALID");
     made.dispose();
   });

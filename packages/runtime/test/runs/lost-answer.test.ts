@@ -116,6 +116,40 @@ describe("an entry whose answer was lost, and that is there", () => {
   });
 });
 
+describe("a seal after an answer was lost", () => {
+  it.each<[string, string, (session: RunSession) => Promise<unknown>]>([
+    ["a note's", "run.noted", (session) => session.note("run.noted", "INFO", {})],
+    ["a step's end", "execution.completed", (session) => perform(session, "a")],
+    ["a step's beginning", "execution.authorized", (session) => perform(session, "a")],
+  ])("is over what is there, whether it came in or not: %s", async (_name, event, work) => {
+    for (const loss of ["kept", "dropped"] as const) {
+      store = new LosingStore({ keysElsewhere: true });
+      const session = await processOf();
+      await session.admit();
+      [store.from, store.losses] = [event, [loss]];
+      await work(session).catch(() => undefined);
+      expect(await session.seal("failed", "it was stopped")).toMatchObject({ status: "failed" });
+      const entries = (await readEntries(store, "acme", RUN)).map(({ entry }) => entry);
+      const last = entries.at(-1);
+      expect(last).toMatchObject({
+        event_type: "run.sealed",
+        data: { count: entries.length - 1, head: last?.previous_hash },
+      });
+    }
+  });
+
+  it("is none a second time, where it was the seal's own", async () => {
+    const session = await processOf();
+    await session.admit();
+    [store.from, store.losses] = ["run.sealed", ["kept"]];
+    const coded = { code: "ERR_STORE_UNAVAILABLE" };
+    await expect(session.seal("failed", "why")).rejects.toMatchObject(coded);
+    await expect(session.seal("failed", "why")).rejects.toMatchObject({ code: "ERR_RUN_FENCED" });
+    const events = (await readEntries(store, "acme", RUN)).map(({ entry }) => entry.event_type);
+    expect(events).toEqual(["run.admitted", "run.sealed"]);
+  });
+});
+
 describe("a stream that conflicts", () => {
   it("is refused where another process wrote, also after an answer was lost", async () => {
     const session = await processOf();
