@@ -86,6 +86,8 @@ describe("the published schema of an event", () => {
         "execution.failed",
         "execution.killed",
         "execution.pending",
+        "execution.unavailable",
+        "incident.raised",
         "key.introduced",
         "key.revoked",
         "key.rotated",
