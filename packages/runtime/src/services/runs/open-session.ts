@@ -42,7 +42,7 @@ import type { GoalProgress } from "../goals/goal-progress.ts";
 import { gatherApprovals } from "./gather-approvals.ts";
 import { holdTools } from "./hold-tools.ts";
 import { stoppable } from "./stop-signal.ts";
-import { assertOpened, type Installation, requireRunKeys } from "../../installation/index.ts";
+import { type Installation, requireRunKeys } from "../../installation/index.ts";
 
 /** Whoever runs something, of whatever kind. */
 export interface SessionOptions {
@@ -64,11 +64,9 @@ export interface SessionOptions {
  * add to later.
  *
  * @throws ERR_JSON_UNSUPPORTED for a list of approvers that cannot be read
- * @throws TypeError for an installation that was not opened by us
  */
 export function ownOptions<T extends SessionOptions>(options: T): T {
   const own = { ...options };
-  assertOpened(own.installation);
   return { ...own, approvers: frozenCopy(own.approvers) as unknown as readonly string[] };
 }
 
