@@ -203,16 +203,3 @@ describe("what a program gave, and changes later, hides nothing", () => {
 function timeOf(clock: World["clock"]): { now: () => Date; monotonicMs: () => number } {
   return { now: clock.now.bind(clock), monotonicMs: clock.monotonicMs.bind(clock) };
 }
-
-describe("an installation of a program's own making", () => {
-  it("carries nothing out: its kill switch, ledger and keys would be the program's", async () => {
-    const fake = { installation: { guard: () => ({ preflight: () => ({ armed: true }) }) } };
-    const rest = { tenantId: "acme", approvers: [], allowCompatible: false, onProgress: nothing };
-    const { signal } = new AbortController();
-    const what = { policy: world.policy.policy, role: "r", input: null, name: "n" };
-    const asked = { ...fake, ...rest, ...what, signal } as never;
-    expect(() => new api.SovereignRunner(asked)).toThrow("expected what openInstallation opened");
-    const session = api.createAgentSession(asked);
-    await expect(session).rejects.toThrow("expected what openInstallation opened");
-  });
-});

@@ -62,24 +62,6 @@ export interface Installation {
   close(): Promise<void>;
 }
 
-const opened = new WeakSet<Installation>();
-
-/** Nobody who holds it puts other parts into it. */
-function fixed(installation: Installation): Installation {
-  opened.add(installation);
-  return Object.freeze(installation);
-}
-
-/**
- * Work runs under an installation that was opened here. An object of a program's own, with other parts,
- * would bring a kill switch, a ledger or keys of its own.
- *
- * @throws TypeError for any other object
- */
-export function assertOpened(installation: Installation): void {
-  if (!opened.has(installation)) throw new TypeError("expected what openInstallation opened");
-}
-
 /**
  * Open an installation, making it where it is new.
  *
@@ -110,9 +92,9 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     };
     publishKeys();
     let guard: Promise<Guard> | null = null;
-    let guarding: Guard | null = null;
+    let opened: Guard | null = null;
     const environment = Object.freeze({ ...options.environment });
-    const installation = fixed({
+    const installation = Object.freeze<Installation>({
       id,
       journal: Journal.open(join(folder.scram, "journal.jsonl")),
       config,
@@ -129,10 +111,10 @@ export async function openInstallation(options: InstallationOptions): Promise<In
       guard: async () => {
         publishKeys();
         guard ??= openGuard(installation, environment);
-        guarding = await guard;
-        return guarding.link;
+        opened = await guard;
+        return opened.link;
       },
-      cutOff: () => guarding?.cutOff() ?? null,
+      cutOff: () => opened?.cutOff() ?? null,
       folder: Object.freeze(folder),
       store,
       keystore,

@@ -1,6 +1,5 @@
 import { fixClass } from "@sovereign/core";
 import { parseBatchContent } from "../../batch/index.ts";
-import { assertOpened } from "../../installation/index.ts";
 import { type CompiledPolicy, ownPolicy } from "../../policy/index.ts";
 import { submitRun } from "../runs/lifecycle.ts";
 import { ownOptions, type SessionOptions } from "../runs/open-session.ts";
@@ -30,7 +29,6 @@ export class SovereignRunner {
   constructor(options: RunnerOptions) {
     // Taken once, here: what the embedding program does with it later changes no batch.
     this.#options = { ...ownOptions(options), policy: ownPolicy(options.policy) };
-    assertOpened(this.#options.installation);
     Object.freeze(this);
   }
 

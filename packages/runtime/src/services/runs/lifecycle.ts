@@ -1,5 +1,5 @@
 import { isSovereignError, type Mode, SovereignError } from "@sovereign/core";
-import { assertOpened, requireRunKeys, waitingForKeys } from "../../installation/index.ts";
+import { requireRunKeys, waitingForKeys } from "../../installation/index.ts";
 import type { Outcome } from "../../kernel/index.ts";
 import { withTools } from "../../process/index.ts";
 import { checkTenant, isPassing, type RunRow, RunStopped } from "../../runs/index.ts";
@@ -123,7 +123,6 @@ export async function submitRun<Input extends { readonly mode: Mode }, Frozen, H
   input: Input,
 ): Promise<RunResult> {
   const options = withQuietListener(ownOptions(given));
-  assertOpened(options.installation);
   const { installation, tenantId } = options;
   checkTenant(tenantId);
   const runId = newId("run_", systemEntropy);
@@ -167,7 +166,6 @@ export async function continueRun<Input extends { readonly mode: Mode }, Frozen,
   held: Hold | null = null,
 ): Promise<RunResult> {
   const options = withQuietListener(ownOptions(given));
-  assertOpened(options.installation);
   const { installation } = options;
   const { runId, mode } = row;
   if (row.sealed !== null) {
