@@ -1,5 +1,6 @@
 import { pathToFileURL } from "node:url";
 import type { CommitItem, CommitVerdict } from "../../packages/runtime/src/ledger/index.ts";
+import { TreeMoves } from "../../packages/runtime/src/executor/repository/tree-moves.ts";
 import { ArtifactStore } from "../../packages/runtime/src/runs/artifact-store.ts";
 import { Store } from "../../packages/runtime/src/store/store.ts";
 
@@ -8,6 +9,7 @@ import { Store } from "../../packages/runtime/src/store/store.ts";
 const ENTRY = "SOVEREIGN_TEST_KILL_AT";
 const UNWRITTEN = "SOVEREIGN_TEST_KILL_UNWRITTEN";
 const ARTIFACT = "SOVEREIGN_TEST_KILL_BEFORE";
+const MOVE = "SOVEREIGN_TEST_KILL_IN_MOVE";
 const PRELOAD = pathToFileURL(import.meta.filename).href;
 
 /**
@@ -26,6 +28,11 @@ export function killUnwritten(entry: string): Record<string, string> {
 /** The environment of a command that is killed before it writes an artifact of this name. */
 export function killBefore(artifact: string): Record<string, string> {
   return { [ARTIFACT]: artifact, NODE_OPTIONS: `--import=${PRELOAD}` };
+}
+
+/** The environment of a command that is killed amid a move of the branch: before the branch, or right after it. */
+export function killInMove(at: "placed" | "moved"): Record<string, string> {
+  return { [MOVE]: at, NODE_OPTIONS: `--import=${PRELOAD}` };
 }
 
 const unwritten = process.env[UNWRITTEN];
@@ -52,5 +59,17 @@ if (artifact !== undefined) {
   ArtifactStore.prototype.put = function (name, bytes, mediaType) {
     if (name === artifact) process.kill(process.pid, "SIGKILL");
     return put.call(this, name, bytes, mediaType);
+  };
+}
+
+const move = process.env[MOVE];
+if (move !== undefined) {
+  const name = move === "placed" ? "placeAll" : "settle";
+  const place = Object.getOwnPropertyDescriptor(TreeMoves.prototype, "placeAll")
+    ?.value as TreeMoves["placeAll"];
+  TreeMoves.prototype[name] = function (): never {
+    if (name === "placeAll") place.call(this);
+    process.kill(process.pid, "SIGKILL");
+    throw new Error("it was to be killed");
   };
 }

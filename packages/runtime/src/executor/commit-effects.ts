@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { SovereignError } from "@sovereign/core";
+import { withLook } from "../process/index.ts";
 import type { Clock } from "../system/index.ts";
 import {
   defineEffect,
@@ -89,7 +90,8 @@ export function createBringBackEffect(options: CommitEffectOptions): Effect {
             run,
             at: Math.floor(options.clock.now().getTime() / 1000),
           });
-    const status_after = await look(brought.head);
+    // The branch has moved: what a stop in this moment must not turn into a failure only looks.
+    const status_after = await withLook(() => look(brought.head));
     const kept = brought.kept.map((one) => ({ ...one }));
     const output = {
       base: brought.base,

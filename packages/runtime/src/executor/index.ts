@@ -33,7 +33,7 @@ export {
   type RepositoryLock,
 } from "./repository/repository-lock.ts";
 export { statusDigest } from "./repository/rollback.ts";
-export { isSwitchOpen, keptBy, switchedTo } from "./repository/switch-journal.ts";
+export { isSwitchHalf, isSwitchOpen, keptBy, switchedTo } from "./repository/switch-journal.ts";
 export { recoverSwitch } from "./repository/tree-switch.ts";
 export { parseExecRequest, type PlannedRequest, planSummary, requireRunnable } from "./request.ts";
 export { ReviewedPolicy, REVIEWER } from "./review.ts";

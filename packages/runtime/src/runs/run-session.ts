@@ -100,6 +100,8 @@ const storedOutput = z.strictObject({
 export class RunSession {
   readonly #options: RunSessionOptions;
   readonly #steps: Map<string, StepRow>;
+  /** Of an earlier process, and recorded by this one before anybody asked for them. */
+  readonly #recalled = new Map<string, Completed>();
   readonly #artifacts: ArtifactRef[] = [];
   readonly #refusals: BoundedNotes;
   readonly configDigest: string;
@@ -188,6 +190,9 @@ export class RunSession {
     // One copy, which the authority and the kernel take as it is: read, written and hashed once.
     const step = { ...asked, action: frozenCopy(asked.action) as Action };
     const actionDigest = digestOf(step.action);
+    const recalled = this.#recalled.get(step.stepId);
+    if (recalled?.actionDigest === actionDigest) return recalled;
+    if (recalled !== undefined) throw diverged(step.stepId);
     const known = this.#steps.get(step.stepId);
     if (known?.status === "completed") return this.#recall(known, actionDigest);
     await this.#requireUnfailed(step, known, actionDigest);
@@ -245,7 +250,7 @@ export class RunSession {
 
   /** True when an earlier process completed the step: nothing will be done again. */
   isDone(stepId: string): boolean {
-    return this.#steps.get(stepId)?.status === "completed";
+    return this.#steps.get(stepId)?.status === "completed" || this.#recalled.has(stepId);
   }
 
   /** What the ledger says of a step that has completed; null for another. */
@@ -268,8 +273,11 @@ export class RunSession {
   /** Where the run only ends: record what steps did whose process died before it could. */
   async recallOpen(): Promise<void> {
     for (const step of [...this.#steps.values()].filter(({ status }) => status === "running")) {
+      if (this.#recalled.has(step.stepId)) continue;
       const happened = await recallOpen(this.#options, step);
-      this.#artifacts.push(...(happened?.artifacts ?? []));
+      if (happened === null) continue;
+      this.#artifacts.push(...happened.artifacts);
+      this.#recalled.set(step.stepId, happened);
     }
   }
 
@@ -405,11 +413,7 @@ export class RunSession {
 
   #recall(step: StepRow, actionDigest: string): Completed {
     if (step.actionDigest !== actionDigest || step.output === null) {
-      throw new SovereignError(
-        "ERR_RUN_DIVERGED",
-        `Step ${step.stepId} was completed as another action: inputs or programs have changed since. Start a new run.`,
-        { stepId: step.stepId },
-      );
+      throw diverged(step.stepId);
     }
     const value: JsonValue = parseCanonicalJson(step.output);
     const { artifacts, usage, output } = parseFormat(storedOutput, value, "stored step");
@@ -468,4 +472,9 @@ function kindOf({ kind }: JsonObject): { kind?: string } {
 function nextAttempt(known: StepRow | undefined): number {
   if (known === undefined) return 1;
   return known.status === "refused" ? known.attempt : known.attempt + 1;
+}
+
+function diverged(stepId: string): SovereignError {
+  const text = `Step ${stepId} was completed as another action: inputs or programs have changed since. Start a new run.`;
+  return new SovereignError("ERR_RUN_DIVERGED", text, { stepId });
 }

@@ -26,7 +26,7 @@ export {
 } from "./plain-files.ts";
 export { checkOut, createPrivateRepository } from "./private-repository.ts";
 export { forgetResult, nameResult, requireFreeBranch, resultAt } from "./result-branch.ts";
-export { isOwnerDead, ownerText, startTimeOf } from "./owner.ts";
+export { deadOwnerText, isOwnerDead, ownerText, startTimeOf } from "./owner.ts";
 export { breakClaims } from "./ref-claim.ts";
 export { branchLocks, changeRefs, lockIdentity, withRefLocked } from "./ref-lock.ts";
 export {

@@ -16,6 +16,11 @@ export function ownerText(run: string): string {
   return encode({ pid, started: startTimeOf(pid) ?? "", space: pidSpace(), run });
 }
 
+/** The same of nobody who lives: whoever comes next takes over what the run began. */
+export function deadOwnerText(run: string): string {
+  return encode({ pid: "0", started: "0", space: pidSpace(), run });
+}
+
 function encode({ pid, started, space, run }: Owner): string {
   return `${pid} ${started} ${space} ${run}`;
 }

@@ -1,6 +1,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { digestOf, isSovereignError, sha256Hex, SovereignError } from "@sovereign/core";
+import { withLook } from "../../process/index.ts";
 import {
   beginAgain,
   type Change,
@@ -87,7 +88,8 @@ export async function bringBack(options: BringBackOptions): Promise<BroughtBack>
       ...(onStep === undefined ? {} : { onStep }),
     });
     // Nothing of git's takes away what is kept; whoever did by hand finds it put back.
-    if (!(await isConnected(git, repository, base.commit, head))) await keep();
+    const isThere = await withLook(() => isConnected(git, repository, base.commit, head));
+    if (!isThere) await keep();
   }
   return { base: base.commit, head, tree, commits, changes, kept };
 }

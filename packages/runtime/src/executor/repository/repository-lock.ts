@@ -5,6 +5,7 @@ import { fields, isSovereignError, SovereignError } from "@sovereign/core";
 import { readOwnFile } from "../../system/index.ts";
 import {
   breakClaims,
+  deadOwnerText,
   isOwnerDead,
   ownerText,
   requireWritable,
@@ -18,6 +19,8 @@ export interface RepositoryLock {
   /** The run of a dead owner from whom it was taken over; null where nobody had it. */
   readonly takenFrom: string | null;
   release(): void;
+  /** Let it go as a dead run's, which has begun what others must end before they work there. */
+  leave(run: string): void;
 }
 
 /**
@@ -46,6 +49,9 @@ export async function lockRepository(
           // Only our own: a lock that was taken over is somebody else's.
           if (read(path) === own) unlinkSync(path);
         },
+        leave: (of) => {
+          if (read(path) === own) replace(path, `${deadOwnerText(of)}\n`);
+        },
       };
     }
     const found = read(path);
@@ -57,12 +63,21 @@ export async function lockRepository(
   }
 }
 
+function replace(path: string, text: string): void {
+  renameSync(writeBeside(path, text), path);
+}
+
+/** Whatever stands there is taken away, never written to: a link may lead to the user's own file. */
+function writeBeside(path: string, text: string): string {
+  const temporary = `${path}.${process.pid}`;
+  rmSync(temporary, { recursive: true, force: true });
+  writeFileSync(temporary, text, { flag: "wx", mode: 0o600 });
+  return temporary;
+}
+
 /** A link appears with its content or not at all, so nobody reads half an owner. */
 function tryLink(path: string, own: string): boolean {
-  const temporary = `${path}.${process.pid}`;
-  // Whatever stands there is taken away, never written to: a link may lead to the user's own file.
-  rmSync(temporary, { recursive: true, force: true });
-  writeFileSync(temporary, own, { flag: "wx", mode: 0o600 });
+  const temporary = writeBeside(path, own);
   try {
     linkSync(temporary, path);
     return true;

@@ -33,6 +33,8 @@ const journalFormat = z.strictObject({
   folders: z.array(treePath),
   /** What other programs wrote while files were moved, and where that is kept. */
   kept: z.array(z.strictObject({ path: treePath, kept: z.string() })).optional(),
+  /** Of a move that was undone: what the user edited meanwhile, which stays, and why its copies do. */
+  foreign: z.array(treePath).optional(),
 });
 
 /** What a move of the branch is about, and how far it came. It outlives its process. */
@@ -49,6 +51,12 @@ export function isSwitchOpen(folder: string): boolean {
   return readJournal(folder)?.state === "applying";
 }
 
+/** True while what a folder's switch began is still to be ended: all is put back but the user's own edits. */
+export function isSwitchHalf(folder: string): boolean {
+  const journal = readJournal(folder);
+  return journal?.state === "applying" && (journal.foreign ?? []).length === 0;
+}
+
 export function readJournal(folder: string): Journal | null {
   const path = join(folder, "journal.json");
   if (!existsSync(path)) return null;
@@ -56,8 +64,12 @@ export function readJournal(folder: string): Journal | null {
 }
 
 export function writeJournal(folder: string, journal: Journal): void {
-  const { kept = [], ...rest } = journal;
-  const content = canonicalBytes(kept.length === 0 ? rest : { ...rest, kept });
+  const { kept = [], foreign = [], ...rest } = journal;
+  const content = canonicalBytes({
+    ...rest,
+    ...(kept.length === 0 ? {} : { kept }),
+    ...(foreign.length === 0 ? {} : { foreign }),
+  });
   replaceOwnFile(join(folder, "journal.json"), content);
 }
 

@@ -397,6 +397,21 @@ function namesBranch({ gitDir }: UserRepository, ref: string): boolean {
  * @throws ERR_REPOSITORY_DIRTY where something stays, or is kept elsewhere
  */
 function undo(repository: UserRepository, folder: string, journal: Journal): readonly Kept[] {
+  const back = putBack(repository, folder, journal);
+  const { foreign, kept } = back;
+  const state = foreign.length > 0 ? "applying" : "undone";
+  writeJournal(folder, { ...journal, state, kept, foreign });
+  requireOurs(folder, back);
+  return kept;
+}
+
+interface PutBack {
+  /** What the user edited meanwhile. */
+  readonly foreign: string[];
+  readonly kept: Kept[];
+}
+
+function putBack(repository: UserRepository, folder: string, journal: Journal): PutBack {
   removeLeftovers(
     repository.root,
     journal.paths.map((one) => one.path),
@@ -410,18 +425,18 @@ function undo(repository: UserRepository, folder: string, journal: Journal): rea
   if (existsSync(next) && found !== null && readFileSync(next).equals(found)) {
     installIndex(repository, saved);
   }
-  const kept = keptOf(journal, moves);
-  if (foreign.length > 0) {
-    if (kept.length > 0) writeJournal(folder, { ...journal, kept });
-    const names = foreign.map((path) => JSON.stringify(path)).join(", ");
-    throw new SovereignError(
-      "ERR_REPOSITORY_DIRTY",
-      `You edited ${names} meanwhile: these stay as they are. What they were before is in ${join(folder, "before")}.${keptText(kept)}`,
-      { paths: foreign.length },
-    );
-  }
-  writeJournal(folder, { ...journal, state: "undone", kept });
-  return kept;
+  return { foreign, kept: keptOf(journal, moves) };
+}
+
+/** @throws ERR_REPOSITORY_DIRTY where something stays */
+function requireOurs(folder: string, { foreign, kept }: PutBack): void {
+  if (foreign.length === 0) return;
+  const names = foreign.map((path) => JSON.stringify(path)).join(", ");
+  throw new SovereignError(
+    "ERR_REPOSITORY_DIRTY",
+    `You edited ${names} meanwhile: these stay as they are. What they were before is in ${join(folder, "before")}.${keptText(kept)}`,
+    { paths: foreign.length },
+  );
 }
 
 /** The same failure, which says also where another program's bytes are. */

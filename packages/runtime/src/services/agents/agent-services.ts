@@ -14,9 +14,9 @@ import { ensureKeys } from "../exec/exec-services.ts";
 import type { Opened } from "../opened.ts";
 import { continueRun, type RunOptions, submitRun } from "../runs/lifecycle.ts";
 import { runNotFound } from "../runs/run-folder.ts";
-import { type RunReport, reportOf } from "../runs/run-result.ts";
+import { type RunReport, type RunResult, reportOf } from "../runs/run-result.ts";
 import type { Services } from "../services.ts";
-import type { AgentContinueInput, DispatchInput } from "./agent-reports.ts";
+import type { AgentContinueInput, AgentDecision, DispatchInput } from "./agent-reports.ts";
 import { examineAgents } from "./agent-doctor.ts";
 import { agentKind, type AgentParts } from "./agent-kind.ts";
 import { readOrder } from "./agent-request.ts";
@@ -104,7 +104,8 @@ export function agentServices(settings: Settings, opened: Opened): AgentServices
       opened(async (installation) => {
         const row = await agentRun(installation, input.tenantId, runId);
         const kind = agentKind(input.decision, partsOf(installation, null));
-        return reportOf(await continueRun(kind, optionsOf(installation, input), row));
+        const result = await continueRun(kind, optionsOf(installation, input), row);
+        return reportOf(unlessApplied(result, input.decision));
       }),
     agentDiff: (tenantId, runId) =>
       opened(async (installation) => {
@@ -117,6 +118,14 @@ export function agentServices(settings: Settings, opened: Opened): AgentServices
       ),
     agentDoctor: (tenantId, prove) => examineAgents(settings, opened, tenantId, prove),
   };
+}
+
+/** A process that applied it may have been killed before it could say so: that is recorded now. */
+function unlessApplied(result: RunResult, decision: AgentDecision): RunResult {
+  if (decision !== "discard" || result.status !== "completed") return result;
+  const { runId } = result;
+  const text = `The result of run ${runId} was applied before it was discarded: its commits are on the branch. To take them back: sovereign exec rollback ${runId}`;
+  throw new SovereignError("ERR_RUN_SEALED", text, { runId });
 }
 
 /** @throws ERR_RUN_NOT_FOUND, ERR_REQUEST_INVALID */

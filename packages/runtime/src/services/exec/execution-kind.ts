@@ -22,6 +22,7 @@ import {
   requireRunnable,
   REVIEWER,
   statusDigest,
+  switchedTo,
   type UserRepository,
   type Workspace,
   writeEvidence,
@@ -49,7 +50,7 @@ import { findTools } from "./find-tools.ts";
 import { attestGates } from "./judge-run.ts";
 import { intentOf, openText, writeIntent } from "./questions.ts";
 import { type RecordedEnd, readRecorded } from "./recorded-end.ts";
-import { holdRepository } from "./repository-state.ts";
+import { holdOwn, switchFolder } from "./repository-state.ts";
 import { resumeLeftRollback } from "./rollback-kind.ts";
 import { askedRoles } from "../runs/asked-roles.ts";
 import {
@@ -80,6 +81,8 @@ export interface ExecutionInput {
 /** The repository, which nobody else's run may move meanwhile. */
 export interface HeldRepository extends Held {
   readonly repository: UserRepository;
+  /** What of a move that a kill had left halfway could not be put back. */
+  readonly left: SovereignError | null;
 }
 
 type Known = KnownRun<FrozenExec, HeldRepository>;
@@ -157,13 +160,7 @@ async function hold(
   again = false,
 ): Promise<HeldRepository> {
   const repository = await (again ? reopenRepository(folder) : inspectRepository(folder));
-  const lock = await holdRepository(options, repository, runId);
-  return {
-    repository,
-    release: () => {
-      lock.release();
-    },
-  };
+  return holdOwn(options, repository, runId);
 }
 
 /**
@@ -262,6 +259,8 @@ interface WorkParts {
   readonly variant: ExecutionVariant;
 }
 
+const BRING_BACK = "bring_back";
+
 class ExecutionWork extends KindWork {
   readonly #options: RunOptions;
   readonly #known: Known;
@@ -292,7 +291,7 @@ class ExecutionWork extends KindWork {
       base,
       tape: context.tape,
       onProgress: options.onProgress,
-      waits: () => variant.waits() !== null,
+      waits: () => this.#waits() !== null,
     });
   }
 
@@ -320,8 +319,32 @@ class ExecutionWork extends KindWork {
   async carryOut(): Promise<Ending> {
     await this.#variant.begin?.();
     const ending = await this.#variant.ending(this.#known.hold);
-    const blocked = ending ?? (await this.#gateIntent());
-    if (blocked !== null) return blocked;
+    // What waits for the branch to be where it was has brought it elsewhere itself.
+    const isOver = ending?.status === "pending" && this.isPast();
+    if (ending !== null && !isOver) return this.endAs(ending);
+    return (await this.#gateIntent()) ?? this.#work();
+  }
+
+  async endAs(ending: Ending): Promise<Ending> {
+    const { session } = this.#context;
+    await session.recallOpen();
+    if (session.isDone(BRING_BACK)) return this.#work();
+    const { left } = this.#known.hold;
+    return left === null ? ending : { ...ending, reason: `${ending.reason}. ${left.message}` };
+  }
+
+  /** True where the ledger says that the commits are on the branch, or the journal of the move. */
+  isPast(): boolean {
+    const folder = switchFolder(this.#options.installation, this.#known.runId);
+    return this.#context.session.isDone(BRING_BACK) || switchedTo(folder) !== null;
+  }
+
+  /** What is on the branch waits for nobody's word. */
+  #waits(): Ending | null {
+    return this.isPast() ? null : this.#variant.waits();
+  }
+
+  async #work(): Promise<Ending> {
     const { tape, folder, runId } = this.#context;
     const { repository } = this.#known.hold;
     const { commit, ref } = this.#base;
@@ -333,7 +356,7 @@ class ExecutionWork extends KindWork {
     tape.add("rollback_point", null, { head: commit, ref, status: statusBefore });
     this.#statusBefore = statusBefore;
     await this.#run.run();
-    const waits = this.#run.done.steps.length > 0 ? this.#variant.waits() : null;
+    const waits = this.#run.done.steps.length > 0 ? this.#waits() : null;
     return waits ?? COMPLETED;
   }
 

@@ -1,6 +1,8 @@
 import { join } from "node:path";
+import { isSovereignError, type SovereignError } from "@sovereign/core";
 import {
   reopenRepository,
+  isSwitchHalf,
   isSwitchOpen,
   lockRepository,
   readHead,
@@ -86,13 +88,58 @@ export async function holdStanding(options: RunOptions, runId: string): Promise<
       movedBack: back.state === "done",
       place: head === result ? "at result" : head === base ? "at base" : "elsewhere",
       release: () => {
-        lock.release();
+        letGo(installation, lock, runId);
       },
     };
   } catch (error) {
-    lock.release();
+    letGo(installation, lock, runId);
     throw error;
   }
+}
+
+/** Hold a repository for a run that is gone on with. */
+interface HeldAgain {
+  readonly repository: UserRepository;
+  /** What could not be put back of a move that a kill had left halfway, because the user edited it. */
+  readonly left: SovereignError | null;
+  release(): void;
+}
+
+/**
+ * Hold the repository of a run that is gone on with, or only to be ended. What a kill left halfway of
+ * its own move is ended before anything else: no end of a run may leave it as it is.
+ *
+ * @throws ERR_REPOSITORY_BUSY
+ */
+export async function holdOwn(
+  options: RunOptions,
+  repository: UserRepository,
+  runId: string,
+): Promise<HeldAgain> {
+  const { installation } = options;
+  const lock = await holdRepository(options, repository, runId);
+  const release = (): void => {
+    letGo(installation, lock, runId);
+  };
+  try {
+    await endSwitch(switchFolder(installation, runId), repository);
+    return { repository, left: null, release };
+  } catch (error) {
+    if (isSovereignError(error, "ERR_REPOSITORY_DIRTY"))
+      return { repository, left: error, release };
+    release();
+    throw error;
+  }
+}
+
+/** Whoever comes next ends a move that is still half: so its run stays in the lock. */
+function letGo(installation: HasFolder, lock: RepositoryLock, runId: string): void {
+  const folders = [
+    switchFolder(installation, runId),
+    join(rollbackFolder(installation, runId), "switch"),
+  ];
+  if (folders.some(isSwitchHalf)) lock.leave(runId);
+  else lock.release();
 }
 
 type HasFolder = Pick<Installation, "folder">;
@@ -117,7 +164,9 @@ export async function holdRepository(
     await releaseKept(repository, lock.takenFrom, ["rolled-back"], "at HEAD");
     return lock;
   } catch (error) {
-    lock.release();
+    // Then all is put back but the user's own edits, which no later run would have to wait for.
+    if (isSovereignError(error, "ERR_REPOSITORY_DIRTY")) lock.release();
+    else letGo(installation, lock, lock.takenFrom);
     throw error;
   }
 }

@@ -272,6 +272,15 @@ class RollbackWork extends KindWork {
     return COMPLETED;
   }
 
+  /** One that had moved the branch back is proved, whoever cancels it since. */
+  endAs(ending: Ending): Promise<Ending> {
+    return this.isPast() ? this.carryOut() : Promise.resolve(ending);
+  }
+
+  isPast(): boolean {
+    return this.#known.hold.standing.movedBack || this.#context.session.isDone(STEP);
+  }
+
   /** What a rollback that failed has proved about itself; gates judge it like any other. */
   async conclude({ outcome }: Final): Promise<void> {
     if (outcome !== null) await this.#recordProof();

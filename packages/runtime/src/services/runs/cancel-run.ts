@@ -40,13 +40,21 @@ export async function cancelRun(
     if (now !== null && now.sealed !== null) {
       const publication = await publicationOf(installation, now);
       if (publication === "here" || publication === "elsewhere")
-        return resultOf(installation, now, publication === "here");
+        return told(row, resultOf(installation, now, publication === "here"));
       // What a kill kept from being published is made up for below.
       if (publication === "left") break;
     }
     await sleep(LOOK_MS, undefined, { signal: options.signal });
   }
-  return resumeRun({ ...options, cancelled }, runId);
+  return told(row, await resumeRun({ ...options, cancelled }, runId));
+}
+
+/** A run that had done all before it was cancelled has ended as what it is. */
+function told({ kind }: RunRow, result: RunResult): RunResult {
+  if (result.status !== "completed" || result.reason !== null) return result;
+  const isBack = kind === "exec_request" || kind === "agent";
+  const back = ` Its commits are on the branch. To take them back: sovereign exec rollback ${result.runId}`;
+  return { ...result, reason: `It was done before it was cancelled.${isBack ? back : ""}` };
 }
 
 const CODE = "ERR_RUN_CANCELLED";

@@ -74,6 +74,13 @@ export interface RunWork {
   conclude?(ending: Final): Promise<void>;
   /** True where a step that happened is evidence by itself, also where nobody goes on with the run. */
   readonly recallsAlone?: boolean;
+  /**
+   * How it ends where it is told to end so before its time: what an earlier process had done by then
+   * is done, and is recorded.
+   */
+  endAs?(ending: Ending): Promise<Ending>;
+  /** True where the world has all that it was to do: it is never said to have failed. */
+  isPast?(): boolean;
   /** True where the ledger names how it ended: nothing else can be said of it any more. */
   isConcluded?(): boolean;
 }
@@ -282,17 +289,27 @@ async function endingOf(options: RunOptions, work: RunWork): Promise<Ending> {
     const recorded = await work.recorded?.();
     if (recorded !== undefined && recorded !== null) return recorded;
     const ending = await carriedOut(options, work);
-    return ending.status === "pending" ? (cancelledBy(options) ?? ending) : ending;
+    const waits = ending.status === "pending";
+    return unlessPast(work, waits ? (cancelledBy(options) ?? ending) : ending);
   } catch (error) {
-    return cancelledBy(options) ?? stoppedBy(options, work, error);
+    return unlessPast(work, cancelledBy(options) ?? (await stoppedBy(options, work, error)));
   }
+}
+
+/** What was done and could not be recorded stays open: evidence would say that it was not done. */
+function unlessPast(work: RunWork, ending: Ending): Ending {
+  if (ending.status !== "failed" || work.isPast?.() !== true) return ending;
+  const why = ending.reason ?? "";
+  const reason = `It was done, which is not recorded yet (${why}). Go on with: ${work.resume}`;
+  return { ...ending, status: "pending", reason };
 }
 
 async function carriedOut({ cancelled }: RunOptions, work: RunWork): Promise<Ending> {
   if (cancelled === undefined) return work.carryOut();
   // What happened is recorded, whoever cancels: the ledger and the world agree.
   if (work.recallsAlone === true) await work.opened.session.recallOpen();
-  return failedBy(cancelError(cancelled));
+  const ending = failedBy(cancelError(cancelled));
+  return (await work.endAs?.(ending)) ?? ending;
 }
 
 /** How it ends where somebody cancelled it, and not where whoever started it went away; else null. */
