@@ -141,8 +141,17 @@ export function breakClaims({ commonDir }: UserRepository, work?: string): void 
     // Half a claim has no lock yet: but whoever is writing it just now must not lose it.
     if (claim === null && isOfLiving(name)) continue;
     if (claim !== null && claim.work !== work && !isOwnerDead(claim.owner)) continue;
-    removeClaim(path, claim?.locks ?? []);
+    removeClaim(
+      path,
+      (claim?.locks ?? []).flatMap((lock) => placesOf(lock, commonDir)),
+    );
   }
+}
+
+/** Where a lock may be: as the claim says, or at the same place in a copy of the whole repository. */
+function placesOf(lock: string, commonDir: string): string[] {
+  const names = lock.split("/");
+  return [lock, ...names.map((_, at) => join(commonDir, ...names.slice(at)))];
 }
 
 function isOfLiving(name: string): boolean {

@@ -1,8 +1,9 @@
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalBytes, fields, parseFormat, parseStrictJson } from "@sovereign/core";
 import { z } from "zod";
 import { replaceOwnFile, requireOwnFile } from "../../system/index.ts";
+import type { UserRepository } from "../git/index.ts";
 import type { Kept } from "./tree-moves.ts";
 
 const content = z.strictObject({
@@ -22,6 +23,8 @@ const treePath = z
 const journalFormat = z.strictObject({
   state: z.enum(["applying", "done", "undone"]),
   root: z.string(),
+  /** Git's folder there: its path, and the device and inode by which a copy is told from it. */
+  place: z.strictObject({ git_dir: z.string(), identity: z.string() }).optional(),
   ref: z
     .string()
     .regex(/^refs\/\S+$/, "expected a full ref")
@@ -39,6 +42,25 @@ const journalFormat = z.strictObject({
 
 /** What a move of the branch is about, and how far it came. It outlives its process. */
 export type Journal = z.infer<typeof journalFormat>;
+
+/** Where a switch is at work, for {@link isCopy}. */
+export function placeOf({ gitDir }: Pick<UserRepository, "gitDir">): NonNullable<Journal["place"]> {
+  return { git_dir: gitDir, identity: identityOf(gitDir) ?? "" };
+}
+
+/**
+ * True for a copy of the repository in which a switch is at work: that one is still at its place. One
+ * that was moved is the same one, also across file systems.
+ */
+export function isCopy({ place }: Journal, { gitDir }: Pick<UserRepository, "gitDir">): boolean {
+  if (place === undefined || place.git_dir === gitDir) return false;
+  return identityOf(gitDir) !== place.identity && identityOf(place.git_dir) !== null;
+}
+
+function identityOf(folder: string): string | null {
+  const found = statSync(folder, { bigint: true, throwIfNoEntry: false });
+  return found?.isDirectory() === true ? `${found.dev} ${found.ino}` : null;
+}
 
 /** The commit that a folder's switch moved the branch to; null where it did not. */
 export function switchedTo(folder: string): string | null {
@@ -64,9 +86,10 @@ export function readJournal(folder: string): Journal | null {
 }
 
 export function writeJournal(folder: string, journal: Journal): void {
-  const { kept = [], foreign = [], ...rest } = journal;
+  const { kept = [], foreign = [], place, ...rest } = journal;
   const content = canonicalBytes({
     ...rest,
+    ...(place === undefined ? {} : { place }),
     ...(kept.length === 0 ? {} : { kept }),
     ...(foreign.length === 0 ? {} : { foreign }),
   });

@@ -74,6 +74,11 @@ export class TreeMoves {
     this.#keeper = join(gitDir, "sovereign-kept");
   }
 
+  /** True where something was put aside, or is about to be, and nothing has been settled since. */
+  isBegun(): boolean {
+    return isThere(this.#holder);
+  }
+
   /** Removals first: a folder may have to come where a file was. */
   removeAll(): void {
     this.#each(

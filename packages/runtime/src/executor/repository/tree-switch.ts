@@ -32,7 +32,7 @@ import { breakRefLocks, findRefLocks, heldRefs } from "./ref-locks.ts";
 import { copyIndex, copyKeepingTime } from "./index-copy.ts";
 import { contentAt, fileOnly, sameContent } from "./tree-content.ts";
 import { type Kept, removeLeftovers, TreeMoves } from "./tree-moves.ts";
-import { type Journal, readJournal, writeJournal } from "./switch-journal.ts";
+import { isCopy, type Journal, placeOf, readJournal, writeJournal } from "./switch-journal.ts";
 import { makeOwnFolder } from "../../system/index.ts";
 
 /** One file is hashed, by attributes that lie in the user's folders. */
@@ -120,13 +120,36 @@ export async function recoverSwitch(folder: string, repository: UserRepository):
   // No switch of this folder lives: its run is ours alone.
   breakIndexLock(repository, folder);
   breakClaims(repository, folder);
-  await breakRefLocks(folder, repository);
   const journal = readJournal(folder);
+  if (journal !== null && isCopy(journal, repository))
+    return endCopied(folder, repository, journal);
+  await breakRefLocks(folder, repository);
   if (journal === null) return "none";
   if (journal.state !== "applying") return journal.state;
   const lock = await lockIndex(repository, folder);
   try {
     return await endSwitch(folder, repository, journal);
+  } finally {
+    unlockIndex(lock);
+  }
+}
+
+/**
+ * A copy of the repository was made while the switch was at work there: the files of the copy are put
+ * back. What became of the switch is said of the repository itself alone: so nothing is recorded.
+ */
+async function endCopied(
+  folder: string,
+  repository: UserRepository,
+  journal: Journal,
+): Promise<Recovery> {
+  const moves = movesOf(repository, folder, journal);
+  if (!moves.isBegun()) return "none";
+  const lock = await lockIndex(repository, folder);
+  try {
+    if (await hasMoved(repository, journal)) moves.settle();
+    else requireOurs(folder, putBack(repository, folder, journal));
+    return "none";
   } finally {
     unlockIndex(lock);
   }
@@ -310,6 +333,7 @@ function journalOf({ repository, from, to, changes, folder }: SwitchOptions): Jo
   return {
     state: "applying",
     root: repository.root,
+    place: placeOf(repository),
     ref: from.ref,
     from: from.commit,
     to: to.commit,

@@ -1,12 +1,12 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inspectRepository, type UserRepository } from "../../../src/executor/git/index.ts";
 import { lockRepository } from "../../../src/executor/repository/repository-lock.ts";
-import { isSwitchHalf } from "../../../src/executor/repository/switch-journal.ts";
+import { isSwitchHalf, readJournal } from "../../../src/executor/repository/switch-journal.ts";
 import { recoverSwitch } from "../../../src/executor/repository/tree-switch.ts";
 import { openDataFolder } from "../../../src/home/index.ts";
 import { ToolScope, withTools } from "../../../src/process/index.ts";
@@ -14,7 +14,7 @@ import { freeRepository, switchFolder } from "../../../src/services/exec/reposit
 import { TestRepository } from "../support/repository.ts";
 import { type Judged, judgeSteps, RUN_ID } from "../support/steps.ts";
 
-// What a killed move left, and who finds it: the same run, another one, the user.
+// What a killed move left, and who finds it: the same repository, a copy of it, another run, the user.
 
 let repo: TestRepository;
 let judged: Judged;
@@ -57,6 +57,60 @@ const stateOf = (root: string): string[] => [
   git(root, "status", "--porcelain"),
   git(root, "ls-files", "--stage"),
 ];
+const LEFT = ["index.lock", "HEAD.lock", "refs/heads/main.lock"];
+const locksIn = (root: string): string[] =>
+  LEFT.filter((name) => existsSync(join(root, ".git", name)));
+
+describe("a copy of a repository in which a move was killed", () => {
+  const copyOf = (): string => {
+    const copy = join(repo.folder, "copy");
+    execFileSync("cp", ["-a", repo.root, copy]);
+    return copy;
+  };
+
+  it.each(["replaced", "indexed", "locked", "moved"])(
+    "after it %s is put right for itself, and the repository, too",
+    async (at) => {
+      const before = stateOf(repo.root);
+      await killed(at);
+      const copy = copyOf();
+      await recoverSwitch(left, await open(copy));
+      expect(readJournal(left)?.state).toBe("applying");
+      expect(locksIn(copy)).toEqual([]);
+      const inCopy = stateOf(copy);
+
+      const ended = await recoverSwitch(left, await open());
+      expect(ended).toBe(at === "moved" ? "done" : "undone");
+      expect(locksIn(repo.root)).toEqual([]);
+      expect(stateOf(repo.root)).toEqual(inCopy);
+      if (at !== "moved") expect(inCopy).toEqual(before);
+      else expect(inCopy[1]).toBe("?? mine.txt");
+      expect(git(repo.folder, "-C", copy, "fsck", "--strict")).not.toMatch(/error|missing/);
+    },
+  );
+
+  it("keeps the user's edits there, and says nothing of the repository", async () => {
+    const before = stateOf(repo.root);
+    await killed("replaced");
+    const copy = copyOf();
+    writeFileSync(join(copy, "src/app.ts"), "mine\n");
+    const recovered = recoverSwitch(left, await open(copy));
+    await expect(recovered).rejects.toMatchObject({ code: "ERR_REPOSITORY_DIRTY" });
+    expect(readFileSync(join(copy, "src/app.ts"), "utf8")).toBe("mine\n");
+    expect(await recoverSwitch(left, await open())).toBe("undone");
+    expect(stateOf(repo.root)).toEqual(before);
+  });
+
+  it("is none where the repository itself was moved", async () => {
+    const before = stateOf(repo.root);
+    await killed("replaced");
+    const other = join(repo.folder, "other");
+    renameSync(repo.root, other);
+    expect(await recoverSwitch(left, await open(other))).toBe("undone");
+    expect(stateOf(other)).toEqual(before);
+  });
+});
+
 describe("a rollback that was killed right after the branch moved back", () => {
   it("is done, and touches nothing, where the user committed on the base meanwhile", async () => {
     const { base, head } = await judged.bring();
