@@ -24,12 +24,21 @@ export async function lockIndex(repository: UserRepository, owner: string): Prom
   const lock = lockOf(index, owner);
   for (let waited = 0; !tryLock(index, lock); waited += POLL_MS) {
     if (waited >= PATIENCE_MS) {
-      const text = `git is at work in ${root} (${lock.path} is there). Wait for it, or remove the file when no git runs; then go on with the run.`;
+      const why = whyHeld(lock.path);
+      const text = `git is at work in ${root} (${lock.path} is there). ${why}; then go on with the run.`;
       throw new SovereignError("ERR_REPOSITORY_BUSY", text, { root, lock: lock.path });
     }
     await sleep(POLL_MS);
   }
   return lock;
+}
+
+/** A lock of ours says that a run may have changed files here which are not put back: it stays until they are. */
+function whyHeld(path: string): string {
+  const mark = /^sovereign \S.*\/(run_[a-z2-7]{20})\/(?:work|rollback)\/switch\n$/;
+  const run = mark.exec(readPlainText(path) ?? "")?.[1];
+  if (run === undefined) return "Wait for it, or remove the file when no git runs";
+  return `Run ${run} left it, which may have changed files here. To end what it left, type: sovereign exec status ${run}. Remove the file only where that run is gone with its data folder`;
 }
 
 function tryLock(index: string, lock: IndexLock): boolean {

@@ -155,6 +155,14 @@ describe("a move that a killed run left half", () => {
     await free();
     expect(repo.read("src/app.ts")).toBe("mine\n");
   });
+
+  it("is named where its lock is in the way, and not to be removed", async () => {
+    await killed("replaced");
+    await expect(judged.bring()).rejects.toMatchObject({
+      code: "ERR_REPOSITORY_BUSY",
+      message: expect.stringContaining(`sovereign exec status ${RUN_ID}`) as string,
+    });
+  });
 });
 
 describe("a stop in the moment after the branch moved", () => {
