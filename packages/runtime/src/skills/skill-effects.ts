@@ -98,10 +98,11 @@ async function runSkill(
     };
     return { status: "completed", output, artifacts, usage };
   } catch (error) {
-    if (signal.aborted || !time.aborted) throw lostIn(skill, input, error, happened);
+    const isStopped = signal.aborted;
+    if (isStopped || !time.aborted) throw lostIn({ skill, input, error, happened, isStopped });
     const text = `${skill.name} did not end within ${params.timeout_ms} ms`;
     const late = new SovereignError("ERR_SKILL_TIMEOUT", text, {}, error);
-    throw lostIn(skill, input, late, happened);
+    throw lostIn({ skill, input, error: late, happened, isStopped: false });
   }
 }
 
@@ -174,14 +175,24 @@ function keep(
   );
 }
 
+interface Lost {
+  readonly skill: Skill;
+  readonly input: JsonObject;
+  readonly error: unknown;
+  readonly happened: boolean;
+  /** By whoever may stop it, and not by its own time. */
+  readonly isStopped: boolean;
+}
+
 /**
  * What failed on its way may have happened: where that matters it is said. What passes would be tried
  * again by itself, also after the call itself.
  */
-function lostIn(skill: Skill, input: JsonObject, error: unknown, happened: boolean): unknown {
+function lostIn({ skill, input, error, happened, isStopped }: Lost): unknown {
   const known = isSovereignError(error);
   if (skill.repeat(input) !== "unsafe") {
-    return known
+    // Who was stopped did not fail: what it looked like from inside is no end of its own.
+    return known || isStopped
       ? error
       : new SovereignError("ERR_SKILL_FAILED", `${skill.name} failed`, {}, error);
   }
