@@ -21,7 +21,7 @@ const SIZES_BYTES = 20;
  *
  * @param patch untrusted
  * @throws ERR_CHANGE_FILE_SIZE, ERR_CHANGE_TOTAL for what would be too large
- * @throws ERR_CHANGE_MISFIT for what cannot be read
+ * @throws ERR_CHANGE_REFUSED for what lies of its size, ERR_CHANGE_MISFIT for what cannot be read
  */
 export function judgePatchSizes(patch: Uint8Array, limits: PatchLimits): void {
   const lines = Buffer.from(patch).toString("latin1").split("\n");
@@ -53,7 +53,9 @@ function sizesOf(lines: readonly string[], from: number, bytes: number): number[
   try {
     delta = inflateSync(Buffer.concat(packed), { maxOutputLength: Math.max(1, bytes) });
   } catch (cause) {
-    throw unreadable("its data do not unpack to the size that it says", cause);
+    // Bytes that lie of their size are no slip of whoever made the patch.
+    const text = "A binary patch is refused: its data do not unpack to the size that it says.";
+    throw new SovereignError("ERR_CHANGE_REFUSED", text, {}, cause);
   }
   const sizes: number[] = [];
   let size = 0;
@@ -104,11 +106,6 @@ function tooMuch(
   return new SovereignError(code, `Too much: a binary patch says ${found}; allowed ${most}.`);
 }
 
-function unreadable(why: string, cause?: unknown): SovereignError {
-  return new SovereignError(
-    "ERR_CHANGE_MISFIT",
-    `A binary patch cannot be read: ${why}.`,
-    {},
-    cause,
-  );
+function unreadable(why: string): SovereignError {
+  return new SovereignError("ERR_CHANGE_MISFIT", `A binary patch cannot be read: ${why}.`);
 }
