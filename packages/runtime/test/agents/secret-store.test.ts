@@ -101,7 +101,7 @@ it.each(["*.example.org", "https://example.org", "a b", "example.org/x"])(
   "refuses the host %s",
   async (host) => {
     await expect(store().set({ ...INPUT, hosts: [host] }, AT)).rejects.toEqual(
-      code("ERR_HOST_REFUSED"),
+      code("ERR_SECRET_INVALID"),
     );
   },
 );

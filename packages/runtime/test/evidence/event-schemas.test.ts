@@ -24,7 +24,7 @@ const WRITES =
 const NAMES = /\b(?:event|eventType|JOINED|LOST_LINE)(?: =|:) "([a-z_]+\.[a-z_]+)"/g;
 /** What commands tell people while they work, and nobody records. */
 const PROGRESS =
-  /^(?:archive|backup|exec|goal|oidc|stage|step|worker)\.|^agent\.(?:faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|lost|recovered|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
+  /^(?:archive|backup|exec|goal|oidc|stage|step|worker)\.|^agent\.(?:branch_kept|faulty|started|text|tool)$|^approval\.(?:needed|given)$|^run\.(?:ended|lost|recovered|started)$|^sentinel\.(?:lost|back)$|^(?:command\.failed|keys\.enrolled|rollback\.proved)$/;
 
 function eventsInCode(): string[] {
   const files = readdirSync(SOURCES, { recursive: true, encoding: "utf8" });
