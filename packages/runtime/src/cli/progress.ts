@@ -26,6 +26,23 @@ export function showProgress(
   };
 }
 
+const TELL_MS = 2000;
+
+/** Tells of work with many small steps at times, for who waits. */
+export function tellAtTimes<T>(
+  output: Output,
+  textOf: (progress: T) => string,
+): (progress: T) => void {
+  let last = performance.now();
+  return (progress) => {
+    const now = performance.now();
+    if (now - last < TELL_MS) return;
+    last = now;
+    if (output.json) output.printJson(progress);
+    else output.note(textOf(progress));
+  };
+}
+
 const SILENCE_MS = 15_000;
 
 /** Tells that the work goes on where nothing was told for a while. */

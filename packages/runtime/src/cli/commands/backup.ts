@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { writingNamed } from "../../system/index.ts";
 import type { CommandContext } from "../context.ts";
-import type { Output } from "../output.ts";
+import { tellAtTimes } from "../progress.ts";
 import type { BackupProgress } from "../../services/index.ts";
 
 const CREATE_HELP = `
@@ -19,9 +19,6 @@ SOVEREIGN_HOME must name a folder that is empty or not there. With DATABASE_URL 
 server, which must hold none. What is restored is stopped until two people reset it, because nobody knows what
 was stopped after the backup was made, nor whether the installation still works elsewhere.`;
 const PASSPHRASE = "a file with the backup's passphrase, of 8 bytes or more";
-/** How often a person is told. */
-const TELL_MS = 2000;
-
 interface Flags {
   readonly out: string;
   readonly passphraseFile: string;
@@ -46,7 +43,7 @@ function addCreate(backup: Command, { services, output }: CommandContext): void 
     .requiredOption("--passphrase-file <file>", PASSPHRASE)
     .addHelpText("after", CREATE_HELP)
     .action(async ({ out, passphraseFile }: Flags) => {
-      const onProgress = teller(output);
+      const onProgress = tellAtTimes(output, textOf);
       const report = await writingNamed(
         out,
         (file) =>
@@ -91,7 +88,7 @@ function addVerify(backup: Command, context: CommandContext): void {
       const report = await services.verifyBackup(path, {
         trustFile: trust ?? null,
         passphraseFile: passphraseFile ?? null,
-        onProgress: teller(output),
+        onProgress: tellAtTimes(output, textOf),
       });
       context.exit = report.verdict === "VALID" ? 0 : 4;
       if (output.json) {
@@ -120,7 +117,7 @@ function addRestore(backup: Command, { services, output }: CommandContext): void
       const report = await services.restoreBackup(path, {
         trustFile: trust ?? null,
         passphraseFile,
-        onProgress: teller(output),
+        onProgress: tellAtTimes(output, textOf),
       });
       if (output.json) {
         output.printJson(report);
@@ -140,18 +137,6 @@ function addRestore(backup: Command, { services, output }: CommandContext): void
         );
       }
     });
-}
-
-/** Every two seconds, for who waits; with --json each time. */
-function teller(output: Output): (progress: BackupProgress) => void {
-  let last = performance.now();
-  return (progress) => {
-    const now = performance.now();
-    if (now - last < TELL_MS) return;
-    last = now;
-    if (output.json) output.printJson(progress);
-    else output.note(textOf(progress));
-  };
 }
 
 function textOf(progress: BackupProgress): string {

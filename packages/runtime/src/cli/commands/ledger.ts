@@ -2,7 +2,8 @@ import type { Command } from "commander";
 import type { ArchiveProgress, RecordedReport } from "../../services/index.ts";
 import { parseInstant } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { type Output, table } from "../output.ts";
+import { table } from "../output.ts";
+import { tellAtTimes } from "../progress.ts";
 
 const ARCHIVE_HELP = `
 Archived are runs that were sealed before the date: their entries, whole, and what was signed for them. Runs
@@ -18,9 +19,6 @@ Exit codes: 0 VALID, 4 UNTRUSTED_KEY, or damaged with the place.
 \`tar xf FILE && sha256sum -c SHA256SUMS\` checks the parts without Sovereign.`;
 const RESTORE_HELP = `
 Each byte is compared with the hash that stayed in the database. If the command is killed, type it again.`;
-/** How often a person is told. */
-const TELL_MS = 2000;
-
 interface ArchiveFlags {
   readonly before: string;
   readonly out: string;
@@ -47,7 +45,7 @@ function addArchive(ledger: Command, context: CommandContext, tenant: () => stri
     .requiredOption("--out <file>", "the new file, mode 0600; or one to go on with")
     .addHelpText("after", ARCHIVE_HELP)
     .action(async ({ before, out }: ArchiveFlags) => {
-      const onProgress = teller(output);
+      const onProgress = tellAtTimes(output, textOf);
       const input = { tenantId: tenant(), before, out, onProgress };
       const report = await services.archiveLedger(input);
       if (output.json) {
@@ -121,7 +119,7 @@ function addVerify(ledger: Command, context: CommandContext): void {
     .action(async (file: string, { trust }: { trust?: string }) => {
       const report = await services.verifyArchive(file, {
         trustFile: trust ?? null,
-        onProgress: teller(output),
+        onProgress: tellAtTimes(output, textOf),
       });
       context.exit = report.verdict === "VALID" ? 0 : 4;
       if (output.json) {
@@ -143,7 +141,7 @@ function addRestore(ledger: Command, { services, output }: CommandContext): void
     .description("put the entries of an archive back into the database")
     .addHelpText("after", RESTORE_HELP)
     .action(async (file: string) => {
-      const report = await services.restoreArchive(file, teller(output));
+      const report = await services.restoreArchive(file, tellAtTimes(output, textOf));
       if (output.json) {
         output.printJson(report);
         return;
@@ -152,18 +150,6 @@ function addRestore(ledger: Command, { services, output }: CommandContext): void
       output.print(`put back: ${putBack} of ${entries} entries of ${tenant}`);
       if (putBack < entries) output.note("The rest was in the database already.");
     });
-}
-
-/** Every two seconds, for who waits. */
-function teller(output: Output): (progress: ArchiveProgress) => void {
-  let last = performance.now();
-  return (progress) => {
-    const now = performance.now();
-    if (now - last < TELL_MS) return;
-    last = now;
-    if (output.json) output.printJson(progress);
-    else output.note(textOf(progress));
-  };
 }
 
 function textOf(progress: ArchiveProgress): string {
