@@ -96,6 +96,7 @@ export class ScramMember {
     } catch {
       ok = false;
     }
+    // A sentinel that is gone by now has killed the path, and asks for no answer.
     await this.#link.request({ t: "terminated", path_id: pathId, ok }).catch(() => undefined);
   }
 }

@@ -185,6 +185,7 @@ export class AgentSession {
       allowed.resolve(undefined);
       return ended.promise;
     });
+    // Whoever waits for it hears why; where nobody does, it is in the ledger.
     done.catch(() => undefined);
     try {
       await Promise.race([allowed.promise, done]);
