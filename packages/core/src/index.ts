@@ -47,6 +47,7 @@ export {
   meantKey,
   parseCopy,
   parseFormat,
+  readFormat,
   type Approval,
   type ArchiveStatement,
   type ArchivedData,

@@ -4,6 +4,7 @@ import type { ErrorCode } from "../errors/index.ts";
 import { SovereignError } from "../errors/index.ts";
 import { frozenCopy } from "../json/index.ts";
 import { issueToTell, meantKey } from "./meant-key.ts";
+import { readFormat } from "./read.ts";
 
 /**
  * Check an untrusted value against a format.
@@ -21,7 +22,7 @@ export function parseFormat<T extends z.ZodType>(
   what: string,
   code: ErrorCode = "ERR_FORMAT_INVALID",
 ): z.infer<T> {
-  const result = format.safeParse(value);
+  const result = readFormat(format, value);
   if (result.success) {
     const key = lostKey(value);
     if (key === null) return result.data;

@@ -73,6 +73,11 @@ export function reportUsage(output: Output, error: CommanderError): number {
   return 2;
 }
 
+/** What Commander says of a wrong command line, as our other errors are said. */
+export function usageText(text: string): string {
+  return `sovereign: ${text.replace(/^error: /, "")}`;
+}
+
 /** What is not as it should be, and keeps nothing from working. */
 export function noteWarnings(output: Output, warnings: readonly string[]): void {
   for (const warning of warnings) output.note(`warning: ${warning}`);

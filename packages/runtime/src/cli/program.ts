@@ -33,7 +33,7 @@ import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
 import { workerCommand } from "./commands/worker.ts";
 import type { CommandContext } from "./context.ts";
-import { createOutput, reportError, reportUsage } from "./output.ts";
+import { createOutput, reportError, reportUsage, usageText } from "./output.ts";
 import { refuseRepeated } from "./repeated.ts";
 import type { Services } from "../services/index.ts";
 
@@ -104,7 +104,12 @@ function buildProgram(context: CommandContext): Command {
     .option("--tenant <name>", "the tenant that the work belongs to", "default")
     .option("--tenant-id <name>", "the same; a goal needs it")
     .addHelpText("after", EXIT_CODES)
-    .showHelpAfterError("(add --help for what is expected)");
+    .showHelpAfterError("(ERR_USAGE; add --help for what is expected)")
+    .configureOutput({
+      outputError: (text, write) => {
+        write(usageText(text));
+      },
+    });
   program.on("option:tenant-id", (name: string) => {
     program.setOptionValue("tenant", name);
   });

@@ -5,6 +5,7 @@ import {
   type JsonValue,
   isSovereignError,
   SovereignError,
+  readFormat,
 } from "@sovereign/core";
 import { z } from "zod";
 import { readOwnFile } from "../system/index.ts";
@@ -176,7 +177,7 @@ function parseSection<T>(
   sections: Readonly<Record<string, unknown>>,
   path: string,
 ): T {
-  const result = format.safeParse(sections[name] ?? {});
+  const result = readFormat(format, sections[name] ?? {});
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const at = [name, ...(issue?.path.map(String) ?? [])].join(".");

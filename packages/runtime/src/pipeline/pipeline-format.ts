@@ -1,4 +1,4 @@
-import { issueToTell, meantKey, SovereignError } from "@sovereign/core";
+import { issueToTell, meantKey, SovereignError, readFormat } from "@sovereign/core";
 import type { z } from "zod";
 import { readPlainYaml, type YamlFile } from "../policy/index.ts";
 import { type Pipeline, pipelineSchema, type Stage } from "./pipeline-schema.ts";
@@ -23,7 +23,7 @@ const RESULT_FILE = "result.json";
  */
 export function parsePipeline(bytes: Uint8Array, path: string): Pipeline {
   const file = readPlainYaml(bytes, path, DOOR);
-  const parsed = pipelineSchema.safeParse(file.value);
+  const parsed = readFormat(pipelineSchema, file.value);
   if (!parsed.success) throw invalid(file, parsed.error);
   checkNames(parsed.data, file);
   return parsed.data;

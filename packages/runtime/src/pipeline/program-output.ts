@@ -5,6 +5,7 @@ import {
   parseStrictJson,
   SovereignError,
   sha256Hex,
+  readFormat,
 } from "@sovereign/core";
 import { z } from "zod";
 import type { ProgramRequest, ProgramTask } from "./program-task.ts";
@@ -117,7 +118,7 @@ function read<T extends z.ZodType>(
     if (isSovereignError(error)) throw wrong(task, `${name}: ${error.message}`, code);
     throw error;
   }
-  const parsed = format.safeParse(value);
+  const parsed = readFormat(format, value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const at = issue?.path.map(String).join(".") ?? "";

@@ -1,4 +1,10 @@
-import { type JsonObject, type JsonValue, quoted, SovereignError } from "@sovereign/core";
+import {
+  type JsonObject,
+  type JsonValue,
+  quoted,
+  SovereignError,
+  readFormat,
+} from "@sovereign/core";
 import { findSkill, type PinOwn, secretTexts, type Skill, takesSecret } from "../skills/index.ts";
 import { type Plan, type PlanStep, STEPS_MAX } from "./plan-format.ts";
 import { type Reference, referencesIn, resolveReferences } from "./references.ts";
@@ -90,7 +96,7 @@ function checkSecrets(skill: Skill, step: PlanStep, where: string): void {
 /** What is wrong below a value that holds a reference can be told only when that is looked up. */
 function checkConstants(skill: Skill, step: PlanStep, { inputs }: Plan, where: string): void {
   const given = withKnownInputs(step.with, inputs);
-  const result = skill.input.safeParse(given);
+  const result = readFormat(skill.input, given);
   const issues = result.success ? [] : result.error.issues;
   const issue = issues.find(({ path }) => !holdsReference(given, path));
   if (issue !== undefined) {

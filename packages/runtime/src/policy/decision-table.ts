@@ -1,4 +1,11 @@
-import { type Action, type ActionContext, formats, fields, SovereignError } from "@sovereign/core";
+import {
+  type Action,
+  type ActionContext,
+  formats,
+  fields,
+  SovereignError,
+  readFormat,
+} from "@sovereign/core";
 import { z } from "zod";
 import type { PolicyEngine } from "./engine.ts";
 import { readPolicySource } from "./policy-source.ts";
@@ -50,7 +57,7 @@ export function checkDecisions(
   path: string,
 ): CaseResult[] {
   const { value, placeOf } = readPolicySource(bytes, path);
-  const read = decisionTable.safeParse(value);
+  const read = readFormat(decisionTable, value);
   if (!read.success) {
     const [issue] = read.error.issues;
     const at = issue?.path ?? [];

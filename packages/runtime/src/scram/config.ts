@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { SovereignError } from "@sovereign/core";
+import { SovereignError, readFormat } from "@sovereign/core";
 import { z } from "zod";
 
 /** The bound of the law: a configuration may ask for less, never for more. */
@@ -90,7 +90,7 @@ export type ScramConfig = z.infer<typeof scramConfig>;
  * @throws ERR_SCRAM_CONFIG for an unknown or malformed setting, and for a weakened one
  */
 export function parseScramConfig(value: unknown): ScramConfig {
-  const result = scramConfig.safeParse(value ?? {});
+  const result = readFormat(scramConfig, value ?? {});
   if (!result.success) {
     const issue = result.error.issues[0];
     const at = ["scram", ...(issue?.path.map(String) ?? [])].join(".");

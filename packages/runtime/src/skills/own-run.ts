@@ -7,6 +7,7 @@ import {
   parseFormat,
   parseStrictJson,
   SovereignError,
+  readFormat,
 } from "@sovereign/core";
 import { z } from "zod";
 import type { Mount, Sandbox, SandboxRequest, SandboxResult } from "../sandbox/index.ts";
@@ -76,7 +77,7 @@ function readAnswer(result: SandboxResult, { manifest }: OwnSkill, isUnsafe: boo
     const text = `${name}: ${printable(Buffer.from(answer.error)).slice(0, 500)}`;
     throw new SovereignError("ERR_SKILL_FAILED", text);
   }
-  const found = output.safeParse(answer.value);
+  const found = readFormat(output, answer.value);
   if (found.success) return answer.value;
   const [issue] = found.error.issues;
   const at = ["value", ...(issue?.path.map(String) ?? [])].join(".");

@@ -49,6 +49,18 @@ describe("a command line", () => {
     expect(err).toContain("twice");
   });
 
+  it.each([
+    ["unknown command 'foo'", "foo"],
+    ["unknown option '--foo'", "runs list --foo"],
+    ["missing required argument 'run'", "runs show"],
+    ["--goal needs --tenant-id TENANT and --agent-id AGENT", "run --goal x"],
+  ])("that is wrong is told as other errors are: %s", async (told, line) => {
+    const { exit, out, err } = await type(...line.split(" "));
+    expect({ exit, out }).toEqual({ exit: 2, out: "" });
+    expect(err.split("\n")[0]).toBe(`sovereign: ${told}`);
+    expect(err).toContain("(ERR_USAGE; add --help for what is expected)");
+  });
+
   it("may repeat what is a list by design, and --json", async () => {
     const given: unknown[] = [];
     const initKeys = (slots: unknown): Promise<never[]> => {
