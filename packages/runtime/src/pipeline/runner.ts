@@ -3,7 +3,6 @@ import {
   type ArtifactRef,
   type Ballot,
   ballotRules,
-  type CastVote,
   cutText,
   digestOf,
   type Envelope,
@@ -22,7 +21,14 @@ import {
 import type { Authority } from "../authority/index.ts";
 import type { Clock } from "../system/index.ts";
 import type { Completed } from "../kernel/index.ts";
-import { type ArtifactStore, type RunSession, RunStopped, type StepRecord } from "../runs/index.ts";
+import {
+  type ArtifactStore,
+  castVotes,
+  type RunSession,
+  RunStopped,
+  type StepRecord,
+  type Vote,
+} from "../runs/index.ts";
 import type { FrozenPipeline } from "./frozen.ts";
 import type { Pipeline, Stage, StageOf } from "./pipeline-schema.ts";
 import type { Progress } from "./ports.ts";
@@ -42,11 +48,6 @@ export interface PipelineRunOptions {
   /** Digest of the installed libraries, for provenance. */
   readonly modulesDigest: string | null;
   readonly onProgress: (progress: Progress) => void;
-}
-
-/** A vote that was cast here, with its envelope. */
-interface SignedVote extends CastVote {
-  readonly signed: Envelope;
 }
 
 /**
@@ -162,8 +163,10 @@ export class PipelineRun {
       finishedOn: record.endedAt,
     });
     const subjects = products.map(({ name, sha256 }) => ({ name, sha256 }));
-    const envelope = await authority.issueProvenance(subjects, provenance);
-    await session.attest(SLSA_PROVENANCE_TYPE, { provenance: envelope }, { stage: stage.name });
+    const sign = async (): Promise<Record<string, Envelope>> => ({
+      provenance: await authority.issueProvenance(subjects, provenance),
+    });
+    await session.attest(SLSA_PROVENANCE_TYPE, sign, { stage: stage.name });
     return detail;
   }
 
@@ -177,7 +180,7 @@ export class PipelineRun {
   async #agents(stage: StageOf<"agent_chain">): Promise<string> {
     const tasks = programTasks(this.#pipeline, stage);
     const ends = await Promise.allSettled(tasks.map((task) => this.#agent(task)));
-    const votes: SignedVote[] = [];
+    const votes: Vote[] = [];
     for (const [index, end] of ends.entries()) {
       if (end.status === "fulfilled") votes.push(end.value);
       else await this.#abstain(tasks[index]?.role ?? "", end.reason);
@@ -185,27 +188,13 @@ export class PipelineRun {
     return this.#judge(stage, votes);
   }
 
-  async #agent(task: ProgramTask): Promise<SignedVote> {
-    const { authority, session, clock, artifacts } = this.#options;
+  async #agent(task: ProgramTask): Promise<Vote> {
+    const { artifacts } = this.#options;
     const { role, stage } = task;
     await this.#runTask(task, "agent.judge", role, `${role}.`);
     const output = this.#artifact(`${stage}/${role}.verdict.json`);
     const { verdict, claims } = parseAgentVerdict(task, await artifacts.get(output));
-    const predicate = {
-      run_id: session.plan.runId,
-      ballot: stage,
-      role,
-      verdict,
-      claims,
-      output_digest: output.sha256,
-      cast_at: clock.now().toISOString(),
-    };
-    // The agent's own role key signs, here: a key never enters a sandbox.
-    const subject = { name: output.name, sha256: output.sha256 };
-    const signed = await authority.issue("vote", [subject], predicate, "role", role);
-    const { publicKey } = await authority.signer("role", role);
-    const envelope = digestOf(signed);
-    return { role, keyId: publicKey.keyId, envelope, verdict, claims, signed };
+    return { role, verdict, claims, output };
   }
 
   /**
@@ -221,13 +210,12 @@ export class PipelineRun {
     await this.#options.session.note("agent.abstained", "WARNING", { role, reason: detail });
   }
 
-  async #judge(stage: StageOf<"agent_chain">, votes: readonly SignedVote[]): Promise<string> {
+  async #judge(stage: StageOf<"agent_chain">, votes: readonly Vote[]): Promise<string> {
     const { session, onProgress } = this.#options;
     const electorate = stage.agents.map((agent) => agent.role);
-    const result = judgeVotes(votes, { electorate, ...this.#rulesOf(stage) });
-    const envelopes = votes.map(({ signed }, index) => [`vote_${index + 1}`, signed] as const);
+    const cast = await castVotes(this.#options, stage.name, votes);
+    const result = judgeVotes(cast, { electorate, ...this.#rulesOf(stage) });
     const ballot = { ballot: stage.name };
-    await session.attest(predicateType("vote"), Object.fromEntries(envelopes), ballot);
     for (const fault of result.faulty) {
       onProgress({ event: "agent.faulty", role: fault.role, detail: describeFault(fault) });
     }
@@ -306,8 +294,10 @@ export class PipelineRun {
     const kind = "rollback-proof";
     if ((await this.#unattested(stage.name, predicateType(kind))) !== null) {
       const subjects = [{ name: stage.model, sha256: proof.after }];
-      const envelope = await authority.issue(kind, subjects, proof, "attestation", null);
-      await session.attest(predicateType(kind), { proof: envelope }, { stage: stage.name });
+      const sign = async (): Promise<Record<string, Envelope>> => ({
+        proof: await authority.issue(kind, subjects, proof, "attestation", null),
+      });
+      await session.attest(predicateType(kind), sign, { stage: stage.name });
     }
     return `${stage.model} is ${proof.after.slice(0, 12)} again: ${proof.restored_bytes} bytes read back and hashed`;
   }

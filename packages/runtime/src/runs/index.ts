@@ -1,5 +1,6 @@
 export { ARTIFACT_BYTES_MAX, ArtifactStore, readHarvest } from "./artifact-store.ts";
 export { type BundleRequest, exportBundle, logOrigin, readEntries } from "./bundle.ts";
+export { castVotes, type Vote } from "./cast-votes.ts";
 export { type FailedLog, keepFailedLog, lastLines, wholeLog } from "./failed-log.ts";
 export type {
   BudgetRows,
@@ -23,9 +24,9 @@ export { readSteps, requireAdmitted, stepsOf } from "./run-history.ts";
 export { isTraced, readRunTrace } from "./recorded-run.ts";
 export { hasDocuments } from "./run-kind.ts";
 export { type RunBudget, RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
+export type { RunPlan } from "./run-plan.ts";
 export {
   type ApprovalSource,
-  type RunPlan,
   RunSession,
   type RunSessionOptions,
   type Step,

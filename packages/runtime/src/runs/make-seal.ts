@@ -24,6 +24,8 @@ interface MadeSeal {
   readonly entries: readonly StoredEntry[];
   readonly data: JsonObject;
   readonly envelope: Envelope;
+  /** The key log's count that the seal's key was taken at. */
+  readonly keyEpoch: number;
 }
 
 /** What of a run's plan its seal names. */
@@ -102,5 +104,5 @@ export async function makeSeal(
     key_epoch: proof.key_log.count,
     envelopes: { run_proof: digestOf(envelope) },
   };
-  return { status, reason, head, entries, data, envelope };
+  return { status, reason, head, entries, data, envelope, keyEpoch: data.key_epoch };
 }

@@ -1,9 +1,7 @@
 import {
   type Action,
   type ActionContext,
-  type ApiCaller,
   type ArtifactRef,
-  type ConfigSnapshot,
   canonicalBytes,
   deepFreeze,
   digestOf,
@@ -13,7 +11,7 @@ import {
   isSovereignError,
   type JsonObject,
   type JsonValue,
-  type Mode,
+  type KeyLogHead,
   parseCanonicalJson,
   parseFormat,
   type RunProof,
@@ -24,7 +22,7 @@ import {
 import { z } from "zod";
 import type { Authority, KeyLog } from "../authority/index.ts";
 import type { Clock } from "../system/index.ts";
-import type { Completed, Kernel, Outcome, Pending } from "../kernel/index.ts";
+import type { Completed, Kernel, LedgerRecord, Outcome, Pending } from "../kernel/index.ts";
 import type { QueuePlace, RunWrite, StoredEntry } from "../ledger/index.ts";
 import { ASK_AGAIN, UNISSUED } from "./ask-again.ts";
 import { BoundedNotes, type Note } from "./bounded-notes.ts";
@@ -32,26 +30,11 @@ import type { RunStore, StepRow } from "./ports.ts";
 import { isLasting, readFailedAttempt } from "./failed-attempt.ts";
 import { readAuthorized, recallOpen } from "./open-attempts.ts";
 import type { RunRecorder } from "./run-recorder.ts";
+import { makeAdmission } from "./make-admission.ts";
 import { makeSeal } from "./make-seal.ts";
+import type { RunPlan } from "./run-plan.ts";
 import { RunStopped } from "./run-stopped.ts";
 import { readStepRecord, type StepRecord } from "./step-record.ts";
-
-/** What a run is, fixed before anything of it happens. */
-export interface RunPlan {
-  readonly runId: string;
-  readonly tenantId: string;
-  readonly name: string;
-  readonly mode: Mode;
-  readonly installationId: string;
-  /** The whole plan as JSON: what `planDigest` is over. */
-  readonly plan: JsonObject;
-  readonly config: JsonObject;
-  readonly policyDigest: string;
-  /** Who votes in each ballot, by its name, and the limits that they judge by; null for none. */
-  readonly ballots?: ConfigSnapshot["ballots"];
-  /** Who submitted it over the network. */
-  readonly caller?: ApiCaller;
-}
 
 /** Asks people for approvals. Null means: not now; the run waits. */
 export type ApprovalSource = (pending: Pending) => Promise<readonly Envelope[] | null>;
@@ -84,8 +67,8 @@ export interface Step {
   readonly again?: boolean;
 }
 
-/** How often a run is read for its seal while others record in it. */
-const SEAL_ATTEMPTS = 5;
+/** How often a run is read for its seal while others record in it, and signed while keys change. */
+const ATTEMPTS = 5;
 
 const storedOutput = z.strictObject({
   artifacts: z.array(fields.artifactRef),
@@ -113,8 +96,7 @@ export class RunSession {
     this.#options = Object.freeze({ ...options, plan });
     this.#steps = new Map(options.steps.map((step) => [step.stepId, step]));
     options.recorder.takeOver(options.steps);
-    const write = (one: Note): Promise<void> =>
-      this.#record(one.event, one.severity, one.data, [], null);
+    const write = (one: Note): Promise<void> => this.#record(one);
     this.#refusals = new BoundedNotes(options, write);
     this.configDigest = digestOf(plan.config);
     this.planDigest = digestOf(plan.plan);
@@ -134,49 +116,24 @@ export class RunSession {
    * @throws ERR_FORMAT_INVALID for a name that no verifier would read
    */
   async admit(queue?: QueuePlace): Promise<void> {
-    const { plan, authority, keyLog, clock } = this.#options;
+    const { plan } = this.#options;
     parseFormat(fields.name, plan.name, "the run's name");
-    const { runId, tenantId, mode } = plan;
     const digests = {
       config_digest: this.configDigest,
       plan_digest: this.planDigest,
       policy_digest: plan.policyDigest,
     };
-    const snapshot = await authority.issue(
-      "config-snapshot",
-      [{ name: runId, sha256: this.configDigest }],
-      {
-        tenant_id: tenantId,
-        run_id: runId,
-        ...digests,
-        mode,
-        config: plan.config,
-        ...kindOf(plan.plan),
-        ...(plan.ballots === undefined ? {} : { ballots: plan.ballots }),
-        issued_at: clock.now().toISOString(),
-      },
-      "config",
-      null,
+    const run = this.#runRow(queue === undefined ? "running" : "queued", null);
+    await this.#recordSigned("run.admitted", { run, queue }, (keys) =>
+      makeAdmission(this.#options, digests, keys),
     );
-    const data = {
-      name: plan.name,
-      kind: kindOf(plan.plan).kind ?? "pipeline",
-      ...(plan.caller === undefined ? {} : { caller: plan.caller }),
-      mode,
-      installation_id: plan.installationId,
-      ...digests,
-      key_log: { ...keyLog.head() },
-      key_epoch: keyLog.head().count,
-      envelopes: { config_snapshot: digestOf(snapshot) },
-    };
-    const row = this.#runRow(queue === undefined ? "running" : "queued", null);
-    await this.#record("run.admitted", "INFO", data, [snapshot], row, queue);
   }
 
   /** Record that this process goes on with it. @param isWorker false takes it out of the queue */
   async resume(from: RunWrite["status"], isWorker: boolean): Promise<void> {
     const row = isWorker || from === "queued" ? this.#runRow("running", null) : null;
-    await this.#record("run.resumed", "INFO", { from }, [], row, isWorker ? undefined : null);
+    const rows = { run: row, queue: isWorker ? undefined : null };
+    await this.#record({ event: "run.resumed", severity: "INFO", data: { from } }, rows);
   }
 
   /**
@@ -284,42 +241,38 @@ export class RunSession {
   /** Record something that happened, which is not an action. Of a flood of refusals the number. */
   note(event: string, severity: Severity, data: JsonObject): Promise<void> {
     if (this.#refusals.isBounded(event)) return this.#refusals.note({ event, severity, data });
-    return this.#record(event, severity, data, [], null);
+    return this.#record({ event, severity, data });
   }
 
   /** Record files of evidence that are no step's own output. */
   async recordEvidence(artifacts: readonly ArtifactRef[]): Promise<void> {
     const data = { artifacts: artifacts.map((one) => ({ ...one })) };
-    await this.#record("evidence.recorded", "INFO", data, [], null);
+    await this.#record({ event: "evidence.recorded", severity: "INFO", data });
     this.#artifacts.push(...artifacts);
   }
 
-  /** Record signed statements. Their names are unique within the entry. */
+  /**
+   * Record signed statements.
+   *
+   * @param sign makes them, each under a name of its own: again where a key was replaced meanwhile
+   */
   async attest(
     predicateType: string,
-    envelopes: Readonly<Record<string, Envelope>>,
+    sign: () => Promise<Readonly<Record<string, Envelope>>>,
     data: JsonObject = {},
   ): Promise<void> {
-    const named = Object.entries(envelopes);
-    await this.#record(
-      "attestation.issued",
-      "INFO",
-      {
-        ...data,
-        predicate_type: predicateType,
-        key_epoch: this.#options.keyLog.head().count,
-        envelopes: Object.fromEntries(named.map(([name, one]) => [name, digestOf(one)])),
-      },
-      named.map(([, one]) => one),
-      null,
-    );
+    await this.#recordSigned("attestation.issued", {}, async () => ({
+      data: { ...data, predicate_type: predicateType },
+      envelopes: await sign(),
+    }));
   }
 
   /** Leave the run waiting. @param stays true where the next worker is to go on with it */
   async suspend(reason: string, stays = false): Promise<void> {
     await this.#refusals.end();
     const row = this.#runRow("pending", reason);
-    await this.#record("run.suspended", "INFO", { reason }, [], row, stays ? undefined : null);
+    const rows = { run: row, queue: stays ? undefined : null };
+    await this.#record({ event: "run.suspended", severity: "INFO", data: { reason } }, rows);
   }
 
   /**
@@ -337,7 +290,8 @@ export class RunSession {
         return await this.#seal(asked, why);
       } catch (error) {
         // Something may have been recorded while the run was read: then its proof is not over all of it.
-        if (!isSovereignError(error, "ERR_RUN_FENCED") || attempt === SEAL_ATTEMPTS) throw error;
+        // Or the key log grew, and the proof is signed by a key that ended.
+        if (!isSovereignError(error, "ERR_RUN_FENCED") || attempt === ATTEMPTS) throw error;
       }
     }
   }
@@ -355,10 +309,11 @@ export class RunSession {
       asked: { status: asked, reason: why },
       note: this.note.bind(this),
     });
-    const { status, reason, head, entries, data, envelope } = made;
+    const { status, reason, head, entries, data, envelope, keyEpoch } = made;
     const severity = status === "completed" ? "INFO" : "ERROR";
-    const row = { ...this.#runRow(status, reason), sealed: head };
-    await this.#record("run.sealed", severity, data, [envelope], row);
+    const run = { ...this.#runRow(status, reason), sealed: head };
+    const envelopes = [envelope];
+    await this.#record({ event: "run.sealed", severity, data, envelopes, keyEpoch }, { run });
     return { status, entries };
   }
 
@@ -437,36 +392,75 @@ export class RunSession {
   }
 
   /**
-   * @throws ERR_RUN_FENCED when another process owns the run now
+   * Sign and record. The commit refuses what was signed before the key log grew: a key that has ended
+   * by then signs nothing that counts. It is signed anew.
+   */
+  async #recordSigned(
+    event: string,
+    rows: RecordRows,
+    make: (keys: KeyLogHead) => Promise<{
+      readonly data: JsonObject;
+      readonly envelopes: Readonly<Record<string, Envelope>>;
+    }>,
+  ): Promise<void> {
+    const { keyLog } = this.#options;
+    for (let attempt = 1; ; attempt++) {
+      // Before it is signed: what the log says later does not count for it.
+      const keys = keyLog.head();
+      const { data, envelopes } = await make(keys);
+      const named = Object.entries(envelopes);
+      const digests = named.map(([name, one]) => [name, digestOf(one)] as const);
+      const record = {
+        event,
+        severity: "INFO",
+        data: { ...data, key_epoch: keys.count, envelopes: Object.fromEntries(digests) },
+        envelopes: named.map(([, one]) => one),
+        keyEpoch: keys.count,
+      } as const;
+      try {
+        await this.#record(record, rows);
+        return;
+      } catch (error) {
+        const isOutdated = isSovereignError(error) && error.details["reason"] === "key_epoch";
+        if (!isOutdated || attempt === ATTEMPTS) throw error;
+        await keyLog.refresh();
+      }
+    }
+  }
+
+  /**
+   * @throws ERR_RUN_FENCED when another process owns the run now, or the key log has grown
    * @throws ERR_STORE_UNAVAILABLE, also where what the kernel kept cannot be recorded first
    */
   async #record(
-    event: string,
-    severity: Severity,
-    data: JsonObject,
-    envelopes: readonly Envelope[],
-    run: RunWrite | null,
-    queue?: QueuePlace | null,
+    said: Note & Partial<Pick<LedgerRecord, "envelopes" | "keyEpoch">>,
+    { run = null, queue }: RecordRows = {},
   ): Promise<void> {
-    const record = { event, severity, data, envelopes, nonces: [], keyEpoch: null };
+    const record = { envelopes: [], nonces: [], keyEpoch: null, ...said };
     const { kernel, recorder, plan } = this.#options;
     await kernel.recordKept(plan.runId);
     const verdict = await recorder.write(record, run, queue);
     if (verdict.status === "committed") return;
+    const { event } = said;
+    const why =
+      verdict.reason === "key_epoch"
+        ? `Keys are replaced all the time: ${event} is not recorded`
+        : `Another process has taken the run over: ${event} is not recorded`;
     throw new SovereignError(
       "ERR_RUN_FENCED",
-      `Another process has taken the run over: ${event} is not recorded (${verdict.detail}). Look at it with: sovereign run list`,
+      `${why} (${verdict.detail}). Look at it with: sovereign run list`,
       { event, reason: verdict.reason },
     );
   }
 }
 
-fixClass(RunSession);
-
-/** The plan's own word for what it is, so that the evidence can be held to that kind's rules. */
-function kindOf({ kind }: JsonObject): { kind?: string } {
-  return fields.name.safeParse(kind).success ? { kind: kind as string } : {};
+/** What of the run's rows is written with an entry. */
+interface RecordRows {
+  readonly run?: RunWrite | null;
+  readonly queue?: QueuePlace | null | undefined;
 }
+
+fixClass(RunSession);
 
 /** An attempt that never began keeps its number, so that an approval for it stays good. */
 function nextAttempt(known: StepRow | undefined): number {

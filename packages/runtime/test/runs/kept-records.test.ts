@@ -99,7 +99,11 @@ describe("what the kernel kept", () => {
     ["a note", "run.noted", (session) => session.note("run.noted", "INFO", {})],
     ["the run's wait", "run.suspended", (session) => session.suspend("it waits")],
     ["files of evidence", "evidence.recorded", (session) => session.recordEvidence([])],
-    ["a statement", "attestation.issued", (session) => session.attest("x", {})],
+    [
+      "a statement",
+      "attestation.issued",
+      (session) => session.attest("x", () => Promise.resolve({})),
+    ],
     ["one that goes on", "run.resumed", (session) => session.resume("pending", false)],
   ];
 

@@ -178,7 +178,9 @@ async function runAgent(
   const about = { run_id: RUN, tool_result_pack_id: found.tool_result_pack_id, sha256: pack };
   const subject = [{ name: found.tool_result_pack_id, sha256: pack }];
   const signed = await authority.issue("tool-result", subject, about, "attestation", null);
-  await session.attest(predicateType("tool-result"), { result_pack: signed });
+  await session.attest(predicateType("tool-result"), () =>
+    Promise.resolve({ result_pack: signed }),
+  );
   const entries = await entriesOf(store);
   const judged = say(evaluateGates(readGateInputs(contents, entries)));
   const evaluated_at = world.clock.now().toISOString();
@@ -187,7 +189,9 @@ async function runAgent(
   const results = [{ name: RUN, sha256: digestOf(judged.results) }];
   const kind = "gate-receipt";
   const attested = await authority.issue(kind, results, receipt, "attestation", null);
-  await session.attest(predicateType(kind), { receipt: attested }, { status: judged.status });
+  await session.attest(predicateType(kind), () => Promise.resolve({ receipt: attested }), {
+    status: judged.status,
+  });
   return entries;
 }
 
@@ -207,7 +211,7 @@ async function signTask(
   };
   const subject = [{ name: tool_task_pack_id, sha256 }];
   const signed = await authority.issue("tool-task", subject, statement, "role", "trainer");
-  await session.attest(predicateType("tool-task"), { task_pack: signed });
+  await session.attest(predicateType("tool-task"), () => Promise.resolve({ task_pack: signed }));
 }
 
 /** The agent works, is denied once, and its result is looked at, committed and brought back. */

@@ -191,7 +191,9 @@ export class EvidenceWorld {
       const keyId = world.keyIdOf("role", role);
       votes.push({ role, keyId, envelope: digestOf(vote), ...content });
     }
-    await session.attest(predicateType("vote"), envelopes, { ballot: "ballot" });
+    await session.attest(predicateType("vote"), () => Promise.resolve(envelopes), {
+      ballot: "ballot",
+    });
     const result = judgeVotes(votes, { electorate: VOTERS });
     await session.note("consensus.reached", "INFO", { ballot: "ballot", ...result });
   }

@@ -85,13 +85,13 @@ async function tell(
   const about = [{ name: RUN, sha256: digestOf(receipt.results) }];
   const kind = "gate-receipt";
   const signed = await authority.issue(kind, about, receipt, "attestation", null);
-  await session.attest(predicateType(kind), { receipt: signed }, { status });
+  await session.attest(predicateType(kind), () => Promise.resolve({ receipt: signed }), { status });
   const statement = sourceStatementOf(await entries(), { status, sha256: digestOf(signed) });
   if (statement === null && lie === undefined) return null;
   const said = lie === undefined ? statement : lie(statement ?? EXAMPLE);
   for (let time = 0; time < (twice === true ? 2 : 1); time++) {
     const source = await authority.issueSource(said as SourceStatement);
-    await session.attest(SOURCE_SUMMARY_TYPE, { source });
+    await session.attest(SOURCE_SUMMARY_TYPE, () => Promise.resolve({ source }));
   }
   return statement;
 }

@@ -112,7 +112,9 @@ async function train(session: RunSession, world: World): Promise<void> {
   };
   const subject = [{ name: file.name, sha256: file.sha256 }];
   const signed = await world.authority.issueProvenance(subject, provenance);
-  await session.attest(SLSA_PROVENANCE_TYPE, { provenance: signed }, { stage: "again" });
+  await session.attest(SLSA_PROVENANCE_TYPE, () => Promise.resolve({ provenance: signed }), {
+    stage: "again",
+  });
 }
 
 async function rollBack(session: RunSession, world: World): Promise<void> {
@@ -134,7 +136,9 @@ async function rollBack(session: RunSession, world: World): Promise<void> {
   const subject = [{ name: "m", sha256: GENESIS_HASH }];
   const kind = "rollback-proof";
   const signed = await world.authority.issue(kind, subject, proof, "attestation", null);
-  await session.attest(predicateType(kind), { proof: signed }, { stage: "back" });
+  await session.attest(predicateType(kind), () => Promise.resolve({ proof: signed }), {
+    stage: "back",
+  });
 }
 
 async function judgeByGates(session: RunSession, world: World, store: MemoryStore): Promise<void> {
@@ -153,7 +157,9 @@ async function judgeByGates(session: RunSession, world: World, store: MemoryStor
   const subject = [{ name: RUN, sha256: digestOf(found.results) }];
   const kind = "gate-receipt";
   const signed = await world.authority.issue(kind, subject, receipt, "attestation", null);
-  await session.attest(predicateType(kind), { receipt: signed }, { status: found.status });
+  await session.attest(predicateType(kind), () => Promise.resolve({ receipt: signed }), {
+    status: found.status,
+  });
 }
 
 function parse(bytes: Uint8Array): JsonValue {

@@ -55,8 +55,9 @@ export function packHooks(
         policy_digest: policy.digest,
       };
       const subject = [{ name: tool_task_pack_id, sha256: asked.sha256 }];
-      const signed = await authority.issue("tool-task", subject, statement, "role", role);
-      await session.attest(TASK, { task_pack: signed });
+      await session.attest(TASK, async () => ({
+        task_pack: await authority.issue("tool-task", subject, statement, "role", role),
+      }));
     },
     evidence: async (refs) => {
       const before = await entries();
@@ -86,8 +87,9 @@ export function packHooks(
       const subject = [{ name: tool_result_pack_id, sha256 }];
       const statement = { run_id: runId, tool_result_pack_id, sha256 };
       const kind = "tool-result";
-      const signed = await authority.issue(kind, subject, statement, "attestation", null);
-      await session.attest(RESULT, { result_pack: signed });
+      await session.attest(RESULT, async () => ({
+        result_pack: await authority.issue(kind, subject, statement, "attestation", null),
+      }));
     },
   };
 }

@@ -31,6 +31,7 @@ export async function attestSource(options: RunOptions, context: ExecContext): P
   }
   const statement = receipt === null ? null : sourceStatementOf(entries, receipt);
   if (statement === null) return;
-  const source = await authority.issueSource(statement);
-  await session.attest(SOURCE_SUMMARY_TYPE, { source });
+  await session.attest(SOURCE_SUMMARY_TYPE, async () => ({
+    source: await authority.issueSource(statement),
+  }));
 }

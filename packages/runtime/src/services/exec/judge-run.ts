@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
+  type Envelope,
   evaluateGates,
   GATE_DOCUMENTS,
   gateInputDigests,
@@ -27,8 +28,10 @@ export async function attestGates(options: RunOptions, context: ExecContext): Pr
   const receipt = await judgeRun(installation, tenantId, runId, false);
   const subject = [{ name: runId, sha256: digestOf(receipt.results) }];
   const kind = "gate-receipt";
-  const envelope = await authority.issue(kind, subject, receipt, "attestation", null);
-  await session.attest(predicateType(kind), { receipt: envelope }, { status: receipt.status });
+  const sign = async (): Promise<Record<string, Envelope>> => ({
+    receipt: await authority.issue(kind, subject, receipt, "attestation", null),
+  });
+  await session.attest(predicateType(kind), sign, { status: receipt.status });
   return receipt;
 }
 

@@ -3,11 +3,9 @@ import {
   type ArtifactRef,
   ballotRules,
   canonicalBytes,
-  type CastVote,
   type ConsensusResult,
   cutText,
   digestOf,
-  type Envelope,
   fields,
   type GateResult,
   isSovereignError,
@@ -17,7 +15,6 @@ import {
   parseCanonicalJson,
   parseFormat,
   parseStrictJson,
-  predicateType,
   type ResultAcceptance,
   sha256Hex,
   utf8Encode,
@@ -30,7 +27,7 @@ import {
   openFrozenPolicy,
   PolicyEngine,
 } from "../../../policy/index.ts";
-import { RunStopped } from "../../../runs/index.ts";
+import { castVotes, RunStopped, type Vote } from "../../../runs/index.ts";
 import { replaceOwnFile, requireOwnFile } from "../../../system/index.ts";
 import {
   COMPLETED,
@@ -257,7 +254,7 @@ class CompareWork extends KindWork {
     const patch = await artifacts.put(`${ballot}/result.patch`, bytes, "text/x-patch");
     await session.recordEvidence([patch]);
     this.#candidates.set(ballot, candidate);
-    const votes: SignedVote[] = [];
+    const votes: FoundVote[] = [];
     const findings = new Set<string>();
     for (const role of this.#known.frozen.plan.validators) {
       const vote = await this.#vote(ballot, role, run, patch);
@@ -277,9 +274,9 @@ class CompareWork extends KindWork {
     role: string,
     run: string,
     patch: ArtifactRef,
-  ): Promise<SignedVote | null> {
-    const { session, artifacts, authority } = this.opened;
-    const { frozen, runId } = this.#known;
+  ): Promise<FoundVote | null> {
+    const { session, artifacts } = this.opened;
+    const { frozen } = this.#known;
     const acceptance = acceptanceOf(frozen) as unknown as JsonObject;
     const params = judgeParams(frozen, { run, acceptance }, patch, verdictName(ballot, role));
     const action = { type: "agent.judge", resource: role, params };
@@ -292,14 +289,7 @@ class CompareWork extends KindWork {
         parseStrictJson(await artifacts.get(file)),
         file.name,
       );
-      const cast_at = this.#options.installation.clock.now().toISOString();
-      const about = { run_id: runId, ballot, role, output_digest: file.sha256, cast_at };
-      const subject = { name: file.name, sha256: file.sha256 };
-      const predicate = { ...about, verdict, claims };
-      const signed = await authority.issue("vote", [subject], predicate, "role", role);
-      const { publicKey } = await authority.signer("role", role);
-      const envelope = digestOf(signed);
-      return { role, keyId: publicKey.keyId, envelope, verdict, claims, findings, signed };
+      return { role, verdict, claims, output: file, findings };
     } catch (error) {
       const failed = error instanceof RunStopped && error.outcome.status === "FAILED";
       if (!failed && !isSovereignError(error, "ERR_FORMAT_INVALID")) throw error;
@@ -311,7 +301,7 @@ class CompareWork extends KindWork {
 
   async #count(
     ballot: string,
-    votes: readonly SignedVote[],
+    votes: readonly FoundVote[],
     patch: ArtifactRef,
   ): Promise<ConsensusResult> {
     const { session } = this.opened;
@@ -321,12 +311,9 @@ class CompareWork extends KindWork {
       inputs: { result: patch.sha256 },
       seed: 0,
     });
-    const cast = votes.map(({ role, keyId, envelope, verdict, claims }): CastVote => {
-      return { role, keyId, envelope, verdict, claims };
-    });
+    const { clock } = this.#options.installation;
+    const cast = await castVotes({ ...this.opened, clock }, ballot, votes);
     const result = judgeVotes(cast, { electorate: plan.validators, ...rules });
-    const envelopes = votes.map(({ signed }, index) => [`vote_${index + 1}`, signed] as const);
-    await session.attest(predicateType("vote"), Object.fromEntries(envelopes), { ballot });
     const reached = result.status === "SOVEREIGN_CONSENSUS_REACHED";
     const event = reached ? "consensus.reached" : "consensus.failed";
     await session.note(event, reached ? "INFO" : "WARNING", { ballot, ...result });
@@ -334,8 +321,7 @@ class CompareWork extends KindWork {
   }
 }
 
-interface SignedVote extends CastVote {
-  readonly signed: Envelope;
+interface FoundVote extends Vote {
   readonly findings: readonly string[];
 }
 
