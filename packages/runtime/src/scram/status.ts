@@ -1,4 +1,4 @@
-import { existsSync, lstatSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   digestOf,
@@ -236,10 +236,19 @@ export function offlineStatus(folder: string, signal?: string): OfflineStatus {
  * whether a stop was in it says only the ledger, which whoever starts work compares with.
  */
 function emptyFolder(folder: string): string | null {
-  const head = join(folder, "../ledger/installation.head.json");
   const known = ["keys.json", "journal.jsonl"].some((name) => kindAt(join(folder, name)) !== null);
-  if (known || !existsSync(head)) return null;
+  if (known || !wasUsed(join(folder, "../ledger"))) return null;
   return `${folder} is missing or empty, and this installation was used: a stop may have been in it. Put it back; or type sovereign scram repair, which takes from the ledger what it has of it.`;
+}
+
+/** Whether a head of the installation's log was signed. */
+function wasUsed(folder: string): boolean {
+  try {
+    return readdirSync(folder).some((name) => /^installation\.head\.(\d+\.)?json$/.test(name));
+  } catch {
+    // No folder, or none that we may read: nothing says that it was.
+    return false;
+  }
 }
 
 /**

@@ -3,7 +3,7 @@ export { FEED_PAGE, type FeedOptions, type LogFeed } from "./log-feed.ts";
 export { keepArchives } from "./archive-keeper.ts";
 export type { ArchiveKeeper, ArchiveRows, Batch, LogRow, OldRun } from "./archives.ts";
 export { dumpDatabase, type DumpedSchema, type DumpedTable, loadDatabase } from "./dump.ts";
-export { HeadFile } from "./head-file.ts";
+export { readHeads, type SignedHead } from "./head-file.ts";
 export { embeddedLives } from "./embedded.ts";
 export { removeSocketFolder, socketFolderOf } from "./socket-folder.ts";
 export type { ClaimedRun, WaitingElsewhere, WorkerPlace } from "./run-queue.ts";

@@ -1,4 +1,3 @@
-import { renameSync } from "node:fs";
 import {
   canonicalBytes,
   equalBytes,
@@ -378,7 +377,7 @@ async function repairHeadFile(
   const size = Number(last.rows[0]?.size ?? 0);
   const root = walk.roots.get(size);
   const aside = (place: number, found: string): void => {
-    renameSync(file.path, `${file.path}.set-aside-${process.pid}-${findings.length}`);
+    file.setAside(`${process.pid}-${findings.length}`);
     if (root !== undefined) file.write({ size, root: hexEncode(root) });
     findings.push({ log, kind: "head file", place, found, done: "set aside" });
   };

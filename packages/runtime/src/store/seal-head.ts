@@ -57,18 +57,15 @@ export async function sealHead(
 }
 
 /**
- * Several may write the file at once, and the smaller head last; and an earlier version wrote it after
- * the commit, where it may have been killed. So it is looked at until it holds the largest that was saved.
+ * Another machine may have saved a larger one; and an earlier version wrote the file after the commit,
+ * where it may have been killed.
  */
 async function keepHead(database: Database, heads: KeptHead, log: string): Promise<void> {
-  for (let isLess = true; isLess; ) {
-    isLess = await database.read(claimOf(log), async (client) => {
-      const size = (await newest(client, log))?.size ?? 0;
-      if ((heads.read()?.size ?? -1) >= size) return false;
-      heads.write({ size, root: hexEncode(await rootAt(client, log, size)) });
-      return true;
-    });
-  }
+  await database.read(claimOf(log), async (client) => {
+    const size = (await newest(client, log))?.size ?? 0;
+    if ((heads.read()?.size ?? -1) >= size) return;
+    heads.write({ size, root: hexEncode(await rootAt(client, log, size)) });
+  });
 }
 
 async function newest(

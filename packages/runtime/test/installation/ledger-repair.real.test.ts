@@ -117,7 +117,7 @@ describe("a damaged ledger", () => {
     const first = await open();
     await first.store.commit(itemFor(newStream(), "acme"));
     await first.store.sealCheckpoint("acme", "origin", testSigner);
-    const file = join(home, "ledger", "acme.head.json");
+    const file = join(home, "ledger", "acme.head.5.json");
     writeFileSync(file, JSON.stringify({ size: 5, root: "a".repeat(64) }));
     const refused = first.store.sealCheckpoint("acme", "origin", testSigner);
     await expect(refused).rejects.toMatchObject({ code: "ERR_LEDGER_ROLLED_BACK" });

@@ -35,6 +35,7 @@ const PLACES = [
   "ledger",
   "ledger/refused.json",
   "ledger/installation.head.json",
+  "ledger/installation.head.3.json",
   "ledger/nodes-read.json",
   "scram/LATCH",
   "scram/LATCH.spare",
@@ -161,7 +162,7 @@ describe("a signed head's file", () => {
     const file = new HeadFile(join(home, "ledger"), "installation");
     const root = "a".repeat(64);
     file.write({ size: 3, root });
-    await spoil("ledger/installation.head.json", make);
+    await spoil("ledger/installation.head.3.json", make);
     const kept = /others may read/.test(name);
     if (kept) expect(file.read()).toEqual({ size: 3, root });
     else expect(() => file.read()).toThrow(/is damaged: .*sovereign repair ledger/);

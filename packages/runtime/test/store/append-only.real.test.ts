@@ -5,6 +5,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEntry, EMPTY_STREAM } from "../../src/ledger/index.ts";
 import { ownerConfig, startEmbedded } from "../../src/store/embedded.ts";
+import { HeadFile } from "../../src/store/head-file.ts";
 import { Store } from "../../src/store/index.ts";
 import { beginWith, claimsBy } from "../support/claims.ts";
 import { newSigner } from "../support/keys.ts";
@@ -103,18 +104,19 @@ describe("row-level security", () => {
 
 describe("a database that was rolled back", () => {
   it("is noticed before anything is signed", async () => {
-    const { writeFileSync, readFileSync } = await import("node:fs");
-    const file = join(options.headsFolder, "acme.head.json");
-    const head = JSON.parse(readFileSync(file, "utf8")) as { size: number; root: string };
-    writeFileSync(file, JSON.stringify({ ...head, size: head.size + 1 }));
+    const { writeFileSync } = await import("node:fs");
+    const file = new HeadFile(options.headsFolder, "acme");
+    const head = file.read() ?? { size: 0, root: "" };
+    file.write({ ...head, size: head.size + 1 });
     await expect(store.sealCheckpoint("acme", "origin", newSigner())).rejects.toMatchObject({
       code: "ERR_LEDGER_ROLLED_BACK",
     });
-    writeFileSync(file, JSON.stringify({ ...head, root: "0".repeat(64) }));
+    rmSync(file.path);
+    file.write({ ...head, root: "0".repeat(64) });
     await expect(store.sealCheckpoint("acme", "origin", newSigner())).rejects.toMatchObject({
       code: "ERR_LEDGER_ROLLED_BACK",
     });
-    writeFileSync(file, "{");
+    writeFileSync(file.path, "{");
     await expect(store.sealCheckpoint("acme", "origin", newSigner())).rejects.toMatchObject({
       code: "ERR_LEDGER_ROLLED_BACK",
     });

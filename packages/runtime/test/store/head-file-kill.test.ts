@@ -1,5 +1,5 @@
 import { Frontier, hexEncode, leafHash, utf8Encode } from "@sovereign/core";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -30,6 +30,9 @@ class LogDatabase {
     if (this.killAt === point) throw new Killed(point);
   }
 
+  /** What others do once a head is signed, and before its file is written. */
+  amid: () => Promise<unknown> = () => Promise.resolve();
+
   async read<T>(_claim: string, work: (client: { query: Query }) => Promise<T>): Promise<T> {
     const written: Checkpoint[] = [];
     const value = await work({ query: (text, values) => this.#query(text, values, written) });
@@ -44,7 +47,9 @@ class LogDatabase {
     if (text.includes("save_checkpoint")) {
       const [size, note] = values as [number, string];
       written.push({ size, note });
-      return rows();
+      const { amid } = this;
+      this.amid = () => Promise.resolve();
+      return amid().then(() => ({ rows: [] }));
     }
     if (text.includes("index + 1 as size")) return rows({ size: String(this.entries) });
     if (text.includes("from sovereign.entries")) {
@@ -123,6 +128,35 @@ describe("a process that is killed while it signs a head", () => {
       expect(kept()).toEqual(headOf(9));
     },
   );
+
+  it.each(["after the file", "before the commit", "after the commit"])(
+    "does not set the file back where others signed a larger one meanwhile: %s",
+    async (killAt) => {
+      database.entries = 5;
+      await seal();
+      database.entries = 7;
+      database.amid = async () => {
+        database.entries = 9;
+        expect(await seal()).toBe(9);
+        database.killAt = killAt;
+      };
+      const ended = await seal().then(() => "sealed", String);
+      database.killAt = null;
+      expect(ended).toContain(killAt);
+      expect(kept()).toEqual(headOf(9));
+    },
+  );
+
+  it("takes over the file of an earlier version, and leaves one for each log", async () => {
+    writeFileSync(join(folder, `${LOG}.head.json`), JSON.stringify(headOf(5)));
+    database.entries = 4;
+    await expect(seal()).rejects.toMatchObject({ code: "ERR_LEDGER_ROLLED_BACK" });
+    database.entries = 6;
+    new HeadFile(folder, `${LOG}.head`).write({ size: 99, root: "a".repeat(64) });
+    expect(await seal()).toBe(6);
+    expect(kept()).toEqual(headOf(6));
+    expect(readdirSync(folder).sort()).toEqual([`${LOG}.head.6.json`, `${LOG}.head.head.99.json`]);
+  });
 
   it("leaves the file to whoever signed a larger one meanwhile", async () => {
     database.entries = 5;

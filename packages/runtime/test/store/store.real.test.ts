@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -15,6 +15,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { EMPTY_STREAM, StreamWriter } from "../../src/ledger/index.ts";
 import { RunRecorder } from "../../src/runs/index.ts";
 import { systemClock } from "../../src/system/index.ts";
+import { HeadFile } from "../../src/store/head-file.ts";
 import { Store } from "../../src/store/index.ts";
 import { fieldsOf, itemFor, newStream } from "../support/entries.ts";
 import { testSigner } from "../support/keys.ts";
@@ -127,9 +128,7 @@ describe("the store", () => {
       roots.set(size, root);
     }
     const largest = Math.max(...roots.keys());
-    const kept: unknown = JSON.parse(
-      readFileSync(join(options.headsFolder, `${log}.head.json`), "utf8"),
-    );
+    const kept = new HeadFile(options.headsFolder, log).read();
     expect(kept).toEqual({ size: largest, root: roots.get(largest) });
     await stores[1]?.close();
   });

@@ -11,7 +11,7 @@ import {
 } from "@sovereign/core";
 import { type Passphrase, SecretBox, signStatement } from "../../authority/index.ts";
 import type { Installation } from "../../installation/index.ts";
-import { dumpDatabase, type DumpedSchema, HeadFile } from "../../store/index.ts";
+import { dumpDatabase, type DumpedSchema, readHeads, type SignedHead } from "../../store/index.ts";
 import { timestampOf } from "../../system/index.ts";
 import { type DataFile, blocksOf, dataFiles } from "./data-files.ts";
 import {
@@ -61,14 +61,8 @@ export async function createBackup(
   const { folder, keyLog, clock, id } = installation;
   const signer = await signerOf(installation, "attestation");
   const archive = new PartsWriter(options.write);
-  const heads = new Map<string, ReturnType<HeadFile["read"]>>();
-  const headPaths = new Map<string, string>();
-  for (const { path } of dataFiles(folder.root).plain) {
-    const [, log] = /^ledger\/(.+)\.head\.json$/.exec(path) ?? [];
-    if (log === undefined) continue;
-    heads.set(log, new HeadFile(folder.ledger, log).read());
-    headPaths.set(path, log);
-  }
+  // As they are before the database is read: later ones say more than that has.
+  const heads = readHeads(folder.ledger);
   const dumped = await dump(installation, options, archive);
   refuseDamaged(dumped.trees, heads);
   archive.add(LOGS, partOf(dumped.trees.lines.map((line) => canonicalize({ ...line }))));
@@ -76,12 +70,7 @@ export async function createBackup(
   const tell = (count: number, bytes: number): void => {
     options.onProgress({ event: "backup.files", files: count, bytes });
   };
-  const files = writeFiles(archive, folder.root, plain, tell, (path) => {
-    if (!path.startsWith("ledger/")) return undefined;
-    // As it was before the database was read: later ones say more than that has.
-    const head = heads.get(headPaths.get(path) ?? "") ?? null;
-    return head === null ? null : Buffer.from(JSON.stringify(head));
-  });
+  const files = writeFiles(archive, folder.root, plain, tell, heads);
   const secrets = secretFiles(folder.root, sealed);
   const madeAt = timestampOf(clock);
   archive.add(
@@ -179,14 +168,11 @@ async function dump(
 }
 
 /** What was signed is in the database: a copy in which it is not would be refused. */
-function refuseDamaged(
-  trees: LogTrees,
-  heads: ReadonlyMap<string, ReturnType<HeadFile["read"]>>,
-): void {
+function refuseDamaged(trees: LogTrees, heads: ReadonlyMap<string, SignedHead>): void {
   const sizes = new Map(trees.lines.map(({ log, size, root }) => [log, { size, root }]));
   for (const [log, head] of heads) {
     const found = sizes.get(log);
-    if (head === null || (found !== undefined && found.size > head.size)) continue;
+    if (found !== undefined && found.size > head.size) continue;
     if (found?.size === head.size && found.root === head.root) continue;
     if (found === undefined && head.size === 0) continue;
     const text = `The log ${log} was signed at ${head.size} entries; the database holds another tree of ${found?.size ?? 0}. No backup is made of it. Type: sovereign repair ledger`;
@@ -194,35 +180,33 @@ function refuseDamaged(
   }
 }
 
-/**
- * @param other gives other bytes in the place of a file's, or null to leave it out
- * @returns how many files were written
- */
+/** @returns how many files were written, with one for each signed head */
 function writeFiles(
   archive: PartsWriter,
   root: string,
   files: Generator<DataFile>,
   tell: (files: number, bytes: number) => void,
-  other: (path: string) => Buffer | null | undefined,
+  heads: ReadonlyMap<string, SignedHead>,
 ): number {
   const bytes = new ByteParts((number, part) => {
     archive.add(filesPart(number), part);
   });
   const index: string[] = [];
-  for (const { path, executable } of files) {
-    const instead = other(path);
-    if (instead === null) continue;
-    const before = bytes.total;
-    let found = true;
-    if (instead === undefined) {
-      const blocks = blocksOf(join(root, path));
-      let next = blocks.next();
-      for (; next.done !== true; next = blocks.next()) bytes.add(next.value);
-      found = next.value;
-    } else bytes.add(instead);
-    if (!found) continue;
+  const add = (path: string, executable: boolean, before: number): void => {
     index.push(canonicalize({ path, bytes: bytes.total - before, executable }));
     tell(index.length, bytes.total);
+  };
+  for (const { path, executable } of files) {
+    const before = bytes.total;
+    const blocks = blocksOf(join(root, path));
+    let next = blocks.next();
+    for (; next.done !== true; next = blocks.next()) bytes.add(next.value);
+    if (next.value) add(path, executable, before);
+  }
+  for (const [log, head] of heads) {
+    const before = bytes.total;
+    bytes.add(Buffer.from(JSON.stringify(head)));
+    add(`ledger/${log}.head.json`, false, before);
   }
   bytes.end();
   let number = 0;

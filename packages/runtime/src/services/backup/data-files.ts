@@ -28,9 +28,8 @@ export interface DataFiles {
 
 const BLOCK_BYTES = 1024 * 1024;
 
-/** Of the folders that a backup does not take whole: which of their files. */
+/** Of the folders that a backup does not take whole: which of their files. The signed heads are read apart. */
 const CHOSEN: Readonly<Record<string, RegExp>> = {
-  ledger: /^ledger\/[^/]+\.head\.json$/,
   // The proof that no stop was lost stays behind: it is none about another folder. The list of keys is made
   // again from the ledger.
   scram: /^scram\/(?:journal\.jsonl|LATCH|envelopes\/[0-9a-f]{64}\.json)$/,
