@@ -2,9 +2,10 @@ import { pathToFileURL } from "node:url";
 import type { CommitItem, CommitVerdict } from "../../packages/runtime/src/ledger/index.ts";
 import { TreeMoves } from "../../packages/runtime/src/executor/repository/tree-moves.ts";
 import { ArtifactStore } from "../../packages/runtime/src/runs/artifact-store.ts";
-import { Store } from "../../packages/runtime/src/store/store.ts";
+import { Batcher } from "../../packages/runtime/src/store/batcher.ts";
 
-// Loaded into the command line before everything else: the process is killed at one instant of a run.
+// Loaded into the command line before everything else: the process is killed at one instant of a run. What
+// is changed for that are classes whose objects no program comes to; the others are fixed.
 
 const ENTRY = "SOVEREIGN_TEST_KILL_AT";
 const UNWRITTEN = "SOVEREIGN_TEST_KILL_UNWRITTEN";
@@ -39,10 +40,10 @@ const unwritten = process.env[UNWRITTEN];
 const [event, number = "1"] = (unwritten ?? process.env[ENTRY] ?? "").split("#");
 if (event !== undefined && event !== "") {
   let left = Number(number);
-  const commit = Object.getOwnPropertyDescriptor(Store.prototype, "commit")?.value as (
+  const commit = Object.getOwnPropertyDescriptor(Batcher.prototype, "commit")?.value as (
     item: CommitItem,
   ) => Promise<CommitVerdict>;
-  Store.prototype.commit = async function (item) {
+  Batcher.prototype.commit = async function (item) {
     const named = `"event_type":"${event}"`;
     if (item.entries.some(({ bytes }) => Buffer.from(bytes).includes(named))) left -= 1;
     if (left === 0 && unwritten !== undefined) process.kill(process.pid, "SIGKILL");

@@ -4,6 +4,7 @@ import {
   SovereignError,
   type StepName,
   type VerificationStep,
+  fixClass,
 } from "@sovereign/core";
 
 type Status = VerificationStep["status"];
@@ -22,6 +23,7 @@ export class StepRecorder {
 
   constructor(name: StepName) {
     this.#name = name;
+    Object.freeze(this);
   }
 
   /**
@@ -77,6 +79,8 @@ export class StepRecorder {
     this.#firstFailure = { place, code, message };
   }
 }
+
+fixClass(StepRecorder);
 
 /** What is wrong with the machine, and says nothing of the evidence. */
 export function isShortage(error: unknown): boolean {

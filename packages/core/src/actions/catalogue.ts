@@ -25,6 +25,10 @@ export const ACTIONS = {
 // Programs that embed us hold it, and policy is matched by it.
 for (const one of Object.values(ACTIONS)) {
   deepFreeze(one.policy);
+  if (one.request !== null) {
+    Object.freeze(one.request.words);
+    Object.freeze(one.request);
+  }
   Object.freeze(one);
 }
 Object.freeze(ACTIONS);

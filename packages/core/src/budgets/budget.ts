@@ -1,9 +1,10 @@
+import { deepFreeze } from "../json/index.ts";
 import type { JsonObject, JsonValue, LedgerEntry } from "../formats/index.ts";
 
 export type BudgetScope = "tenant_month" | "agent_day" | "run";
 
 /** What budgets count: millionths of a dollar, tokens, steps, milliseconds. */
-export const BUDGET_UNITS = ["microusd", "tokens", "steps", "ms"] as const;
+export const BUDGET_UNITS = deepFreeze(["microusd", "tokens", "steps", "ms"] as const);
 
 /** The most that may be used; null for no limit. */
 export type BudgetLimits = Readonly<Record<(typeof BUDGET_UNITS)[number], number | null>>;

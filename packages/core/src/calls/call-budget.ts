@@ -1,3 +1,4 @@
+import { fixClass, deepFreeze } from "../json/index.ts";
 import type { ErrorCode } from "../errors/index.ts";
 import type {
   EntryData,
@@ -14,14 +15,14 @@ export interface Amount {
   readonly microusd: number | null;
 }
 
-export const NO_CALLS: ModelTotals = {
+export const NO_CALLS: ModelTotals = deepFreeze({
   calls: 0,
   tokens: 0,
   microusd: 0,
   reserved_tokens: 0,
   reserved_microusd: 0,
   unpriced: 0,
-};
+});
 
 /** Ends of which it is certain that nothing is to be paid for. */
 const FREE: ReadonlySet<ModelCallEnd> = new Set(["refused", "unreachable"]);
@@ -47,6 +48,7 @@ export class CallBudget {
 
   constructor(budget: ModelBudget) {
     this.budget = budget;
+    Object.freeze(this);
   }
 
   get totals(): ModelTotals {
@@ -140,6 +142,8 @@ export class CallBudget {
     if (held !== undefined) this.end(call, held, charged);
   }
 }
+
+fixClass(CallBudget);
 
 function upToCent(microusd: number): number {
   return Math.ceil(microusd / 10_000) * 10_000;

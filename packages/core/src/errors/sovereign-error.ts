@@ -32,6 +32,10 @@ export class SovereignError extends Error {
   }
 }
 
+// As `fixClass` does, which is built on errors.
+Object.freeze(SovereignError.prototype);
+Object.freeze(SovereignError);
+
 /** True when `error` is ours, optionally with the given code. */
 export function isSovereignError(error: unknown, code?: ErrorCode): error is SovereignError {
   return error instanceof SovereignError && (code === undefined || error.code === code);

@@ -1,8 +1,9 @@
+import { deepFreeze } from "../json/index.ts";
 import { z } from "zod";
 import { timestamp } from "./common.ts";
 
 /** What a caller of the HTTP API may do. */
-export const API_SCOPES = [
+export const API_SCOPES = deepFreeze([
   "runs:read",
   "runs:write",
   "evidence:read",
@@ -10,7 +11,7 @@ export const API_SCOPES = [
   "incidents:read",
   "incidents:write",
   "budgets:read",
-] as const;
+] as const);
 export type ApiScope = (typeof API_SCOPES)[number];
 
 const scopes = z.array(z.enum(API_SCOPES)).min(1).max(20);

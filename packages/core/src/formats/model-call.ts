@@ -17,7 +17,7 @@ const callId = z.string().regex(/^call_[a-z0-9]{20}$/, "expected call_ and 20 of
 const bytesOf = z.strictObject({ sha256: digest, bytes: count });
 
 /** For formats of other packages that speak of calls. */
-export const modelBounds = { callId, bytesOf } as const;
+export const modelBounds = Object.freeze({ callId, bytesOf } as const);
 
 /**
  * Tokens, each counted once: `input` includes what was read from and written to a cache, and

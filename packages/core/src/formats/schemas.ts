@@ -122,8 +122,6 @@ export const formats = {
   repositoryRollbackProof,
   intentStatus,
 } as const;
-// Whoever holds them can read by them, and put no other in their place.
-for (const table of [fields, formats]) Object.freeze(table);
 
 /** Every format that is published as a JSON Schema, by its name. */
 export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
@@ -160,3 +158,6 @@ export const formatSchemas: Readonly<Record<string, z.ZodType>> = {
     ]),
   ),
 };
+
+// Whoever holds them can read by them, and put no other in their place.
+for (const table of [fields, formats, formatSchemas]) Object.freeze(table);

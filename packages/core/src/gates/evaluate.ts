@@ -1,3 +1,4 @@
+import { deepFreeze } from "../json/index.ts";
 import { cutText } from "../text/index.ts";
 import type { GateResult } from "../formats/index.ts";
 import { EXECUTOR_GATES } from "./executor-gates.ts";
@@ -10,8 +11,7 @@ import { TOOL_GATES } from "./tool-gates.ts";
 const OF_ALL_RUNS: readonly Gate[] = [...INTENT_GATES, ...EXECUTOR_GATES, ...RUNTIME_GATES];
 
 /** Every gate, in the order in which they are shown. */
-export const GATES: readonly Gate[] = Object.freeze([...OF_ALL_RUNS, ...TOOL_GATES]);
-for (const gate of GATES) Object.freeze(gate);
+export const GATES: readonly Gate[] = deepFreeze([...OF_ALL_RUNS, ...TOOL_GATES]);
 
 /** Where the gates of tools stand: a release without it was judged before there were any. */
 const TOOL_GATES_SOURCE = "packages/core/src/gates/tool-gates.ts";

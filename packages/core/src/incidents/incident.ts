@@ -1,8 +1,9 @@
+import { deepFreeze } from "../json/index.ts";
 import { digestOf } from "../digest/index.ts";
 import type { JsonValue, LedgerEntry, Severity } from "../formats/index.ts";
 
 /** What a person has to look at, by what it is. */
-export const INCIDENT_KINDS = [
+export const INCIDENT_KINDS = deepFreeze([
   "budget",
   "repeated_denial",
   "kill",
@@ -12,7 +13,7 @@ export const INCIDENT_KINDS = [
   "lost_worker",
   "stuck_run",
   "enforcement",
-] as const;
+] as const);
 export type IncidentKind = (typeof INCIDENT_KINDS)[number];
 
 export type IncidentState = "open" | "acknowledged" | "resolved";

@@ -1,3 +1,4 @@
+import { fixClass } from "../json/index.ts";
 import { concatBytes } from "../bytes/index.ts";
 import { sha256 } from "../digest/index.ts";
 
@@ -55,6 +56,7 @@ export class Frontier {
     if (nodes.some((node) => node.length !== HASH_BYTES)) throw notHash();
     this.#size = size;
     this.#nodes = [...nodes];
+    Object.freeze(this);
   }
 
   get size(): number {
@@ -62,7 +64,7 @@ export class Frontier {
   }
 
   get nodes(): readonly Uint8Array[] {
-    return this.#nodes;
+    return [...this.#nodes];
   }
 
   /** Append the hash of the next leaf. */
@@ -86,6 +88,8 @@ export class Frontier {
     return root;
   }
 }
+
+fixClass(Frontier);
 
 function onesIn(size: number): number {
   let ones = 0;

@@ -1,4 +1,10 @@
-import type { Action, ActionContext, JsonObject, PolicyDecision } from "@sovereign/core";
+import {
+  type Action,
+  type ActionContext,
+  type JsonObject,
+  type PolicyDecision,
+  fixClass,
+} from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
 import { TOOL_CALL } from "./tool-calls.ts";
 
@@ -15,6 +21,7 @@ export class AgentPolicy implements PolicyDecider {
 
   constructor(policy: PolicyDecider) {
     this.#policy = policy;
+    Object.freeze(this);
   }
 
   get policyDigest(): string {
@@ -37,6 +44,8 @@ export class AgentPolicy implements PolicyDecider {
     return looked.reduce((decision, found) => stricterOf(tool, decision, found), tool);
   }
 }
+
+fixClass(AgentPolicy);
 
 function stricterOf(
   tool: PolicyDecision,

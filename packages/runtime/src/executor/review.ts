@@ -1,4 +1,4 @@
-import type { Action, ActionContext, PolicyDecision } from "@sovereign/core";
+import { type Action, type ActionContext, type PolicyDecision, fixClass } from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
 
 /** The role whose approval a reviewed request needs, where its policy names none for it. */
@@ -14,6 +14,7 @@ export class ReviewedPolicy implements PolicyDecider {
 
   constructor(policy: PolicyDecider) {
     this.#policy = policy;
+    Object.freeze(this);
   }
 
   get policyDigest(): string {
@@ -29,3 +30,5 @@ export class ReviewedPolicy implements PolicyDecider {
     return { ...decision, effect: "step_up", approvals, reasons };
   }
 }
+
+fixClass(ReviewedPolicy);

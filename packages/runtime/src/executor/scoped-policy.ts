@@ -6,6 +6,7 @@ import {
   type PolicyDecision,
   scopeProblem,
   type WorkScope,
+  fixClass,
 } from "@sovereign/core";
 import type { PolicyDecider } from "../kernel/index.ts";
 
@@ -19,6 +20,7 @@ export class ScopedPolicy implements PolicyDecider {
   constructor(policy: PolicyDecider, scope: WorkScope | null) {
     this.#policy = policy;
     this.#scope = scope;
+    Object.freeze(this);
   }
 
   get policyDigest(): string {
@@ -39,6 +41,8 @@ export class ScopedPolicy implements PolicyDecider {
     return decision;
   }
 }
+
+fixClass(ScopedPolicy);
 
 /** The files that an action changes, as it names them. */
 function changedBy({ type, resource, params }: Action): string[] {

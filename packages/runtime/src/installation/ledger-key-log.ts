@@ -8,6 +8,7 @@ import {
   parseEnvelope,
   parseFormat,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import type { KeyLogEntry, KeyLogStore, NewKeyEvent } from "../authority/index.ts";
 import { type Clock, timestampOf } from "../system/index.ts";
@@ -24,6 +25,7 @@ export class LedgerKeyLog implements KeyLogStore {
   constructor(store: KeyStore, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
+    Object.freeze(this);
   }
 
   async read(from: number): Promise<KeyLogEntry[]> {
@@ -76,3 +78,5 @@ export class LedgerKeyLog implements KeyLogStore {
     return verdict.status === "committed";
   }
 }
+
+fixClass(LedgerKeyLog);

@@ -1,4 +1,4 @@
-import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
+import { INSTALLATION_LOG, SovereignError, fixClass } from "@sovereign/core";
 import pg from "pg";
 import type { StoredEntry } from "../ledger/index.ts";
 import { claimOf, type Claims } from "./claims.ts";
@@ -38,6 +38,7 @@ export class LogFeed {
     this.#target = target;
     this.#claims = claims;
     this.#options = options;
+    Object.freeze(this);
   }
 
   /**
@@ -125,3 +126,5 @@ export class LogFeed {
     client?.connection.stream.destroy();
   }
 }
+
+fixClass(LogFeed);

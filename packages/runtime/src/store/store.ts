@@ -1,4 +1,4 @@
-import { type Signer, SovereignError, traceIdOf } from "@sovereign/core";
+import { type Signer, SovereignError, traceIdOf, fixClass } from "@sovereign/core";
 import pg from "pg";
 import {
   type ArchivedBytes,
@@ -429,3 +429,5 @@ export class Store implements RunStore {
     return sealHead(this.#database, heads, { log, origin, signer });
   }
 }
+
+fixClass(Store);

@@ -1,3 +1,4 @@
+import { deepFreeze } from "../../json/index.ts";
 import { EDITOR_ROWS } from "./editors.ts";
 import { HOST_ROWS } from "./hosts.ts";
 import { FIFTH_TOOL_ROWS } from "./fifth.ts";
@@ -60,3 +61,6 @@ export const THIRD_HOST_RUN_NAMES = nameTable([...SECOND_ROWS, ...LATER_ROWS], "
 /** As the second dialect of policies knew it. */
 export const SECOND_HOST_RUN_NAMES = nameTable(SECOND_ROWS, "cut");
 export const REPOSITORY_NAMES = nameTable(REPOSITORY_ROWS);
+
+for (const section of [...HOST_RUN_SECTIONS, REPOSITORY_SECTION, HOST_RUN_SECTIONS])
+  deepFreeze(section);

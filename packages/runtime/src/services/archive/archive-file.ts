@@ -1,4 +1,4 @@
-import { canonicalBytes } from "@sovereign/core";
+import { canonicalBytes, fixClass } from "@sovereign/core";
 import type { ArchivedBytes, StreamHead } from "../../ledger/index.ts";
 import { linesOf } from "../backup/parts.ts";
 import { readPart } from "../backup/tar.ts";
@@ -63,6 +63,7 @@ export class ArchiveFile implements ArchivedBytes {
       const { digest, envelope } = parseEnvelopeLine(name, line);
       return [digest, canonicalBytes(envelope)];
     });
+    Object.freeze(this);
   }
 
   entry(log: string, index: number): Uint8Array | null {
@@ -91,6 +92,8 @@ export class ArchiveFile implements ArchivedBytes {
     }
   }
 }
+
+fixClass(ArchiveFile);
 
 /** Looks things up in parts, which it keeps unpacked for a while. */
 class Unpacked<K extends number | string> {

@@ -10,6 +10,7 @@ import {
   type ScramEvent,
   type Signer,
   SovereignError,
+  fixClass,
 } from "@sovereign/core";
 import {
   INSTALLATION_KEYS,
@@ -354,6 +355,10 @@ export async function runDrill(input: { paths: number; trials: number }): Promis
 class MemoryKeyLog implements KeyLogStore {
   readonly #entries: KeyLogEntry[] = [];
 
+  constructor() {
+    Object.freeze(this);
+  }
+
   read(from: number): Promise<KeyLogEntry[]> {
     return Promise.resolve(this.#entries.slice(from));
   }
@@ -364,3 +369,5 @@ class MemoryKeyLog implements KeyLogStore {
     return Promise.resolve(true);
   }
 }
+
+fixClass(MemoryKeyLog);

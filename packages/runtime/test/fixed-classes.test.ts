@@ -1,0 +1,46 @@
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import * as core from "@sovereign/core";
+import * as verify from "@sovereign/verify";
+import { describe, expect, it } from "vitest";
+import * as api from "../src/index.ts";
+import { reachableClasses } from "./support/reachable-classes.ts";
+
+const ROOT = resolve(import.meta.dirname, "../../..");
+/** An error is its holder's: nobody of ours reads it again. */
+const OWN: readonly string[] = ["SovereignError"];
+
+describe("whatever a program comes to by what the packages export", () => {
+  it("is of a class that takes no other method, and each object of it neither", async () => {
+    const found = reachableClasses();
+    const names = found.map(({ name }) => name);
+    // The walk sees what is exported, what methods return, and what implements an interface.
+    expect(names).toEqual(expect.arrayContaining(["Authority", "Store", "LogFeed", "ApiTokens"]));
+    const open: string[] = [];
+    for (const { name, file, by, freezes } of found) {
+      const module = (await import(pathToFileURL(resolve(ROOT, file)).href)) as object;
+      // One that its module keeps to itself has no name by which it is changed.
+      const one = Reflect.get(module, name) as { prototype: object } | undefined;
+      const isFixed = one === undefined || (isFrozen(one) && isFrozen(one.prototype));
+      if (!isFixed || (!freezes && !OWN.includes(name))) open.push(`${file}: ${name}, by ${by}`);
+    }
+    expect(open).toEqual([]);
+  });
+
+  it("is no table that can be changed", () => {
+    const open: string[] = [];
+    for (const [name, one] of Object.entries({ ...core, ...verify, ...api })) {
+      if (typeof one !== "function") openParts(one, name, open);
+    }
+    expect(open).toEqual([]);
+  });
+});
+
+const { isFrozen } = Object;
+
+/** The schemas are a library's objects: what it has in them is no part of ours. */
+function openParts(one: unknown, at: string, open: string[]): void {
+  if (typeof one !== "object" || one === null || "_zod" in one) return;
+  if (one instanceof Map || one instanceof Set || !isFrozen(one)) open.push(at);
+  for (const [name, part] of Object.entries(one)) openParts(part, `${at}.${name}`, open);
+}
