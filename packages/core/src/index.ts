@@ -172,6 +172,8 @@ export {
   canonicalSize,
   deepFreeze,
   fixClass,
+  notMade,
+  refuseDerived,
   frozenCopy,
   JSON_DEPTH_MAX,
 } from "./json/index.ts";

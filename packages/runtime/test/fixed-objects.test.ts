@@ -11,6 +11,7 @@ import { AgentSession } from "../src/services/agents/agent-session.ts";
 import { Journal } from "../src/scram/index.ts";
 import { RunRecorder } from "../src/runs/index.ts";
 import { EMPTY_STREAM, StreamWriter } from "../src/ledger/index.ts";
+import { QuietSentinel } from "./support/quiet-sentinel.ts";
 import { MemoryStore } from "./support/memory-store.ts";
 import { RUN } from "./support/evidence.ts";
 import { requestFor } from "./support/kernel-law.ts";
@@ -70,7 +71,13 @@ function recorderOf(writer = writerOf()): RunRecorder {
 
 describe("an object that a program holds takes no other method: ", () => {
   const owner = { tenant_id: "acme", run_id: RUN };
-  const link = { onTerminate: nothing } as never;
+  let sentinel: QuietSentinel;
+  beforeEach(async () => {
+    sentinel = await QuietSentinel.open(join(folder, "scram"));
+  });
+  afterEach(() => {
+    sentinel.close();
+  });
   const objects: readonly [string, () => unknown][] = [
     ["a writer of a stream", () => writerOf()],
     ["the head of a stream", () => writerOf({ count: 0, hash: EMPTY_STREAM.hash }).head],
@@ -89,8 +96,9 @@ describe("an object that a program holds takes no other method: ", () => {
     ["randomness", () => api.systemEntropy],
     ["a latch", () => new api.ScramLatch(folder)],
     ["a journal", () => Journal.open(join(folder, "journal.jsonl"))],
-    ["a member of the kill switch", () => new api.ScramMember(link, owner)],
-    ["a sandbox", () => api.connectSandbox(link, owner)],
+    ["a member of the kill switch", () => new api.ScramMember(sentinel.link, owner)],
+    ["a sandbox", () => api.connectSandbox(sentinel.link, owner)],
+    ["a connection to the sentinel", () => sentinel.link],
     ["an agent's session", () => new AgentSession({} as never, "r", new Map(), nothing as never)],
     ["an installation's tokens", () => new ApiTokens({} as never)],
     ["an installation's queue", () => new StoredQueue({} as never)],
@@ -156,23 +164,6 @@ describe("what a program gave, and changes later, hides nothing", () => {
     const entry = { ...fields, eventType: "x.noted", severity: "INFO", data: {} } as const;
     expect(await writer.append(entry)).toMatchObject({ status: "committed" });
     expect(replaced(writer.head)).toEqual([]);
-  });
-
-  it("whose work a sandbox does", async () => {
-    const owner = { tenant_id: "acme", run_id: RUN };
-    const asked: unknown[] = [];
-    const link = {
-      connectEngine: () => Promise.reject(new Error("no engine")),
-      preflight: (whose: unknown) => {
-        asked.push(structuredClone(whose));
-        return { armed: true };
-      },
-    };
-    const sandbox = api.connectSandbox(link as never, owner);
-    owner.tenant_id = "other";
-    const signal = new AbortController().signal;
-    await expect(sandbox.run({} as never, signal)).rejects.toThrow("no engine");
-    expect(asked).toEqual([{ tenant_id: "acme", run_id: RUN }]);
   });
 
   it("a key log's store and clock", async () => {

@@ -18,3 +18,13 @@ export function fixClass(one: { readonly prototype: object }): void {
   Object.freeze(one.prototype);
   Object.freeze(one);
 }
+
+/** Refuse to make an object of a class that is derived from one of ours: it would bring its own methods. */
+export function refuseDerived(made: unknown, one: { readonly name: string }): void {
+  if (made !== one) throw new TypeError(`No class is derived from ${one.name}.`);
+}
+
+/** For whoever hands in an object that stands for one of ours: a copy, a proxy, one of its prototype. */
+export function notMade(what: string): TypeError {
+  return new TypeError(`Expected ${what} that the runtime made itself, found another object.`);
+}

@@ -25,7 +25,7 @@ import {
   signEnvelope,
   fixClass,
 } from "@sovereign/core";
-import type { Keystore } from "./keystore.ts";
+import { Keystore } from "./keystore.ts";
 import { notInForce } from "./slot.ts";
 
 /** How long a permission is good for, in milliseconds: long enough to be used at once. */
@@ -58,6 +58,7 @@ export class Authority {
   readonly #signers = new Map<string, Promise<Signer>>();
 
   constructor({ keystore, keys, decide, clock, entropy }: AuthorityOptions) {
+    Keystore.assertMade(keystore);
     // Taken once, here: what a program does with these objects later changes nothing that is signed.
     this.#options = {
       keystore,

@@ -17,7 +17,7 @@ import {
 } from "@sovereign/core";
 import { signStatement } from "./authority.ts";
 import { refuseOneHolder } from "./holders.ts";
-import { type Keystore, refuseName } from "./keystore.ts";
+import { Keystore, refuseName } from "./keystore.ts";
 import { isOfSlot, type KeySlot, refuseSecond, slotText } from "./slot.ts";
 import { Turns } from "../system/index.ts";
 
@@ -309,6 +309,7 @@ export class KeyLog {
   }
 
   #create(keystore: Keystore, { purpose, role, notAfter = null }: KeySlot): Promise<KeyRecord> {
+    Keystore.assertMade(keystore);
     return keystore.create(purpose, role, { notBefore: this.#now(), notAfter });
   }
 
@@ -336,6 +337,7 @@ export class KeyLog {
     attempts = ATTEMPTS,
     beside: Beside = {},
   ): Promise<void> {
+    Keystore.assertMade(keystore);
     try {
       for (let attempt = 1; !(await this.#tryAppend(keystore, changes, beside)); attempt++) {
         if (attempt >= attempts) throw conflict();
@@ -353,10 +355,11 @@ export class KeyLog {
   }
 
   /** Complete, or take away, the key files of changes that were cut short: of this process or others. */
-  settle(keystore: Keystore): Promise<void> {
+  async settle(keystore: Keystore): Promise<void> {
+    Keystore.assertMade(keystore);
     const { table } = this.#replay;
     const isEnrolled = (keyId: string): boolean => table.get(keyId) !== undefined;
-    return keystore.settle(isEnrolled, this.#clock.now().getTime());
+    await keystore.settle(isEnrolled, this.#clock.now().getTime());
   }
 
   /**

@@ -13,6 +13,8 @@ import {
   type Signer,
   SovereignError,
   fixClass,
+  notMade,
+  refuseDerived,
 } from "@sovereign/core";
 import { type KeyFile, keyFile, newSeed, type Passphrase, SecretBox } from "./key-secret.ts";
 
@@ -57,7 +59,13 @@ export class Keystore {
   private constructor({ folder, passphrase }: KeystoreOptions) {
     this.#folder = folder;
     this.#box = new SecretBox(passphrase);
+    refuseDerived(new.target, Keystore);
     Object.freeze(this);
+  }
+
+  /** @throws TypeError for what was not opened here: it would sign, or make keys, in its own way */
+  static assertMade(one: unknown): void {
+    if (typeof one !== "object" || one === null || !(#box in one)) throw notMade("a keystore");
   }
 
   /**

@@ -7,7 +7,12 @@ export {
   type TokenOwner,
   typedBy,
 } from "./api-tokens.ts";
-export { type Installation, type InstallationOptions, openInstallation } from "./installation.ts";
+export {
+  assertOpened,
+  type Installation,
+  type InstallationOptions,
+  openInstallation,
+} from "./installation.ts";
 export { requireEndKeys, requireRunKeys, rolesHere, waitingForKeys } from "./keys-in-force.ts";
 export { recordLedgerEvent } from "./ledger-record.ts";
 export { repairInstallation } from "./ledger-repair.ts";

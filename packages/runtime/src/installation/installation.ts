@@ -1,7 +1,7 @@
 import { contentPlaceOf, openContents } from "../contents/index.ts";
 import type { ContentStore } from "../runs/index.ts";
 import { join } from "node:path";
-import { deepFreeze, INSTALLATION_LOG, SovereignError } from "@sovereign/core";
+import { deepFreeze, INSTALLATION_LOG, notMade, SovereignError } from "@sovereign/core";
 import { KeyLog, Keystore, type Passphrase } from "../authority/index.ts";
 import { type Clock, systemClock } from "../system/index.ts";
 import {
@@ -62,6 +62,24 @@ export interface Installation {
   close(): Promise<void>;
 }
 
+const opened = new WeakSet<object>();
+
+/** Nobody who holds it puts other parts into it. */
+function opening(installation: Installation): Installation {
+  opened.add(installation);
+  return Object.freeze(installation);
+}
+
+/**
+ * Work runs under an installation that was opened here. An object of a program's own, with other parts,
+ * would bring a kill switch, a ledger or keys of its own.
+ *
+ * @throws TypeError for any other object
+ */
+export function assertOpened(installation: Installation): void {
+  if (!opened.has(installation)) throw notMade("an installation");
+}
+
 /**
  * Open an installation, making it where it is new.
  *
@@ -92,9 +110,9 @@ export async function openInstallation(options: InstallationOptions): Promise<In
     };
     publishKeys();
     let guard: Promise<Guard> | null = null;
-    let opened: Guard | null = null;
+    let guarding: Guard | null = null;
     const environment = Object.freeze({ ...options.environment });
-    const installation = Object.freeze<Installation>({
+    const installation = opening({
       id,
       journal: Journal.open(join(folder.scram, "journal.jsonl")),
       config,
@@ -111,10 +129,10 @@ export async function openInstallation(options: InstallationOptions): Promise<In
       guard: async () => {
         publishKeys();
         guard ??= openGuard(installation, environment);
-        opened = await guard;
-        return opened.link;
+        guarding = await guard;
+        return guarding.link;
       },
-      cutOff: () => opened?.cutOff() ?? null,
+      cutOff: () => guarding?.cutOff() ?? null,
       folder: Object.freeze(folder),
       store,
       keystore,

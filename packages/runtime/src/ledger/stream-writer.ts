@@ -4,6 +4,8 @@ import {
   type Envelope,
   incidentChangeOf,
   fixClass,
+  notMade,
+  refuseDerived,
   isSovereignError,
 } from "@sovereign/core";
 import type { CommitItem, CommitPort, CommitVerdict, StreamHead } from "./commit.ts";
@@ -65,7 +67,14 @@ export class StreamWriter {
     this.#log = log;
     this.#stream = stream;
     this.#head = Object.freeze({ ...head });
+    refuseDerived(new.target, StreamWriter);
     Object.freeze(this);
+  }
+
+  /** @throws TypeError for what is no writer of ours: it would say what it likes of what it wrote */
+  static assertMade(one: unknown): void {
+    if (typeof one !== "object" || one === null || !(#turns in one))
+      throw notMade("a writer of a stream");
   }
 
   get head(): StreamHead {

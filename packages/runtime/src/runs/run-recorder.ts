@@ -20,13 +20,13 @@ import { type Clock, timestampOf, Turns } from "../system/index.ts";
 import type { LedgerRecord, Recorder, RecordVerdict } from "../kernel/index.ts";
 import type { StepRow } from "./ports.ts";
 import { isPlaceRefusal, RunPlaces } from "./run-places.ts";
-import type {
-  BreakerPlace,
-  CommitExtras,
-  CommitVerdict,
-  QueuePlace,
-  RunWrite,
-  StepStatus,
+import {
+  type BreakerPlace,
+  type CommitExtras,
+  type CommitVerdict,
+  type QueuePlace,
+  type RunWrite,
+  type StepStatus,
   StreamWriter,
 } from "../ledger/index.ts";
 
@@ -75,8 +75,10 @@ export class RunRecorder implements Recorder {
 
   constructor(options: RunRecorderOptions) {
     this.#options = ownOptions(options);
-    this.#epoch = options.epoch;
-    this.#places = new RunPlaces(options.writer.head.count === 0);
+    const { writer, epoch } = this.#options;
+    StreamWriter.assertMade(writer);
+    this.#epoch = epoch;
+    this.#places = new RunPlaces(writer.head.count === 0);
     Object.freeze(this);
   }
 

@@ -8,7 +8,7 @@ import {
   type FrameKind,
   Frames,
   readFrame,
-  type ScramLink,
+  ScramLink,
   type WorkOwner,
 } from "../scram/index.ts";
 import { type EngineRequest, sendAll } from "./engine.ts";
@@ -59,6 +59,7 @@ export function connectSandbox(
   owner: WorkOwner,
   { minimumLevel = "G2", backend = "bubblewrap" }: Partial<SandboxDemands> = {},
 ): Sandbox {
+  ScramLink.assertMade(link);
   // A copy: whose work it does stays what it was when it was connected.
   const whose = Object.freeze({ tenant_id: owner.tenant_id, run_id: owner.run_id });
   const place = { link, owner: whose, minimumLevel, backend };

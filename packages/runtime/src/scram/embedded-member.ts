@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Envelope, SovereignError, fixClass } from "@sovereign/core";
 import { giveOrder, type OrderOutcome } from "./give-order.ts";
-import type { ScramLink } from "./sentinel-link.ts";
+import { ScramLink } from "./sentinel-link.ts";
 import type { WorkOwner } from "./scope.ts";
 
 /** Ends one kind of work of this program. It is given until the deadline, in milliseconds. */
@@ -24,6 +24,7 @@ export class ScramMember {
 
   /** @param link a connection of its own */
   constructor(link: ScramLink, owner: WorkOwner) {
+    ScramLink.assertMade(link);
     this.#link = link;
     // A copy: whose work this is stays what it was when it was registered.
     this.#owner = Object.freeze({ tenant_id: owner.tenant_id, run_id: owner.run_id });

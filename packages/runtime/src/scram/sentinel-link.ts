@@ -10,6 +10,8 @@ import {
   type ScramScope,
   SovereignError,
   fixClass,
+  notMade,
+  refuseDerived,
 } from "@sovereign/core";
 import { type Clock, kindAt } from "../system/index.ts";
 import type { ScramGate } from "../kernel/index.ts";
@@ -51,6 +53,8 @@ const UNLEASED: Refusal = Object.freeze<Refusal>({
   reason: "without word of the other machines: their orders could not be read for too long",
 });
 
+const NOBODY = (): void => undefined;
+
 /**
  * A control's connection to the sentinel, and its pre-flight check: armed means that the latch is
  * off, that no stop was announced, and that the sentinel lives.
@@ -76,8 +80,8 @@ export class ScramLink implements ScramGate {
   #id = "";
   #pid: number | null = null;
   #name = "";
-  #onRecorded: () => void = () => undefined;
-  #onTerminate: (pathId: string, deadlineMs: number) => void = () => undefined;
+  #onRecorded: () => void = NOBODY;
+  #onTerminate: (pathId: string, deadlineMs: number) => void = NOBODY;
 
   private constructor(latch: ScramLatch, folder: number, socket: Socket) {
     this.#latch = latch;
@@ -92,16 +96,31 @@ export class ScramLink implements ScramGate {
       this.#ping();
     }, PING_MS);
     this.#timer.unref();
+    refuseDerived(new.target, ScramLink);
     Object.freeze(this);
   }
 
-  /** Called when a stop was carried out and is in the journal. Set by who takes that elsewhere. */
+  /** @throws TypeError for what is no connection of ours: it would say of the switch what it likes */
+  static assertMade(one: unknown): void {
+    if (typeof one !== "object" || one === null || !(#latch in one))
+      throw notMade("a connection to the sentinel");
+  }
+
+  /**
+   * Called when a stop was carried out and is in the journal. Set once, by who takes that elsewhere.
+   * @throws TypeError the second time: whoever holds the connection keeps no stop from being taken there
+   */
   set onRecorded(told: () => void) {
+    if (this.#onRecorded !== NOBODY) throw new TypeError("Somebody is told of stops already.");
     this.#onRecorded = told;
   }
 
-  /** Called with a path that the sentinel wants ended. Set by an embedding program. */
+  /**
+   * Called with a path that the sentinel wants ended. Set once, by an embedding program.
+   * @throws TypeError the second time: one connection has the handlers of one member
+   */
   set onTerminate(told: (pathId: string, deadlineMs: number) => void) {
+    if (this.#onTerminate !== NOBODY) throw new TypeError("This connection has a member already.");
     this.#onTerminate = told;
   }
 

@@ -36,11 +36,8 @@ export {
 export type { SecretReport } from "./secret-services.ts";
 export type { KeySource, ModelTestReport } from "./model-services.ts";
 export type { NodeReport } from "./node-services.ts";
-export {
-  type SubmitOptions,
-  submitPipeline,
-} from "./runs/pipeline-kind.ts";
-export { resumeRun } from "./runs/kinds.ts";
+export type { SubmitOptions } from "./runs/pipeline-kind.ts";
+export { resumeOwnRun as resumeRun, submitOwnPipeline as submitPipeline } from "./doors.ts";
 export type { RunOptions } from "./runs/lifecycle.ts";
 export type { RunDetails } from "./runs/run-details.ts";
 export type { RunInput, RunReport, RunResult } from "./runs/run-result.ts";

@@ -13,10 +13,11 @@ import {
 } from "@sovereign/core";
 import { callParams, TOOL_CALL, type ToolAsk } from "../../coding/index.ts";
 import { defineEffect, type Effect, type EffectResult } from "../../kernel/index.ts";
+import { assertOpened } from "../../installation/index.ts";
 import { type CompiledPolicy, ownPolicy } from "../../policy/index.ts";
 import { type RunSession, RunStopped } from "../../runs/index.ts";
 import { type Ending, submitRun } from "../runs/lifecycle.ts";
-import type { OpenedSession, SessionOptions } from "../runs/open-session.ts";
+import { type OpenedSession, ownOptions, type SessionOptions } from "../runs/open-session.ts";
 import { agentSessionKind } from "./agent-session-kind.ts";
 
 export interface AgentSessionOptions extends SessionOptions {
@@ -68,12 +69,14 @@ type CarryOut = (signal: AbortSignal) => Promise<Uint8Array>;
  * not confine them. `joinScram` puts the program itself under the kill switch.
  *
  * @throws ERR_FORMAT_INVALID, ERR_POLICY_INVALID, ERR_KEY_NOT_FOUND, ERR_SCRAM_TRIPPED, ERR_STORE_UNAVAILABLE
+ * @throws TypeError for an installation that was not opened here
  */
 export async function createAgentSession(options: AgentSessionOptions): Promise<AgentSession> {
-  const { role, ...rest } = options;
-  const name = parseFormat(fields.name, options.name, "the session's name");
   // Taken once: what the program does with it later changes nothing.
-  const policy = ownPolicy(options.policy);
+  const { role, ...rest } = ownOptions(options);
+  assertOpened(rest.installation);
+  const name = parseFormat(fields.name, rest.name, "the session's name");
+  const policy = ownPolicy(rest.policy);
   const begun = Promise.withResolvers<OpenedSession>();
   const ending = Promise.withResolvers<Ending>();
   const steps = new Map<string, CarryOut>();

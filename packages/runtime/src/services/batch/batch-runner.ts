@@ -1,5 +1,6 @@
 import { fixClass } from "@sovereign/core";
 import { parseBatchContent } from "../../batch/index.ts";
+import { assertOpened } from "../../installation/index.ts";
 import { type CompiledPolicy, ownPolicy } from "../../policy/index.ts";
 import { submitRun } from "../runs/lifecycle.ts";
 import { ownOptions, type SessionOptions } from "../runs/open-session.ts";
@@ -25,10 +26,15 @@ export interface RunnerOptions extends SessionOptions {
 export class SovereignRunner {
   readonly #options: RunnerOptions;
 
-  /** @throws ERR_POLICY_INVALID where the policy is not the one that its digest names */
+  /**
+   * @throws ERR_POLICY_INVALID where the policy is not the one that its digest names
+   * @throws TypeError for an installation that was not opened here
+   */
   constructor(options: RunnerOptions) {
     // Taken once, here: what the embedding program does with it later changes no batch.
-    this.#options = { ...ownOptions(options), policy: ownPolicy(options.policy) };
+    const own = ownOptions(options);
+    assertOpened(own.installation);
+    this.#options = { ...own, policy: ownPolicy(own.policy) };
     Object.freeze(this);
   }
 

@@ -3,7 +3,6 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Effect, EffectResult } from "../../../src/kernel/index.ts";
 import { ToolScope } from "../../../src/process/index.ts";
 import { toolsHeld } from "../../../src/process/tool-scope.ts";
-import { type ScramLink, ScramMember } from "../../../src/scram/index.ts";
 import { holdTools } from "../../../src/services/runs/hold-tools.ts";
 import { withQuietListener } from "../../../src/services/runs/listener.ts";
 import type { SessionOptions } from "../../../src/services/runs/open-session.ts";
@@ -80,25 +79,6 @@ describe("the signal that ends a run", () => {
     };
     const second = stoppable(new AbortController().signal, tripped, OWNER);
     expect(isSovereignError(second.signal.reason, "ERR_SCRAM_TRIPPED")).toBe(true);
-  });
-});
-
-describe("a program under the kill switch", () => {
-  it("stays whose it was when it was registered, whatever becomes of that object", () => {
-    const asked: unknown[] = [];
-    const link = {
-      preflight: (owner: unknown) => {
-        asked.push(structuredClone(owner));
-        harm(owner);
-        return { armed: true };
-      },
-    };
-    const owner = { ...OWNER };
-    const member = new ScramMember(link as unknown as ScramLink, owner);
-    harm(owner);
-    member.preflight();
-    member.preflight();
-    expect(asked).toEqual([OWNER, OWNER]);
   });
 });
 
