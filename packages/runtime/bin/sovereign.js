@@ -41,25 +41,9 @@ function start() {
   // published package has what was built of them.
   var built = path.join(root, "dist/main/cli.js");
   var source = path.join(root, "src/main/cli.ts");
-  var program = fs.existsSync(source) ? joined(root) || source : built;
+  var program = fs.existsSync(source) ? require("./joined.js")("main/cli.mjs") || source : built;
   import(require("node:url").pathToFileURL(program).href).catch(function (error) {
     process.stderr.write("sovereign: cannot start: " + error.message + "\n");
     process.exit(1);
   });
-}
-
-// What tools/build-bundle.ts made of the sources, while each of them is what it was; else null.
-function joined(root) {
-  var folder = path.join(root, "node_modules/.cache/bundle");
-  try {
-    var known = JSON.parse(fs.readFileSync(path.join(folder, "inputs.json"), "utf8"));
-    for (var input of known.inputs) {
-      var found = fs.statSync(path.join(root, "../..", input[0]));
-      if (found.size !== input[1] || found.mtimeMs !== input[2]) return null;
-    }
-    var program = path.join(folder, known.entry);
-    return fs.existsSync(program) ? program : null;
-  } catch (error) {
-    return null;
-  }
 }

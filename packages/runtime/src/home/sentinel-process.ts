@@ -1,9 +1,9 @@
 import type { ChildProcess } from "node:child_process";
-import { closeSync, existsSync } from "node:fs";
+import { closeSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
-import { openOwnLog, systemClock } from "../system/index.ts";
+import { openOwnLog, programFile, systemClock } from "../system/index.ts";
 import { startTrustedService } from "../process/index.ts";
 import { openSwitchFolder } from "./data-folder.ts";
 import { giveBack, ScramLatch, ScramLink, ScramMember, type WorkOwner } from "../scram/index.ts";
@@ -25,13 +25,12 @@ const ALONE = {
   gateway: [],
 } as const;
 
-/** Node and one of our programs, as source or built, whichever we are ourselves. */
+/** Node and one of our programs. */
 export function programCommand(name: ProgramName): [string, ...string[]] {
-  const source = fileURLToPath(new URL(`../main/${name}.ts`, import.meta.url));
-  const built = fileURLToPath(new URL(`../main/${name}.js`, import.meta.url));
+  const program = programFile(`main/${name}`);
   const flags = ["--disable-warning=ExperimentalWarning", ...ALONE[name]];
   const node: [string, ...string[]] = [process.execPath, ...flags];
-  return existsSync(source) ? [...node, "--require", COMPILED, source] : [...node, built];
+  return program.endsWith(".js") ? [...node, program] : [...node, "--require", COMPILED, program];
 }
 
 /**
