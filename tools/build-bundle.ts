@@ -4,7 +4,6 @@ import {
   globSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -19,7 +18,7 @@ import { build, type Plugin } from "vite";
 
 /**
  * Joins the modules of each program into a few files, so that a start need not find and open some six
- * hundred. Programs share what more than one of them needs.
+ * hundred. Programs share what more than one of them needs; one that runs in a sandbox is one file.
  * `packages/runtime/bin/joined.js` names them only while none of what they were made of has changed;
  * otherwise the sources run as they are. Made by `npm ci` and before the main job and the tests.
  */
@@ -34,6 +33,7 @@ const KEEP_MS = 86_400_000;
 /** What says that an installed package changed: npm writes it at each installation. */
 const INSTALLED = "node_modules/.package-lock.json";
 const PROGRAMS = "main/*.ts";
+const PROGRAMS_INSIDE = ["{agents,coding}/inside/*.ts", "skills/inside/host.ts"];
 
 /** A file by which a bundle is judged: its path below the root, its size, and when it changed. */
 type Input = readonly [path: string, bytes: number, changedMs: number];
@@ -59,6 +59,9 @@ async function makeBundle(): Promise<void> {
   // The paths of modules stand in what is made, and make its name.
   process.chdir(ROOT);
   const files = await joinModules(globSync(PROGRAMS, { cwd: SOURCES }), note);
+  for (const program of globSync(PROGRAMS_INSIDE, { cwd: SOURCES })) {
+    files.push(...(await joinModules([program], note)));
+  }
   const hash = createHash("sha256");
   for (const { fileName, code } of files) hash.update(fileName).update(code);
   const folder = hash.digest("hex").slice(0, 16);
@@ -67,7 +70,7 @@ async function makeBundle(): Promise<void> {
     mkdirSync(join(path, ".."), { recursive: true });
     replace(path, code);
   }
-  const before = folderBefore();
+  const before = await folderBefore();
   replace(LIST, JSON.stringify({ root: ROOT, folder, inputs: [...inputs.values()] }));
   if (before !== null && before !== folder) keepFromNow(join(FOLDER, before));
   removeOld(folder);
@@ -158,17 +161,20 @@ function replace(path: string, text: string): void {
   renameSync(written, path);
 }
 
-function folderBefore(): string | null {
+/** Null also where what stands there is no list. */
+async function folderBefore(): Promise<string | null> {
   try {
-    const { folder } = JSON.parse(readFileSync(LIST, "utf8")) as { folder?: string };
-    return folder ?? null;
+    const list = (await import(pathToFileURL(LIST).href, { with: { type: "json" } })) as {
+      default: { folder?: string };
+    };
+    return list.default.folder ?? null;
   } catch {
     return null;
   }
 }
 
 function keepFromNow(path: string): void {
-  const now = new Date();
+  const now = performance.timeOrigin / 1000;
   if (existsSync(path)) utimesSync(path, now, now);
 }
 

@@ -1,16 +1,7 @@
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-
-/** Programs of ours run from their sources, or from what was built of them. */
-const SOURCE = fileURLToPath(new URL("./inside/relay.ts", import.meta.url));
-const BUILT = fileURLToPath(new URL("./inside/relay.js", import.meta.url));
-const isSource = existsSync(SOURCE);
+import { programInside } from "../system/index.ts";
 
 /** The relay's program, and where a sandbox sees it. */
-export const RELAY = {
-  source: isSource ? SOURCE : BUILT,
-  target: `/sovereign/programs/relay.${isSource ? "mts" : "mjs"}`,
-} as const;
+export const RELAY = programInside("agents/inside/relay");
 
 /** Where a sandbox sees the folder of its proxies' sockets. */
 export const SOCKETS = "/sovereign/run";

@@ -1,14 +1,6 @@
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  writeFileSync,
-} from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, realpathSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, posix } from "node:path";
-import { fileURLToPath } from "node:url";
 import { SovereignError } from "@sovereign/core";
 import { RELAY, START_HELPER } from "../agents/index.ts";
 import {
@@ -21,7 +13,7 @@ import {
 } from "../executor/index.ts";
 import type { Mount, Sandbox, SandboxRequest, SandboxResult } from "../sandbox/index.ts";
 import type { AgentProgram, PreparedAgent } from "./adapter.ts";
-import { INSIDE, NODE } from "./inside-paths.ts";
+import { INSIDE, NODE, PROGRAMS } from "./inside-paths.ts";
 import { LineReader } from "./lines.ts";
 
 /** A whole session's lines of JSON, with what tools said. */
@@ -81,7 +73,7 @@ export function agentRequest(
       { source: realpathSync(process.execPath), target: "/runtime/node" },
       ...mountOf(program),
       RELAY,
-      ...PROGRAMS.map(([source, target]) => ({ source, target })),
+      ...PROGRAMS,
       { source: part.sockets, target: INSIDE.sockets, own: true },
       ...filesOf(prepared, part.folder),
       ...masksOf(prepared, root, part.place),
@@ -144,18 +136,6 @@ const END = `[ $code -lt 129 ] || kill -9 $$
 [ -e /proc/$helper/exe ] || exit ${HELPER_GONE}
 exit $code
 `;
-
-/** As source or built, whichever we are ourselves. */
-const PROGRAMS = [
-  ["hook", INSIDE.hook],
-  ["canary-model", INSIDE.canaryModel],
-  ["opencode-plugin", INSIDE.openCodePlugin],
-  ["acp-client", INSIDE.acpClient],
-].map(([name = "", target = ""]) => {
-  const source = fileURLToPath(new URL(`./inside/${name}.ts`, import.meta.url));
-  const built = fileURLToPath(new URL(`./inside/${name}.js`, import.meta.url));
-  return [existsSync(source) ? source : built, target] as const;
-});
 
 function mountOf({ path, mountedAt, beside }: AgentProgram): Mount[] {
   if (mountedAt === null) return [];

@@ -1,13 +1,19 @@
-/** Programs of ours run from their sources, or from what was built of them. */
-const END = import.meta.url.endsWith(".ts") ? "mts" : "mjs";
-const PROGRAMS = "/sovereign/programs";
+import { programInside } from "../system/index.ts";
+
+const hook = programInside("coding/inside/hook");
+const openCodePlugin = programInside("coding/inside/opencode-plugin");
+const acpClient = programInside("coding/inside/acp-client");
+const canaryModel = programInside("coding/inside/canary-model");
+
+/** Programs of ours that an agent's sandbox sees. */
+export const PROGRAMS = [hook, openCodePlugin, acpClient, canaryModel];
 
 /** Where things of ours are seen in an agent's sandbox. */
 export const INSIDE = {
-  hook: `${PROGRAMS}/hook.${END}`,
-  openCodePlugin: `${PROGRAMS}/opencode-plugin.${END}`,
-  acpClient: `${PROGRAMS}/acp-client.${END}`,
-  canaryModel: `${PROGRAMS}/canary-model.${END}`,
+  hook: hook.target,
+  openCodePlugin: openCodePlugin.target,
+  acpClient: acpClient.target,
+  canaryModel: canaryModel.target,
   sockets: "/sovereign/run",
   hookSocket: "/sovereign/run/hooks.sock",
   modelSocket: "/sovereign/run/model.sock",

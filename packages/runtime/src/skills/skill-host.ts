@@ -2,8 +2,7 @@ import { chmodSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { basename, dirname, join } from "node:path";
 import {
   cutText,
   type ErrorCode,
@@ -16,7 +15,7 @@ import {
 import { z } from "zod";
 import { LineChannel } from "../agents/index.ts";
 import type { Mount, Sandbox, SandboxRequest } from "../sandbox/index.ts";
-import { Turns } from "../system/index.ts";
+import { programFile, Turns } from "../system/index.ts";
 
 const MEBIBYTE = 1024 * 1024;
 const ANSWER_BYTES_MAX = 4 * MEBIBYTE;
@@ -25,8 +24,6 @@ const START_MS = 60_000;
 const GRACE_MS = 1000;
 const DAY_MS = 24 * 60 * 60 * 1000;
 
-/** Programs of ours run from their sources, or from what was built of them. */
-const IS_SOURCE = import.meta.url.endsWith(".ts");
 const PROGRAMS = "/sovereign/skills";
 const SOCKETS = "/sovereign/run";
 const MODULES = "/sovereign/modules";
@@ -249,6 +246,7 @@ function failureAt(late: AbortSignal): Promise<never> {
 
 function requestFor(folder: string, gateway: SkillHostOptions["gateway"]): SandboxRequest {
   const { resolve } = createRequire(import.meta.url);
+  const program = programFile("skills/inside/host");
   const libraries = LIBRARIES.map((name) => ({
     source: realpathSync(dirname(resolve(`${name}/package.json`))),
     target: `${MODULES}/node_modules/${name}`,
@@ -257,14 +255,14 @@ function requestFor(folder: string, gateway: SkillHostOptions["gateway"]): Sandb
     argv: [
       ...["/runtime/node", "--disable-warning=ExperimentalWarning"],
       "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON",
-      `${PROGRAMS}/inside/host.${IS_SOURCE ? "ts" : "js"}`,
+      `${PROGRAMS}/inside/${basename(program)}`,
       ...[`${SOCKETS}/host.sock`, gateway?.socket ?? "", MODULES],
     ],
     cwd: "/tmp",
     readOnly: [
       { source: realpathSync(process.execPath), target: "/runtime/node" },
       // The skills' own programs: they hold nothing that is not public.
-      { source: fileURLToPath(new URL(".", import.meta.url)), target: PROGRAMS },
+      { source: dirname(dirname(program)), target: PROGRAMS },
       { source: folder, target: SOCKETS, own: true },
       ...(gateway === null ? [] : [gateway.mount]),
       ...libraries,

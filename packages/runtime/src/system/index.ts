@@ -20,7 +20,7 @@ export {
   requireOwnFile,
 } from "./own-file.ts";
 export { type NamedFile, writingNamed } from "./named-file.ts";
-export { programFile } from "./programs.ts";
+export { programFile, programInside } from "./programs.ts";
 export { refuseOtherJson } from "./other-json.ts";
 export { rest } from "./rest.ts";
 export { Turns } from "./turns.ts";
