@@ -103,7 +103,7 @@ export type RestoredData = z.infer<typeof restoredEvent>;
 
 const finding = z.strictObject({
   log: name,
-  kind: z.enum(["entry", "gap", "signed head", "tree node", "head file", "time"]),
+  kind: z.enum(["entry", "gap", "signed head", "tree node", "head file", "time", "switch"]),
   place: count,
   found: z.string(),
   done: z.enum(["set aside", "filled", "computed again", "left"]),

@@ -62,10 +62,27 @@ export class SwitchedModels {
     const stray = await this.#strayIn(history, ends);
     // It may have been recorded since the ledger was asked, and its run may have ended.
     if (stray !== null && (await this.#strayIn(history, await this.#endsOf(model))) !== null) {
-      throw unrecorded(stray);
+      throw unrecorded(stray, this.#tenant);
     }
     const last = history.at(-1);
     return last === undefined ? null : { version: last.version, sha256: last.digest };
+  }
+
+  /**
+   * The last switches of a model that nobody recorded, oldest first: from the first whose run has ended.
+   * Each with whether its run goes on, and may yet record it.
+   */
+  async unrecorded(model: string): Promise<{ record: VersionRecord; goesOn: boolean }[]> {
+    const ends = await this.#endsOf(model);
+    const history = await this.#registry.history(model);
+    const first = await this.#strayIn(history, ends);
+    if (first === null) return [];
+    return Promise.all(
+      history.slice(first.version - 1).map(async (record) => {
+        const run = await this.#ledger.findRun(this.#tenant, record.run_id);
+        return { record, goesOn: run?.sealed === null };
+      }),
+    );
   }
 
   async #endsOf(model: string): Promise<RecordedSwitch[]> {
@@ -124,10 +141,10 @@ function switchOf(history: readonly VersionRecord[], { is }: RecordedSwitch): nu
   return history.findLast(is)?.version ?? 0;
 }
 
-function unrecorded({ model, version, run_id }: VersionRecord): SovereignError {
+function unrecorded({ model, version, run_id }: VersionRecord, tenant: string): SovereignError {
   return new SovereignError(
     "ERR_REGISTRY_CORRUPT",
-    `model ${model}: the registry has switch ${version} of ${run_id}, which has ended and did not record it. Put the file of that switch, and of those after it, out of registry/models/${model}/ to have the version before it again.`,
+    `model ${model}: the registry has switch ${version} of ${run_id}, which has ended and did not record it. To have the version before it again, type: sovereign repair registry --tenant ${tenant}`,
     { model, found: version },
   );
 }

@@ -1,3 +1,4 @@
+import { repairRegistry } from "./runs/repair-registry.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { isSovereignError, SovereignError } from "@sovereign/core";
@@ -98,6 +99,7 @@ export function createServices(
       }),
     repairLedger: (acceptRollback) =>
       repairInstallation(home, settings.databaseUrl, acceptRollback),
+    repairRegistry: (tenantId) => opened((installation) => repairRegistry(installation, tenantId)),
     ...stateServices(home, environment, opened, scram),
     ...backupServices(settings, VERSION, opened),
     ...archiveServices(settings, VERSION, opened),

@@ -277,4 +277,6 @@ export interface Services
   checkToken(file: string): Promise<CheckedToken>;
   /** Move what is no evidence in the ledger out of the way. */
   repairLedger(acceptRollback: boolean): Promise<readonly LedgerFinding[]>;
+  /** Take switches of models back that runs of a tenant made, and ended without recording them. */
+  repairRegistry(tenantId: string): Promise<readonly LedgerFinding[]>;
 }

@@ -32,8 +32,8 @@ const SET_ASIDE = "set-aside/";
 /** One thing in the ledger that is not as it should be. */
 export interface LedgerFinding {
   readonly log: string;
-  readonly kind: "entry" | "gap" | "signed head" | "tree node" | "head file" | "time";
-  /** The entry's index, or the head's size. */
+  readonly kind: "entry" | "gap" | "signed head" | "tree node" | "head file" | "time" | "switch";
+  /** The entry's index, the head's size, or the switch's version. */
   readonly place: number;
   readonly found: string;
   /** `left` is for people to look at: nothing was changed. */

@@ -45,6 +45,14 @@ export class DurableFiles {
     }
   }
 
+  /** Give a file another name. */
+  async move(from: string, to: string): Promise<void> {
+    await mkdir(dirname(to), { recursive: true, mode: 0o700 });
+    await rename(from, to);
+    await this.settle(to);
+    await this.settle(from);
+  }
+
   /**
    * Make the name of a file durable that is there already: who gave it the name may have been
    * killed before the folders were synced.

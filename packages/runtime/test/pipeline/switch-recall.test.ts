@@ -271,10 +271,26 @@ describe("a registry that is not what the ledger recorded", () => {
     await expect(found).rejects.toThrow("switch 3 of run_");
     const none = models(registry, []).current("penguins");
     await expect(none).rejects.toThrow("switch 1 of run_");
-    // What is said there mends it.
-    rmSync(join(records(), "000000003.json"));
-    const mended = await models(registry, ends.slice(0, 2)).current("penguins");
-    expect(mended).toMatchObject({ version: 2 });
+  });
+
+  it("has what nobody recorded taken back, the last first", async () => {
+    const { registry, ends } = await promoted(3);
+    const found = models(registry, ends.slice(0, 1));
+    const strays = (await found.unrecorded("penguins")).map(({ record }) => record);
+    expect(strays.map(({ version }) => version)).toEqual([2, 3]);
+    expect(await models(registry, ends).unrecorded("penguins")).toEqual([]);
+    // As a process leaves it that is killed in between.
+    await registry.setAside(strays.slice(1));
+    expect((await found.unrecorded("penguins")).map(({ record }) => record.version)).toEqual([2]);
+    await registry.setAside(strays.slice(0, 1));
+    expect(await found.unrecorded("penguins")).toEqual([]);
+    expect(await found.current("penguins")).toMatchObject({ version: 1 });
+    const aside = readdirSync(join(folder, "registry", "set-aside", "penguins"));
+    expect(aside.map((name) => name.slice(0, 14)).sort()).toEqual([
+      "000000002.json",
+      "000000003.json",
+    ]);
+    expect(await registry.models()).toEqual(["penguins"]);
   });
 
   it("is as it is where a switch is made, recorded and its run sealed while it is looked at", async () => {

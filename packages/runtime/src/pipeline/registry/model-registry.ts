@@ -70,6 +70,15 @@ export interface ModelRegistry {
   current(model: string): Promise<VersionRecord | null>;
   /** Every switch of a model, oldest first. */
   history(model: string): Promise<VersionRecord[]>;
+  /** The models that have switches. */
+  models(): Promise<string[]>;
+  /**
+   * Take back switches that nobody recorded: what was current before the first of them is current again.
+   * Their files go to `set-aside/`. Nothing else may use the registry.
+   *
+   * @param records the last switches of one model, oldest first
+   */
+  setAside(records: readonly VersionRecord[]): Promise<void>;
   /** A model's bytes, hashed again now. @throws ERR_REGISTRY_UNKNOWN */
   read(digest: string): Promise<Uint8Array>;
 }
@@ -155,6 +164,18 @@ class DiskRegistry implements ModelRegistry {
 
   history(model: string): Promise<VersionRecord[]> {
     return this.#guarded(() => this.#history(model));
+  }
+
+  models(): Promise<string[]> {
+    return this.#guarded(() => this.#versions.models());
+  }
+
+  setAside(records: readonly VersionRecord[]): Promise<void> {
+    return this.#guarded(async () => {
+      // The last first: a kill leaves a whole history that ends earlier or later.
+      for (const record of records.toReversed())
+        await this.#versions.setAside(record, join(this.#options.folder, "set-aside"));
+    });
   }
 
   read(digest: string): Promise<Uint8Array> {

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   canonicalBytes,
   fields,
@@ -92,6 +92,21 @@ export class VersionLog {
     const path = this.#pathOf(next.model, record.version);
     const result = await this.#files.create(path, canonicalBytes(record));
     return result === "created" ? record : null;
+  }
+
+  /** The models that have records. */
+  async models(): Promise<string[]> {
+    return (await listFolder(this.#folder)).sort();
+  }
+
+  /**
+   * Move the last record of a model away, so that the one before it counts again.
+   * @param to a folder of which no record is read
+   */
+  async setAside(record: VersionRecord, to: string): Promise<void> {
+    const path = this.#pathOf(record.model, record.version);
+    const name = `${basename(path)}.${sha256Hex(canonicalBytes(record)).slice(0, 16)}`;
+    await this.#files.move(path, join(to, record.model, name));
   }
 
   /** Make a record durable that is there: its writer may have been killed just before that. */

@@ -2,17 +2,16 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { type ArtifactRef, type JsonObject, type Mode, parseCanonicalJson } from "@sovereign/core";
-import { requireOwnFile, systemEntropy } from "../../system/index.ts";
+import { requireOwnFile } from "../../system/index.ts";
+import type { SwitchedModels } from "../../pipeline/index.ts";
 import {
   ballotsOf,
-  createModelRegistry,
   createPipelineEffects,
   type FrozenPipeline,
   findModules,
   freezePipeline,
   openFrozen,
   PipelineRun,
-  SwitchedModels,
 } from "../../pipeline/index.ts";
 import { PolicyEngine, parsePolicy } from "../../policy/index.ts";
 import { type ArtifactStore, ARTIFACT_BYTES_MAX } from "../../runs/index.ts";
@@ -35,6 +34,7 @@ import {
   openRunSession,
   type SessionOptions,
 } from "./open-session.ts";
+import { openModels } from "./repair-registry.ts";
 import { refuseTools } from "./refuse-tools.ts";
 import type { RunResult } from "./run-result.ts";
 
@@ -99,12 +99,12 @@ type Opened = OpenedSession & { readonly models: SwitchedModels; readonly logs: 
 
 async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
   const { installation } = options;
-  const { store, clock, folder } = installation;
+  const { store, folder } = installation;
   const { runId, mode, row } = run;
   const { pipeline: frozen, modules, plan } = run.frozen;
   const logs = new FailedLogs(options);
   const policy = parsePolicy(frozen.policyBytes, frozen.policyPath);
-  const registry = createModelRegistry({ folder: folder.registry, clock, entropy: systemEntropy });
+  const { registry, models } = openModels(installation, options.tenantId);
   const opened = await openRunSession(options, {
     runId,
     name: frozen.pipeline.name,
@@ -128,9 +128,6 @@ async function openPipeline(options: RunOptions, run: Known): Promise<Opened> {
         onFailedLog: logs.of(artifacts),
       }),
   });
-  // Each machine has a registry of its own. Where there is one machine, every run was its own.
-  const isOwn = (one: string): boolean => !store.shared || existsSync(folder.run(one));
-  const models = new SwitchedModels(registry, store, options.tenantId, isOwn);
   return { ...opened, logs, models };
 }
 
