@@ -46,6 +46,7 @@ export {
   issueToTell,
   meantKey,
   parseCopy,
+  parseEntry,
   parseFormat,
   readFormat,
   type Approval,

@@ -49,6 +49,7 @@ export type {
 } from "./model-call.ts";
 export { modelBounds, REFUSALS_TOLD } from "./model-call.ts";
 export { issueToTell, meantKey } from "./meant-key.ts";
+export { parseEntry } from "./parse-entry.ts";
 export { readFormat } from "./read.ts";
 export { parseCopy, parseFormat } from "./parse.ts";
 export {

@@ -1,6 +1,6 @@
 import { homedir } from "node:os";
 import { isAbsolute, join, resolve } from "node:path";
-import { printable, SovereignError } from "@sovereign/core";
+import { printable, SovereignError, fields, parseFormat } from "@sovereign/core";
 import { refuseWorkTree } from "../authority/index.ts";
 import { makeOwnFolder } from "../system/index.ts";
 
@@ -81,7 +81,7 @@ export function openSwitchFolder(root: string): DataFolder {
     postgres: join(root, "postgres"),
     ledger: join(root, "ledger"),
     registry: join(root, "registry"),
-    run: (runId) => join(root, "runs", runId),
+    run: (runId) => join(root, "runs", parseFormat(fields.runId, runId, "run")),
   };
 }
 

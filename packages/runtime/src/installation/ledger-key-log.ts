@@ -2,13 +2,11 @@ import {
   canonicalBytes,
   digestOf,
   type EntryData,
-  formats,
   INSTALLATION_LOG,
-  parseCanonicalJson,
   parseEnvelope,
-  parseFormat,
   SovereignError,
   fixClass,
+  parseEntry,
 } from "@sovereign/core";
 import type { KeyLogEntry, KeyLogStore, NewKeyEvent } from "../authority/index.ts";
 import { type Clock, timestampOf } from "../system/index.ts";
@@ -31,8 +29,7 @@ export class LedgerKeyLog implements KeyLogStore {
   async read(from: number): Promise<KeyLogEntry[]> {
     const entries: KeyLogEntry[] = [];
     for await (const stored of this.#store.readStream(INSTALLATION_LOG, "keys", from)) {
-      const value = parseCanonicalJson(stored.bytes);
-      const entry = parseFormat(formats.ledgerEntry, value, "key log entry");
+      const entry = parseEntry(stored.bytes);
       const { envelopes } = entry.data as EntryData<"key.introduced">;
       const digest = envelopes.key_event;
       const found = await this.#store.readEnvelopes(INSTALLATION_LOG, [digest]);

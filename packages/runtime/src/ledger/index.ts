@@ -13,7 +13,7 @@ export type {
   StreamHead,
 } from "./commit.ts";
 export { type ChainedEntry, createEntry, EMPTY_STREAM, type EntryFields } from "./entry.ts";
-export { readRun } from "./read-entries.ts";
+export { entryToShow, readRun } from "./read-entries.ts";
 export type {
   ArchivedBytes,
   LedgerReader,

@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, readFile } from "node:fs";
 import { lstat, open, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { type ArtifactRef, SovereignError } from "@sovereign/core";
+import { type ArtifactRef, SovereignError, fields, printable, quoted } from "@sovereign/core";
 import { kindAt, makeOwnFolder, openOwnFile, putAside, removeAt } from "../system/index.ts";
 import type { ContentStore } from "./ports.ts";
 
@@ -24,8 +24,11 @@ export class ArtifactStore {
     this.#contents = contents;
   }
 
-  pathOf(artifact: Pick<ArtifactRef, "name">): string {
-    return join(this.folder, artifact.name);
+  /** @throws ERR_ARTIFACT_CHANGED for a name that leads out of the folder: nobody of ours wrote it */
+  pathOf({ name }: Pick<ArtifactRef, "name">): string {
+    if (fields.artifactRef.shape.name.safeParse(name).success) return join(this.folder, name);
+    const text = `The artifact ${quoted(name)} has a name that no artifact can have.`;
+    throw new SovereignError("ERR_ARTIFACT_CHANGED", text, { name: printable(name) });
   }
 
   /**
@@ -41,7 +44,7 @@ export class ArtifactStore {
   }
 
   async #write(name: string, bytes: Uint8Array): Promise<void> {
-    const path = join(this.folder, name);
+    const path = this.pathOf({ name });
     makeOwnFolder(dirname(path));
     const temporary = `${path}.partial`;
     removeAt(temporary);

@@ -7,7 +7,6 @@ import {
   digestOf,
   type EntryData,
   type Envelope,
-  formats,
   hexEncode,
   INSTALLATION_LOG,
   isSovereignError,
@@ -16,14 +15,13 @@ import {
   type PlacedEntry,
   parseCanonicalJson,
   parseEnvelope,
-  parseFormat,
   parseStatement,
   RunTrace,
   SovereignError,
   sha256Hex,
   type TraceSeal,
 } from "@sovereign/core";
-import type { LedgerReader, StoredEntry } from "../ledger/index.ts";
+import { type LedgerReader, entryToShow, type StoredEntry } from "../ledger/index.ts";
 import { isTraced } from "./recorded-run.ts";
 
 export interface BundleRequest {
@@ -179,26 +177,13 @@ export async function readEntries(
   known: readonly StoredEntry[] = [],
 ): Promise<PlacedEntry[]> {
   const rest = collect(ledger.readStream(tenantId, runId, known.length));
-  return [...known.map(placed), ...(await rest)];
+  return [...known.map(entryToShow), ...(await rest)];
 }
 
 async function collect(stored: AsyncIterable<StoredEntry>): Promise<PlacedEntry[]> {
   const entries: PlacedEntry[] = [];
-  for await (const one of stored) entries.push(placed(one));
+  for await (const one of stored) entries.push(entryToShow(one));
   return entries;
-}
-
-function placed({ index, hash, bytes }: StoredEntry): PlacedEntry {
-  const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
-  // What the store gives back is checked: an altered row is not passed on as evidence.
-  if (sha256Hex(bytes) !== hash) {
-    throw new SovereignError(
-      "ERR_LEDGER_CORRUPT",
-      `Entry ${index} of ${entry.stream} is not what was recorded.`,
-      { index },
-    );
-  }
-  return { index, hash, entry };
 }
 
 /** The key log that the evidence rests on: as far as the seal says, else as far as it was used. */

@@ -2,17 +2,15 @@ import {
   type ConfigSnapshot,
   digestOf,
   type EntryData,
-  formats,
   GENESIS_HASH,
   type KeyTable,
   type LedgerEntry,
-  parseCanonicalJson,
   parseEnvelope,
-  parseFormat,
   parseStatement,
   SovereignError,
   sha256Hex,
   verifyEnvelope,
+  parseEntry,
 } from "@sovereign/core";
 import type { LedgerReader, StreamHead } from "../ledger/index.ts";
 import type { RunRow, StepRow } from "./ports.ts";
@@ -141,7 +139,7 @@ async function firstEntry(
 }
 
 function entryOf(bytes: Uint8Array, runId: string): LedgerEntry {
-  const entry = parseFormat(formats.ledgerEntry, parseCanonicalJson(bytes), "ledger entry");
+  const entry = parseEntry(bytes);
   if (entry.stream === runId) return entry;
   throw diverged(runId, `its ledger holds an entry of ${entry.stream}`);
 }

@@ -26,4 +26,13 @@ describe("a data folder", () => {
     expect(() => openDataFolder("/proc/nothing/home")).toThrow(refused);
     expect(() => openDataFolder("/dev/null/home")).toThrow(refused);
   });
+
+  it("has a folder of a run for what is a run's identifier alone", () => {
+    const { root, run } = openDataFolder(join(folder, "home"));
+    const id = `run_${"a".repeat(20)}`;
+    expect(run(id)).toBe(join(root, "runs", id));
+    for (const other of ["", ".", "..", "../keys", `${id}/../../keys`, `/${id}`, `${id}\n`]) {
+      expect(() => run(other)).toThrow("run: expected run_ and 20 of a-z 0-9");
+    }
+  });
 });

@@ -38,7 +38,7 @@ async function fail(status: "failed" | "killed", code: ErrorCode, then: string[]
   const session = await processOf();
   world.result = { status, code, reason: "why" };
   await expect(perform(session)).rejects.toBeInstanceOf(RunStopped);
-  for (const event of then) await session.note(event, "INFO", { reason: "x" });
+  for (const event of then) await session.note(event, "INFO", { role: "validator", reason: "x" });
   world.result = DONE;
   world.effects = 0;
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { ArtifactRef } from "@sovereign/core";
@@ -32,6 +32,19 @@ async function spoil(path: string, make: (typeof RUBBISH)[number]["make"]): Prom
   rmSync(path, { recursive: true, force: true });
   await make(path, before);
 }
+
+describe("a name that leads out of a run's folder", () => {
+  it.each(["../a", "logs/../../a", "/a", "", ".", "..", "a\0b", "logs/..", `a${"/b".repeat(200)}`])(
+    "is no artifact's: %j",
+    async (name) => {
+      const around = readdirSync(folder);
+      const code = { code: "ERR_ARTIFACT_CHANGED" };
+      await expect(store.get({ ...ref, name })).rejects.toMatchObject(code);
+      await expect(store.put(name, BYTES, "text/plain")).rejects.toMatchObject(code);
+      expect(readdirSync(folder)).toEqual(around);
+    },
+  );
+});
 
 describe.each(ODD)("$name in a run's folder", ({ make, name }) => {
   it("is no artifact, keeps nobody waiting, and is replaced by a repeat of its step", async () => {
