@@ -12,6 +12,8 @@ export interface DataFolder {
   readonly postgres: string;
   readonly ledger: string;
   readonly registry: string;
+  /** The folders of all runs. */
+  readonly runs: string;
   /** The folder of one run. */
   run(runId: string): string;
 }
@@ -81,6 +83,7 @@ export function openSwitchFolder(root: string): DataFolder {
     postgres: join(root, "postgres"),
     ledger: join(root, "ledger"),
     registry: join(root, "registry"),
+    runs: join(root, "runs"),
     run: (runId) => join(root, "runs", parseFormat(fields.runId, runId, "run")),
   };
 }

@@ -28,11 +28,11 @@ describe("a data folder", () => {
   });
 
   it("has a folder of a run for what is a run's identifier alone", () => {
-    const { root, run } = openDataFolder(join(folder, "home"));
+    const home = openDataFolder(join(folder, "home"));
     const id = `run_${"a".repeat(20)}`;
-    expect(run(id)).toBe(join(root, "runs", id));
+    expect(home.run(id)).toBe(join(home.root, "runs", id));
     for (const other of ["", ".", "..", "../keys", `${id}/../../keys`, `/${id}`, `${id}\n`]) {
-      expect(() => run(other)).toThrow("run: expected run_ and 20 of a-z 0-9");
+      expect(() => home.run(other)).toThrow("run: expected run_ and 20 of a-z 0-9");
     }
   });
 });

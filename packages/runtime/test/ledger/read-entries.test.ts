@@ -61,7 +61,7 @@ describe("an entry that a store gives back", () => {
     ["more than its event has", { data: { artifacts: [], more: 1 } }],
     ["a field that no entry has", { extra: 1 }],
   ])("is refused where it holds %s", async (_, fields) => {
-    const read = readBack(stored(fields as JsonObject));
+    const read = readBack(stored(fields));
     await expect(read).rejects.toMatchObject({ code: "ERR_FORMAT_INVALID" });
   });
 

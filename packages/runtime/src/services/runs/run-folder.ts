@@ -104,7 +104,7 @@ const ADMISSION_MS = 10 * 60 * 1000;
 async function removeUnrecorded(place: Place): Promise<string[]> {
   requireRunsFolder(place.folder);
   const removed: string[] = [];
-  for (const mark of marksOfTheDead(dirname(place.folder.run("any")))) {
+  for (const mark of marksOfTheDead(place.folder.runs)) {
     const recorded = mark.isAdmitting && (await isRecorded(place, mark));
     if (mark.isAdmitting && !recorded && ageOf(place, mark.path) < ADMISSION_MS) continue;
     try {
