@@ -108,6 +108,8 @@ export async function publishRun(
   row: RunRow,
   known: readonly StoredEntry[] = [],
 ): Promise<Published> {
+  // The head covers runs of others, too, which were recorded since this process read the key log.
+  await installation.keyLog.refresh();
   const signer = await authority.signer("checkpoint", null);
   for (const log of [tenantId, INSTALLATION_LOG]) {
     await installation.store.sealCheckpoint(log, installation.origin(log), signer);
