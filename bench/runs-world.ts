@@ -37,7 +37,10 @@ export class RunsWorld {
     await new Promise<void>((resolve) => this.#target.listen(0, "127.0.0.1", resolve));
     await this.#must("keys", "init");
     mkdirSync(join(this.#installation.home, "policies"));
-    const operations = [{ type: "skill.http_call", resources: [this.#host] }];
+    const operations = [
+      { type: "skill.http_call", resources: [this.#host] },
+      { type: "skill.kv_store", resources: ["count*"] },
+    ];
     for (const tenant of TENANTS) {
       const words = ["--scope", "runs:read", "runs:write", "--expires", "12h"];
       const created = await this.#must("tokens", "create", "--tenant", tenant, ...words);
@@ -65,17 +68,28 @@ export class RunsWorld {
     return askAt(this.#url, token, method, path, body === undefined ? {} : { body });
   }
 
-  async submit(tenant: Tenant, steps: number): Promise<string> {
+  /** A run of steps that call the server, one after the other. */
+  submit(tenant: Tenant, steps: number): Promise<string> {
     const mark = `r${this.#count++}`;
-    const plan = {
-      steps: Array.from({ length: steps }, (_, at) => ({
-        id: `s${at}`,
-        skill: "http_call",
-        with: { url: `http://${this.#host}/${mark}/${at}` },
-        ...(at === 0 ? {} : { needs: [`s${at - 1}`] }),
-      })),
-    };
-    const body = { goal: "call a server", agent_id: "bot", plan };
+    const calls = Array.from({ length: steps }, (_, at) => ({
+      id: `s${at}`,
+      skill: "http_call",
+      with: { url: `http://${this.#host}/${mark}/${at}` },
+      ...(at === 0 ? {} : { needs: [`s${at - 1}`] }),
+    }));
+    return this.#submit(tenant, mark, calls);
+  }
+
+  /** A run of one step that keeps a value, and starts no process. */
+  submitValue(tenant: Tenant): Promise<string> {
+    const mark = `r${this.#count++}`;
+    const put = { operation: "put", key: `count${this.#count % 100}`, value: mark };
+    return this.#submit(tenant, mark, [{ id: "s0", skill: "kv_store", with: put }]);
+  }
+
+  async #submit(tenant: Tenant, mark: string, steps: readonly object[]): Promise<string> {
+    const plan = { steps };
+    const body = { goal: "do what the plan says", agent_id: "bot", plan };
     const { status, json } = await this.ask(tenant, "POST", "/v1/runs", body);
     if (status >= 300) throw new Error(`not submitted: ${JSON.stringify(json)}`);
     const run = String(json["run_id"]);
