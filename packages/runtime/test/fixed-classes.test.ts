@@ -11,8 +11,10 @@ const ROOT = resolve(import.meta.dirname, "../../..");
 const OWN: readonly string[] = ["SovereignError"];
 
 describe("whatever a program comes to by what the packages export", () => {
+  const reachable = reachableClasses();
+
   it("is of a class that takes no other method, and each object of it neither", async () => {
-    const found = reachableClasses();
+    const { classes: found } = reachable;
     const names = found.map(({ name }) => name);
     // The walk sees what is exported, what methods return, and what implements an interface.
     expect(names).toEqual(expect.arrayContaining(["Authority", "Store", "LogFeed", "ApiTokens"]));
@@ -25,6 +27,30 @@ describe("whatever a program comes to by what the packages export", () => {
       if (!isFixed || (!freezes && !OWN.includes(name))) open.push(`${file}: ${name}, by ${by}`);
     }
     expect(open).toEqual([]);
+  });
+
+  // Each is tried with look-alikes in made-objects.test.ts and made-installation.real.test.ts: add yours there.
+  it("takes an object that the runtime alone makes where it is looked at, and nowhere else", () => {
+    expect(reachable.doors).toEqual([
+      "Authority(__0).keystore: Keystore",
+      "KeyLog.ensure(keystore): Keystore",
+      "KeyLog.initialise(keystore): Keystore",
+      "KeyLog.introduce(keystore): Keystore",
+      "KeyLog.introduceAll(keystore): Keystore",
+      "KeyLog.replace(keystore): Keystore",
+      "KeyLog.revoke(keystore): Keystore",
+      "KeyLog.rotate(keystore): Keystore",
+      "KeyLog.settle(keystore): Keystore",
+      "RunRecorder(options).writer: StreamWriter",
+      "ScramMember(link): ScramLink",
+      "SovereignRunner(options).installation: Installation",
+      "connectSandbox(link): ScramLink",
+      "createAgentSession(options).installation: Installation",
+      // A port: any gate may stand there.
+      "createKernel(options).scram: ScramLink",
+      "resumeRun(options).installation: Installation",
+      "submitPipeline(options).installation: Installation",
+    ]);
   });
 
   it("is no table that can be changed", () => {

@@ -64,6 +64,17 @@ const doors: readonly [string, Door][] = [
     { ...keystore, enter: (one) => world.keyLog.introduce(one, SLOT, { another: true }) },
   ],
   [
+    "a key log that makes the first keys",
+    {
+      ...keystore,
+      enter: (one) => {
+        const none = { read: () => Promise.resolve([]), append: () => Promise.resolve(true) };
+        const keyLog = new api.KeyLog(none, `ins_${"a".repeat(20)}`, world.clock);
+        return keyLog.ensure(one, [...api.INSTALLATION_KEYS]);
+      },
+    },
+  ],
+  [
     "a key log that rotates a key",
     { ...keystore, enter: (one) => world.keyLog.rotate(one, trainer(), "yearly") },
   ],

@@ -22,7 +22,11 @@ export interface ReachableClass {
  * by what they export, and by what the properties of that are, and its functions take and return. What
  * is private to a class is left out. Where an interface is met, so are the classes that implement it.
  */
-export function reachableClasses(): ReachableClass[] {
+export function reachableClasses(): {
+  readonly classes: readonly ReachableClass[];
+  /** What takes an object that the runtime alone makes, and which: `connectSandbox(link): ScramLink`. */
+  readonly doors: readonly string[];
+} {
   const { options } = configured();
   const program = ts.createProgram(ENTRIES, { ...options, noEmit: true });
   const walk = new Walk(program);
@@ -38,7 +42,7 @@ export function reachableClasses(): ReachableClass[] {
       walk.visit(checker.getTypeOfSymbol(symbol), one.name);
     }
   }
-  return walk.found;
+  return { classes: walk.found, doors: [...walk.doors].sort() };
 }
 
 function configured(): ts.ParsedCommandLine {
@@ -53,8 +57,12 @@ function configured(): ts.ParsedCommandLine {
   return parsed;
 }
 
+/** What a class has whose objects are told from look-alikes. */
+const MARK = ts.escapeLeadingUnderscores("assertMade");
+
 class Walk {
   readonly found: ReachableClass[] = [];
+  readonly doors = new Set<string>();
   readonly #checker: ts.TypeChecker;
   readonly #seen = new Set<ts.Type | ts.Declaration>();
   /** Classes by the interface that they implement. */
@@ -82,6 +90,7 @@ class Walk {
   }
 
   visit(type: ts.Type, by: string): void {
+    this.#noteDoor(type, by);
     if (this.#seen.has(type)) return;
     this.#seen.add(type);
     for (const one of this.#partsOf(type)) this.visit(one, by);
@@ -93,6 +102,14 @@ class Walk {
       if (ts.isClassDeclaration(one)) this.#take(one, by);
     }
     this.#visitParts(type, by);
+  }
+
+  /** A parameter, or a part of one, that is an object of which there are look-alikes. */
+  #noteDoor(type: ts.Type, by: string): void {
+    const symbol = type.getSymbol();
+    if (symbol === undefined) return;
+    const isMade = symbol.name === "Installation" || symbol.exports?.has(MARK) === true;
+    if (isMade && /\([^()]+\)(\.\w+)?$/.test(by)) this.doors.add(`${by}: ${symbol.name}`);
   }
 
   /** Of which others it is made: `A | B`, `Promise<A>`. */
