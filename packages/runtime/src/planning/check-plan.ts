@@ -47,8 +47,11 @@ export function checkPlan(
     if (nowhere !== undefined) {
       throw invalid(`${where}: ${step.id} needs ${quoted(nowhere)}, which is no step of the plan`);
     }
+    // The plan's own inputs are known before anything runs; outputs of steps are not.
+    const known = { inputs: plan.inputs, outputs: null };
+    const expanded = resolveReferences(step.with, known, step.id) as JsonObject;
     checkSecrets(skill, step, where);
-    checkConstants(skill, step, plan, where);
+    checkConstants(skill, step, expanded, where);
     return { ...step, needs, version: skill.version };
   });
   refuseCycles(steps);
@@ -94,8 +97,7 @@ function checkSecrets(skill: Skill, step: PlanStep, where: string): void {
 }
 
 /** What is wrong below a value that holds a reference can be told only when that is looked up. */
-function checkConstants(skill: Skill, step: PlanStep, { inputs }: Plan, where: string): void {
-  const given = withKnownInputs(step.with, inputs);
+function checkConstants(skill: Skill, step: PlanStep, given: JsonObject, where: string): void {
   const result = readFormat(skill.input, given);
   const issues = result.success ? [] : result.error.issues;
   const issue = issues.find(({ path }) => !holdsReference(given, path));
@@ -110,23 +112,6 @@ function checkConstants(skill: Skill, step: PlanStep, { inputs }: Plan, where: s
   throw invalid(
     `${where}: the step ${step.id} may do its work twice, so it takes no retry. Leave retry out, or say idempotent: true where the server keeps to Idempotency-Key.`,
   );
-}
-
-/** The plan's own inputs are known before anything runs; outputs of steps are not. */
-function withKnownInputs(given: JsonObject, inputs: JsonObject): JsonObject {
-  return Object.fromEntries(
-    Object.entries(given).map(([key, value]) => [key, resolveInputs(value, inputs)]),
-  );
-}
-
-function resolveInputs(value: JsonValue, inputs: JsonObject): JsonValue {
-  if (typeof value === "object" && value !== null) {
-    if (Array.isArray(value)) return value.map((one) => resolveInputs(one, inputs));
-    return withKnownInputs(value, inputs);
-  }
-  const references = referencesIn(value);
-  if (references.length === 0 || references.some(({ step }) => step !== null)) return value;
-  return resolveReferences(value, { inputs, outputs: new Map() });
 }
 
 /** True where the value at a path, or one above it, is or holds a reference. */

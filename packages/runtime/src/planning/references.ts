@@ -1,5 +1,7 @@
 import {
+  ACTION_BYTES_MAX,
   canonicalize,
+  cutText,
   type JsonObject,
   type JsonValue,
   quoted,
@@ -20,8 +22,8 @@ export interface Reference {
 /** What references are looked up in. */
 export interface Known {
   readonly inputs: JsonObject;
-  /** The outputs of steps that have completed. */
-  readonly outputs: ReadonlyMap<string, JsonValue>;
+  /** The outputs of steps that have completed; null where none has run: references to them stay. */
+  readonly outputs: ReadonlyMap<string, JsonValue> | null;
 }
 
 const NAME = "[A-Za-z_][A-Za-z0-9_-]{0,60}";
@@ -55,31 +57,83 @@ export function referencesIn(value: JsonValue): Reference[] {
  * Put what references name in their place. A text that is one reference becomes that value; within a
  * text there may be texts, numbers and truth values. What was put in is not looked at again.
  *
- * @throws ERR_PLAN_REFERENCE where one leads to nothing
+ * A short text can name a large value as often as it likes. So what comes of it is counted while it is
+ * made, and no more is made than an action may have.
+ *
+ * @param stepId whose it is, for messages
+ * @throws ERR_PLAN_REFERENCE where one leads to nothing, or where it all comes to too much
  */
-export function resolveReferences(value: JsonValue, known: Known): JsonValue {
-  if (typeof value === "string") return resolveText(value, known);
-  if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map((one) => resolveReferences(one, known));
-  return Object.fromEntries(
-    Object.entries(value).map(([key, one]) => [key, resolveReferences(one, known)]),
-  );
+export function resolveReferences(value: JsonValue, known: Known, stepId: string): JsonValue {
+  return new Resolution(known, stepId).resolve(value);
 }
 
-function resolveText(text: string, known: Known): JsonValue {
-  const parts = partsOf(text);
-  if (parts.some((one) => !isText(one) && one.secret !== null)) {
-    // What was looked up could lead to another secret, or to a place where it can be read.
-    if (parts.every((one) => isText(one) || one.secret !== null)) return text;
-    throw refused(text.slice(0, 80), "a text with a secret holds no other reference");
+class Resolution {
+  readonly #known: Known;
+  readonly #stepId: string;
+  #left = ACTION_BYTES_MAX;
+
+  constructor(known: Known, stepId: string) {
+    this.#known = known;
+    this.#stepId = stepId;
   }
-  const [only, ...others] = parts;
-  if (only !== undefined && others.length === 0 && !isText(only)) return lookUp(only, known);
-  const joined = parts
-    .map((part) => (isText(part) ? part : scalarText(part, lookUp(part, known))))
-    .join("");
-  if (joined.length <= TEXT_CHARS_MAX) return joined;
-  throw refused(text.slice(0, 80), `a text of more than ${TEXT_CHARS_MAX} characters`);
+
+  resolve(value: JsonValue): JsonValue {
+    if (typeof value === "string") return this.#take(this.#resolveText(value));
+    if (typeof value !== "object" || value === null) return this.#take(value);
+    if (Array.isArray(value)) {
+      this.#count(2);
+      return value.map((one) => this.resolve(one));
+    }
+    this.#count(2);
+    return Object.fromEntries(
+      Object.entries(value).map(([key, one]) => {
+        this.#count(key.length);
+        return [key, this.resolve(one)];
+      }),
+    );
+  }
+
+  #resolveText(text: string): JsonValue {
+    const parts = partsOf(text);
+    const references = parts.filter((one): one is Reference => !isText(one));
+    if (references.some(({ secret }) => secret !== null)) {
+      // What was looked up could lead to another secret, or to a place where it can be read.
+      if (references.every(({ secret }) => secret !== null)) return text;
+      throw refused(text, "a text with a secret holds no other reference");
+    }
+    if (this.#known.outputs === null && references.some(({ step }) => step !== null)) return text;
+    const [only, ...others] = parts;
+    if (only !== undefined && others.length === 0 && !isText(only))
+      return lookUp(only, this.#known);
+    let joined = "";
+    for (const part of parts) {
+      joined += isText(part) ? part : scalarText(part, lookUp(part, this.#known));
+      if (joined.length > TEXT_CHARS_MAX)
+        throw refused(text, `a text of more than ${TEXT_CHARS_MAX} characters`);
+    }
+    return joined;
+  }
+
+  /** Never more than its canonical form has: what is refused here is no action in any case. */
+  #take<T extends JsonValue>(value: T): T {
+    if (typeof value === "string") this.#count(value.length + 2);
+    else if (typeof value !== "object" || value === null) this.#count(1);
+    else {
+      this.#count(2);
+      for (const [key, one] of Object.entries(value) as [string, JsonValue][]) {
+        if (!Array.isArray(value)) this.#count(key.length);
+        this.#take(one);
+      }
+    }
+    return value;
+  }
+
+  #count(bytes: number): void {
+    this.#left -= bytes;
+    if (this.#left >= 0) return;
+    const text = `The step ${this.#stepId} has more than ${ACTION_BYTES_MAX} bytes, counting what its references name. Refer to less of it, or pass it by digest.`;
+    throw new SovereignError("ERR_PLAN_REFERENCE", text, { step: this.#stepId });
+  }
 }
 
 function scalarText({ text }: Reference, value: JsonValue): string {
@@ -95,7 +149,7 @@ function scalarText({ text }: Reference, value: JsonValue): string {
 /** By own keys alone: nothing that JavaScript gives every object is ever found. */
 function lookUp(reference: Reference, { inputs, outputs }: Known): JsonValue {
   const { text, step, path } = reference;
-  let at: JsonValue | undefined = step === null ? inputs : outputs.get(step);
+  let at: JsonValue | undefined = step === null ? inputs : outputs?.get(step);
   if (at === undefined) throw refused(text, `the step ${step ?? ""} has no output`);
   for (const [depth, key] of path.entries()) {
     at = childOf(at, key);
@@ -123,7 +177,8 @@ function partsOf(text: string): (string | Reference)[] {
   let at = 0;
   for (let open = text.indexOf(OPEN); open >= 0; open = text.indexOf(OPEN, at)) {
     const close = text.indexOf(CLOSE, open);
-    if (close < 0) throw refused(text.slice(open, open + 60), `${OPEN} without ${CLOSE}`);
+    if (close < 0)
+      throw refused(cutText(text.slice(open, open + 60), 60), `${OPEN} without ${CLOSE}`);
     if (open > at) parts.push(text.slice(at, open));
     parts.push(parseReference(text.slice(open, close + CLOSE.length)));
     at = close + CLOSE.length;
@@ -156,6 +211,6 @@ function parseReference(text: string): Reference {
 }
 
 function refused(text: string, found: string): SovereignError {
-  const message = `The reference ${quoted(text)}: ${found}.`;
-  return new SovereignError("ERR_PLAN_REFERENCE", message, { reference: text.slice(0, 200) });
+  const message = `The reference ${quoted(cutText(text, 80))}: ${found}.`;
+  return new SovereignError("ERR_PLAN_REFERENCE", message, { reference: cutText(text, 200) });
 }

@@ -1,4 +1,4 @@
-import { type JsonValue, SovereignError, utf8Encode } from "@sovereign/core";
+import { canonicalize, type JsonValue, SovereignError, utf8Encode } from "@sovereign/core";
 import { describe, expect, it } from "vitest";
 import {
   type CheckedPlan,
@@ -143,7 +143,7 @@ describe("a reference", () => {
     ["a", { json: { list: [1, { name: "x" }], text: "${{ inputs.n }}" } }],
   ]);
   const known = { inputs: { n: 7, who: "me" }, outputs };
-  const resolve = (value: JsonValue): JsonValue => resolveReferences(value, known);
+  const resolve = (value: JsonValue): JsonValue => resolveReferences(value, known, "b");
 
   it("alone becomes the value, and within a text its text", () => {
     expect(resolve("${{ steps.a.output.json.list[1] }}")).toEqual({ name: "x" });
@@ -166,6 +166,43 @@ describe("a reference", () => {
     expect(codeOf(() => resolve(text)).code).toBe("ERR_PLAN_REFERENCE");
   });
 });
+
+describe("what references come to", () => {
+  const outputs = new Map<string, JsonValue>([["a", { list: Array<JsonValue>(5000).fill(1) }]]);
+  const many = (text: string, times: number): JsonValue => Array<JsonValue>(times).fill(text);
+  const transform = (data: JsonValue): object => {
+    return { id: "b", skill: "json_transform", with: { expression: "1", data } };
+  };
+
+  // Each of these took minutes, in which the whole process did nothing else.
+  it.each<[string, object]>([
+    ["an input of the plan", transform(many("${{inputs.b}}", 12_000))],
+    ["an input in a text", transform(many("${{inputs.t}}${{inputs.t}}", 12_000))],
+    ["secrets under a long name", transform({ [`k${"k".repeat(250_000)}`]: manySecrets(9000) })],
+  ])("is no more than an action takes: %s", { timeout: 10_000 }, (_, step) => {
+    const inputs = { b: Array(100_000).fill(1), t: "t".repeat(9000) };
+    const { code, message } = codeOf(() => check([step], { inputs }));
+    expect([code, message]).toEqual(["ERR_PLAN_REFERENCE", expect.stringContaining("24576 bytes")]);
+  });
+
+  it("is no more when the run has come to it", () => {
+    const resolve = (times: number): JsonValue =>
+      resolveReferences(many("${{steps.a.output.list}}", times), { inputs: {}, outputs }, "b");
+    expect(codeOf(() => resolve(100_000)).code).toBe("ERR_PLAN_REFERENCE");
+    expect(resolve(2)).toEqual([Array(5000).fill(1), Array(5000).fill(1)]);
+  });
+
+  it("counts what an action has, and no more", () => {
+    const empty = canonicalize({ x: ["a".repeat(20_000), ""] }).length;
+    const known = { inputs: { rest: "b".repeat(24 * 1024 - empty) }, outputs: null };
+    const given = { x: ["a".repeat(20_000), "${{inputs.rest}}"] };
+    expect(canonicalize(resolveReferences(given, known, "b"))).toHaveLength(24 * 1024);
+  });
+});
+
+function manySecrets(count: number): JsonValue {
+  return Object.fromEntries(Array.from({ length: count }, (_, at) => [`h${at}`, "${{secrets.A}}"]));
+}
 
 describe("a schedule", () => {
   const steps = check([

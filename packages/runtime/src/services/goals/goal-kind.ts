@@ -183,7 +183,8 @@ function refuseDenied(
   const engine = new PolicyEngine(policy);
   for (const step of steps) {
     if (referencesIn(step.with).some((one) => one.step !== null)) continue;
-    const given = resolveReferences(step.with, { inputs, outputs: new Map() }) as JsonObject;
+    const known = { inputs, outputs: null };
+    const given = resolveReferences(step.with, known, step.id) as JsonObject;
     const action = actionOf(step, given);
     const decision = engine.decide(action, {
       tenant_id: tenantId,

@@ -103,7 +103,7 @@ export class GoalWork extends KindWork {
     try {
       const why = needsSkipped ? "a step that it needs was skipped" : this.#conditionFails(step);
       if (why !== null) return await this.#skip(step, why, null);
-      action = actionOf(step, this.#lookUp(step.with) as JsonObject);
+      action = actionOf(step, this.#lookUp(step.with, step) as JsonObject);
     } catch (error) {
       if (isSovereignError(error)) await this.#skip(step, error.message, error.code);
       throw error;
@@ -196,18 +196,19 @@ export class GoalWork extends KindWork {
     return this.#trace.steps.filter((one) => one.step_id === id && one.status === "failed").length;
   }
 
-  #conditionFails({ when }: CheckedStep): string | null {
+  #conditionFails(step: CheckedStep): string | null {
+    const { when } = step;
     if (when === undefined) return null;
     const { value, equals, not_equals } = when;
-    const found = canonicalize(this.#lookUp(value));
+    const found = canonicalize(this.#lookUp(value, step));
     const wanted = canonicalize(equals ?? not_equals ?? null);
     const holds = equals === undefined ? found !== wanted : found === wanted;
     return holds ? null : "its condition does not hold";
   }
 
-  #lookUp(value: JsonValue): JsonValue {
+  #lookUp(value: JsonValue, { id }: CheckedStep): JsonValue {
     const { inputs } = this.#known.frozen.goal;
-    return resolveReferences(value, { inputs, outputs: this.#outputs });
+    return resolveReferences(value, { inputs, outputs: this.#outputs }, id);
   }
 
   /** Recorded once: a run that is gone on with comes to the same. */
