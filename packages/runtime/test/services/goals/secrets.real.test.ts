@@ -61,7 +61,7 @@ function gatewayPid(): number {
   const found = pids.find((pid) => {
     try {
       const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      return words.some((one) => one.endsWith("/main/gateway.ts")) && words.includes(rig.home);
+      return words.some((one) => one.includes("/main/gateway.")) && words.includes(rig.home);
     } catch {
       // It has ended meanwhile.
       return false;
