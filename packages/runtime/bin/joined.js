@@ -27,7 +27,7 @@ function freshFolder() {
     // In a copy of the repository they would work with the files of the first one.
     if (known.root !== root) return null;
     for (var input of known.inputs) {
-      var found = fs.statSync(path.join(root, input[0]));
+      var found = fs.statSync(root + "/" + input[0]);
       if (found.size !== input[1] || found.mtimeMs !== input[2]) return null;
     }
     return path.join(bundles, known.folder);

@@ -1,8 +1,8 @@
 import { SovereignError } from "@sovereign/core";
 import { parseHost } from "../policy/index.ts";
 import { exchange, fillHttp, type HttpAnswer } from "./http.ts";
-import { fillMail, type MailAnswer, sendMail } from "./mail.ts";
-import { fillQuery, type PostgresAnswer, query } from "./postgres.ts";
+import type { MailAnswer } from "./mail.ts";
+import type { PostgresAnswer } from "./postgres.ts";
 import type { GatewayAsk } from "./protocol.ts";
 import type { SecretPlaces } from "./secrets-in.ts";
 import type { Wire } from "./wire.ts";
@@ -30,7 +30,10 @@ export function targetOf(ask: GatewayAsk): Target {
 }
 
 /**
- * Put the secrets into a request. @returns what makes it
+ * Put the secrets into a request. The libraries for mail and PostgreSQL are loaded by the first that
+ * needs them: most runs have none, and each starts a gateway.
+ *
+ * @returns what makes it
  * @throws ERR_SECRET_UNKNOWN, ERR_SECRET_DENIED, ERR_SKILL_INPUT
  */
 export async function carryOut(
@@ -45,10 +48,12 @@ export async function carryOut(
       return (wire) => exchange(filled, wire, places);
     }
     case "mail": {
+      const { fillMail, sendMail } = await import("./mail.ts");
       const filled = await fillMail(ask, host, places);
       return (wire) => sendMail(filled, port, wire, places);
     }
     case "postgres": {
+      const { fillQuery, query } = await import("./postgres.ts");
       const filled = await fillQuery(ask, host, places);
       return (wire) => query(filled, port, wire, places);
     }
