@@ -3,6 +3,8 @@ import { corrupt, tooMuch } from "./git-problem.ts";
 
 /** Files up to this size are read once; of larger ones only the places that are asked for. */
 const WHOLE_BYTES_MAX = 64 * 1024 * 1024;
+/** Of all files that are open: a repository can have thousands of packs, without content on disk. */
+const HELD_BYTES_MAX = 1024 * 1024 * 1024;
 
 const ABSENT = new Set(["ENOENT", "ENOTDIR", "ENAMETOOLONG"]);
 
@@ -11,6 +13,7 @@ const ABSENT = new Set(["ENOENT", "ENOTDIR", "ENAMETOOLONG"]);
  * somebody put there is neither waited for nor read.
  */
 export class GitFile {
+  static #heldBytes = 0;
   readonly path: string;
   readonly size: number;
   #descriptor: number | null;
@@ -37,14 +40,23 @@ export class GitFile {
     if (at < 0 || length < 0 || at + length > this.size) {
       throw corrupt(`${this.path} ends before byte ${at + length}`);
     }
-    if (this.size > WHOLE_BYTES_MAX) return this.#readAt(at, length);
-    this.#whole ??= this.#readAt(0, this.size);
-    return this.#whole.subarray(at, at + length);
+    const whole = this.#whole ?? this.#hold();
+    return whole?.subarray(at, at + length) ?? this.#readAt(at, length);
   }
 
   close(): void {
     if (this.#descriptor !== null) closeSync(this.#descriptor);
     this.#descriptor = null;
+    GitFile.#heldBytes -= this.#whole?.length ?? 0;
+    this.#whole = null;
+  }
+
+  #hold(): Uint8Array | null {
+    if (this.size > WHOLE_BYTES_MAX) return null;
+    if (GitFile.#heldBytes + this.size > HELD_BYTES_MAX) return null;
+    this.#whole = this.#readAt(0, this.size);
+    GitFile.#heldBytes += this.size;
+    return this.#whole;
   }
 
   #readAt(at: number, length: number): Uint8Array {

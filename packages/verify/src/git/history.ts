@@ -1,13 +1,15 @@
-import { isSovereignError } from "@sovereign/core";
 import { parseGitCommit, taggedObject } from "./git-commit.ts";
 import type { GitRepository } from "./git-repository.ts";
 
 /** How much history is followed for commits that are not near a branch's tip. */
 const COMMITS_MAX = 500_000;
+/** How many parents are looked at: one commit can name millions, as often as it likes. */
+const PARENTS_MAX = 2_000_000;
 const TAG_DEPTH_MAX = 5;
 
 /**
  * Say where commits stand: on the branch that they were brought to, on another, or on none any more.
+ * It fails for nothing: anybody may add refs to a repository, and what they are proves nothing.
  *
  * @param wanted ids of commits that the repository has
  * @param branch the full name of the branch, or `HEAD`; untrusted
@@ -19,14 +21,13 @@ export function placesOf(
   branch: string,
 ): Map<string, string> {
   const walk = new HistoryWalk(repository, wanted);
-  const { refs } = repository;
   walk.from(branch, `on ${branch}`);
-  const names = walk.done ? [] : walk.attempt(() => refs.names(), []);
+  const names = walk.done ? [] : walk.attempt(() => repository.refs.names(), []);
   for (const name of ["HEAD", ...names]) {
     if (walk.done) break;
     walk.from(name, `on ${name}, not on ${branch}`);
   }
-  const log = walk.attempt(() => refs.history(branch), new Set());
+  const log = walk.attempt(() => repository.refs.history(branch), new Set());
   // The branch was at the last of them, so it held those before it, too.
   const was = wanted.some((id) => log.has(id)) ? `was on ${branch}` : `not on ${branch}`;
   const unknown = walk.whole ? `${was}, now on no branch` : `${was}, its history is not whole here`;
@@ -38,6 +39,7 @@ class HistoryWalk {
   readonly places = new Map<string, string>();
   /** False once a commit could not be read, or there were too many. */
   whole = true;
+  #parentsLeft = PARENTS_MAX;
   readonly #repository: GitRepository;
   readonly #wanted: ReadonlySet<string>;
   readonly #seen = new Set<string>();
@@ -48,27 +50,42 @@ class HistoryWalk {
   }
 
   get done(): boolean {
-    return this.places.size === this.#wanted.size || this.#seen.size >= COMMITS_MAX;
+    return this.places.size === this.#wanted.size || this.#isSpent;
+  }
+
+  get #isSpent(): boolean {
+    return this.#seen.size >= COMMITS_MAX || this.#parentsLeft < 0;
   }
 
   from(name: string, place: string): void {
     const tip = this.attempt(() => this.#commitOf(name), null);
     // Breadth first: what a run brought back is near the tip more often than not.
-    const queue = tip === null ? [] : [tip];
+    const queue: string[] = [];
+    if (tip !== null) this.#enter(tip, queue);
     for (let at = 0; at < queue.length && !this.done; at++) {
       const id = queue[at] ?? "";
-      if (this.#seen.has(id)) continue;
-      this.#seen.add(id);
       if (this.#wanted.has(id)) this.places.set(id, place);
-      queue.push(...this.#parentsOf(id));
+      for (const parent of this.#parentsOf(id)) {
+        if (this.#isSpent) break;
+        this.#parentsLeft -= 1;
+        this.#enter(parent, queue);
+      }
     }
-    if (this.#seen.size >= COMMITS_MAX) this.whole = false;
+    if (this.#isSpent) this.whole = false;
+  }
+
+  /** Each commit once, from whichever name it is reached first. */
+  #enter(id: string, queue: string[]): void {
+    if (this.#seen.has(id)) return;
+    this.#seen.add(id);
+    queue.push(id);
   }
 
   #parentsOf(id: string): readonly string[] {
-    if (this.#repository.shallow.has(id)) return [];
-    const { objects } = this.#repository;
-    return this.attempt(() => parseGitCommit(objects.read(id, "commit")).parents, []);
+    return this.attempt(() => {
+      const { objects, shallow } = this.#repository;
+      return shallow.has(id) ? [] : parseGitCommit(objects.read(id, "commit")).parents;
+    }, []);
   }
 
   /** Tags stand for commits, or for tags that do. */
@@ -83,12 +100,11 @@ class HistoryWalk {
     return null;
   }
 
-  /** Where a commit stands is worth telling; refs and history that are damaged prove nothing. */
+  /** Whatever fails: the chain of custody was held against the repository before. */
   attempt<T>(work: () => T, otherwise: T): T {
     try {
       return work();
-    } catch (error) {
-      if (!isSovereignError(error)) throw error;
+    } catch {
       this.whole = false;
       return otherwise;
     }

@@ -11,6 +11,8 @@ const MAGIC = 0x5041434b;
 const HEADER_BYTES = 12;
 /** What git itself writes at most. */
 const DELTA_DEPTH_MAX = 4095;
+/** They are held until the chain's end is known; those of a real chain are small. */
+const DELTA_BYTES_MAX = 2 * OBJECT_BYTES_MAX;
 const OFS_DELTA = 6;
 const REF_DELTA = 7;
 const TYPES: Readonly<Record<number, ObjectType>> = { 1: "commit", 2: "tree", 3: "blob", 4: "tag" };
@@ -67,12 +69,20 @@ export class Pack {
   /** Down the chain of deltas to what stands whole, and up again. */
   #readAt(offset: number): GitObject {
     const deltas: { at: number; delta: Uint8Array }[] = [];
+    const places = new Set<number>();
+    let bytes = 0;
     let at = offset;
     for (;;) {
+      if (places.has(at)) throw tooMuch(`${this.#path}.pack has deltas that rest on themselves`);
+      places.add(at);
       const found = this.#wholeAt(at, deltas);
       if (typeof found !== "number") return this.#applyAll(found, deltas);
       if (deltas.length > DELTA_DEPTH_MAX) {
         throw tooMuch(`${this.#path}.pack has a chain of more than ${DELTA_DEPTH_MAX} deltas`);
+      }
+      bytes += deltas.at(-1)?.delta.length ?? 0;
+      if (bytes > DELTA_BYTES_MAX) {
+        throw tooMuch(`${this.#path}.pack has a chain of deltas above ${DELTA_BYTES_MAX} bytes`);
       }
       at = found;
     }

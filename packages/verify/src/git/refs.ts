@@ -24,8 +24,8 @@ export class Refs {
 
   /** The branch that HEAD is; null where it is detached or odd. */
   headBranch(): string | null {
-    const name = /^ref: (.+?)\s*$/.exec(this.#textOf("HEAD") ?? "")?.[1];
-    return name !== undefined && isRefName(name) ? name : null;
+    const name = symbolic(this.#textOf("HEAD") ?? "");
+    return name !== null && isRefName(name) ? name : null;
   }
 
   /** @param name untrusted. @returns the id that it names in the end; null where it names none */
@@ -34,8 +34,8 @@ export class Refs {
     for (let depth = 0; depth <= SYMBOLIC_DEPTH_MAX; depth++) {
       if (!isRefName(at)) return null;
       const text = this.#textOf(at) ?? this.#packedRefs().get(at) ?? "";
-      const next = /^ref: (.+?)\s*$/.exec(text)?.[1];
-      if (next === undefined) return /^([0-9a-f]{40,64})\s*$/.exec(text)?.[1] ?? null;
+      const next = symbolic(text);
+      if (next === null) return /^([0-9a-f]{40,64})\s*$/.exec(text)?.[1] ?? null;
       at = next;
     }
     return null;
@@ -87,6 +87,11 @@ export class Refs {
     this.#packed = new Map(named.map(([, id = "", name = ""]) => [name, id]));
     return this.#packed;
   }
+}
+
+/** The ref that stands in another's place; null where an id does. */
+function symbolic(text: string): string | null {
+  return text.startsWith("ref: ") ? text.slice("ref: ".length).trimEnd() : null;
 }
 
 const REFLOG_LINE = /^([0-9a-f]{40,64}) ([0-9a-f]{40,64}) /gm;

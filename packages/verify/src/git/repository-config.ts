@@ -44,13 +44,21 @@ function parseConfig(text: string): Map<string, string> {
   const settings = new Map<string, string>();
   let section = "";
   for (const line of text.split(/\r?\n/)) {
-    const [, name, rest = ""] = /^\s*\[\s*([\w.-]+)(?:\s+"[^"]*")?\s*\](.*)$/.exec(line) ?? [];
+    const [header, name] = HEADER.exec(line) ?? [""];
     if (name !== undefined) section = name.toLowerCase();
-    const setting = name === undefined ? line : rest;
-    const [, key, value = "true"] = /^\s*([A-Za-z][\w-]*)\s*(?:=\s*(.*?))?\s*$/.exec(setting) ?? [];
-    if (key === undefined) continue;
-    const bare = value.replace(/\s*[#;].*$/, "").replaceAll('"', "");
-    settings.set(`${section}.${key.toLowerCase()}`, bare);
+    const setting = line.slice(header.length);
+    const equals = setting.indexOf("=");
+    const key = (equals < 0 ? setting : setting.slice(0, equals)).trim();
+    if (!/^[A-Za-z][\w-]*$/.test(key)) continue;
+    const value = equals < 0 ? "true" : withoutComment(setting.slice(equals + 1));
+    settings.set(`${section}.${key.toLowerCase()}`, value.trim().replaceAll('"', ""));
   }
   return settings;
+}
+
+const HEADER = /^\s*\[\s*([\w.-]+)(?:\s+"[^"]*")?\s*\]/;
+
+function withoutComment(value: string): string {
+  const end = value.search(/[#;]/);
+  return end < 0 ? value : value.slice(0, end);
 }

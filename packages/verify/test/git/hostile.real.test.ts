@@ -16,7 +16,7 @@ import { deflateSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Budget } from "../../src/git/budget.ts";
 import { applyDelta } from "../../src/git/delta.ts";
-import { openGitRepository, placesOf } from "../../src/git/index.ts";
+import { openGitRepository } from "../../src/git/index.ts";
 import { PlainRepository } from "../support/repository.ts";
 
 let repo: PlainRepository;
@@ -233,7 +233,38 @@ describe("a pack that is not what it should be", () => {
     const ids = ["1", "2"].map((digit) => digit.repeat(40)) as [string, string];
     writeCycle(ids);
     blob = ids[0];
-    expect(problemOf(read)).toMatch(/ERR_GIT_OBJECT_LIMIT.*4095 deltas/);
+    expect(problemOf(read)).toMatch(/ERR_GIT_OBJECT_LIMIT.*rest on themselves/);
+  });
+
+  it("beside many others, of which not all are held whole", () => {
+    const index = readFileSync(packed().idx).subarray(0, 8);
+    for (let at = 0; at < 24; at++) {
+      const file = dotGit(`objects/pack/pack-a${at}.idx`);
+      writeFileSync(file, index);
+      truncateSync(file, 64 * 1024 * 1024);
+    }
+    const before = process.memoryUsage().arrayBuffers;
+    const { objects } = openGitRepository(repo.root);
+    expect(objects.find("1".repeat(40))).toBeNull();
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1.2 * 1024 ** 3);
+    objects.close();
+  });
+
+  it("whose delta rests on itself is not unpacked again and again", () => {
+    const id = "1".repeat(40);
+    writeDeltas([[id, id]], 64 * 1024 * 1024);
+    blob = id;
+    const before = process.memoryUsage().arrayBuffers;
+    expect(problemOf(read)).toMatch(/ERR_GIT_OBJECT_LIMIT.*rest on themselves/);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(512 * 1024 * 1024);
+  });
+
+  it("whose chain of deltas has more bytes than are held", () => {
+    const ids = ["1", "2", "3", "4", "5", "6"].map((digit) => digit.repeat(40));
+    const chain = ids.map((id, at): [string, string] => [id, ids[at + 1] ?? "7".repeat(40)]);
+    writeDeltas(chain, 64 * 1024 * 1024);
+    blob = ids[0] ?? "";
+    expect(problemOf(read)).toMatch(/ERR_GIT_OBJECT_LIMIT.*above 268435456 bytes/);
   });
 
   it("whose deltas rest on nothing", () => {
@@ -243,26 +274,49 @@ describe("a pack that is not what it should be", () => {
   });
 
   /** Two deltas, each relative to the other, or to `base`. */
-  function writeCycle(ids: readonly [string, string], base?: string): void {
-    const delta = deflateSync(Buffer.from([1, 1, 1, 0x61]));
-    const entry = (on: string): Buffer =>
-      Buffer.concat([Buffer.from([0x74]), Buffer.from(on, "hex"), delta]);
-    const head = Buffer.from("5041434b0000000200000002", "hex");
-    const [first, second] = [entry(base ?? ids[1]), entry(base ?? ids[0])];
-    const pack = sealed(Buffer.concat([head, first, second]));
-    const fanout = Buffer.alloc(1024);
-    for (let at = 0; at < 256; at++) {
-      const count = ids.filter((id) => Number.parseInt(id.slice(0, 2), 16) <= at).length;
-      fanout.writeUInt32BE(count, at * 4);
-    }
-    const tables = Buffer.alloc(16);
-    tables.writeUInt32BE(head.length, 8);
-    tables.writeUInt32BE(head.length + first.length, 12);
-    const idHex = Buffer.from(ids.join(""), "hex");
+  function writeCycle([first, second]: readonly [string, string], base?: string): void {
+    writeDeltas([
+      [first, base ?? second],
+      [second, base ?? first],
+    ]);
+  }
+
+  /** Deltas of zeros, or of one byte, each by its id and that of what it is relative to. */
+  function writeDeltas(rows: readonly [string, string][], size?: number): void {
+    const content = size === undefined ? Buffer.from([1, 1, 1, 0x61]) : Buffer.alloc(size);
+    const delta = deflateSync(content);
+    const entries = rows.map(([, on]) =>
+      Buffer.concat([sizeOf(content.length), Buffer.from(on, "hex"), delta]),
+    );
+    const head = Buffer.from("5041434b00000002", "hex");
+    const pack = sealed(Buffer.concat([head, number(rows.length), ...entries]));
+    const fanout = Array.from({ length: 256 }, (_, at) =>
+      number(rows.filter(([id]) => Number.parseInt(id.slice(0, 2), 16) <= at).length),
+    );
+    let at = head.length + 4;
+    const offsets = entries.map(({ length }) => number((at += length) - length));
+    const ids = Buffer.from(rows.map(([id]) => id).join(""), "hex");
     const magic = Buffer.from("ff744f6300000002", "hex");
-    const index = [magic, fanout, idHex, tables, pack.subarray(-20)];
+    const sums = Buffer.alloc(4 * rows.length);
+    const index = [magic, ...fanout, ids, sums, ...offsets, pack.subarray(-20)];
     writeFileSync(dotGit("objects/pack/pack-aa.pack"), pack);
     writeFileSync(dotGit("objects/pack/pack-aa.idx"), sealed(Buffer.concat(index)));
+  }
+
+  /** A REF_DELTA's size in a pack: four bits beside its type, then seven a byte. */
+  function sizeOf(size: number): Buffer {
+    const bytes = [0x70 | (size & 15)];
+    for (let left = Math.floor(size / 16); left > 0; left = Math.floor(left / 128)) {
+      bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) | 0x80;
+      bytes.push(left & 0x7f);
+    }
+    return Buffer.from(bytes);
+  }
+
+  function number(value: number): Buffer {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32BE(value);
+    return bytes;
   }
 });
 
@@ -351,6 +405,26 @@ describe("a repository that is not one that can be read", () => {
     expect(found).toMatch(why);
   });
 
+  it.each([
+    ["a value", `[x]\n\ta = b${" ".repeat(200_000)}x\n`],
+    ["a name", `[x]\n\ta${" ".repeat(200_000)}x\n`],
+    ["a comment", `[x]\n\ta = b${" ".repeat(200_000)}\n\tc = d # ${" ;".repeat(100_000)}\n`],
+    ["a header", `[${" ".repeat(200_000)}x${" ".repeat(200_000)}"\n`],
+  ])("has %s in its configuration with a lot of room: it is read at once", (_, text) => {
+    config(text);
+    const before = performance.now();
+    expect(openGitRepository(repo.root).objects.format).toBe("sha1");
+    expect(performance.now() - before).toBeLessThan(1000);
+  });
+
+  it("has a HEAD with a lot of room: it is read at once", () => {
+    writeFileSync(dotGit("HEAD"), `ref: a${" ".repeat(4000)}x`);
+    const { refs } = openGitRepository(repo.root);
+    const before = performance.now();
+    for (let time = 0; time < 1000; time++) expect(refs.headBranch()).toBeNull();
+    expect(performance.now() - before).toBeLessThan(1000);
+  });
+
   it("borrows through too many others", () => {
     for (let number = 0; number < 8; number++) {
       const info = join(repo.folder, `o${number}`, "info");
@@ -377,16 +451,6 @@ describe("a repository that is not one that can be read", () => {
     const names = ["refs/heads/out", "refs/heads/circle", "refs/heads/words", "../secret", "x"];
     expect(names.map((name) => refs.resolve(name))).toEqual(names.map(() => null));
     expect(refs.history("refs/../x").size).toBe(0);
-  });
-
-  it("has a HEAD, refs and a log that are links or pipes: a commit's place is not known", () => {
-    const head = repo.git("rev-parse", "HEAD");
-    for (const name of ["HEAD", "refs/heads/main", "logs/refs/heads/main"]) {
-      rmSync(dotGit(name));
-      execFileSync("mkfifo", [dotGit(name)]);
-    }
-    const places = placesOf(openGitRepository(repo.root), [head], "refs/heads/main");
-    expect(places.get(head)).toBe("not on refs/heads/main, its history is not whole here");
   });
 });
 
