@@ -39,6 +39,9 @@ export async function serveApi(
   const listen = parseListenAddress(input.listen);
   const tls = readTls(input);
   const opened = services.openServer(onEvent, input.carries);
+  const onFault = (error: unknown): void => {
+    onEvent({ event: "fault", why: error instanceof Error ? error.message : "unknown" });
+  };
   try {
     const server = await ApiServer.start({
       services: opened,
@@ -47,12 +50,11 @@ export async function serveApi(
       plaintext,
       names,
       rates: { perSecond },
-      onFault: (error) => {
-        onEvent({ event: "fault", why: error instanceof Error ? error.message : "unknown" });
-      },
+      onFault,
     });
     onEvent({ event: "listening", url: server.url });
-    const recovered = opened.recover(signal);
+    // Callers are answered, whatever became of the runs of before.
+    const recovered = opened.recover(signal).catch(onFault);
     if (!signal.aborted) {
       await new Promise((resolve) => {
         signal.addEventListener("abort", resolve);

@@ -1,4 +1,3 @@
-import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   type ArtifactRef,
@@ -9,16 +8,14 @@ import {
 import type { Settings } from "../../home/index.ts";
 import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
-import { ArtifactStore, checkTenant, hasDocuments, type RunRow } from "../../runs/index.ts";
+import { ArtifactStore, hasDocuments, type RunRow } from "../../runs/index.ts";
 import { breakerServices } from "../breaker-services.ts";
 import { budgetServices } from "../budgets/budget-services.ts";
 import { evidenceServices } from "../evidence-services.ts";
-import { openGoalPlan } from "../goals/goal-plan.ts";
 import { goalServices } from "../goals/goal-services.ts";
 import { incidentServices } from "../incidents/incident-services.ts";
 import type { Opened } from "../opened.ts";
 import { skillServices } from "../skill-services.ts";
-import { admittedCaller } from "../runs/admitted-caller.ts";
 import { describeRun } from "../runs/run-details.ts";
 import { runNotFound } from "../runs/run-folder.ts";
 import { runServices } from "../runs/run-services.ts";
@@ -35,13 +32,13 @@ import type {
 import { openAuthenticator } from "./authenticator.ts";
 import { type ApiIdentity, callerName, callerOf } from "./identity.ts";
 import { KeptInstallation } from "./kept-installation.ts";
+import { leftBehind, type Lost } from "./left-behind.ts";
 import { type Begun, type Carrier, LocalCarrier } from "./local-carrier.ts";
 import { rest } from "../../system/index.ts";
 
 const LIMITS = { all: 8, perTenant: 4 } as const;
 /** The server's callers hold no keys here: they consent to nothing. */
 const ROLE = "runner";
-const RECOVER_MAX = 1000;
 const ROOM_MS = 500;
 
 /**
@@ -130,16 +127,19 @@ function runningServices(
       return cancelGoal(runs, caller, runId, reason);
     },
     recover: async (signal) => {
-      const left = await kept.look((place) => leftBehind(settings, place));
-      // Workers find by themselves what was left to them. Questions to models are asked here.
-      for (const { tenantId, runId } of carries ? left : left.filter(isQuestion)) {
-        const about = { tenant: tenantId, run: runId };
+      const lost: Lost = (tenant, run, error) => {
+        const why = error instanceof Error ? error.message : "unknown";
+        onEvent({ event: "run.lost", tenant, run, why });
+      };
+      const left = await kept.look((place) => leftBehind(settings, place, lost));
+      for (const { tenantId, runId, isQuestion } of left) {
+        // Workers find by themselves what was left to them. Questions to models are asked here.
+        if (!carries && !isQuestion) continue;
         try {
           await whenThereIsRoom(() => resume(tenantId, runId), signal);
-          onEvent({ event: "run.recovered", ...about, why: null });
+          onEvent({ event: "run.recovered", tenant: tenantId, run: runId, why: null });
         } catch (error) {
-          const why = error instanceof Error ? error.message : "unknown";
-          onEvent({ event: "run.lost", ...about, why });
+          lost(tenantId, runId, error);
         }
         if (signal.aborted) return;
       }
@@ -199,50 +199,6 @@ function onBegun(begun: (run: Begun) => void, isNew: boolean): (progress: Progre
     if (isNew && progress.planner === "question") return;
     begun({ runId: progress.run, isNew });
   };
-}
-
-/** Runs of the API that a server of this data folder left unfinished. */
-async function leftBehind(settings: Settings, place: Installation): Promise<RunRow[]> {
-  const found: RunRow[] = [];
-  for (const tenantId of tenantsWithPolicy(settings.home)) {
-    for (const status of ["running", "pending"]) {
-      const wanted = { limit: RECOVER_MAX, status, kind: "goal" };
-      for (const row of await place.store.listRuns(tenantId, wanted)) {
-        if (!existsSync(place.folder.run(row.runId))) continue;
-        // Workers go on with what was left to them.
-        if ((await place.store.queue.carriersOf(tenantId, row.runId)) !== null) continue;
-        if ((await admittedCaller(place.store, tenantId, row.runId)) !== null) found.push(row);
-      }
-    }
-  }
-  return found;
-}
-
-/** A run in which a model was asked for a plan. */
-function isQuestion({ runId, plan }: RunRow): boolean {
-  try {
-    return openGoalPlan(runId, plan).goal.planner === "question";
-  } catch {
-    // Whoever goes on with it says what is wrong with its plan.
-    return false;
-  }
-}
-
-/** Only they can have submitted anything. */
-function tenantsWithPolicy(home: string): string[] {
-  const folder = join(home, "policies");
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder).flatMap((file) => {
-    const [, tenantId] = /^(.+)\.yaml$/.exec(file) ?? [];
-    if (tenantId === undefined) return [];
-    try {
-      checkTenant(tenantId);
-      return [tenantId];
-    } catch {
-      // A file that is called otherwise is no tenant's.
-      return [];
-    }
-  });
 }
 
 type Reading = Omit<
