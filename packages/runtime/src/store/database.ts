@@ -1,5 +1,6 @@
 import { INSTALLATION_LOG, SovereignError } from "@sovereign/core";
 import pg from "pg";
+import { BoundedClient } from "./bounded-client.ts";
 import type { Call } from "./call.ts";
 import { claimOf, type Claims } from "./claims.ts";
 import { claimParameters } from "./commit-sql.ts";
@@ -43,6 +44,7 @@ export class Database {
     this.#silence = new SilenceWatch(target);
     const user = target.kind === "embedded" ? { user: "sovereign_app" } : {};
     this.#pool = new pg.Pool({
+      Client: BoundedClient,
       ...config,
       ...user,
       max: connectionsMax,

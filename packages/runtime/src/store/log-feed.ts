@@ -1,6 +1,7 @@
 import { INSTALLATION_LOG, SovereignError, fixClass } from "@sovereign/core";
-import pg from "pg";
+import type pg from "pg";
 import type { StoredEntry } from "../ledger/index.ts";
+import { BoundedClient } from "./bounded-client.ts";
 import { claimOf, type Claims } from "./claims.ts";
 import { BEGIN, codeOf } from "./database.ts";
 import type { ConnectionTarget } from "./connection-target.ts";
@@ -100,7 +101,7 @@ export class LogFeed {
   async #connect(): Promise<pg.Client> {
     if (this.#closed) throw new Error("closed");
     const { name, answerMs, onNews } = this.#options;
-    const client = new pg.Client({
+    const client = new BoundedClient({
       ...ownerConfig(this.#target),
       application_name: name,
       connectionTimeoutMillis: answerMs,
