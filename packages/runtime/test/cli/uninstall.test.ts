@@ -22,6 +22,7 @@ import { socketFolderOf } from "../../src/store/index.ts";
 
 const CLI = join(import.meta.dirname, "../../bin/sovereign.js");
 const { PATH = "" } = process.env;
+const RUN = `run_${"a".repeat(20)}`;
 let folder: string;
 let home: string;
 let outside: string;
@@ -50,7 +51,7 @@ function fill(root: string): void {
     mkdirSync(path, { recursive: true });
     writeFileSync(join(path, "one"), "content");
   }
-  mkdirSync(data.run("run_1"), { recursive: true });
+  mkdirSync(data.run(RUN), { recursive: true });
   new ScramLatch(data.scram);
 }
 
@@ -106,7 +107,7 @@ describe("uninstall", () => {
   it("follows no link out of the data folder, and leaves what is not of Sovereign", async () => {
     rmSync(join(home, "keys"), { recursive: true });
     symlinkSync(outside, join(home, "keys"));
-    symlinkSync(outside, join(home, "runs", "run_1", "out"));
+    symlinkSync(outside, join(home, "runs", RUN, "out"));
     symlinkSync(outside, join(home, "runs.aside-1"));
     mkdirSync(join(home, "mine"));
     writeFileSync(join(home, "keys.aside-x"), "mine");
