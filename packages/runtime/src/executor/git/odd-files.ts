@@ -1,7 +1,9 @@
 import { type Dirent, readdirSync, type Stats, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { INDEX_BYTES_MAX, readPlainText, SMALL_BYTES } from "./plain-files.ts";
+import { unquoteGitName } from "@sovereign/core";
+import { includedBy } from "./included-files.ts";
+import { INDEX_BYTES_MAX, readPlainBytes, readPlainText, SMALL_BYTES } from "./plain-files.ts";
 
 const MEBIBYTE = 1024 * 1024;
 /** Git reads these whole; far more than a real one has, whoever wrote it. */
@@ -23,7 +25,12 @@ const APART = /^(?:modules|sovereign[^/]*)$/;
 const LINKED = /^(?:refs|refs\/heads|refs\/tags|info|logs|objects|objects\/info|objects\/pack)$/;
 /** So that a link to everything keeps nobody waiting either; git's own bounds hold then. */
 const ENTRIES_MAX = 1_000_000;
-const DEPTH_MAX = 5;
+/** What git follows at most. */
+const ALTERNATES_DEPTH_MAX = 5;
+const INCLUDES_DEPTH_MAX = 10;
+/** Of folders that are borrowed, or of files of settings: far more than there really are. */
+const NAMES_MAX = 1000;
+const NAMING_BYTES_MAX = 4 * MEBIBYTE;
 
 /**
  * Why git, or we, would wait for ever or read without end in a repository: one line that names the
@@ -41,8 +48,7 @@ export function oddGitFile(gitDir: string): string | null {
   const folders = new Set([gitDir, resolve(gitDir, named)]);
   const walk = new Walk();
   for (const folder of folders) {
-    const found =
-      walk.oddBelow(folder, "") ?? walk.oddAlternate(join(folder, "objects"), DEPTH_MAX);
+    const found = walk.oddBelow(folder, "") ?? walk.oddAlternate(join(folder, "objects"));
     if (found !== null) return found;
   }
   return oddConfiguration([...folders]);
@@ -50,6 +56,7 @@ export function oddGitFile(gitDir: string): string | null {
 
 class Walk {
   #left = ENTRIES_MAX;
+  readonly #borrowed = new Names();
 
   /** @param name what git calls the folder, from the repository's on */
   oddBelow(folder: string, name: string): string | null {
@@ -67,18 +74,48 @@ class Walk {
     return null;
   }
 
-  /** Folders of objects that are borrowed, and those from which these borrow. */
-  oddAlternate(objects: string, depth: number): string | null {
-    const listed = readPlainText(join(objects, "info", "alternates"), MEBIBYTE) ?? "";
-    for (const line of listed.split("\n")) {
+  /** Folders of objects that are borrowed, and those from which these borrow: each once. */
+  oddAlternate(objects: string, depth = 0): string | null {
+    if (depth > ALTERNATES_DEPTH_MAX) return null;
+    const list = join(objects, "info", "alternates");
+    for (const line of this.#borrowed.textOf(list).split("\n")) {
       if (line === "" || line.startsWith("#")) continue;
-      const other = resolve(objects, line);
-      const found = this.oddBelow(other, "objects");
+      const name = Buffer.from(unquoteGitName(line), "latin1").toString("utf8");
+      const other = resolve(objects, name);
+      if (!this.#borrowed.isNew(other)) continue;
+      const spent = this.#borrowed.spent;
+      if (spent !== null) return `${list} leads to ${spent}`;
+      const found = this.oddBelow(other, "objects") ?? this.oddAlternate(other, depth + 1);
       if (found !== null) return found;
-      const further = depth > 0 ? this.oddAlternate(other, depth - 1) : null;
-      if (further !== null) return further;
     }
     return null;
+  }
+}
+
+/** Each name once, and so many at most: what a file names may name others, and itself. */
+class Names {
+  readonly #seen = new Set<string>();
+  #bytes = 0;
+
+  isNew(name: string): boolean {
+    if (this.#seen.has(name)) return false;
+    this.#seen.add(name);
+    return true;
+  }
+
+  /** Of a file that names others; each character is one byte. */
+  textOf(path: string): string {
+    const bytes = readPlainBytes(path, MEBIBYTE);
+    this.#bytes += bytes?.length ?? 0;
+    return bytes?.toString("latin1") ?? "";
+  }
+
+  /** Why no more are looked at. */
+  get spent(): string | null {
+    if (this.#seen.size > NAMES_MAX) return `more than ${NAMES_MAX} others`;
+    return this.#bytes > NAMING_BYTES_MAX
+      ? `others, with more than ${NAMING_BYTES_MAX} bytes`
+      : null;
   }
 }
 
@@ -116,42 +153,38 @@ function oddConfiguration(folders: readonly string[]): string | null {
   const home = homedir();
   const own = [join(home, ".gitconfig"), join(home, ".config/git/config"), "/etc/gitconfig"];
   const names = folders.flatMap((one) => [join(one, "config"), join(one, "config.worktree")]);
-  for (const path of [...names, ...own]) {
-    const found = oddInclude(path, home, DEPTH_MAX);
-    if (found !== null) return found;
+  const looked = new Names();
+  let level = [...names, ...own].map((path): Settings => ({ path, by: null }));
+  // Breadth first: a file counts at the least depth at which git comes to it.
+  for (let depth = 0; depth <= INCLUDES_DEPTH_MAX; depth++) {
+    const next: Settings[] = [];
+    for (const { path, by } of level) {
+      if (!looked.isNew(path)) continue;
+      const { spent } = looked;
+      if (spent !== null) return `${by ?? path} leads to ${spent}`;
+      const odd = oddFile(path, MEBIBYTE);
+      if (odd !== null) return by === null ? odd : `${odd} (${by} includes it)`;
+      for (const named of includedBy(looked.textOf(path))) {
+        next.push({ path: targetOf(named, path, home), by: path });
+      }
+    }
+    level = next;
   }
   return null;
 }
 
-function oddInclude(path: string, home: string, depth: number): string | null {
-  const odd = oddFile(path, MEBIBYTE);
-  if (odd !== null || depth === 0) return odd;
-  const text = readPlainText(path, MEBIBYTE) ?? "";
-  for (const named of includedBy(text)) {
-    const open = named.replace(/^~(?=\/)/, home);
-    const target = isAbsolute(open) ? open : join(dirname(path), open);
-    const found = oddInclude(target, home, depth - 1);
-    if (found !== null) return `${found} (${path} includes it)`;
-  }
-  return null;
+/** A file of settings, and the one that includes it. */
+interface Settings {
+  readonly path: string;
+  readonly by: string | null;
 }
 
-/** Whatever the condition of an inclusion is. */
-function includedBy(text: string): string[] {
-  const found: string[] = [];
-  let includes = false;
-  for (const line of text.replaceAll(/\\\r?\n/g, "").split("\n")) {
-    const header = /^\s*\[\s*([A-Za-z0-9.-]+)(?:\s+"(?:[^"\\]|\\.)*")?\s*\]/.exec(line);
-    if (header !== null) includes = /^include(?:if)?$/i.test(header[1] ?? "");
-    const rest = line.slice(header?.[0].length ?? 0);
-    const [, named = ""] = (includes && /^\s*path\s*=\s*(.*)$/i.exec(rest)) || [];
-    const plain = named
-      .replace(/\s[#;].*$/, "")
-      .trim()
-      .replaceAll(/^"|"$/g, "");
-    if (plain !== "" && !plain.includes("\0")) found.push(plain.replaceAll(/\\(.)/g, "$1"));
-  }
-  return found;
+/** @param named each character is one byte */
+function targetOf(named: string, by: string, home: string): string {
+  const name = Buffer.from(named, "latin1")
+    .toString("utf8")
+    .replace(/^~(?=\/)/, home);
+  return isAbsolute(name) ? resolve(name) : join(dirname(by), name);
 }
 
 function entriesOf(folder: string): Dirent[] {

@@ -35,6 +35,8 @@ export interface Found {
 }
 
 const TEXT_BYTES = 64 * 1024;
+/** No name of a version or of a folder is as long. */
+const LINE_LENGTH_MAX = 4096;
 const FOLDERS_MAX = 20_000;
 const DEPTH_MAX = 12;
 
@@ -66,10 +68,21 @@ export function versionFile(tree: WorkTree | null, names: readonly string[]): st
   return null;
 }
 
-/** `name = value` of a small file of settings, without quotes. */
+/** `name = value` of a small file of settings, without quotes; null for none that is plain. */
 export function settingOf(text: string, name: string): string | null {
-  const match = new RegExp(`^\\s*${name}\\s*=\\s*"?([^"\\n#]+?)"?\\s*(?:#.*)?$`, "m").exec(text);
-  return match?.[1] ?? null;
+  for (const line of text.split("\n")) {
+    const equals = line.length > LINE_LENGTH_MAX ? -1 : line.indexOf("=");
+    if (equals < 0 || line.slice(0, equals).trim() !== name) continue;
+    const [said = ""] = line.slice(equals + 1).split("#");
+    const value = withoutQuotes(said.trim());
+    if (value !== "" && !value.includes('"')) return value;
+  }
+  return null;
+}
+
+function withoutQuotes(value: string): string {
+  const from = value.startsWith('"') ? 1 : 0;
+  return value.slice(from, value.length > from && value.endsWith('"') ? -1 : undefined);
 }
 
 /** The folder of that version, or the newest that begins with it. */
@@ -79,14 +92,12 @@ export function installed(folder: string, version: string | null): string | null
   const wanted = [version, `v${version}`];
   const exact = names.find((name) => wanted.includes(name));
   const begins = names
-    .filter((name) => wanted.some((one) => new RegExp(`^${escaped(one)}[.-]`).test(name)))
+    .filter((name) =>
+      wanted.some((one) => [`${one}.`, `${one}-`].some((it) => name.startsWith(it))),
+    )
     .sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const found = exact ?? begins.at(-1);
   return found === undefined ? null : join(folder, found);
-}
-
-function escaped(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 export function namesIn(folder: string): string[] {

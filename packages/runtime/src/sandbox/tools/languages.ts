@@ -287,5 +287,5 @@ function whole(path: string, version: string | null): Wanted {
 /** As the folder's own name says it. */
 function versionIn(prefix: string): string | null {
   const names = prefix.split("/").reverse();
-  return names.find((name) => /\d+\.\d+|stable|nightly|beta/.test(name)) ?? null;
+  return names.find((name) => /\d\.\d|stable|nightly|beta/.test(name)) ?? null;
 }

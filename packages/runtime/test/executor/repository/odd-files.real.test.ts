@@ -138,12 +138,86 @@ describe("a repository in which git would wait for ever, or read without end", (
     ['[include] path = "../../fifo" # so\n', "relative to the file, on the section's own line"],
     ['[includeIf "gitdir:/[a]/"]\n\tpath = \\\nFIFO\n', "under a condition, on a second line"],
     ["[include]\npath = ../../more\n", "by a file that is included itself"],
+    ["[include]\r\npath = FIFO\r\n", "in lines that end as those of Windows"],
+    ["[x][include]path=FIFO#so\n", "with several sections in a line, and no room"],
+    ["[include]\n# so \\\npath = FIFO\n", "behind a comment, which is never continued"],
+    ['[include]\npath = "FI"FO\n', "in quotes that end in its middle"],
+    [`[include]\npath = config\n`.repeat(40), "and itself, many times"],
   ])("is refused where it includes a FIFO: %j", { timeout: HANG_MS }, async (text) => {
     const pipe = join(repo.folder, "fifo");
     fifo(pipe);
     writeFileSync(join(repo.folder, "more"), `[include]\npath = ${pipe}\n`);
-    appendFileSync(inGit("config"), text.replace("FIFO", pipe));
+    if (!text.includes("FI")) appendFileSync(inGit("config"), `[include]\npath = ${pipe}\n`);
+    const middle = `${pipe.slice(0, 4)}"${pipe.slice(4)}`;
+    appendFileSync(inGit("config"), text.replace('FI"FO', middle).replace("FIFO", pipe));
     expect(await refusal()).toMatch(/fifo is a FIFO \(.*config/);
+  });
+});
+
+describe("a repository that names itself, or others without end", () => {
+  const alternates = (text: string): void => {
+    writeFileSync(inGit("objects/info/alternates"), text);
+  };
+  const config = (text: string): void => {
+    appendFileSync(inGit("config"), text);
+  };
+
+  it.each<[string, () => void]>([
+    [
+      "that it borrows from itself",
+      () => {
+        alternates(".\n".repeat(500_000));
+      },
+    ],
+    [
+      "that it includes itself, where nobody is",
+      () => {
+        config('[includeIf "gitdir:/nonexistent"]\n\tpath = config\n'.repeat(40));
+      },
+    ],
+    [
+      "that a setting has a lot of room",
+      () => {
+        config(
+          `[include]\n\tpath =${" ".repeat(200_000)}\u2028\n[x]\n\ty = #${" ;".repeat(200_000)}\n`,
+        );
+      },
+    ],
+  ])("is looked at once: %s", { timeout: HANG_MS }, async (_, make) => {
+    make();
+    expect(await inspectRepository(repo.root)).toMatchObject({ root: repo.root });
+  });
+
+  it.each<[string, () => void]>([
+    [
+      "folders that borrow from others",
+      () => {
+        alternates(Array.from({ length: 1001 }, (__, at) => `none${at}\n`).join(""));
+      },
+    ],
+    [
+      "a folder that has another name each time",
+      () => {
+        symlinkSync(".", inGit("objects/a"));
+        alternates(Array.from({ length: 1001 }, (__, at) => `${"a/".repeat(at + 1)}\n`).join(""));
+      },
+    ],
+    [
+      "files of settings",
+      () => {
+        config(Array.from({ length: 1001 }, (__, at) => `[include] path = f${at}\n`).join(""));
+      },
+    ],
+    [
+      "long files of settings",
+      () => {
+        for (let at = 0; at < 6; at++) writeFileSync(inGit(`f${at}`), " ".repeat(1_000_000));
+        config(Array.from({ length: 6 }, (__, at) => `[include] path = f${at}\n`).join(""));
+      },
+    ],
+  ])("is refused for too many: %s", { timeout: HANG_MS }, async (_, make) => {
+    make();
+    expect(await refusal()).toMatch(/ leads to (more than 1000|others, with more than)/);
   });
 });
 
