@@ -46,13 +46,23 @@ describe("a damaged ledger", () => {
     await first.close();
 
     await asOwner(async (owner) => {
+      // Of an earlier version, whose tables took any name and any size.
+      const rules = await owner.query<{ name: string; rule: string }>(
+        "select conname as name, pg_get_constraintdef(oid) as rule from pg_constraint where conrelid = 'sovereign.entries'::regclass and conname ~ '^bound_'",
+      );
+      for (const { name } of rules.rows) {
+        await owner.query(`alter table sovereign.entries drop constraint ${name}`);
+      }
       const junk = `insert into sovereign.entries ${COLUMNS} select log_id, max(index) + $2, $3, $4, sha256($5), $5 from sovereign.entries where log_id = $1 group by log_id`;
       const bytes = Buffer.from('{"junk":true}');
       await owner.query(junk, [INSTALLATION_LOG, 1, "nodes", 1, bytes]);
       await owner.query(junk, [INSTALLATION_LOG, 1, "keys", keys, bytes]);
       await owner.query(junk, [INSTALLATION_LOG, 1, "test", 0, bytes]);
       // A gap, as a batch with wrong places leaves it.
-      await owner.query(junk, ["acme", 3, "odd", 7, bytes]);
+      await owner.query(junk, ["acme", 3, "odd", 7, Buffer.alloc(70_000, "x")]);
+      for (const { name, rule } of rules.rows) {
+        await owner.query(`alter table sovereign.entries add constraint ${name} ${rule} not valid`);
+      }
       const head = "insert into sovereign.checkpoints values ($1, $2, $3, '')";
       await owner.query(head, ["acme", 299, "origin\n299\nAAAA\n"]);
       await owner.query(head, ["acme", 9999, "no note"]);

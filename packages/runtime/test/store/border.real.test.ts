@@ -182,12 +182,14 @@ describe("a tenant's connection, with raw SQL", () => {
       actionDigest: "0".repeat(64),
       output: null,
     } as const;
-    await commitBy(hostile, world.claims, OWN, [{ ...forged, run, step }]);
+    await commitBy(hostile, world.claims, OWN, [{ ...forged, step }]);
+    // The folder of a run is found by its name: a name is one tenant's.
+    const second = commitBy(hostile, world.claims, OWN, [{ ...runItem("mallory"), run }], "2");
+    await expect(second).rejects.toMatchObject({ code: "23505" });
     const stolen = await inClaim("tenant/mallory", () =>
       hostile.query("select sovereign.claim_run($1) as epoch", [runId]),
     );
-    // It has a run of that name of its own, which is not the victim's.
-    expect(stolen.rows).toEqual([{ epoch: "2" }]);
+    expect(stolen.rows).toEqual([{ epoch: null }]);
     expect(await othersRows()).toEqual(before);
     const fence = { runId, epoch: 1 };
     const next = { ...itemFor(newStream(), "victim"), nonces, fence };
