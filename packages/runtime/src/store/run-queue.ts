@@ -45,12 +45,15 @@ export interface RunQueue {
   elsewhere(place: WorkerPlace): Promise<WaitingElsewhere[]>;
   /** Who may carry a tenant's run out; null where it waits for no worker, and none has it. */
   carriersOf(tenant: string, runId: string): Promise<Carriers | null>;
-  /** A worker works on these runs: their leases go on. @returns those that are its own still */
+  /**
+   * A worker works on these runs: their leases go on.
+   * @returns of those that are its own still, whether the lease went on: somebody may hold the row
+   */
   beat(
     worker: string,
     held: readonly HeldRun[],
     leaseMs: number,
-  ): Promise<{ has(runId: string): boolean }>;
+  ): Promise<{ get(runId: string): boolean | undefined }>;
   /**
    * Another worker may have it after a while. Of a run that has ended nothing changes.
    * @param how.why null where nothing was wrong with the run: then it does not count

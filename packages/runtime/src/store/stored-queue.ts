@@ -54,7 +54,11 @@ export class StoredQueue implements RunQueue {
     });
   }
 
-  async beat(worker: string, held: readonly Held[], leaseMs: number): Promise<ReadonlySet<string>> {
+  async beat(
+    worker: string,
+    held: readonly Held[],
+    leaseMs: number,
+  ): Promise<ReadonlyMap<string, boolean>> {
     const values = [
       worker,
       held.map(({ tenantId }) => tenantId),
@@ -62,11 +66,11 @@ export class StoredQueue implements RunQueue {
       leaseMs,
     ];
     return this.#database.transaction(CLAIM, async (client) => {
-      const found = await client.query<Row>(
-        "select log_id, run_id from sovereign.beat_worker($1, $2, $3, $4)",
+      const found = await client.query<Row & { readonly renewed: boolean }>(
+        "select log_id, run_id, renewed from sovereign.beat_worker($1, $2, $3, $4)",
         values,
       );
-      return new Set(found.rows.map(({ run_id }) => run_id));
+      return new Map(found.rows.map(({ run_id, renewed }) => [run_id, renewed]));
     });
   }
 

@@ -20,10 +20,14 @@ beforeEach(async () => {
 async function fill(tenant: string, count: number, priority = 0): Promise<void> {
   await rig.owner.query(
     `insert into sovereign.queue (log_id, run_id, node, stays, priority)
-     select $1, $1 || '-' || $3::int || '-' || lpad(i::text, 5, '0'), $4, 'its files', $3 from generate_series(1, $2) i`,
+     select $1, 'run_' || rpad($1, 10, 'x') || $3::int || lpad(i::text, 9, '0'), $4, 'its files', $3 from generate_series(1, $2) i`,
     [tenant, count, priority, here.node],
   );
 }
+
+/** A run that `fill` put there. */
+const nameOf = (tenant: string, at: number, priority = 0): string =>
+  `run_${tenant.padEnd(10, "x")}${priority}${String(at).padStart(9, "0")}`;
 
 const taken = async (count: number, worker = "a"): Promise<string[]> => {
   const runs: string[] = [];
@@ -48,7 +52,7 @@ describe("the queue of runs", () => {
     await fill("acme", 1, 5);
     const runs = [];
     for (let at = 0; at < 4; at++) runs.push((await queue.claim("a", here, 60_000))?.runId);
-    expect(runs).toEqual(["acme-5-00001", "acme-0-00001", "acme-0-00002", undefined]);
+    expect(runs).toEqual([nameOf("acme", 1, 5), nameOf("acme", 1), nameOf("acme", 2), undefined]);
   });
 
   it("gives no run to two who ask at once", async () => {
@@ -68,8 +72,8 @@ describe("the queue of runs", () => {
     await isOver();
     const taken = await claimed("b");
     expect(taken).toMatchObject({ takes: 2, lostBy: "a" });
-    expect(await queue.beat("a", [lost], 60_000)).toEqual(new Set());
-    expect(await queue.beat("b", [taken], 60_000)).toEqual(new Set(["acme-0-00001"]));
+    expect(await queue.beat("a", [lost], 60_000)).toEqual(new Map());
+    expect(await queue.beat("b", [taken], 60_000)).toEqual(new Map([[taken.runId, true]]));
     await queue.finish("a", lost);
     expect(await waiting()).toBe(1);
     await queue.finish("b", taken);
@@ -79,10 +83,23 @@ describe("the queue of runs", () => {
   it("lets the lease of a run end that its worker does not name any more", async () => {
     await fill("acme", 2);
     const [kept] = [await claimed("a", 1), await claimed("a", 1)];
-    expect(await queue.beat("a", [kept], 60_000)).toEqual(new Set([kept.runId]));
+    expect(await queue.beat("a", [kept], 60_000)).toEqual(new Map([[kept.runId, true]]));
     await isOver();
     expect((await claimed("b")).runId).not.toBe(kept.runId);
     expect(await queue.claim("b", here, 60_000)).toBeNull();
+  });
+
+  it("lets leases go on while a tenant stays in a transaction with a run of its own", async () => {
+    await fill("acme", 1);
+    await fill("other", 1);
+    const held = [await claimed("a"), await claimed("a")];
+    await rig.owner.query("begin");
+    await rig.owner.query("select from sovereign.queue where log_id = 'acme' for update");
+    const beat = await queue.beat("a", held, 60_000).finally(() => rig.owner.query("rollback"));
+    expect(beat).toEqual(new Map(held.map(({ runId, tenantId }) => [runId, tenantId === "other"])));
+    expect(await queue.beat("a", held, 60_000)).toEqual(
+      new Map(held.map(({ runId }) => [runId, true])),
+    );
   });
 
   it("leaves a run alone for a while that was given back, and one of another folder", async () => {
@@ -113,11 +130,11 @@ describe("the queue of runs", () => {
   it("hands a run that moves to whoever has its contents and a key of its role", async () => {
     const moves = { contents: "database", role: "runner" };
     const { store } = rig.installation;
-    const queued = { runId: "acme-1", place: { carriers: moves, priority: 0 } };
+    const queued = { runId: nameOf("acme", 1), place: { carriers: moves, priority: 0 } };
     const verdict = await store.commit({ ...runItem("acme"), queue: queued });
     expect(verdict).toMatchObject({ status: "committed" });
-    expect(await queue.carriersOf("acme", "acme-1")).toEqual(moves);
-    expect(await queue.carriersOf("other", "acme-1")).toBeNull();
+    expect(await queue.carriersOf("acme", nameOf("acme", 1))).toEqual(moves);
+    expect(await queue.carriersOf("other", nameOf("acme", 1))).toBeNull();
     const other = { ...here, node: "nod_of_somebody_else" };
     for (const place of [
       { ...other, contents: null },
@@ -129,7 +146,7 @@ describe("the queue of runs", () => {
       expect(await queue.elsewhere(place)).toEqual([{ node: null, ...moves, runs: 1 }]);
     }
     expect(await queue.elsewhere(other)).toEqual([]);
-    expect(await queue.claim("a", other, 60_000)).toMatchObject({ runId: "acme-1" });
+    expect(await queue.claim("a", other, 60_000)).toMatchObject({ runId: nameOf("acme", 1) });
   });
 
   it("tells for whom else runs wait, without those that a worker has", async () => {
@@ -148,7 +165,7 @@ describe("the queue of runs", () => {
     const item = (log: string): CommitItem => ({
       ...runItem(log),
       queue: {
-        runId: `${log}-1`,
+        runId: nameOf(log, 0),
         place: { carriers: { node: here.node, stays: "its files" }, priority: 0 },
       },
     });

@@ -253,8 +253,9 @@ export class Worker {
         ),
       );
       for (const run of held) {
-        if (mine.has(run.claimed.runId)) run.keep(since + this.#heldMs);
-        else run.end(new Error("the run is another worker's"));
+        const isRenewed = mine.get(run.claimed.runId);
+        if (isRenewed === undefined) run.end(new Error("the run is another worker's"));
+        else if (isRenewed) run.keep(since + this.#heldMs);
       }
     } catch (error) {
       // The next beat, or the end of the lease, decides.
