@@ -14,8 +14,12 @@ const ANSWER_MS = 60_000;
 /** What an orderly end may take before what is left is cut. */
 const CLOSE_MS = 1000;
 
-/** One message, so one round trip. What is asked for names this transaction and no other. */
-export const BEGIN = "begin; set local role sovereign_app; select sovereign.challenge()";
+/**
+ * One message, so one round trip. What is asked for names this transaction and no other. How a transaction
+ * reads is said here: what a role or a database has for it by default counts for nothing.
+ */
+export const BEGIN =
+  "begin isolation level read committed read write; set local role sovereign_app; select sovereign.challenge()";
 export const CLAIM = "select pg_catalog.set_config('sovereign.claim', $1, true)";
 
 /** SQLSTATE: another transaction holds a lock for longer than it is waited for. */
@@ -42,7 +46,8 @@ export class Database {
     const config = ownerConfig(target);
     this.#prepares = target.kind === "embedded";
     this.#silence = new SilenceWatch(target);
-    const user = target.kind === "embedded" ? { user: "sovereign_app" } : {};
+    // Whoever logs in as a role may change its settings: nobody but our processes logs in as this one.
+    const user = target.kind === "embedded" ? { user: "sovereign_process" } : {};
     this.#pool = new pg.Pool({
       Client: BoundedClient,
       ...config,

@@ -37,6 +37,7 @@ export async function migrate(
     await client.query(`set local lock_timeout = ${LOCK_MS}`);
     if (!(await isMade(client))) await makeTable(client);
     await client.query(ROLES);
+    if (own) await client.query(OWN_ROLES);
     let applied = await readApplied(client);
     checkApplied(applied, migrations);
     if (applied.length < migrations.length) {
@@ -163,6 +164,41 @@ const ROLES = `do $$ begin
     exception when insufficient_privilege then null;
     end;
   end if;
+end $$`;
+
+/**
+ * On a server that is ours alone, processes log in as a role that is theirs. Programs of tenants log in as
+ * the application role, and PostgreSQL lets whoever logs in as a role change its settings and its
+ * password, for everybody who does: what one of them left goes.
+ */
+const OWN_ROLES = `do $$
+declare one record;
+begin
+  if not exists (select from pg_catalog.pg_roles where rolname = 'sovereign_process') then
+    begin
+      create role sovereign_process login in role sovereign_app;
+      grant sovereign_process to sovereign_owner;
+    exception when unique_violation or duplicate_object then null;
+    end;
+  end if;
+  -- Whoever changes it at this moment keeps no process from opening.
+  perform pg_catalog.set_config('lock_timeout', '1s', true);
+  begin
+    for one in
+      select d.datname from pg_catalog.pg_db_role_setting s
+      left join pg_catalog.pg_database d on d.oid = s.setdatabase
+      where s.setrole = 'sovereign_app'::pg_catalog.regrole
+    loop
+      if one.datname is null then alter role sovereign_app reset all;
+      else execute pg_catalog.format('alter role sovereign_app in database %I reset all', one.datname);
+      end if;
+    end loop;
+    if (select rolpassword is not null from pg_catalog.pg_authid where rolname = 'sovereign_app') then
+      alter role sovereign_app password null;
+    end if;
+  exception when others then null;
+  end;
+  perform pg_catalog.set_config('lock_timeout', '${LOCK_MS}', true);
 end $$`;
 
 function readMigrations(): Migration[] {
