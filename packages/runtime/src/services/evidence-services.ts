@@ -13,12 +13,15 @@ import type { Installation } from "../installation/index.ts";
 import type { LogReader } from "../ledger/index.ts";
 import { openArchives } from "./archive/restore-archive.ts";
 import type { Opened } from "./opened.ts";
+import { runNotFound } from "./runs/run-folder.ts";
 
 export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" | "exportAudit"> {
   return {
     exportBundle: (tenantId, runId, withArtifacts, archives = []) =>
       opened(async (installation) => {
         const row = await installation.store.findRun(tenantId, runId);
+        // The run's folder is that of the tenant that has its row.
+        if (row === null && withArtifacts) throw await runNotFound(installation, tenantId, runId);
         const folder = installation.folder.run(runId);
         // The artifacts of an execution, and of a rollback, stand in its folder under the names that
         // the seed gives them.

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
+  canonicalBytes,
   canonicalize,
   type ComplianceBundle,
   type EntryData,
@@ -12,6 +13,7 @@ import {
   SOURCE_SUMMARY_TYPE,
   SovereignError,
 } from "@sovereign/core";
+import { verifyBundle } from "@sovereign/verify";
 import type { Authority } from "../../authority/index.ts";
 import {
   ArtifactStore,
@@ -100,13 +102,14 @@ async function publishHalted(
  * What is left when a run of any kind is sealed, from what the ledger holds alone: so a process that
  * was killed before it, or in it, is made up for by the same.
  *
- * @param known what was read of the run's stream already, from its first entry on
+ * @param known what this process read of the run's stream and sealed, from its first entry on; null where
+ *   a row alone says that the run was sealed: then its evidence is judged before anything is written
  */
 export async function publishRun(
   { installation, tenantId }: Place,
   authority: Authority,
   row: RunRow,
-  known: readonly StoredEntry[] = [],
+  known: readonly StoredEntry[] | null,
 ): Promise<Published> {
   // The head covers runs of others, too, which were recorded since this process read the key log.
   await installation.keyLog.refresh();
@@ -122,7 +125,7 @@ export async function publishRun(
   // An execution's bundle holds its documents, which stand in its folder under their own names.
   const store = new ArtifactStore(hasDocuments(row) ? folder : join(folder, "artifacts"));
   const ledger = installation.store;
-  const entries = await readEntries(ledger, tenantId, runId, known);
+  const entries = await readEntries(ledger, tenantId, runId, known ?? []);
   const bytes = await exportBundle({
     ledger,
     entries,
@@ -132,6 +135,7 @@ export async function publishRun(
     readArtifact: holdsBytes(row) ? (artifact) => store.get(artifact) : null,
     plan: row.plan,
   });
+  if (known === null) requireSealed(installation, runId, entries, bytes);
   if (row.kind === "pipeline") {
     const summary = summaryOf(tenantId, row, entries);
     replaceOwnFile(join(folder, "execution_summary.json"), JSON.stringify(summary, null, 2));
@@ -142,6 +146,23 @@ export async function publishRun(
   // The last of all: where it is, nothing of the run is left to be done.
   replaceOwnFile(published.bundle, bytes);
   return published;
+}
+
+/** A row can say that a run was sealed which no process of ours ended. @throws ERR_RUN_DIVERGED */
+function requireSealed(
+  { keyLog }: Installation,
+  runId: string,
+  entries: readonly PlacedEntry[],
+  bundle: Uint8Array,
+): void {
+  const trustRoot = canonicalBytes(keyLog.trustRoot());
+  const { steps } = verifyBundle(bundle, { trustRoot, level: "compatible" });
+  const failed = steps.find(({ status }) => status !== "PASS" && status !== "NOT_RUN");
+  const isSealed = entries.at(-1)?.entry.event_type === "run.sealed";
+  if (isSealed && failed === undefined) return;
+  const why = failed?.first_failure?.message ?? "its entries do not end with a seal";
+  const text = `The row of run ${runId} says that it was sealed; its entries do not: ${why}. Nothing of it is published.`;
+  throw new SovereignError("ERR_RUN_DIVERGED", text, { runId });
 }
 
 /** True where whoever checks the bundle needs the files themselves: to judge, or to count again. */
@@ -214,7 +235,7 @@ export async function publishSealed(place: Place, row: RunRow): Promise<RunResul
   }
   const authority = authorityOf(installation, null);
   const { bundle, trustRoot } = await whilePublishing(installation, runId, () =>
-    publishRun(place, authority, row),
+    publishRun(place, authority, row, null),
   );
   const ended = status === "completed" || status === "halted" ? status : "failed";
   const rest = { outcome: null, code: null, artifacts: [] };
