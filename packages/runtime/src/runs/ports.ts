@@ -137,6 +137,8 @@ export interface IncidentRows {
   /** What was raised last comes first. */
   list(wanted: IncidentFilter): Promise<Incident[]>;
   find(incidentId: string): Promise<Incident | null>;
+  /** Those that a run was the last to raise, as their rows say. */
+  ofRun(runId: string): Promise<Incident[]>;
   /** Of all rows, in the order of their ids. */
   ids(): Promise<string[]>;
   /** The entries that speak of it, in the order of the log; the last of them. */

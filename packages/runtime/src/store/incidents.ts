@@ -31,6 +31,7 @@ export function incidentRows(database: Database, tenant: string): IncidentRows {
         [limit, state, kind],
       ),
     find: async (id) => (await read("where incident_id = $1", [id]))[0] ?? null,
+    ofRun: (runId) => read("where run_id = $1 order by incident_id limit 20000", [runId]),
     ids: () =>
       database.read(claim, async (client) => {
         const found = await client.query<{ incident_id: string }>(

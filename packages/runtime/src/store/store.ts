@@ -354,6 +354,17 @@ export class Store implements RunStore {
     });
   }
 
+  /** Which of these nonces were used by a tenant's steps, each with its time. */
+  async usedNonces(tenant: string, nonces: readonly string[]): Promise<Map<string, string>> {
+    return this.#database.read(claimOf(tenant), async (client) => {
+      const found = await client.query<{ nonce: string; expires_at: string }>(
+        "select nonce, expires_at from sovereign.nonces where log_id = $1 and nonce = any ($2)",
+        [tenant, nonces],
+      );
+      return new Map(found.rows.map(({ nonce, expires_at }) => [nonce, expires_at]));
+    });
+  }
+
   async streamHead(log: string, stream: string): Promise<StreamHead> {
     return this.#database.read(claimOf(log), async (client) => {
       const found = await client.query<{ count: string; hash: string }>(

@@ -33,20 +33,27 @@ export async function expectIncidents(
   if (missing !== undefined) {
     throw new Difference(`incident_entries[${missing.sequence}]`, "the row is gone");
   }
-  const one = new Map(raised.map((change) => [change.incident_id, change]));
-  for (const change of one.values()) await expectIncident(rows, change);
+  const one = new Map<string, Named>(raised.map((change) => [change.incident_id, change]));
+  // Others may have been raised about the run apart from it.
+  for (const row of await rows.ofRun(runId)) {
+    if (!one.has(row.incident_id)) one.set(row.incident_id, row);
+  }
+  for (const named of one.values()) await expectIncident(rows, named);
 }
 
-async function expectIncident(rows: IncidentRows, change: IncidentChange): Promise<void> {
-  const { incident_id: id, kind, subject } = change;
+type Named = Pick<IncidentChange, "incident_id" | "kind" | "subject">;
+
+async function expectIncident(rows: IncidentRows, named: Named): Promise<void> {
+  const { incident_id: id, kind, subject } = named;
   const place = `incidents[${id}]`;
   const book = new IncidentBook();
   const evidence = await evidenceHere(rows, id);
   for (const stored of evidence ?? []) book.follow(stored);
   const [made] = book.incidents;
   const row = await rows.find(id);
-  if (row === null || (evidence !== null && made === undefined)) {
-    throw new Difference(place, "the row is gone");
+  if (row === null) throw new Difference(place, "the row is gone");
+  if (evidence !== null && made === undefined) {
+    throw new Difference(place, "no entry that its rows name speaks of it");
   }
   const isWhole = made !== undefined && (evidence?.length ?? ENTRIES_MAX) < ENTRIES_MAX;
   const expected = isWhole ? made : { kind, subject };

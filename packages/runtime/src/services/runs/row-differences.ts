@@ -1,5 +1,7 @@
 import {
+  base64Decode,
   canonicalize,
+  type ComplianceBundle,
   cutText,
   type EntryData,
   isSovereignError,
@@ -13,6 +15,7 @@ import {
   utf8Encode,
 } from "@sovereign/core";
 import {
+  type ContentStore,
   type RunRow,
   type StepRow,
   stepsOf,
@@ -111,6 +114,61 @@ export function expectTrace(
   if (proof?.trace === undefined) return;
   const { root_hash } = traceSealOf(head, steps.map(canonicalStep));
   expectSame("trace_steps", root_hash, proof.trace.root_hash);
+}
+
+/**
+ * @param used the nonces that the database keeps as used, with the time until which each is kept
+ * @throws Difference where what permitted a step of the run could permit it again
+ */
+export function expectNonces(used: ReadonlyMap<string, string>, named: readonly UsedUp[]): void {
+  for (const { nonce, expires_at } of named) {
+    const place = `nonces[${nonce}]`;
+    if (!used.has(nonce)) throw new Difference(place, "the row is gone");
+    expectSame(`${place}.expires_at`, used.get(nonce), expires_at);
+  }
+}
+
+/**
+ * Contents that are not there are no difference: which place of contents has them, no entry says.
+ * @throws Difference where the database has other bytes under the name of an artifact
+ */
+export async function expectContents(
+  contents: ContentStore,
+  entries: readonly PlacedEntry[],
+): Promise<void> {
+  const digests = new Set<string>();
+  for (const { entry } of entries) {
+    if (entry.event_type !== "execution.completed" && entry.event_type !== "evidence.recorded")
+      continue;
+    const { artifacts } = entry.data as EntryData<"evidence.recorded">;
+    for (const { sha256 } of artifacts) digests.add(sha256);
+  }
+  for (const digest of digests) {
+    const bytes = await contents.get(digest);
+    if (bytes === null || sha256Hex(bytes) === digest) continue;
+    throw new Difference(`contents[${digest}]`, "the bytes have another digest");
+  }
+}
+
+/** What a signed permission says of its use. */
+interface UsedUp {
+  readonly nonce: string;
+  readonly expires_at: string;
+}
+
+/** The nonces of each permission that a run used: role signature, binding and approvals of each step. */
+export function noncesIn({
+  entries,
+  envelopes,
+}: Pick<ComplianceBundle, "entries" | "envelopes">): UsedUp[] {
+  return entries.flatMap(({ entry: { event_type: event, data } }) => {
+    if (event !== "execution.authorized") return [];
+    const named = Object.values((data["envelopes"] ?? {}) as Record<string, string>);
+    return named.map((digest) => {
+      const statement = parseStrictJson(base64Decode(envelopes[digest]?.payload ?? ""));
+      return (statement as unknown as { readonly predicate: UsedUp }).predicate;
+    });
+  });
 }
 
 function expectStep(rows: readonly StoredTraceStep[], step: TraceStep): void {

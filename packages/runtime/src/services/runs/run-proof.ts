@@ -18,9 +18,17 @@ import { verifyBundle } from "@sovereign/verify";
 import type { Installation } from "../../installation/index.ts";
 import { readRun } from "../../ledger/index.ts";
 import { exportBundle, type RunRow } from "../../runs/index.ts";
-import { expectHolds } from "../budgets/budget-differences.ts";
+import { expectHolds, expectUse } from "../budgets/budget-differences.ts";
 import { expectIncidents } from "../incidents/incident-differences.ts";
-import { Difference, expectRow, expectSteps, expectTrace } from "./row-differences.ts";
+import {
+  Difference,
+  expectContents,
+  expectNonces,
+  expectRow,
+  expectSteps,
+  expectTrace,
+  noncesIn,
+} from "./row-differences.ts";
 import { runNotFound } from "./run-folder.ts";
 
 /** What a run's proof comes to, recomputed now. */
@@ -133,12 +141,20 @@ async function judge(
   if (row === null) throw new Difference("runs", "the run's row is gone");
   const isSealed = found.entries.at(-1)?.entry.event_type === "run.sealed";
   requireChain(found.entries, runId);
-  if (isSealed) found.proof = await provenBy(installation, row);
+  if (isSealed) {
+    const bundle = await provenBy(installation, row);
+    found.proof = proofIn(bundle);
+    const named = noncesIn(bundle);
+    const nonces = named.map(({ nonce }) => nonce);
+    expectNonces(await store.usedNonces(tenantId, nonces), named);
+  }
   const admitted = first.entry.data as EntryData<"run.admitted">;
   expectRow(row, admitted, found.proof);
   expectSteps(await store.listSteps(tenantId, runId), found.entries);
   await expectIncidents(store.incidents(tenantId), runId, found.entries);
   expectHolds(await store.budgets(tenantId).holds(runId), found.entries);
+  expectUse(await store.budgets(tenantId).use("run", runId, ""), found.entries);
+  await expectContents(store.contents(tenantId), found.entries);
   if (admitted.kind === "goal") {
     expectTrace(await store.readTrace(tenantId, runId), traceOf(found), found.proof);
   }
@@ -176,11 +192,11 @@ function requireChain(entries: readonly PlacedEntry[], runId: string): void {
   }
 }
 
-/** The signed proof of a sealed run, whose evidence the offline verifier judges. @throws Difference, Unsupported */
+/** The evidence of a sealed run, which the offline verifier judges. @throws Difference, Unsupported */
 async function provenBy(
   installation: Installation,
   { tenantId, runId, plan }: RunRow,
-): Promise<RunProof> {
+): Promise<ComplianceBundle> {
   const { store, id: installationId, keyLog } = installation;
   let bytes: Uint8Array;
   try {
@@ -209,9 +225,7 @@ async function provenBy(
     };
     throw new Difference(place, message);
   }
-  return proofIn(
-    parseCanonicalJson(bytes, { bytesMax: bytes.length }) as unknown as ComplianceBundle,
-  );
+  return parseCanonicalJson(bytes, { bytesMax: bytes.length }) as unknown as ComplianceBundle;
 }
 
 function proofIn({ entries, envelopes }: ComplianceBundle): RunProof {
