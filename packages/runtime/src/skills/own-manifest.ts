@@ -8,6 +8,7 @@ import {
 } from "@sovereign/core";
 import { z } from "zod";
 import { parseHost, readPlainYaml } from "../policy/index.ts";
+import { ownSchema } from "./own-schema.ts";
 
 const DOOR = {
   bytesMax: 64 * 1024,
@@ -116,7 +117,7 @@ function hostOf(text: string, path: string): string {
 
 function schemaOf(schema: JsonObject, where: string): z.ZodType {
   try {
-    return z.fromJSONSchema(schema);
+    return ownSchema(schema);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.slice(0, 200) : "it cannot be used";
     const text = `${where}: expected a JSON Schema: ${why}`;
