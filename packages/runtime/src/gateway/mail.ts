@@ -2,7 +2,7 @@ import { connect, isIP, type Socket } from "node:net";
 import { SovereignError } from "@sovereign/core";
 import { createTransport } from "nodemailer";
 import { countBytes } from "./wire.ts";
-import { maskText } from "./mask.ts";
+import { quotable } from "./mask.ts";
 import type { MailAsk } from "./protocol.ts";
 import type { SecretPlaces } from "./secrets-in.ts";
 import type { Wire } from "./wire.ts";
@@ -80,8 +80,8 @@ export async function sendMail(
       ...{ from, to, subject, text, messageId },
       ...(html === null ? {} : { html }),
       ...(replyTo === null ? {} : { replyTo }),
-    })) as { readonly response?: unknown };
-    return { code: 250, text: maskText(printable(response), places.used) };
+    })) as { readonly response?: string };
+    return { code: 250, text: quotable(response ?? "", places.used) };
   } catch (error) {
     return judge(error, places);
   } finally {
@@ -102,7 +102,7 @@ function judge(error: unknown, places: SecretPlaces): MailAnswer {
     code?: string;
   };
   if (typeof responseCode === "number" && responseCode >= 400) {
-    return { code: responseCode, text: maskText(printable(response), places.used) };
+    return { code: responseCode, text: quotable(response ?? "", places.used) };
   }
   const said = typeof code === "string" && /^[A-Z_0-9]{1,40}$/.test(code) ? code : "it failed";
   const onItsWay = command === "DATA" || command === undefined;
@@ -110,8 +110,4 @@ function judge(error: unknown, places: SecretPlaces): MailAnswer {
   const early = /CERT|TLS|SSL|SIGNED|ISSUER|AUTH|^(EDNS|EENVELOPE|ECONNREFUSED)$/.test(said);
   const details = { mayHaveHappened: onItsWay && !early };
   throw new SovereignError("ERR_SKILL_FAILED", `the mail server did not answer: ${said}`, details);
-}
-
-function printable(text: unknown): string {
-  return (typeof text === "string" ? text : "").replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 300);
 }

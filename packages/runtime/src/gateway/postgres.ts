@@ -8,7 +8,7 @@ import {
 } from "@sovereign/core";
 import pg from "pg";
 import Cursor from "pg-cursor";
-import { maskBytes, maskText } from "./mask.ts";
+import { maskBytes, quotable } from "./mask.ts";
 import { BODY_BYTES_MAX, type PostgresAsk } from "./protocol.ts";
 import type { SecretPlaces } from "./secrets-in.ts";
 import { countBytes, type Wire } from "./wire.ts";
@@ -159,7 +159,7 @@ function judge(error: unknown, mayHaveHappened: boolean, places: SecretPlaces): 
   if (error instanceof SovereignError) return error;
   if (error instanceof pg.DatabaseError) {
     const { code = "", message } = error;
-    const said = maskText(message.replaceAll(/[^\x20-\x7e]/g, " ").slice(0, 300), places.used);
+    const said = quotable(message, places.used);
     return new SovereignError("ERR_SKILL_FAILED", `the database refuses it: ${code} ${said}`);
   }
   const { code = "" } = error as NodeJS.ErrnoException;

@@ -138,6 +138,11 @@ it("masks a secret that the database repeats", async () => {
   );
   // The value stands in the step's own input: what the answer adds is masked.
   expect(said).toContain("[secret PG]");
+  // Where its words are cut, a part of the secret would be left.
+  const sql = "select (repeat('x', 255) || $1)::int";
+  const cut = await rig.perform("postgres_query", given(sql, { values: [CANARY] })).catch(String);
+  expect(cut).toContain("xx[secr");
+  expect(cut).not.toContain(CANARY.slice(0, 4));
 });
 
 it("sends its password to its own server alone, and never without TLS to another machine", async () => {
