@@ -7,6 +7,16 @@ const sizes = {
   complexity: ["error", 12],
 };
 
+const noExportAll = {
+  selector: "ExportAllDeclaration",
+  message: "Name what you export: no `export *`.",
+};
+/** Each is an argument on the stack: some 120,000 of somebody else's overflow it. */
+const noSpreadOfOthers = {
+  selector: "CallExpression[callee.type='MemberExpression'] > SpreadElement",
+  message: "Loop, reduce or build an array: how many there are may be somebody else's to say.",
+};
+
 export default tseslint.config(
   { ignores: ["**/dist/**", "**/node_modules/**", "**/*.mjs", "**/*.js"] },
   ...tseslint.configs.strictTypeChecked,
@@ -17,10 +27,7 @@ export default tseslint.config(
     rules: {
       ...sizes,
       eqeqeq: "error",
-      "no-restricted-syntax": [
-        "error",
-        { selector: "ExportAllDeclaration", message: "Name what you export: no `export *`." },
-      ],
+      "no-restricted-syntax": ["error", noExportAll, noSpreadOfOthers],
       "@typescript-eslint/consistent-type-imports": "error",
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
       "@typescript-eslint/switch-exhaustiveness-check": [
@@ -33,6 +40,7 @@ export default tseslint.config(
     files: ["**/test/**", "bench/**", "tools/**"],
     rules: {
       "max-lines-per-function": "off",
+      "no-restricted-syntax": ["error", noExportAll],
       "@typescript-eslint/no-non-null-assertion": "off",
     },
   },

@@ -57,7 +57,7 @@ export function* claimedEnvelopes(bundle: ComplianceBundle): Generator<Claimed, 
   // Each once, however often it is named: nothing has said yet that the entries are right.
   for (const digest of new Set(named)) {
     const key = typeof digest === "string" ? keyIn(bundle, digest) : null;
-    if (key !== null) keys.set(...key);
+    if (key !== null) keys.set(key[0], key[1]);
   }
   for (const [digest, envelope] of Object.entries(bundle.envelopes)) {
     const keyId = envelope.signatures[0]?.keyid ?? "";

@@ -72,7 +72,7 @@ export function verifyReleaseReceipt(
   const { predicate, subject } = parseStatement(body, "release-receipt");
   const found = judgeRelease(sources);
   const problems = problem === null ? [] : [problem];
-  problems.push(...differences(predicate.inputs, found.inputs));
+  for (const one of differences(predicate.inputs, found.inputs)) problems.push(one);
   const value = (results: unknown): string => digestOf(results as JsonValue);
   if (subject.length !== 1 || subject[0]?.digest.sha256 !== digestOf(predicate.inputs)) {
     problems.push("its subject is not the sources that it names");

@@ -103,8 +103,8 @@ function verifyParsed(
       );
     }
   });
-  const recorders = [chain, merkle, signatures, trace, attestation];
-  recorders.push(...custodyOf(bundle, options.custody));
+  const held = [chain, merkle, signatures, trace, attestation];
+  const recorders = [...held, ...custodyOf(bundle, options.custody)];
   const steps = recorders.map((step) => step.result());
   const { manifest } = bundle;
   const body: Omit<VerificationReport, "attestation_id"> = {

@@ -101,10 +101,10 @@ export function quorumOf(n: number): number {
 export function judgeVotes(votes: readonly CastVote[], ballot: Ballot): ConsensusResult {
   const electorate = [...new Set(ballot.electorate)];
   const quorum = quorumOf(electorate.length);
-  const { sound, faulty } = siftVotes(votes, ballot);
+  const { sound, faulty: odd } = siftVotes(votes, ballot);
   const winner = groupsOf(sound).find((group) => group.length >= quorum) ?? [];
   const claims = winner[0]?.claims ?? null;
-  if (claims !== null) faulty.push(...dissentersFrom(claims, winner, sound));
+  const faulty = claims === null ? odd : [...odd, ...dissentersFrom(claims, winner, sound)];
   const voted = new Set(votes.map((vote) => vote.role));
   const approvals = rolesOf(winner, "approve", electorate);
   const rejections = rolesOf(winner, "reject", electorate);

@@ -28,8 +28,8 @@ function keysOf(format: unknown, seen: Set<unknown>): Set<string> {
   if (!isFormat(format) || seen.has(format)) return new Set();
   seen.add(format);
   const { shape = {}, ...parts } = format._zod.def as unknown as Definition;
-  const below: unknown[] = Object.values(shape);
-  below.push(...Object.values(parts).flat());
+  const fields = Object.values(shape) as unknown[];
+  const below = [...fields, ...Object.values(parts).flat()];
   return new Set([...Object.keys(shape), ...below.flatMap((one) => [...keysOf(one, seen)])]);
 }
 

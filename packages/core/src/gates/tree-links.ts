@@ -139,7 +139,7 @@ export class TreeLinks {
       seen.links.push(next.path);
       const names = namesOf(next.target);
       if (names === null || seen.links.length >= LINKS_ON_A_WAY_MAX) return null;
-      ahead.push(...names);
+      for (const one of names) ahead.push(one);
     }
     return keys.at(-1) ?? null;
   }

@@ -91,7 +91,7 @@ export function exitOf(code: string | null): number {
 /** Columns of plain text. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? "").length)),
+    rows.reduce((most, row) => Math.max(most, (row[column] ?? "").length), 0),
   );
   return rows
     .map((row) =>

@@ -63,7 +63,7 @@ export function patchAsks(files: readonly PatchedFile[] | null): ToolAsk[] | nul
     ];
     for (const part of parts) {
       if (part === null) return null;
-      asked.push(...part);
+      for (const ask of part) asked.push(ask);
     }
   }
   return asked;

@@ -66,9 +66,9 @@ export async function proveHooks(options: ProofOptions): Promise<number> {
       wallMs: CANARY_MS,
       then: `[ -e ${CANARY_FILE} ] && exit ${CANARY_RAN}`,
     });
-    const end = await launchAgent(options, sandbox, request, signal, (line) =>
-      events.push(...adapter.parse(line)),
-    );
+    const end = await launchAgent(options, sandbox, request, signal, (line) => {
+      for (const event of adapter.parse(line)) events.push(event);
+    });
     requireProof(adapter, end, { exitCode: end.exitCode, events, answers, ended: [] }, id);
     return end.wallMs;
   } finally {

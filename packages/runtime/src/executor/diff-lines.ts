@@ -37,8 +37,14 @@ export class DiffLines {
     return this.#at + 1;
   }
 
+  takeHunks(): string[] {
+    const hunks: string[][] = [];
+    while (this.peek()?.startsWith("@@ ") === true) hunks.push(this.#takeHunk());
+    return hunks.flat();
+  }
+
   /** A hunk with its first line: as many lines as that says. */
-  takeHunk(): string[] {
+  #takeHunk(): string[] {
     const place = this.place();
     const first = this.next() ?? "";
     const found = HUNK.exec(first);

@@ -178,8 +178,7 @@ function readContent(lines: DiffLines, head: Said | null): string[] {
   }
   lines.next();
   lines.next();
-  const hunks: string[] = [];
-  while (lines.peek()?.startsWith("@@ ") === true) hunks.push(...lines.takeHunk());
+  const hunks = lines.takeHunks();
   if (hunks.length === 0) throw lines.refused("it has names and no hunk", place);
   return [...names, ...hunks];
 }

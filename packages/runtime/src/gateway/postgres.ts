@@ -122,7 +122,7 @@ async function readRows(client: pg.Client, ask: PostgresAsk): Promise<PostgresAn
     columns = result.fields.map(({ name }) => name);
     ({ command } = result);
     rowCount = result.rowCount ?? rowCount;
-    rows.push(...found);
+    for (const row of found) rows.push(row);
     size += JSON.stringify(found).length;
     if (size > BODY_BYTES_MAX) {
       const text = `an answer of more than ${BODY_BYTES_MAX} bytes is not kept`;

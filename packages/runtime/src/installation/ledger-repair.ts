@@ -29,10 +29,11 @@ export async function repairInstallation(
 ): Promise<LedgerFinding[]> {
   const folder = openDataFolder(home);
   const options = { folder: folder.postgres, headsFolder: folder.ledger, databaseUrl };
-  const findings = await repairLedger({ ...options, acceptRollback });
+  const ofLogs = await repairLedger({ ...options, acceptRollback });
   const store = await Store.open(options);
   try {
-    findings.push(...(await repairKeys(store, options, installationIdOf(folder.root))));
+    const ofKeys = await repairKeys(store, options, installationIdOf(folder.root));
+    const findings = [...ofLogs, ...ofKeys];
     const done = findings.filter((one) => one.done !== "left");
     if (done.length > 0) {
       const named = done.slice(0, NAMED_MAX).map((one) => ({ ...one }));

@@ -27,7 +27,7 @@ export interface MatchedTexts {
 export function refuseTooMuchWork(patterns: readonly Pattern[], texts: MatchedTexts): void {
   const { action } = texts;
   const words = policyFace(action.type).matches === "command" ? wordsOf(action.params["argv"]) : [];
-  const longest = Math.max(0, ...words.map((word) => word.length));
+  const longest = words.reduce((most, word) => Math.max(most, word.length), 0);
   if (longest > ARGUMENT_CHARS_MAX) {
     throw beyond(`an argument of ${longest} characters, more than ${ARGUMENT_CHARS_MAX}`);
   }

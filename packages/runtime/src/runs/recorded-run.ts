@@ -43,7 +43,8 @@ async function readRecorded(
     trace.keep(trace.follow(entry));
     const { event_type: event, data } = entry;
     if (event === "execution.completed" || event === "evidence.recorded") {
-      artifacts.push(...(data as EntryData<"evidence.recorded">).artifacts);
+      const { artifacts: more } = data as EntryData<"evidence.recorded">;
+      for (const one of more) artifacts.push(one);
     }
     if (event === "execution.authorized") {
       const { context, action_digest } = data as EntryData<"execution.authorized">;

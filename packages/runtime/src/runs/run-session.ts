@@ -165,7 +165,7 @@ export class RunSession {
       }
       throw new RunStopped(step.stepId, outcome);
     }
-    this.#artifacts.push(...outcome.artifacts);
+    this.#keep(outcome.artifacts);
     return outcome;
   }
 
@@ -201,7 +201,7 @@ export class RunSession {
     const outcome = await kernel.recall({ action: step.action, context, signal });
     if (outcome === null) return null;
     if (outcome.status !== "COMPLETED") throw new RunStopped(step.stepId, outcome);
-    this.#artifacts.push(...outcome.artifacts);
+    this.#keep(outcome.artifacts);
     return outcome;
   }
 
@@ -233,7 +233,7 @@ export class RunSession {
       if (this.#recalled.has(step.stepId)) continue;
       const happened = await recallOpen(this.#options, step);
       if (happened === null) continue;
-      this.#artifacts.push(...happened.artifacts);
+      this.#keep(happened.artifacts);
       this.#recalled.set(step.stepId, happened);
     }
   }
@@ -248,7 +248,7 @@ export class RunSession {
   async recordEvidence(artifacts: readonly ArtifactRef[]): Promise<void> {
     const data = { artifacts: artifacts.map((one) => ({ ...one })) };
     await this.#record({ event: "evidence.recorded", severity: "INFO", data });
-    this.#artifacts.push(...artifacts);
+    this.#keep(artifacts);
   }
 
   /**
@@ -372,8 +372,12 @@ export class RunSession {
     }
     const value: JsonValue = parseCanonicalJson(step.output);
     const { artifacts, usage, output } = parseFormat(storedOutput, value, "stored step");
-    this.#artifacts.push(...artifacts);
+    this.#keep(artifacts);
     return { status: "COMPLETED", output, artifacts, usage, actionDigest, entryIndex: null };
+  }
+
+  #keep(artifacts: readonly ArtifactRef[]): void {
+    for (const one of artifacts) this.#artifacts.push(one);
   }
 
   #runRow(status: RunWrite["status"], reason: string | null): RunWrite {

@@ -85,7 +85,7 @@ async function tryBackend(backend: Backend): Promise<Trial> {
   if (absent !== null) return { level: null, checks, user: 0 };
   try {
     const result = await trial(backend, SCRIPT);
-    checks.push(...confinementChecks(result));
+    for (const one of confinementChecks(result)) checks.push(one);
     checks.push(processCheck(await trial(backend, FORKS)));
     const held = checks.every(({ ok }) => ok);
     // From inside, nested namespaces hide who an ordinary user is: it is ourselves.

@@ -145,7 +145,7 @@ function byNumber(column: 0 | 1): Instruction[] {
   // Also `clone3`, whose flags lie behind a pointer: it is not named, and who asks is sent to `clone`.
   judge(REFUSED, errno(EPERM));
   judge(NONE_LEFT, errno(EMFILE));
-  const newest = Math.max(...verdicts.keys());
+  const newest = [...verdicts.keys()].reduce((most, number) => Math.max(most, number), 0);
   const program: Instruction[] = [];
   for (let number = 0; number <= newest; number++) {
     const verdict = verdicts.get(number) ?? errno(ENOSYS);

@@ -178,7 +178,7 @@ export class PathKeeper {
     for (const id of covered) this.#dying.set(id, settled);
     try {
       const result = await working;
-      if (result.stragglers === 0) this.#forget(...covered);
+      if (result.stragglers === 0) this.#forget(covered);
       return result;
     } finally {
       this.#stopping(-1);
@@ -199,7 +199,7 @@ export class PathKeeper {
     // Whoever asks may have seen the engine's end before we were told of it: these lived then.
     const engine = this.#engine;
     if (engine !== null && !isAlive(engine.identity)) this.#onEngineExit(engine, "ended");
-    this.#forget(...paths.map(({ path_id }) => path_id));
+    this.#forget(paths.map(({ path_id }) => path_id));
   }
 
   /** Let this path in, which the switch starts to prove itself. */
@@ -211,7 +211,7 @@ export class PathKeeper {
   async endCanary(): Promise<KillReport> {
     const paths = this.#registry.filter(({ path_id }) => path_id === this.#canary);
     const report = await this.#kill({ paths, everything: false, engine: null });
-    if (report.stragglers.length === 0) this.#forget(...paths.map(({ path_id }) => path_id));
+    if (report.stragglers.length === 0) this.#forget(paths.map(({ path_id }) => path_id));
     this.#canary = null;
     return report;
   }
@@ -224,7 +224,7 @@ export class PathKeeper {
     const found = this.living().length;
     if (found === 0 && engine === null) return { found, stragglers: 0 };
     const report = await this.#kill({ paths, everything: true, engine });
-    this.#forget(...paths.map(({ path_id }) => path_id));
+    this.#forget(paths.map(({ path_id }) => path_id));
     return { found, stragglers: report.stragglers.length };
   }
 
@@ -288,11 +288,11 @@ export class PathKeeper {
 
   #onEngine(engine: EngineProcess, message: EngineMessage): void {
     if (message.t === "started") this.#admit(engine, message.path);
-    if (message.t === "ended") this.#forget(message.path_id);
+    if (message.t === "ended") this.#forget([message.path_id]);
   }
 
-  #forget(...pathIds: readonly string[]): void {
-    this.#registry.remove(...pathIds);
+  #forget(pathIds: readonly string[]): void {
+    this.#registry.remove(pathIds);
     for (const id of pathIds) this.#deadMan?.forgetPath(id);
   }
 

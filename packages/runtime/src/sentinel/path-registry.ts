@@ -22,7 +22,7 @@ export class PathRegistry {
   }
 
   /** Take paths off that are verified dead. */
-  remove(...pathIds: readonly string[]): void {
+  remove(pathIds: readonly string[]): void {
     for (const id of pathIds) this.#paths.delete(id);
   }
 

@@ -137,7 +137,7 @@ export class StopBook {
     }
     const known = new Set(this.#stops.map(({ event_id }) => event_id));
     const foreign = latched.filter(({ event_id }) => !known.has(event_id));
-    this.#stops.push(...foreign);
+    for (const stop of foreign) this.#stops.push(stop);
     return foreign.length === 0 ? null : "the latch was set by another";
   }
 

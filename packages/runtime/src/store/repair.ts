@@ -78,7 +78,8 @@ export async function repairLedger(options: RepairOptions): Promise<LedgerFindin
     );
     const findings: LedgerFinding[] = [];
     for (const { log_id } of logs.rows) {
-      findings.push(...(await inTransaction(client, () => repairLog(client, log_id, options))));
+      const ofLog = await inTransaction(client, () => repairLog(client, log_id, options));
+      for (const finding of ofLog) findings.push(finding);
     }
     return findings;
   } finally {

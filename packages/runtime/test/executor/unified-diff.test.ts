@@ -45,6 +45,12 @@ describe("a diff", () => {
     expect(one?.patch).toBe(`--- a/dir/x\n+++ b/dir/x\n${hunk}`);
   });
 
+  it("of a hunk with very many lines is as it was", () => {
+    const hunk = `@@ -0,0 +1,500000 @@\n${"+line\n".repeat(500_000)}`;
+    const names = "--- a/x\n+++ b/x\n";
+    expect(filesOf(`${names}${hunk}`)[0]?.patch).toBe(`${names}${hunk}`);
+  });
+
   it("of names with spaces, quotes and other letters has each in one spelling", () => {
     const name = '"a/\\303\\251 \\"q\\".txt" "b/\\303\\251 \\"q\\".txt"';
     const [a, b] = name.split(/(?<=txt") /);

@@ -73,9 +73,9 @@ export class EgressDesk implements EgressCalls {
     return this.#unrecorded;
   }
 
-  async #record(...entry: Parameters<EgressDeskOptions["record"]>): Promise<void> {
+  async #record(event: string, severity: Severity, data: JsonObject): Promise<void> {
     try {
-      await this.#options.record(...entry);
+      await this.#options.record(event, severity, data);
     } catch (error) {
       if (error instanceof SovereignError) this.#unrecorded = error;
       throw error;

@@ -68,7 +68,7 @@ export function worstPrice(
   const [first] = prices;
   if (first === null || first === undefined) return null;
   // A model without a price for the cache costs what the plain tokens do.
-  const dearest = Math.max(...prices.map((one) => one?.microusd ?? 0));
+  const dearest = prices.reduce((most, one) => Math.max(most, one?.microusd ?? 0), 0);
   return { microusd: dearest, source: first.source };
 }
 

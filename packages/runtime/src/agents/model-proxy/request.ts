@@ -247,7 +247,8 @@ function limitOutput(wire: ModelWire, body: JsonObject, chatField: OutputField):
   });
   const isChat = wire === "openai_chat";
   if (given.length === 0) body[isChat ? chatField : first] = OUTPUT_DEFAULT;
-  const limit = given.length === 0 ? OUTPUT_DEFAULT : Math.max(...given);
+  const most = given.reduce((found, one) => Math.max(found, one), 0);
+  const limit = given.length === 0 ? OUTPUT_DEFAULT : most;
   return limit * (isChat ? wholeOf(body["n"] ?? 1, "n", CHOICES_MAX) : 1);
 }
 

@@ -69,7 +69,7 @@ export async function resolveTools(wanted: PolicyTools, machine: Machine): Promi
   return {
     mounts: await lookAt([...taken.values()], notes),
     path: [...new Set(found.flatMap((one) => one.path))],
-    env: Object.assign({}, ...found.map((one) => one.env)) as Record<string, string>,
+    env: Object.fromEntries(found.flatMap((one) => Object.entries(one.env))),
     tree_at: found.some((one) => one.needsTree) ? (machine.tree?.root ?? null) : null,
     notes,
   };

@@ -201,9 +201,7 @@ class BatchWork extends KindWork {
     const { batch, policy } = this.#known.frozen;
     const { session } = this.opened;
     const { actions } = this.#progress;
-    actions.push(
-      ...batch.actions.map(({ id }) => ({ id, state: "not_started", code: null }) as const),
-    );
+    for (const { id } of batch.actions) actions.push({ id, state: "not_started", code: null });
     for (const [at, action] of batch.actions.entries()) {
       const { id } = action;
       if (policy === null && !session.isDone(id)) return CUT;

@@ -40,7 +40,7 @@ export async function repairRegistry(
       const done = waits === undefined ? "set aside" : "left";
       return { log: tenantId, kind: "switch", place: version, found, done };
     });
-    all.push(...findings);
+    for (const finding of findings) all.push(finding);
     if (findings.length === 0 || waits !== undefined) continue;
     const data = { changed: findings.length, findings: named(findings) };
     const { store, clock } = installation;

@@ -205,7 +205,8 @@ function summaryOf(tenantId: string, row: RunRow, entries: readonly PlacedEntry[
     const { event_type: event, data } = entry;
     if (event === "run.admitted") admitted = data;
     if (event !== "execution.completed" && event !== "evidence.recorded") continue;
-    artifacts.push(...(data as EntryData<"evidence.recorded">).artifacts);
+    const { artifacts: more } = data as EntryData<"evidence.recorded">;
+    for (const one of more) artifacts.push(one);
   }
   return {
     run_id: row.runId,

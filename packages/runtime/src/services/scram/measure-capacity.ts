@@ -61,17 +61,21 @@ export async function measureCapacity(
       slower.push(tookMs / (assumedMs * LONGER_BESIDE_LOAD));
     }
   }
-  const pathMs = Math.max(...took) / TRIAL_PATHS;
+  const pathMs = largest(took) / TRIAL_PATHS;
   const paths = Math.max(1, Math.min(MOST, Math.floor(BUDGET_MS / pathMs)));
   const capacity = {
     paths,
     path_ms: rounded(pathMs),
     // The kind that is slowest here counts for all: a hostile path takes that one.
-    slower: rounded(Math.min(100, Math.max(1, ...slower))),
+    slower: rounded(Math.min(100, Math.max(1, largest(slower)))),
   };
   const text = canonicalize({ boot_id: bootId(), ...capacity });
   replaceOwnFile(join(scramFolder, CAPACITY_FILE), text);
   return capacity;
+}
+
+function largest(values: readonly number[]): number {
+  return values.reduce((most, value) => Math.max(most, value), 0);
 }
 
 /** Milliseconds that a stop of what `hold` starts takes; the bound where that was not verified. */

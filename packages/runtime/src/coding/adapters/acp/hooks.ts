@@ -136,7 +136,7 @@ function asksFor(
     for (const type of typesOf(path)) {
       const one = fileAsk(type, path);
       if (one === null) return null;
-      found.push(...one);
+      for (const ask of one) found.push(ask);
     }
   }
   return found;
