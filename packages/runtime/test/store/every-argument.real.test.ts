@@ -90,7 +90,7 @@ beforeAll(async () => {
   hostile = await world.hostile();
   const place = { priority: 0, carriers: { contents: "place", role: "runner" } } as const;
   for (const item of [victimRun, ownRun]) {
-    await world.store.commit({ ...item, queue: { runId: item.stream, place } } as CommitItem);
+    await world.store.commit({ ...item, queue: { runId: item.stream, place } });
   }
   await world.owner.query(
     `update sovereign.queue set worker = 'wrk', lease_until = '2030-01-01' where log_id = 'victim';

@@ -1,12 +1,7 @@
 import { existsSync } from "node:fs";
 import { parseStrictJson } from "@sovereign/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  type CommitItem,
-  createEntry,
-  EMPTY_STREAM,
-  type EntryFields,
-} from "../../../src/ledger/index.ts";
+import { type CommitItem, createEntry, EMPTY_STREAM } from "../../../src/ledger/index.ts";
 import { evidenceServices } from "../../../src/services/evidence-services.ts";
 import { publishedAt, publishSealed } from "../../../src/services/runs/seal-run.ts";
 import { type GoalRig, openGoalRig } from "../../support/goal-rig.ts";
@@ -28,7 +23,7 @@ async function entriesAs(tenantId: string, runId: string, count?: number): Promi
   for await (const { bytes } of rig.installation.store.readStream("acme", real)) {
     const { timestamp, event_type, severity, data } = parseStrictJson(bytes) as never;
     const fields = { stream: runId, tenantId, runId, timestamp, severity, data };
-    const made = createEntry(head, { ...fields, eventType: event_type } as EntryFields);
+    const made = createEntry(head, { ...fields, eventType: event_type });
     head = made.head;
     entries.push({ bytes: made.bytes, hash: made.hash });
   }
