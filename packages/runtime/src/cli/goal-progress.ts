@@ -12,11 +12,11 @@ export function goalLine(
 ): string {
   switch (progress.event) {
     case "goal.started":
-      return `${progress.agent}: ${progress.steps} steps by the planner ${progress.planner}, run ${progress.run}`;
+      return `${printable(progress.agent)}: ${progress.steps} steps by the planner ${progress.planner}, run ${progress.run}`;
     case "goal.resumed":
-      return `${progress.agent}: run ${progress.run} goes on`;
+      return `${printable(progress.agent)}: run ${progress.run} goes on`;
     case "goal.step_started":
-      return `  ${progress.step} (${progress.skill})`;
+      return `  ${printable(progress.step)} (${printable(progress.skill)})`;
     case "goal.step_ended": {
       const colour = progress.status === "failed" ? 31 : 32;
       const { step, status, detail } = progress;

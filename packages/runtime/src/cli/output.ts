@@ -20,13 +20,14 @@ export function createOutput(
   json: boolean,
   { debug, noColor }: Services["display"] = { debug: false, noColor: true },
 ): Output {
+  const colour = process.stderr.isTTY && !noColor;
   return {
     json,
-    colour: process.stderr.isTTY && !noColor,
+    colour,
     debug,
-    print: (text) => process.stdout.write(`${shown(text)}\n`),
+    print: (text) => process.stdout.write(`${printableLines(text)}\n`),
     printJson: (value) => process.stdout.write(`${printableJson(JSON.stringify(value))}\n`),
-    note: (text) => process.stderr.write(`${shown(text)}\n`),
+    note: (text) => process.stderr.write(`${colour ? shown(text) : printableLines(text)}\n`),
   };
 }
 
@@ -42,6 +43,18 @@ function shown(text: string): string {
     .split(COLOUR)
     .map((part, index) => (index % 2 === 1 ? part : printableLines(part)))
     .join("");
+}
+
+/**
+ * A line whose parts others may have written: a name, a reason, a message. None of them ends the line, so
+ * that nobody writes a line of ours, and none has a colour.
+ */
+export function oneLine(texts: TemplateStringsArray, ...parts: readonly unknown[]): string {
+  return String.raw({ raw: texts }, ...parts.map((part) => inLine(String(part))));
+}
+
+function inLine(text: string): string {
+  return printableLines(text).replaceAll("\n", "\\u{a}").replaceAll("\t", "\\u{9}");
 }
 
 /** Tell an error to the user, once, without a stack; answer the exit code. */
@@ -88,8 +101,9 @@ export function exitOf(code: string | null): number {
   return code === null ? 1 : errorRow(code).exit;
 }
 
-/** Columns of plain text. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Columns of plain text, each row one line. */
+export function table(given: readonly (readonly string[])[]): string {
+  const rows = given.map((row) => row.map(inLine));
   const widths = (rows[0] ?? []).map((_, column) =>
     rows.reduce((most, row) => Math.max(most, (row[column] ?? "").length), 0),
   );

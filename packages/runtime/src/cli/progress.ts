@@ -71,19 +71,19 @@ type Paint = (code: number, text: string) => string;
 function lineOf(progress: Progress | ExecProgress, paint: Paint): string {
   switch (progress.event) {
     case "run.started":
-      return `${progress.name}: ${progress.stages} stages, run ${progress.run}`;
+      return `${printable(progress.name)}: ${progress.stages} stages, run ${progress.run}`;
     case "run.resumed":
-      return `${progress.name}: run ${progress.run} goes on`;
+      return `${printable(progress.name)}: run ${progress.run} goes on`;
     case "stage.started":
-      return `  ${progress.number}. ${progress.stage} (${progress.type})`;
+      return `  ${progress.number}. ${printable(progress.stage)} (${progress.type})`;
     case "stage.completed":
-      return `     ${paint(32, "done")} in ${Math.round(progress.ms)} ms: ${progress.detail}`;
+      return `     ${paint(32, "done")} in ${Math.round(progress.ms)} ms: ${printable(progress.detail)}`;
     case "agent.faulty":
-      return `     ${paint(31, "faulty")} ${progress.role}: ${progress.detail}`;
+      return `     ${paint(31, "faulty")} ${printable(progress.role)}: ${printable(progress.detail)}`;
     case "approval.needed":
-      return `     ${progress.reason}`;
+      return `     ${printable(progress.reason)}`;
     case "approval.given":
-      return `     approved by ${progress.role}`;
+      return `     approved by ${printable(progress.role)}`;
     default:
       return execLineOf(progress, paint);
   }
@@ -96,7 +96,7 @@ function execLineOf(progress: ExecProgress, paint: Paint): string {
     case "exec.started":
       return `${counted(progress.steps, "step")}, run ${progress.run}`;
     case "step.started":
-      return `  ${progress.step}: ${counted(progress.operations, "operation")}`;
+      return `  ${printable(progress.step)}: ${counted(progress.operations, "operation")}`;
     case "step.completed": {
       const made = `${progress.commit.slice(0, 12)}: ${counted(progress.files, "file")}`;
       return `     ${paint(32, "committed")} ${made}`;

@@ -3,7 +3,7 @@ import type { AgentCompareReport, ExecInput } from "../../services/index.ts";
 import { type ApproverFlags, withApprover } from "../approver.ts";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { exitOf, type Output, table } from "../output.ts";
+import { exitOf, oneLine, type Output, table } from "../output.ts";
 import { durationOf, numberIn, turnsOf } from "./agent-words.ts";
 
 interface CompareFlags extends ApproverFlags {
@@ -101,8 +101,12 @@ function tell(output: Output, result: AgentCompareReport): void {
     return [agent, model, run, commit?.slice(0, 12) ?? "", verdict, findings.join("; ")];
   });
   output.print(table([["AGENT", "MODEL", "RUN", "COMMIT", "VOTES", "WHY"], ...rows]));
-  if (result.bundle !== null) output.print(`bundle: ${result.bundle} (${result.verdict ?? ""})`);
+  if (result.bundle !== null)
+    output.print(oneLine`bundle: ${result.bundle} (${result.verdict ?? ""})`);
   const { chosen, reason } = result;
-  if (chosen === null) output.print(`none is accepted: ${reason ?? ""}`);
-  else output.print(`then: sovereign agent diff ${chosen}, and: sovereign agent apply ${chosen}`);
+  if (chosen === null) output.print(oneLine`none is accepted: ${reason ?? ""}`);
+  else
+    output.print(
+      oneLine`then: sovereign agent diff ${chosen}, and: sovereign agent apply ${chosen}`,
+    );
 }

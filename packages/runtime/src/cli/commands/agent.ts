@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { exitOf, type Output, table } from "../output.ts";
+import { exitOf, oneLine, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type {
   AgentDecision,
@@ -60,7 +60,10 @@ export function agentCommands(program: Command, context: CommandContext): void {
         const words = context.words.filter((word) => word !== "--background");
         const { run, log, pid } = await services.startAgentInBackground(words);
         if (output.json) output.printJson({ run, log, pid });
-        else output.print(`run: ${run}\nlog: ${log}\nthen: sovereign agent log ${run} --follow`);
+        else
+          output.print(
+            oneLine`run: ${run}\nlog: ${log}\nthen: sovereign agent log ${run} --follow`,
+          );
         return;
       }
       const input = { ...inputOf(flags), ...placeOf(flags) };
@@ -258,7 +261,7 @@ function healthOf(row: AgentDoctorRow): string {
     `  sandbox:  ${sandbox ?? "none; type: sovereign doctor"}`,
     ...models.map((one) => {
       const word = one.reachable ? "reachable" : "not reachable; check the network and --base-url";
-      return `  model:    ${one.vendor} at ${one.url}: ${word}`;
+      return oneLine`  model:    ${one.vendor} at ${one.url}: ${word}`;
     }),
   ];
   if (models.length === 0) {
@@ -277,7 +280,7 @@ function hooksOf({ hooks, proof, proved }: AgentDoctorRow): string {
   }
   if (proof === "none") return "none; the sandbox and the judged diff are the boundary";
   if (proof === "asked") return "the agent asks by itself; no run proves that it always does";
-  if (hooks !== null) return `not proved now; proved in ${hooks.run} at ${hooks.at}`;
+  if (hooks !== null) return oneLine`not proved now; proved in ${hooks.run} at ${hooks.at}`;
   return "not proved here; each run proves them before the work begins, and now: sovereign agent doctor --prove";
 }
 
@@ -352,7 +355,7 @@ export function tell(output: Output, result: RunReport): number {
     return report(output, result, "agent resume");
   }
   report(output, result, "agent diff");
-  if (!output.json) output.print(`then: sovereign agent apply ${result.runId}, or: discard`);
+  if (!output.json) output.print(oneLine`then: sovereign agent apply ${result.runId}, or: discard`);
   return 0;
 }
 
@@ -365,7 +368,7 @@ function lineOf(entry: JsonObject): string {
   const words = ["at", "event", "step", "action", "reason"].map((name) => wordOf(entry[name]));
   const { extract } = entry;
   const said = extract === null || extract === undefined ? "" : ` ${JSON.stringify(extract)}`;
-  return `${words.filter((word) => word !== "").join("  ")}${said}`;
+  return oneLine`${words.filter((word) => word !== "").join("  ")}${said}`;
 }
 
 function wordOf(value: JsonObject[string] | undefined): string {

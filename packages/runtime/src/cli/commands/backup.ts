@@ -3,6 +3,7 @@ import { writingNamed } from "../../system/index.ts";
 import type { CommandContext } from "../context.ts";
 import { tellAtTimes } from "../progress.ts";
 import type { BackupProgress } from "../../services/index.ts";
+import { oneLine } from "../output.ts";
 
 const CREATE_HELP = `
 The backup has the database with the logs and rows of all tenants, keys, settings, policies, runs and
@@ -61,18 +62,20 @@ function addCreate(backup: Command, { services, output }: CommandContext): void 
         return;
       }
       const { entries, logs, rows, files, bytes, leftOut, sums } = report;
-      output.print(`backup: ${out}`);
+      output.print(oneLine`backup: ${out}`);
       output.print(
-        `${entries} entries in ${logs} logs, ${rows} rows, ${files} files: ${bytes} bytes`,
+        oneLine`${entries} entries in ${logs} logs, ${rows} rows, ${files} files: ${bytes} bytes`,
       );
-      output.print(`parts: sha256 ${sums}`);
+      output.print(oneLine`parts: sha256 ${sums}`);
       if (leftOut.length > 0) {
         const named = leftOut.slice(0, 5).join(", ");
         output.note(
-          `left out, because they are no plain files of ours: ${leftOut.length} (${named})`,
+          oneLine`left out, because they are no plain files of ours: ${leftOut.length} (${named})`,
         );
       }
-      output.note(`next: sovereign backup verify ${out} --passphrase-file ${passphraseFile}`);
+      output.note(
+        oneLine`next: sovereign backup verify ${out} --passphrase-file ${passphraseFile}`,
+      );
     });
 }
 
@@ -96,12 +99,12 @@ function addVerify(backup: Command, context: CommandContext): void {
         return;
       }
       const { verdict, installation, madeAt, entries, logs, rows, files, bytes, signer } = report;
-      output.print(`${verdict}: ${installation}, made at ${madeAt}`);
+      output.print(oneLine`${verdict}: ${installation}, made at ${madeAt}`);
       output.print(
-        `${entries} entries in ${logs} logs, ${rows} rows, ${files} files: ${bytes} bytes`,
+        oneLine`${entries} entries in ${logs} logs, ${rows} rows, ${files} files: ${bytes} bytes`,
       );
-      output.print(`signed by: ${signer}`);
-      if (verdict === "VALID") output.print(`trusted by: ${report.trustedBy.join(" and ")}`);
+      output.print(oneLine`signed by: ${signer}`);
+      if (verdict === "VALID") output.print(oneLine`trusted by: ${report.trustedBy.join(" and ")}`);
       else output.note("Nobody says whose key that is. Give --trust, or --passphrase-file.");
     });
 }
@@ -124,16 +127,18 @@ function addRestore(backup: Command, { services, output }: CommandContext): void
         return;
       }
       const { installation, home, database, madeAt, rows, files, eventId } = report;
-      output.print(`restored: ${installation} as of ${madeAt}, in ${home}`);
-      output.print(`database: ${database}`);
-      output.print(`${rows} rows, ${files} files`);
-      output.print(`stopped: ${eventId}. Nothing runs until two people have looked, and type:`);
+      output.print(oneLine`restored: ${installation} as of ${madeAt}, in ${home}`);
+      output.print(oneLine`database: ${database}`);
+      output.print(oneLine`${rows} rows, ${files} files`);
+      output.print(
+        oneLine`stopped: ${eventId}. Nothing runs until two people have looked, and type:`,
+      );
       output.print(
         '  sovereign scram reset --operator-key NAME --architect-key NAME --reason "restored"',
       );
       if (report.otherDatabase !== null) {
         output.note(
-          `config.yaml names another database, at ${report.otherDatabase}: DATABASE_URL comes before it. Correct the file.`,
+          oneLine`config.yaml names another database, at ${report.otherDatabase}: DATABASE_URL comes before it. Correct the file.`,
         );
       }
     });
@@ -142,10 +147,10 @@ function addRestore(backup: Command, { services, output }: CommandContext): void
 function textOf(progress: BackupProgress): string {
   switch (progress.event) {
     case "backup.rows":
-      return `  database: ${progress.rows} rows (${progress.table})`;
+      return oneLine`  database: ${progress.rows} rows (${progress.table})`;
     case "backup.files":
-      return `  files: ${progress.files}, ${progress.bytes} bytes`;
+      return oneLine`  files: ${progress.files}, ${progress.bytes} bytes`;
     case "backup.read":
-      return `  read: ${progress.parts} parts, ${progress.bytes} bytes`;
+      return oneLine`  read: ${progress.parts} parts, ${progress.bytes} bytes`;
   }
 }

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
 import { describeSelfProof, isUnproved } from "../sentinel-text.ts";
-import { exitOf, noteWarnings } from "../output.ts";
+import { exitOf, oneLine, noteWarnings } from "../output.ts";
 import { showProgress } from "../progress.ts";
 
 export function batchCommands(program: Command, context: CommandContext): void {
@@ -31,12 +31,12 @@ export function batchCommands(program: Command, context: CommandContext): void {
         return;
       }
       for (const { id, state, code } of report.actions) {
-        output.print(`  ${state.padEnd(12)} ${id}${code === null ? "" : `  ${code}`}`);
+        output.print(oneLine`  ${state.padEnd(12)} ${id}${code === null ? "" : `  ${code}`}`);
       }
-      output.print(`${report.status}  ${report.batchId}  ${report.runId}`);
-      if (report.reason !== null) output.print(`reason: ${report.reason}`);
-      output.print(`bundle: ${report.bundle}`);
-      output.print(`trust root: ${report.trustRoot}`);
+      output.print(oneLine`${report.status}  ${report.batchId}  ${report.runId}`);
+      if (report.reason !== null) output.print(oneLine`reason: ${report.reason}`);
+      output.print(oneLine`bundle: ${report.bundle}`);
+      output.print(oneLine`trust root: ${report.trustRoot}`);
     });
 
   program
@@ -57,9 +57,10 @@ export function batchCommands(program: Command, context: CommandContext): void {
       }
       noteWarnings(output, warnings);
       const why = health.reason === null ? "" : `  ${health.reason}`;
-      output.print(`${health.runner_status}  scram ${health.scram_state}${why}`);
-      if (health.self_proof) output.print(`self-proof: ${describeSelfProof(health.self_proof)}`);
-      if (health.lease !== null) output.print(`lease: ${describeLease(health.lease)}`);
-      if (memory !== null) output.print(`memory: ${memory}`);
+      output.print(oneLine`${health.runner_status}  scram ${health.scram_state}${why}`);
+      if (health.self_proof)
+        output.print(oneLine`self-proof: ${describeSelfProof(health.self_proof)}`);
+      if (health.lease !== null) output.print(oneLine`lease: ${describeLease(health.lease)}`);
+      if (memory !== null) output.print(oneLine`memory: ${memory}`);
     });
 }

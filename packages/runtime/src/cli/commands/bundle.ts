@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../../system/index.ts";
+import { oneLine } from "../output.ts";
 
 const ARCHIVES = "archives in which entries are that left the database";
 
@@ -40,7 +41,7 @@ export function bundleCommands(program: Command, context: CommandContext): void 
         { endings: [".json", ".zip"] },
       );
       if (output.json) output.printJson({ bundle: flags.out, bytes: size });
-      else output.print(`bundle: ${flags.out}`);
+      else output.print(oneLine`bundle: ${flags.out}`);
     });
 
   program
@@ -65,6 +66,6 @@ export function bundleCommands(program: Command, context: CommandContext): void 
         { mode: 0o600 },
       );
       if (output.json) output.printJson({ file: flags.out, entries: count });
-      else output.print(`${count} entries: ${flags.out}`);
+      else output.print(oneLine`${count} entries: ${flags.out}`);
     });
 }

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { SandboxCheck } from "../../sandbox/index.ts";
 import type { CommandContext } from "../context.ts";
 import type { DoctorReport } from "../../services/index.ts";
-import { noteWarnings, type Output } from "../output.ts";
+import { oneLine, noteWarnings, type Output } from "../output.ts";
 
 export function doctorCommand(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -26,15 +26,15 @@ export function doctorCommand(program: Command, context: CommandContext): void {
       }
       noteWarnings(output, warnings);
       const without = unsafe ? "none: work runs without a sandbox" : "none: nothing will run";
-      output.print(`sandbox level: ${report.level ?? without}`);
+      output.print(oneLine`sandbox level: ${report.level ?? without}`);
       if (unsafe) output.print("DEGRADED: scram.minimum_level is G0, which asks for no sandbox");
       printChecks(output, report.checks);
       const { container } = report;
-      output.print(`container back end: ${container.level ?? "not usable"}`);
+      output.print(oneLine`container back end: ${container.level ?? "not usable"}`);
       printChecks(output, container.checks);
       for (const { name, version, used, detail } of report.programs) {
         const found = version === null ? name : `${name} ${version}`;
-        output.print(`  ${used ? "used   " : "unused "}  ${found}: ${detail}`);
+        output.print(oneLine`  ${used ? "used   " : "unused "}  ${found}: ${detail}`);
       }
       printCapacity(output, report);
     });
@@ -51,29 +51,29 @@ export function doctorCommand(program: Command, context: CommandContext): void {
         output.printJson({ ...status, runner_status, reason, unbounded_memory: memory });
         return;
       }
-      output.print(`data folder:  ${status.home}`);
-      output.print(`database:     ${status.database}`);
-      output.print(`installation: ${status.installation}`);
-      output.print(`kill switch:  ${status.scram}${reason === null ? "" : `: ${reason}`}`);
-      if (memory !== null) output.print(`memory:       ${memory}`);
+      output.print(oneLine`data folder:  ${status.home}`);
+      output.print(oneLine`database:     ${status.database}`);
+      output.print(oneLine`installation: ${status.installation}`);
+      output.print(oneLine`kill switch:  ${status.scram}${reason === null ? "" : `: ${reason}`}`);
+      if (memory !== null) output.print(oneLine`memory:       ${memory}`);
     });
 }
 
 function printCapacity(output: Output, { level, capacity, unmeasured }: DoctorReport): void {
   if (level === null) return;
   if (unmeasured !== null)
-    output.print(`not measured: ${unmeasured} Try again when it is less busy.`);
+    output.print(oneLine`not measured: ${unmeasured} Try again when it is less busy.`);
   if (capacity === null) {
     output.print("path capacity: assumed; to measure it type: sovereign doctor --measure");
     return;
   }
   const { paths, path_ms } = capacity;
-  output.print(`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);
+  output.print(oneLine`path capacity: ${paths} at once (${path_ms} ms to kill each), others wait`);
 }
 
 function printChecks(output: Output, checks: readonly SandboxCheck[]): void {
   for (const { name, ok, detail, advice } of checks) {
-    output.print(`  ${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
-    if (advice !== null) output.print(`           ${advice}`);
+    output.print(oneLine`  ${ok ? "ok     " : "missing"}  ${name}: ${detail}`);
+    if (advice !== null) output.print(oneLine`           ${advice}`);
   }
 }

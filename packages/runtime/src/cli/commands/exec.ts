@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { type ApproverFlags, approversOf, withApprover } from "../approver.ts";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../../system/index.ts";
-import { type Output, table } from "../output.ts";
+import { oneLine, type Output, table } from "../output.ts";
 import { showProgress } from "../progress.ts";
 import type {
   ExecFiles,
@@ -62,7 +62,7 @@ export function execCommands(program: Command, context: CommandContext): void {
     const ended = await services.runRequest(files, input);
     context.exit = reportExec(output, ended);
     const isCommand = typeof files.request !== "string" && files.request.kind === "command";
-    if (isCommand && !output.json) output.print(`output: sovereign runs log ${ended.runId}`);
+    if (isCommand && !output.json) output.print(oneLine`output: sovereign runs log ${ended.runId}`);
   };
 
   withRequest(exec.command("plan [command...]"))
@@ -133,14 +133,14 @@ function addStatus(
         const { status, reason, repository, place, head, recovery, rollback } = found;
         // While a process works on it, its repository is held, and there is no such answer.
         const gone = status === "running" ? ", but no process works on it: it was cut short" : "";
-        output.print(`run: ${runId} ${status}${reason === null ? gone : `: ${reason}`}`);
-        output.print(`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
-        if (recovery !== "none") output.print(`recovery: ${recovery}`);
+        output.print(oneLine`run: ${runId} ${status}${reason === null ? gone : `: ${reason}`}`);
+        output.print(oneLine`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
+        if (recovery !== "none") output.print(oneLine`recovery: ${recovery}`);
         if (rollback !== null) {
-          output.print(`a rollback that was killed: ${rollback.run} ${rollback.status}`);
+          output.print(oneLine`a rollback that was killed: ${rollback.run} ${rollback.status}`);
         }
-        for (const one of found.kept) output.print(`kept: ${quoted(one)}`);
-        if (gone !== "") output.print(`next: sovereign exec resume ${runId}`);
+        for (const one of found.kept) output.print(oneLine`kept: ${quoted(one)}`);
+        if (gone !== "") output.print(oneLine`next: sovereign exec resume ${runId}`);
       }
     });
 }
@@ -173,10 +173,12 @@ function printTools(output: Output, { mounts, path, env, notes }: Toolset): void
   output.print(
     table([["SEEN AT", "ACCESS", "ON THIS MACHINE", "BY", "VERSION OR DIGEST"], ...rows]),
   );
-  output.print(`PATH: ${[...path, "/runtime", "/usr/local/bin", "/usr/bin", "/bin"].join(":")}`);
+  output.print(
+    oneLine`PATH: ${[...path, "/runtime", "/usr/local/bin", "/usr/bin", "/bin"].join(":")}`,
+  );
   const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  if (set.length > 0) output.print(`environment: ${set.join(" ")}`);
-  for (const note of notes) output.print(`note: ${note}`);
+  if (set.length > 0) output.print(oneLine`environment: ${set.join(" ")}`);
+  for (const note of notes) output.print(oneLine`note: ${note}`);
 }
 
 const RUN_EXAMPLES = `
@@ -257,8 +259,8 @@ function printPlan(output: Output, plan: ExecPlanReport): number {
   if (output.json) output.printJson(plan);
   else {
     const { files, file_bytes, timeout_ms } = plan.limits;
-    output.print(`${plan.request} on ${plan.repository} at ${plan.base.slice(0, 12)}`);
-    output.print(`limits: ${files} files, ${file_bytes} bytes each, ${timeout_ms / 1000} s`);
+    output.print(oneLine`${plan.request} on ${plan.repository} at ${plan.base.slice(0, 12)}`);
+    output.print(oneLine`limits: ${files} files, ${file_bytes} bytes each, ${timeout_ms / 1000} s`);
     const rows = plan.decisions.map((one) => [
       `${one.step}.${one.operation}`,
       one.effect,
@@ -284,7 +286,7 @@ function withRun(command: Command): Command {
 function reportExec(output: Output, result: RunReport): number {
   const policy = ["ERR_POLICY_DENIED", "ERR_ACTION_UNKNOWN", "ERR_CI_FILE_REFUSED"];
   if (policy.includes(result.code ?? "")) {
-    output.note(`sovereign: policy violation (${result.code ?? ""})`);
+    output.note(oneLine`sovereign: policy violation (${result.code ?? ""})`);
   }
   return report(output, result, "exec resume");
 }
@@ -313,7 +315,7 @@ function addAnswers(
       if (output.json) output.printJson({ answers: flags.out });
       else
         output.print(
-          `${flags.out}: fill it in, then: sovereign answers apply ${runId} ${flags.out}`,
+          oneLine`${flags.out}: fill it in, then: sovereign answers apply ${runId} ${flags.out}`,
         );
     });
   answers
@@ -322,6 +324,6 @@ function addAnswers(
     .action(async (runId: string, file: string) => {
       await services.applyAnswers(tenant(), runId, file);
       if (output.json) output.printJson({ run: runId, answered: true });
-      else output.print(`answered. Next: sovereign exec resume ${runId}`);
+      else output.print(oneLine`answered. Next: sovereign exec resume ${runId}`);
     });
 }

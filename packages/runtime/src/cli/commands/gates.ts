@@ -1,7 +1,7 @@
 import { GATES } from "@sovereign/core";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 
 export function gatesCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -25,7 +25,10 @@ export function gatesCommands(program: Command, context: CommandContext): void {
       if (gate === undefined) program.error(`no gate ${id}: try sovereign gates list`);
       const { title, asks, reads } = gate;
       if (output.json) output.printJson({ id: gate.id, title, asks, reads });
-      else output.print(`${gate.id}: ${title}\n${asks}\nreads: ${reads.join(", ")}, the ledger`);
+      else
+        output.print(
+          oneLine`${gate.id}: ${title}\n${asks}\nreads: ${reads.join(", ")}, the ledger`,
+        );
     });
 
   gates

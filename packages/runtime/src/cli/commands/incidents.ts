@@ -2,7 +2,7 @@ import type { Incident } from "@sovereign/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 import { userName } from "../who.ts";
 import type { IncidentReport } from "../../services/index.ts";
 
@@ -23,7 +23,7 @@ export function incidentsCommands(program: Command, context: CommandContext): vo
     .description("list, acknowledge and resolve what a person has to look at");
   const tell = (found: Incident): void => {
     if (output.json) output.printJson({ ...found });
-    else output.print(`${found.incident_id} ${found.state}: ${found.summary}`);
+    else output.print(oneLine`${found.incident_id} ${found.state}: ${found.summary}`);
   };
 
   incidents
@@ -71,9 +71,11 @@ export function incidentsCommands(program: Command, context: CommandContext): vo
         return;
       }
       const rows = `${mended.length} rows mended, ${removed.length} removed`;
-      output.print(`${count} incidents of ${entries} entries; ${rows}`);
-      for (const id of mended) output.print(`mended   ${id}: its row was not what the ledger says`);
-      for (const id of removed) output.print(`removed  ${id}: no entry of the ledger speaks of it`);
+      output.print(oneLine`${count} incidents of ${entries} entries; ${rows}`);
+      for (const id of mended)
+        output.print(oneLine`mended   ${id}: its row was not what the ledger says`);
+      for (const id of removed)
+        output.print(oneLine`removed  ${id}: no entry of the ledger speaks of it`);
     });
 }
 

@@ -2,7 +2,7 @@ import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
 import { shiftTimestamp, systemClock, timestampOf, writingNamed } from "../../system/index.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 import { many, parseName, wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 
@@ -27,7 +27,9 @@ export function keysCommands(program: Command, context: CommandContext): void {
       for (const key of made) {
         if (output.json) output.printJson(key);
         else
-          output.print(`${key.key_id}  ${key.purpose}${key.role === null ? "" : ` ${key.role}`}`);
+          output.print(
+            oneLine`${key.key_id}  ${key.purpose}${key.role === null ? "" : ` ${key.role}`}`,
+          );
       }
     });
 
@@ -65,7 +67,7 @@ export function keysCommands(program: Command, context: CommandContext): void {
         program.error("expected --role, --approver, --operator, --architect or --root");
       for (const key of await services.addKeys(slots, flags.another)) {
         if (output.json) output.printJson(key);
-        else output.print(`${key.key_id}  ${key.purpose} ${key.role ?? ""}`);
+        else output.print(oneLine`${key.key_id}  ${key.purpose} ${key.role ?? ""}`);
       }
     });
 
@@ -96,7 +98,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
       const slot = { ...slotOf(keys, purpose), notAfter };
       const key = await services.replaceKey(slot, flags.reason);
       if (output.json) output.printJson(key);
-      else output.print(`${key.key_id} is the ${purpose} key now`);
+      else output.print(oneLine`${key.key_id} is the ${purpose} key now`);
     });
 
   keys
@@ -106,7 +108,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
     .action(async (keyId: string, flags: { reason: string }) => {
       const key = await services.rotateKey(keyId, flags.reason);
       if (output.json) output.printJson(key);
-      else output.print(`${key.key_id} replaces ${keyId}`);
+      else output.print(oneLine`${key.key_id} replaces ${keyId}`);
     });
 
   keys
@@ -119,7 +121,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
     .action(async (keyId: string, flags: { reason: string; distrustAll: boolean }) => {
       const { key_id } = await services.revokeKey(keyId, flags.reason, flags.distrustAll);
       if (output.json) output.printJson({ revoked: key_id, distrust_all: flags.distrustAll });
-      else output.print(`${key_id} is revoked`);
+      else output.print(oneLine`${key_id} is revoked`);
     });
 
   keys
@@ -136,7 +138,7 @@ function lifeCommands(keys: Command, context: CommandContext): void {
       await writingNamed(flags.out, async (file) => {
         file.write(await text());
       });
-      output.note(`trust root: ${flags.out}`);
+      output.note(oneLine`trust root: ${flags.out}`);
     });
 }
 

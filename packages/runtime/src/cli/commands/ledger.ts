@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { ArchiveProgress, RecordedReport } from "../../services/index.ts";
 import { parseInstant } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 import { tellAtTimes } from "../progress.ts";
 
 const ARCHIVE_HELP = `
@@ -53,22 +53,26 @@ function addArchive(ledger: Command, context: CommandContext, tenant: () => stri
         return;
       }
       if (report === null) {
-        output.print(`nothing to archive: no run of ${tenant()} was sealed before ${before}`);
+        output.print(
+          oneLine`nothing to archive: no run of ${tenant()} was sealed before ${before}`,
+        );
         return;
       }
       const { runs, entries, bytes, digest, taken, left, damaged } = report;
-      output.print(`archive: ${out}`);
-      output.print(`${runs} runs, ${entries} entries: ${bytes} bytes, sha256 ${digest}`);
-      output.print(`left the database: ${taken} entries`);
+      output.print(oneLine`archive: ${out}`);
+      output.print(oneLine`${runs} runs, ${entries} entries: ${bytes} bytes, sha256 ${digest}`);
+      output.print(oneLine`left the database: ${taken} entries`);
       if (left > 0) {
-        output.note(`${left} runs more are as old. Type the command again with another --out.`);
+        output.note(
+          oneLine`${left} runs more are as old. Type the command again with another --out.`,
+        );
       }
       if (damaged > 0) {
         output.note(
-          `${damaged} runs stay, because their entries are no whole chain. Look into it: sovereign repair ledger`,
+          oneLine`${damaged} runs stay, because their entries are no whole chain. Look into it: sovereign repair ledger`,
         );
       }
-      output.note(`next: sovereign ledger verify-archive ${out} --trust trust-root.json`);
+      output.note(oneLine`next: sovereign ledger verify-archive ${out} --trust trust-root.json`);
     });
 }
 
@@ -87,7 +91,7 @@ function addList(
         return;
       }
       if (archives.length === 0) {
-        output.print(`no archives of ${tenant()}`);
+        output.print(oneLine`no archives of ${tenant()}`);
         return;
       }
       const head = [
@@ -127,10 +131,10 @@ function addVerify(ledger: Command, context: CommandContext): void {
         return;
       }
       const { verdict, installation, tenant, madeAt, runs, entries, digest, signer } = report;
-      output.print(`${verdict}: ${tenant} of ${installation}, made at ${madeAt}`);
-      output.print(`${runs} runs, ${entries} entries, sha256 ${digest}`);
-      output.print(`under a signed head of ${report.checkpointSize} entries`);
-      output.print(`signed by: ${signer}`);
+      output.print(oneLine`${verdict}: ${tenant} of ${installation}, made at ${madeAt}`);
+      output.print(oneLine`${runs} runs, ${entries} entries, sha256 ${digest}`);
+      output.print(oneLine`under a signed head of ${report.checkpointSize} entries`);
+      output.print(oneLine`signed by: ${signer}`);
       if (verdict !== "VALID") output.note("Nobody says whose key that is. Give --trust.");
     });
 }
@@ -147,7 +151,7 @@ function addRestore(ledger: Command, { services, output }: CommandContext): void
         return;
       }
       const { tenant, putBack, entries } = report;
-      output.print(`put back: ${putBack} of ${entries} entries of ${tenant}`);
+      output.print(oneLine`put back: ${putBack} of ${entries} entries of ${tenant}`);
       if (putBack < entries) output.note("The rest was in the database already.");
     });
 }
@@ -155,14 +159,14 @@ function addRestore(ledger: Command, { services, output }: CommandContext): void
 function textOf(progress: ArchiveProgress): string {
   switch (progress.event) {
     case "archive.written":
-      return `  written: ${progress.entries} entries`;
+      return oneLine`  written: ${progress.entries} entries`;
     case "archive.read":
-      return `  read: ${progress.entries} entries`;
+      return oneLine`  read: ${progress.entries} entries`;
     case "archive.step":
-      return `  ${progress.step}`;
+      return oneLine`  ${progress.step}`;
     case "archive.taken":
-      return `  left the database: ${progress.entries} of ${progress.of} entries`;
+      return oneLine`  left the database: ${progress.entries} of ${progress.of} entries`;
     case "archive.put_back":
-      return `  put back: ${progress.entries} of ${progress.of} entries`;
+      return oneLine`  put back: ${progress.entries} of ${progress.of} entries`;
   }
 }

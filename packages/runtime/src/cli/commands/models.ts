@@ -2,7 +2,7 @@ import { type ModelWire, SovereignError } from "@sovereign/core";
 import { type Command, Option } from "commander";
 import type { KeySource } from "../../services/index.ts";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 
 interface Kind {
   readonly baseUrl: string | null;
@@ -96,8 +96,8 @@ function addCommand(models: Command, { services, output }: CommandContext): void
       if (output.json) output.printJson(vendor);
       else {
         const kept = vendor.protection === "none" ? "by file mode alone" : vendor.protection;
-        output.note(`${name} (${kind}) at ${vendor.base_url}; its key is kept: ${kept}`);
-        output.note(`try it with: sovereign models test ${name} --model MODEL`);
+        output.note(oneLine`${name} (${kind}) at ${vendor.base_url}; its key is kept: ${kept}`);
+        output.note(oneLine`try it with: sovereign models test ${name} --model MODEL`);
       }
     });
 }
@@ -177,12 +177,12 @@ function testCommand(models: Command, context: CommandContext): void {
         output.printJson(report);
         return;
       }
-      output.print(`${name} ${model}: ${report.meaning}`);
-      if (report.said !== "") output.print(report.said);
+      output.print(oneLine`${name} ${model}: ${report.meaning}`);
+      if (report.said !== "") output.print(oneLine`said: ${report.said}`);
       const { usage, costMicrousd: cost } = report;
       if (usage === null) return;
       const price = cost === null ? "cost: not known" : `cost: ${cost} millionths of a dollar`;
-      output.print(`tokens: ${usage.input} in, ${usage.output} out; ${price}`);
+      output.print(oneLine`tokens: ${usage.input} in, ${usage.output} out; ${price}`);
     });
 }
 
@@ -193,6 +193,6 @@ function removeCommand(models: Command, { services, output }: CommandContext): v
     .action(async (name: string) => {
       await services.removeVendor(name);
       if (output.json) output.printJson({ removed: name });
-      else output.note(`${name} is removed. Revoke its key with the vendor, too.`);
+      else output.note(oneLine`${name} is removed. Revoke its key with the vendor, too.`);
     });
 }

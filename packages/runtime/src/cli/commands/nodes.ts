@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
 import { type NamedFile, writingNamed } from "../../system/index.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 
 export function nodesCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -20,7 +20,7 @@ export function nodesCommands(program: Command, context: CommandContext): void {
       // The data folder has a file of the name that people choose, and it holds more.
       await writingNamed(file, write, { fresh: true });
       if (output.json) output.printJson({ file });
-      else output.print(`installation: ${file}`);
+      else output.print(oneLine`installation: ${file}`);
     });
 
   nodes
@@ -30,7 +30,7 @@ export function nodesCommands(program: Command, context: CommandContext): void {
       const { installation } = await services.joinNode(file);
       if (output.json) output.printJson({ installation });
       else {
-        output.print(`this data folder belongs to ${installation} from its next use on`);
+        output.print(oneLine`this data folder belongs to ${installation} from its next use on`);
         output.note("copy to its keys/ the key files that this machine may use, and no other");
       }
     });

@@ -2,6 +2,7 @@ import { quoted } from "@sovereign/core";
 import type { Command } from "commander";
 import type { CaseResult } from "../../policy/index.ts";
 import type { CommandContext } from "../context.ts";
+import { oneLine } from "../output.ts";
 
 export function policyCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -16,11 +17,11 @@ export function policyCommands(program: Command, context: CommandContext): void 
       const { digest, mode, warnings } = compiled;
       if (output.json) output.printJson({ digest, mode, rules, warnings });
       else {
-        for (const warning of warnings) output.note(`warning: ${warning}`);
+        for (const warning of warnings) output.note(oneLine`warning: ${warning}`);
         output.print(
-          `valid: ${rules.length} ${rules.length === 1 ? "rule" : "rules"}, mode ${compiled.mode}`,
+          oneLine`valid: ${rules.length} ${rules.length === 1 ? "rule" : "rules"}, mode ${compiled.mode}`,
         );
-        output.print(`digest: ${compiled.digest}`);
+        output.print(oneLine`digest: ${compiled.digest}`);
       }
     });
 
@@ -35,9 +36,9 @@ export function policyCommands(program: Command, context: CommandContext): void 
         output.printJson(report);
         return;
       }
-      output.print(`policy: ${quoted(report.policy)}`);
-      for (const line of report.allows) output.print(`  ${line}`);
-      output.print(`sha256: ${report.sha256}`);
+      output.print(oneLine`policy: ${quoted(report.policy)}`);
+      for (const line of report.allows) output.print(oneLine`  ${line}`);
+      output.print(oneLine`sha256: ${report.sha256}`);
       output.print(
         report.trusted
           ? "accepted: it applies here until it changes"
@@ -71,14 +72,14 @@ function addExplain(policy: Command, context: CommandContext): void {
           return;
         }
         output.print(
-          `${decision.effect}${decision.observed ? " (observed: would be denied)" : ""}`,
+          oneLine`${decision.effect}${decision.observed ? " (observed: would be denied)" : ""}`,
         );
-        for (const reason of decision.reasons) output.print(`  because: ${reason}`);
+        for (const reason of decision.reasons) output.print(oneLine`  because: ${reason}`);
         if (decision.approvals !== null) {
           const { required, roles } = decision.approvals;
-          output.print(`  needs: ${required} of ${roles.join(", ")}`);
+          output.print(oneLine`  needs: ${required} of ${roles.join(", ")}`);
         }
-        if (matched.length > 0) output.print(`  matched: ${matched.join(", ")}`);
+        if (matched.length > 0) output.print(oneLine`  matched: ${matched.join(", ")}`);
         for (const [id, text] of Object.entries(rules)) {
           output.print(`  rule ${id}:\n${text.replaceAll(/^/gm, "    ")}`);
         }
@@ -98,11 +99,11 @@ function addLearn(program: Command, policy: Command, context: CommandContext): v
       const { policy, leftOut, denials } = await services.learnPolicy(tenant, runId);
       if (denials === 0) {
         output.note(
-          `run ${runId}: nothing was denied or would have been, so there is no rule to propose`,
+          oneLine`run ${runId}: nothing was denied or would have been, so there is no rule to propose`,
         );
         if (!output.json) return;
       }
-      for (const line of leftOut) output.note(`not proposed: ${line}`);
+      for (const line of leftOut) output.note(oneLine`not proposed: ${line}`);
       output.print(JSON.stringify(policy, null, output.json ? 0 : 2));
     });
 }
@@ -128,7 +129,7 @@ function addTest(policy: Command, context: CommandContext): void {
       for (const one of failed) output.print(differenceOf(one));
       const count = `${tested.cases.length} ${tested.cases.length === 1 ? "case" : "cases"}`;
       output.print(
-        `${count}, ${failed.length === 0 ? "all as expected" : `${failed.length} differ`}`,
+        oneLine`${count}, ${failed.length === 0 ? "all as expected" : `${failed.length} differ`}`,
       );
     });
 }
@@ -137,7 +138,7 @@ function differenceOf({ place, action, resource, expected, found }: CaseResult):
   const by = (effect: string, rules: readonly string[]): string =>
     rules.length === 0 ? effect : `${effect} by ${rules.join(", ")}`;
   const wanted = by(expected.effect, expected.rule === null ? [] : [expected.rule]);
-  const why = found.reasons.map((reason) => `\n  because: ${reason}`).join("");
+  const why = found.reasons.map((reason) => oneLine`\n  because: ${reason}`).join("");
   const what = `${action} on ${quoted(resource)}`;
   return `${place}: ${what}: expected ${wanted}, found ${by(found.effect, found.rules)}${why}`;
 }

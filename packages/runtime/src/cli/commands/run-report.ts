@@ -1,6 +1,6 @@
 import { cutText } from "@sovereign/core";
 import type { RunReport } from "../../services/index.ts";
-import { exitOf, type Output } from "../output.ts";
+import { exitOf, oneLine, type Output } from "../output.ts";
 
 /** The last lines name the run, the verdict and the files. */
 export function report(output: Output, result: RunReport, next = "run resume"): number {
@@ -10,11 +10,11 @@ export function report(output: Output, result: RunReport, next = "run resume"): 
     const more = { verdict, bundle, trust_root: trustRoot, observed: found };
     output.printJson({ event: "run.ended", run: runId, status, reason, code, ...more });
   } else {
-    output.print(`run: ${runId} ${status}${reason === null ? "" : `: ${reason}`}`);
+    output.print(oneLine`run: ${runId} ${status}${reason === null ? "" : oneLine`: ${reason}`}`);
     for (const line of linesOfObserved(runId, observed)) output.print(line);
-    if (verdict !== null) output.print(`verdict: ${verdict}`);
-    if (bundle !== null) output.print(`bundle: ${bundle}`);
-    if (trustRoot !== null) output.print(`trust root: ${trustRoot}`);
+    if (verdict !== null) output.print(oneLine`verdict: ${verdict}`);
+    if (bundle !== null) output.print(oneLine`bundle: ${bundle}`);
+    if (trustRoot !== null) output.print(oneLine`trust root: ${trustRoot}`);
     if (status === "pending") for (const line of nextOf(result, next)) output.print(line);
   }
   return status === "completed" || status === "queued" ? 0 : exitOf(code);
@@ -30,7 +30,7 @@ function linesOfObserved(runId: string, observed: RunReport["observed"]): string
   return [
     ...first.map(({ type, resource, why }) => {
       const what = `${type} on ${cutText(resource, 200)}`;
-      return `observed: mode enforce would deny ${what}: ${why}`;
+      return oneLine`observed: mode enforce would deny ${what}: ${why}`;
     }),
     ...(others > 0 ? [`observed: and ${others} more`] : []),
     `next: sovereign policy learn ${runId}`,

@@ -8,6 +8,7 @@ import { showProgress } from "../progress.ts";
 import { type GoalFlags, goalOf, withGoal } from "./goal-flags.ts";
 import type { CommandContext } from "../context.ts";
 import type { RunInput } from "../../services/index.ts";
+import { oneLine } from "../output.ts";
 
 interface ResumeFlags extends ApproverFlags {
   retryFailed: boolean;
@@ -69,7 +70,7 @@ export function runCommands(program: Command, context: CommandContext): void {
           return run.error("--no-wait is for a goal alone: nobody consents");
         await services.requeue(tenant(), runId, { priority: 0, retryFailed });
         if (output.json) output.printJson({ run: runId, status: "queued" });
-        else output.print(`run: ${runId} queued`);
+        else output.print(oneLine`run: ${runId} queued`);
         return;
       }
       const input = { ...inputOf(flags), retryFailed };
@@ -100,7 +101,7 @@ function addApprove(
         return;
       }
       output.print(
-        `${approver} approved ${stepId}: ${given.length} of ${required} needed. Next: ${next}`,
+        oneLine`${approver} approved ${stepId}: ${given.length} of ${required} needed. Next: ${next}`,
       );
     });
 }

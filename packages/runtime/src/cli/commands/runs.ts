@@ -2,7 +2,7 @@ import { printableLines } from "@sovereign/core";
 import { type Command, Option } from "commander";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 
 import type { RunDetails, Services } from "../../services/index.ts";
 import { addRunEnds } from "./run-ends.ts";
@@ -84,7 +84,7 @@ function printLog(
     output.printJson({ run, ...about, text });
     return;
   }
-  output.note(`==> ${step}: ${bytes.length} bytes, ${path}`);
+  output.note(oneLine`==> ${step}: ${bytes.length} bytes, ${path}`);
   if (text !== "") output.print(printableLines(text.replaceAll("\r\n", "\n").replace(/\n$/, "")));
 }
 

@@ -3,6 +3,7 @@ import type { CommandContext } from "../context.ts";
 import { describeWatch } from "../lease-text.ts";
 import type { ScramServeEvent } from "../../services/index.ts";
 import { addListenFlags, type ListenFlags, listenOptions } from "../listen-flags.ts";
+import { oneLine } from "../output.ts";
 
 const LISTEN = "127.0.0.1:7433";
 
@@ -32,7 +33,7 @@ function lineOf(event: ScramServeEvent): string {
   switch (event.event) {
     case "listening": {
       const none = "  (no operator or architect is enrolled: every order will be refused)";
-      return `listening: ${event.url}${event.keys === 0 ? none : ""}`;
+      return oneLine`listening: ${event.url}${event.keys === 0 ? none : ""}`;
     }
     case "sentinel.lost":
       return "the sentinel does not answer: orders wait for the next one";
@@ -46,10 +47,10 @@ function lineOf(event: ScramServeEvent): string {
     case "unwatched":
       return describeWatch(event);
     case "failed":
-      return `${FAILED[event.what]}: ${event.why}`;
+      return oneLine`${FAILED[event.what]}: ${event.why}`;
     case "stopped": {
       const { event: told } = event.outcome as { event: Record<string, unknown> };
-      return `${String(told["scram_state"])}  ${String(told["event_id"])}  ${String(told["reason"])}`;
+      return oneLine`${String(told["scram_state"])}  ${String(told["event_id"])}  ${String(told["reason"])}`;
     }
   }
 }

@@ -16,7 +16,7 @@ import type { CommandContext } from "../context.ts";
 import { describeLease } from "../lease-text.ts";
 import { writingNamed } from "../../system/index.ts";
 import { serveCommand } from "./scram-serve.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 import { describeSelfProof } from "../sentinel-text.ts";
 import {
   describeUnanswered,
@@ -115,7 +115,7 @@ function orderCommands(scram: Command, context: CommandContext): void {
         { mode: 0o600 },
       );
       if (output.json) output.printJson({ order: flags.out });
-      else output.print(`order: ${flags.out}`);
+      else output.print(oneLine`order: ${flags.out}`);
     });
 
   scram
@@ -172,7 +172,7 @@ function stateCommands(scram: Command, context: CommandContext): void {
     .action(async () => {
       for (const line of await services.scramLog()) {
         if (output.json) output.printJson(line);
-        else output.print(`${line.at}  ${line.event}  ${JSON.stringify(line.data)}`);
+        else output.print(oneLine`${line.at}  ${line.event}  ${JSON.stringify(line.data)}`);
       }
     });
 
@@ -298,7 +298,7 @@ async function tell(
   } catch (error) {
     const why = error instanceof Error ? error.message : "unknown failure";
     output.note(
-      `stopped here, but NOT in the shared ledger yet: ${why} The other machines go on until it is: give the order on one of them, too.`,
+      oneLine`stopped here, but NOT in the shared ledger yet: ${why} The other machines go on until it is: give the order on one of them, too.`,
     );
   }
 }
@@ -309,7 +309,7 @@ function showOutcome(outcome: ScramOutcome, context: CommandContext): void {
   if (output.json) output.printJson(outcome);
   if (outcome.kind === "pending") {
     if (!output.json) {
-      output.print(`order ${outcome.order_id} waits for the ${outcome.missing}'s signature`);
+      output.print(oneLine`order ${outcome.order_id} waits for the ${outcome.missing}'s signature`);
     }
     return;
   }
@@ -323,30 +323,30 @@ function showStop(
   output: CommandContext["output"],
 ): void {
   const ms = (value: number | null): string => (value === null ? "not known" : `${value} ms`);
-  output.print(`${event.scram_state}  ${event.event_id}  ${event.reason}`);
-  output.print(`verified dead after: ${ms(receipt.t_reaped_ms)}`);
-  output.print(`signals sent after: ${ms(receipt.t_signalled_ms)}`);
+  output.print(oneLine`${event.scram_state}  ${event.event_id}  ${event.reason}`);
+  output.print(oneLine`verified dead after: ${ms(receipt.t_reaped_ms)}`);
+  output.print(oneLine`signals sent after: ${ms(receipt.t_signalled_ms)}`);
   output.print(
-    `paths: ${receipt.paths.length}   processes: ${receipt.processes}   rung: ${receipt.rung}`,
+    oneLine`paths: ${receipt.paths.length}   processes: ${receipt.processes}   rung: ${receipt.rung}`,
   );
   for (const { pid, state } of receipt.stragglers) {
-    output.print(`STILL THERE: pid ${pid}, state ${state}`);
+    output.print(oneLine`STILL THERE: pid ${pid}, state ${state}`);
   }
   const failed = SCRAM_INVARIANTS.filter(({ id }) => event.invariants_failed.includes(id));
   const named = failed.map(({ id, expected }) =>
     expected === undefined ? id : `${id} (${expected})`,
   );
-  output.print(`invariants failed: ${named.join(", ") || "none"}`);
-  for (const { id, broken } of failed) output.print(`  ${id}: ${broken}`);
+  output.print(oneLine`invariants failed: ${named.join(", ") || "none"}`);
+  for (const { id, broken } of failed) output.print(oneLine`  ${id}: ${broken}`);
   const unsigned = envelope === null ? " (unsigned: the sentinel's key is locked or missing)" : "";
-  output.print(`receipt: ${event.receipt_digest}${unsigned}`);
+  output.print(oneLine`receipt: ${event.receipt_digest}${unsigned}`);
   if (checked === false) {
     output.note(
       "the receipt's signature was not checked: its keys are not known in this data folder",
     );
   }
-  if (!receipt.authorized) output.note(`not authorised: ${receipt.refusal ?? ""}`);
-  for (const error of receipt.errors) output.note(`error: ${error}`);
+  if (!receipt.authorized) output.note(oneLine`not authorised: ${receipt.refusal ?? ""}`);
+  for (const error of receipt.errors) output.note(oneLine`error: ${error}`);
 }
 
 function showStatus(status: ScramReport, context: CommandContext): void {
@@ -358,13 +358,13 @@ function showStatus(status: ScramReport, context: CommandContext): void {
   }
   output.print(status.state);
   for (const { event_id, reason, scope, tripped_at } of status.stops) {
-    output.print(`  ${event_id}  ${tripped_at}  ${reason}  ${describeScope(scope)}`);
+    output.print(oneLine`  ${event_id}  ${tripped_at}  ${reason}  ${describeScope(scope)}`);
   }
   if (!status.readable) output.print("  the latch cannot be read: everything is stopped");
-  if (status.trouble !== null) output.print(`  everything is stopped: ${status.trouble}`);
-  output.print(`sentinel: ${describeSentinel(status)}`);
-  if (status.selfProof) output.print(`self-proof: ${describeSelfProof(status.selfProof)}`);
-  if (status.lease !== null) output.print(`lease: ${describeLease(status.lease)}`);
+  if (status.trouble !== null) output.print(oneLine`  everything is stopped: ${status.trouble}`);
+  output.print(oneLine`sentinel: ${describeSentinel(status)}`);
+  if (status.selfProof) output.print(oneLine`self-proof: ${describeSelfProof(status.selfProof)}`);
+  if (status.lease !== null) output.print(oneLine`lease: ${describeLease(status.lease)}`);
 }
 
 function showRepair(report: ScramRepairReport, output: CommandContext["output"]): void {
@@ -378,12 +378,12 @@ function showRepair(report: ScramRepairReport, output: CommandContext["output"])
     return;
   }
   const { kept, lost, unreadable, salvaged, from_ledger, aside, event_id } = report;
-  output.print(`kept: ${kept} lines, ${from_ledger} of them from the ledger`);
-  output.print(`lost: ${lost} lines; ${unreadable} pieces of the file could not be read`);
-  output.print(`kept beside the chain: ${salvaged} lines that fit nowhere`);
-  if (aside !== null) output.print(`what stood there is now: scram/${aside}`);
+  output.print(oneLine`kept: ${kept} lines, ${from_ledger} of them from the ledger`);
+  output.print(oneLine`lost: ${lost} lines; ${unreadable} pieces of the file could not be read`);
+  output.print(oneLine`kept beside the chain: ${salvaged} lines that fit nowhere`);
+  if (aside !== null) output.print(oneLine`what stood there is now: scram/${aside}`);
   output.print(
-    `everything is stopped (${event_id ?? ""}) until two people type: sovereign scram reset --operator-key NAME --architect-key NAME --reason TEXT`,
+    oneLine`everything is stopped (${event_id ?? ""}) until two people type: sovereign scram reset --operator-key NAME --architect-key NAME --reason TEXT`,
   );
 }
 
@@ -410,11 +410,13 @@ function showDrill(report: DrillReport, context: CommandContext): void {
     return;
   }
   const { p50, p99, max } = report.reaped_ms;
-  output.print(`${report.trials} trials of ${report.paths} hostile paths, level ${report.level}`);
-  output.print(`order to verified death: p50 ${p50} ms, p99 ${p99} ms, max ${max} ms`);
+  output.print(
+    oneLine`${report.trials} trials of ${report.paths} hostile paths, level ${report.level}`,
+  );
+  output.print(oneLine`order to verified death: p50 ${p50} ms, p99 ${p99} ms, max ${max} ms`);
   for (const { what, paths, reaped_ms } of report.owning) {
     const took = reaped_ms === null ? "not all dead in time" : `${reaped_ms} ms`;
-    output.print(`${paths} paths that own as many ${what} as they may: ${took}`);
+    output.print(oneLine`${paths} paths that own as many ${what} as they may: ${took}`);
   }
-  output.print(`survivors: ${report.survivors}   over the bound: ${report.over_bound}`);
+  output.print(oneLine`survivors: ${report.survivors}   over the bound: ${report.over_bound}`);
 }

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 
 interface SetFlags {
   readonly host: readonly string[];
@@ -21,7 +21,10 @@ export function secretsCommands(program: Command, { services, output }: CommandC
     .action(async (name: string, { host: hosts, file = "/dev/stdin" }: SetFlags) => {
       const secret = await services.setSecret({ tenantId: tenantId(), name, hosts, file });
       if (output.json) output.printJson(secret);
-      else output.note(`${name} of ${tenantId()}, for ${secret.hosts.join(", ")}: ${kept(secret)}`);
+      else
+        output.note(
+          oneLine`${name} of ${tenantId()}, for ${secret.hosts.join(", ")}: ${kept(secret)}`,
+        );
     });
   secrets
     .command("list")
@@ -44,7 +47,7 @@ export function secretsCommands(program: Command, { services, output }: CommandC
     .action(async (name: string) => {
       await services.removeSecret(tenantId(), name);
       if (output.json) output.printJson({ removed: name });
-      else output.note(`${name} is removed. Revoke it where it was issued, too.`);
+      else output.note(oneLine`${name} is removed. Revoke it where it was issued, too.`);
     });
 }
 

@@ -3,6 +3,7 @@ import type { ServeEvent } from "../../api/index.ts";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { addListenFlags, type ListenFlags, listenOptions } from "../listen-flags.ts";
+import { oneLine } from "../output.ts";
 
 const LISTEN = "127.0.0.1:7434";
 
@@ -60,18 +61,18 @@ export function serveApiCommand(program: Command, context: CommandContext): void
 function lineOf(event: ServeEvent): string {
   switch (event.event) {
     case "listening":
-      return `listening: ${event.url}`;
+      return oneLine`listening: ${event.url}`;
     case "ending":
       return "ending: runs at work are waited for";
     case "fault":
-      return `a request failed: ${event.why}`;
+      return oneLine`a request failed: ${event.why}`;
     case "oidc.unavailable":
       return event.why;
     case "run.ended":
-      return `${event.run ?? ""} of ${event.tenant} has ended, or waits for a person`;
+      return oneLine`${event.run ?? ""} of ${event.tenant} has ended, or waits for a person`;
     case "run.recovered":
-      return `${event.run ?? ""} of ${event.tenant} goes on`;
+      return oneLine`${event.run ?? ""} of ${event.tenant} goes on`;
     case "run.lost":
-      return `${event.run ?? "a run"} of ${event.tenant} stopped: ${event.why ?? ""}`;
+      return oneLine`${event.run ?? "a run"} of ${event.tenant} stopped: ${event.why ?? ""}`;
   }
 }

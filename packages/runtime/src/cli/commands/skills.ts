@@ -1,7 +1,7 @@
 import { quoted, SovereignError } from "@sovereign/core";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 import type { SkillReport } from "../../services/index.ts";
 
 /** What the steps of a plan can do. */
@@ -17,7 +17,9 @@ export function skillsCommands(program: Command, { services, output }: CommandCo
     }
     const rows = skills.map(({ name, version, text }) => [name, version, text]);
     output.print(table([["SKILL", "VERSION", "WHAT IT DOES"], ...rows]));
-    output.note(`Found ${skills.length} skills registered; of your own: sovereign skills own`);
+    output.note(
+      oneLine`Found ${skills.length} skills registered; of your own: sovereign skills own`,
+    );
   };
   program
     .command("list-skills")
@@ -56,12 +58,13 @@ function ownCommands(
         output.printJson(found);
         return;
       }
-      output.print(`skill: ${found.name} ${found.version}: ${found.text}`);
-      output.print(`  runs: ${found.command.map(quoted).join(" ")}`);
-      output.print(`  reaches: ${found.host ?? "nothing"}`);
-      if (found.secrets.length > 0) output.print(`  takes secrets at: ${found.secrets.join(", ")}`);
-      for (const file of found.files) output.print(`  file: ${file}`);
-      output.print(`digest: ${found.digest}`);
+      output.print(oneLine`skill: ${found.name} ${found.version}: ${found.text}`);
+      output.print(oneLine`  runs: ${found.command.map(quoted).join(" ")}`);
+      output.print(oneLine`  reaches: ${found.host ?? "nothing"}`);
+      if (found.secrets.length > 0)
+        output.print(oneLine`  takes secrets at: ${found.secrets.join(", ")}`);
+      for (const file of found.files) output.print(oneLine`  file: ${file}`);
+      output.print(oneLine`digest: ${found.digest}`);
       output.print(
         found.trusted
           ? `trusted: plans of ${tenantId()} use it as it is now`
@@ -90,7 +93,7 @@ function ownCommands(
     .action(async (name: string) => {
       await services.removeSkill(tenantId(), name);
       if (output.json) output.printJson({ removed: name });
-      else output.note(`${name} is trusted no more.`);
+      else output.note(oneLine`${name} is trusted no more.`);
     });
 }
 

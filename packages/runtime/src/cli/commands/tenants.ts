@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../../system/index.ts";
+import { oneLine } from "../output.ts";
 
 export function tenantsCommands(program: Command, context: CommandContext): void {
   const { services, output } = context;
@@ -21,6 +22,9 @@ export function tenantsCommands(program: Command, context: CommandContext): void
       };
       await writingNamed(flags.out, write, options);
       if (output.json) output.printJson({ tenant, file: flags.out });
-      else output.note(`the claim of ${tenant}: ${flags.out}. Whoever has it acts as that tenant.`);
+      else
+        output.note(
+          oneLine`the claim of ${tenant}: ${flags.out}. Whoever has it acts as that tenant.`,
+        );
     });
 }

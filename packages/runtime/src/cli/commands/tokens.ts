@@ -1,7 +1,7 @@
 import { API_SCOPES, type ApiScope } from "@sovereign/core";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 import type { TokenReport } from "../../services/index.ts";
 
 const HELP = `
@@ -32,7 +32,7 @@ export function tokensCommands(program: Command, context: CommandContext): void 
     .action(async (tokenId: string) => {
       await context.services.revokeToken(tenant(), tokenId);
       if (context.output.json) context.output.printJson({ tenant: tenant(), token_id: tokenId });
-      else context.output.note(`${tokenId} is revoked`);
+      else context.output.note(oneLine`${tokenId} is revoked`);
     });
 }
 
@@ -65,7 +65,7 @@ function addCreate(
         output.printJson({ ...about, token });
         return;
       }
-      output.note(`${tokenId} of ${tenant()}, until ${expiresAt}. It is not shown again:`);
+      output.note(oneLine`${tokenId} of ${tenant()}, until ${expiresAt}. It is not shown again:`);
       output.print(token);
     });
 }
@@ -111,7 +111,7 @@ function addCheck(tokens: Command, { services, output }: CommandContext): void {
         return;
       }
       const granted = scopes.join(", ") || "no scope, so it is good for nothing";
-      output.print(`${name} of ${tenantId}, until ${expiresAt}: ${granted}`);
+      output.print(oneLine`${name} of ${tenantId}, until ${expiresAt}: ${granted}`);
     });
 }
 

@@ -9,7 +9,7 @@ import { type PackReport, readNamed } from "@sovereign/verify";
 import type { Command } from "commander";
 import type { CommandContext } from "../context.ts";
 import { writingNamed } from "../../system/index.ts";
-import { type Output, table } from "../output.ts";
+import { oneLine, type Output, table } from "../output.ts";
 import type { ToolHealthRow } from "../../services/index.ts";
 import {
   placeOf,
@@ -193,7 +193,7 @@ async function write(output: Output, bytes: Uint8Array, path: string | undefined
     { fresh: true },
   );
   if (output.json) output.printJson({ file: path });
-  else output.print(`wrote ${path}`);
+  else output.print(oneLine`wrote ${path}`);
 }
 
 /** The most bytes of a task: what an agent takes has at most 200,000 characters. */

@@ -2,7 +2,7 @@ import { printable } from "@sovereign/core";
 import type { Command } from "commander";
 import type { Services } from "../../services/index.ts";
 import type { CommandContext } from "../context.ts";
-import { table } from "../output.ts";
+import { oneLine, table } from "../output.ts";
 
 type Part = Awaited<ReturnType<Services["uninstall"]>>["parts"][number];
 
@@ -25,7 +25,7 @@ export function uninstallCommand(program: Command, { services, output }: Command
         return;
       }
       const { home, installation, removed, parts, stays, blocked } = report;
-      output.print(`installation: ${installation} in ${printable(home)}`);
+      output.print(oneLine`installation: ${installation} in ${printable(home)}`);
       output.print(table([[removed ? "REMOVED" : "TO REMOVE", "PATH"], ...parts.map(rowOf)]));
       if (stays.length > 0) output.print(table([["STAYS", "PATH"], ...stays.map(rowOf)]));
       if (removed) return;
@@ -33,7 +33,7 @@ export function uninstallCommand(program: Command, { services, output }: Command
       output.print(
         "evidence: what was exported stays valid with the trust root. Export both first: sovereign bundle export, sovereign keys export-trust",
       );
-      if (blocked !== null) output.print(`not now: ${blocked}`);
+      if (blocked !== null) output.print(oneLine`not now: ${blocked}`);
       else output.print("next: sovereign uninstall --yes");
     });
 }

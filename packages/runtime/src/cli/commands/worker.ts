@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
 import type { WorkerEvent } from "../../services/index.ts";
+import { oneLine } from "../output.ts";
 
 const HELP = `
 Runs of all tenants are carried out that were submitted with --no-wait: those of this data folder, and those
@@ -45,27 +46,27 @@ export function workerCommand(program: Command, context: CommandContext): void {
 function describe(event: WorkerEvent): string {
   switch (event.event) {
     case "worker.started":
-      return `${event.worker}: ${event.concurrency} runs at once`;
+      return oneLine`${event.worker}: ${event.concurrency} runs at once`;
     case "worker.took": {
       const lost = event.lost_by === null ? "" : `, which ${event.lost_by} lost`;
-      return `  ${event.run} of ${event.tenant}${lost}`;
+      return oneLine`  ${event.run} of ${event.tenant}${lost}`;
     }
     case "worker.ended":
-      return `  ${event.run} ${event.status}${event.reason === null ? "" : `: ${event.reason}`}`;
+      return oneLine`  ${event.run} ${event.status}${event.reason === null ? "" : `: ${event.reason}`}`;
     case "worker.waits":
-      return `  waits: ${event.reason}`;
+      return oneLine`  waits: ${event.reason}`;
     case "worker.leaves":
       if (event.waiting.length === 0) return "  nothing waits for workers of other nodes";
       return event.waiting.map(leaves).join("\n");
     case "worker.ending":
-      return `ending: ${event.runs} runs at work are waited for`;
+      return oneLine`ending: ${event.runs} runs at work are waited for`;
     case "worker.stopped":
-      return `${event.worker}: stopped`;
+      return oneLine`${event.worker}: stopped`;
   }
 }
 
 function leaves({ runs, node, contents, role }: Waiting): string {
   if (node !== null)
-    return `  ${runs} runs wait for workers of node ${node}, which has what they need`;
-  return `  ${runs} runs wait for workers with contents in ${contents ?? ""} and a key of the role ${role ?? ""}`;
+    return oneLine`  ${runs} runs wait for workers of node ${node}, which has what they need`;
+  return oneLine`  ${runs} runs wait for workers with contents in ${contents ?? ""} and a key of the role ${role ?? ""}`;
 }
