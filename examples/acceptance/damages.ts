@@ -46,7 +46,8 @@ export const DAMAGES: readonly (readonly [string, string, RegExp])[] = [
   ],
 ];
 
-const TABLES = ["runs", "traces", "trace_steps", "entries"];
+/** Whoever finds a damage raises an incident: its rows go with its entry. */
+const TABLES = ["runs", "traces", "trace_steps", "entries", "incidents", "incident_entries"];
 
 /** Do one damage, let somebody look, and put all rows back. The owner switches the triggers off for it. */
 export async function damaged<T>(
