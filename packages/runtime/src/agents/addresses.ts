@@ -19,6 +19,10 @@ const RESERVED_V4: readonly (readonly [string, number])[] = [
   ["203.0.113.0", 24],
   ["224.0.0.0", 4],
   ["240.0.0.0", 4],
+  // Numbers of the internet with which clouds serve their own machines: Azure, and IBM Cloud.
+  ["168.63.129.16", 32],
+  ["161.26.0.0", 16],
+  ["166.8.0.0", 14],
 ];
 /** Of 2000::/3: tunnels that hold another address, and documentation. */
 const RESERVED_V6: readonly (readonly [string, number])[] = [

@@ -21,6 +21,13 @@ const PRIVATE = [
   "198.18.0.1",
   "224.0.0.1",
   "255.255.255.255",
+  "168.63.129.16",
+  "161.26.0.10",
+  "166.8.0.1",
+  "100.100.100.200",
+  "192.0.0.192",
+  "fd00:ec2::254",
+  "fd20:ce::254",
   "::",
   "::1",
   "fe80::1",
@@ -39,12 +46,16 @@ describe("addresses", () => {
   test.each(PRIVATE)("%s is not public", (address) => {
     expect(isPublicAddress(address)).toBe(false);
   });
-  test.each(["8.8.8.8", "1.1.1.1", "172.32.0.1", "2606:4700::1111", "2a00:1450::1"])(
-    "%s is public",
-    (address) => {
-      expect(isPublicAddress(address)).toBe(true);
-    },
-  );
+  test.each([
+    "8.8.8.8",
+    "1.1.1.1",
+    "172.32.0.1",
+    "168.63.129.17",
+    "2606:4700::1111",
+    "2a00:1450::1",
+  ])("%s is public", (address) => {
+    expect(isPublicAddress(address)).toBe(true);
+  });
   test("a name that only leads to this machine does not name it", () => {
     expect(namesLoopback("localhost")).toBe(true);
     expect(namesLoopback("[::1]")).toBe(true);
