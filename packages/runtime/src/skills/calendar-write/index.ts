@@ -10,9 +10,14 @@ const line = z
   .max(1000)
   .regex(/^[^\0-\x08\x0b\x0c\x0e-\x1f\x7f]*$/, "expected a text without control characters");
 
+/** Policy is asked about the path as it is written: a server could read these as other folders. */
+const OTHER_PATH = /%(?:2[ef5]|5c|[01][0-9a-f]|7f)/i;
+
 const input = z.strictObject({
   /** The collection: the calendar's own address. */
-  url: plainUrl.refine((url) => !/[?#]/.test(url), "expected no ? and no #"),
+  url: plainUrl
+    .refine((url) => !/[?#]/.test(url), "expected no ? and no #")
+    .refine((url) => !OTHER_PATH.test(url), "expected no . / % or \\ that is percent-encoded"),
   event: z
     .strictObject({
       uid: z
