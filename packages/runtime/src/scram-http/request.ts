@@ -15,7 +15,7 @@ const ONCE = ["host", "origin", "content-type", "content-encoding", "content-len
  * What a browser would send for a page that is not ours, and a name that somebody made stand for our
  * address, are refused. Numeric addresses are nobody's to redirect.
  *
- * @throws ERR_HTTP_HEADER, ERR_HTTP_ORIGIN, ERR_HTTP_HOST
+ * @throws ERR_HTTP_HEADER, ERR_HTTP_REQUEST, ERR_HTTP_MEDIA_TYPE, ERR_HTTP_ORIGIN, ERR_HTTP_HOST
  */
 export function checkCaller(request: IncomingMessage, isOurName: (name: string) => boolean): void {
   const twice = ONCE.find((name) => (request.headersDistinct[name]?.length ?? 0) > 1);
@@ -23,7 +23,15 @@ export function checkCaller(request: IncomingMessage, isOurName: (name: string) 
     const message = `Expected one header ${twice}, found several. Send it once.`;
     throw new SovereignError("ERR_HTTP_HEADER", message);
   }
-  const { origin, host = "" } = request.headers;
+  if (request.url?.startsWith("/") !== true) {
+    const message = "Expected a path in the request's first line, and no other address.";
+    throw new SovereignError("ERR_HTTP_REQUEST", message);
+  }
+  const { origin, host = "", "content-encoding": encoding = "identity" } = request.headers;
+  if (encoding !== "identity") {
+    const message = "Expected a body that is not compressed. Leave Content-Encoding out.";
+    throw new SovereignError("ERR_HTTP_MEDIA_TYPE", message);
+  }
   if (origin !== undefined) {
     throw new SovereignError("ERR_HTTP_ORIGIN", "Expected no Origin header: pages may not ask.");
   }
@@ -61,11 +69,11 @@ export async function readBody(request: IncomingMessage): Promise<Uint8Array> {
 }
 
 function checkMediaType({ headers }: IncomingMessage): void {
-  const { "content-type": type = "", "content-encoding": encoding = "identity" } = headers;
+  const { "content-type": type = "" } = headers;
   const [media = ""] = type.split(";");
-  if (MEDIA_TYPES.includes(media.trim().toLowerCase()) && encoding === "identity") return;
+  if (MEDIA_TYPES.includes(media.trim().toLowerCase())) return;
   const found = type.slice(0, 100) || "nothing";
-  const message = `Expected ${MEDIA_TYPES.join(" or ")}, not compressed, found ${found}.`;
+  const message = `Expected ${MEDIA_TYPES.join(" or ")}, found ${found}.`;
   throw new SovereignError("ERR_HTTP_MEDIA_TYPE", message);
 }
 

@@ -21,9 +21,9 @@ afterAll(() => {
   server.close();
 });
 
-function send(headers: readonly string[]): Promise<string> {
+function send(headers: readonly string[], url = "/healthz"): Promise<string> {
   const { port } = server.address() as AddressInfo;
-  const lines = ["GET /healthz HTTP/1.1", ...headers, "Connection: close", "", ""];
+  const lines = [`GET ${url} HTTP/1.1`, ...headers, "Connection: close", "", ""];
   return new Promise((resolve) => {
     let answer = "";
     const socket = connect(port, "127.0.0.1", () => socket.write(lines.join("\r\n")));
@@ -53,6 +53,18 @@ describe("a request", () => {
     const answer = await send(headers);
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(answer).toContain("ERR_HTTP_HEADER");
+  });
+
+  it.each(["http://evil.example/healthz", "http://localhost/healthz", "*"])(
+    "is refused for %s, which is no path",
+    async (url) => {
+      expect(await send(["Host: localhost"], url)).toContain("ERR_HTTP_REQUEST");
+    },
+  );
+
+  it("is refused where it is compressed", async () => {
+    const answer = await send(["Host: localhost", "Content-Encoding: gzip"]);
+    expect(answer).toContain("ERR_HTTP_MEDIA_TYPE");
   });
 
   it.each([
