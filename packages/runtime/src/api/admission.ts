@@ -10,8 +10,11 @@ export interface ApiRates {
   readonly perSecond: number;
 }
 
-/** What cannot be told whose it is costs a look into the database: so many at once from one source. */
+/** So often somebody is told that a token does not count; then, that it was too often. */
 const FAILED = { burst: 30, perSecond: 1 };
+/** What is not known costs a look into the database: so many at once for one source, and so many wait. */
+const LOOKS_MAX = 2;
+const WAITING_MAX = 64;
 const HEAVY_SHARE = 10;
 const KEPT_MAX = 10_000;
 
@@ -26,8 +29,7 @@ export class Admission {
    * address does not keep them out.
    */
   readonly #known = new Map<string, string>();
-  /** Addresses from which too much was refused, and until when nothing unknown is looked at. */
-  readonly #refused = new Map<string, number>();
+  readonly #looks = new Looks();
 
   constructor(services: ApiServices, { perSecond }: ApiRates) {
     this.#services = services;
@@ -55,16 +57,16 @@ export class Admission {
   }
 
   /**
-   * Who asks too often is told so before the database is asked.
+   * A known caller who asks too often is told so before the database is asked. What is not known is always
+   * looked at, a few at a time: a token that counts is not refused for those that do not.
    * @throws ERR_HTTP_RATE, ERR_OIDC_UNAVAILABLE
    */
   async #ownerOf(token: string | null, source: string): Promise<ApiIdentity | null> {
     const key = sha256Hex(utf8Encode(token ?? ""));
     const known = this.#known.get(key);
     if (known !== undefined && this.#ofToken.count(known) > 0) throw tooOften("of this caller");
-    if (known === undefined && (this.#refused.get(source) ?? 0) > systemClock.monotonicMs())
-      throw tooOften("that were refused");
-    const owner = await this.#authenticate(token, source);
+    const look = (): Promise<ApiIdentity | null> => this.#authenticate(token, source);
+    const owner = await (known === undefined ? this.#looks.take(source, look) : look());
     if (owner === null) {
       this.#known.delete(key);
       this.#countRefusal(source);
@@ -87,9 +89,32 @@ export class Admission {
     }
   }
 
+  /** @throws ERR_HTTP_RATE */
   #countRefusal(source: string): void {
-    const seconds = this.#failed.count(source);
-    if (seconds > 0) keep(this.#refused, source, systemClock.monotonicMs() + seconds * 1000);
+    if (this.#failed.count(source) > 0) throw tooOften("that were refused");
+  }
+}
+
+/** Looks a few tokens of one source up at once. */
+class Looks {
+  readonly #of = new Map<string, { running: number; readonly waiting: (() => void)[] }>();
+
+  /** @throws ERR_HTTP_RATE where as many wait as may */
+  async take<T>(source: string, look: () => Promise<T>): Promise<T> {
+    const own = this.#of.get(source) ?? { running: 0, waiting: [] };
+    this.#of.set(source, own);
+    if (own.running < LOOKS_MAX) own.running += 1;
+    else if (own.waiting.length >= WAITING_MAX) throw tooOften("with tokens that are not known");
+    else await new Promise<void>((begin) => own.waiting.push(begin));
+    try {
+      return await look();
+    } finally {
+      // Whoever waited longest takes the place.
+      const next = own.waiting.shift();
+      if (next === undefined) own.running -= 1;
+      if (own.running === 0) this.#of.delete(source);
+      next?.();
+    }
   }
 }
 

@@ -62,6 +62,17 @@ describe("a request", () => {
     },
   );
 
+  it("that is compressed, or to another server, is refused", async () => {
+    const packed = await post("{}", { "content-encoding": "gzip" });
+    expect([packed.status, packed.json["code"]]).toEqual([415, "ERR_HTTP_MEDIA_TYPE"]);
+    for (const url of ["http://evil.example/v1/caller", "*", "//localhost/v1/caller"]) {
+      const head = `GET ${url} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer ${acme}`;
+      expect(await rawAnswer(`${head}\r\nconnection: close\r\n\r\n`)).toMatch(
+        /^HTTP\/1.1 4(00|04) /,
+      );
+    }
+  });
+
   it("of a web page, or under a name that is not ours, is refused", async () => {
     const asked = (headers: Record<string, string>): ReturnType<typeof askRaw> =>
       askRaw(rig.server.url, "/v1/runs", { authorization: `Bearer ${acme}`, ...headers });
@@ -148,6 +159,14 @@ describe("too many requests", () => {
     let last = 401;
     for (let at = 0; at < 60 && last === 401; at++) last = (await ask("x")).status;
     expect(last).toBe(429);
+    // Whoever comes with a token that counts is let in, however many come with others.
+    for (let at = 0; at < 5; at++) {
+      expect((await ask("x")).status).toBe(429);
+      expect((await ask(await rig.tokenOf("acme"))).status).toBe(200);
+    }
+    const flood = Array.from({ length: 40 }, (_, at) => ask(`sovt_${String(at).padEnd(43, "A")}`));
+    expect((await ask(await rig.tokenOf("acme"))).status).toBe(200);
+    expect(new Set((await Promise.all(flood)).map(({ status }) => status))).toEqual(new Set([429]));
     await server.close();
   });
 
