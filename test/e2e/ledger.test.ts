@@ -138,7 +138,7 @@ describe("old entries of the ledger, on the command line", () => {
       const end = await installation.run(words);
       expect([words, end.code, end.out]).toEqual([words, code, ""]);
       // Of a wrong option the second line names the help.
-      const said = end.err.replace("(add --help for what is expected)\n", "").trim();
+      const said = end.err.replace("(ERR_USAGE; add --help for what is expected)\n", "").trim();
       expect([words, said.split("\n")]).toEqual([words, [expect.any(String)]]);
     }
   });

@@ -16,19 +16,33 @@ export interface Output {
   note(text: string): void;
 }
 
+/**
+ * @param tenant of the command line, once it was read
+ */
 export function createOutput(
   json: boolean,
   { debug, noColor }: Services["display"] = { debug: false, noColor: true },
+  tenant: () => string = () => DEFAULT_TENANT,
 ): Output {
   const colour = process.stderr.isTTY && !noColor;
+  const told = (text: string): string => forTenant(text, tenant());
   return {
     json,
     colour,
     debug,
-    print: (text) => process.stdout.write(`${printableLines(text)}\n`),
+    print: (text) => process.stdout.write(`${printableLines(told(text))}\n`),
     printJson: (value) => process.stdout.write(`${printableJson(JSON.stringify(value))}\n`),
-    note: (text) => process.stderr.write(`${colour ? shown(text) : printableLines(text)}\n`),
+    note: (text) =>
+      process.stderr.write(`${colour ? shown(told(text)) : printableLines(told(text))}\n`),
   };
+}
+
+export const DEFAULT_TENANT = "default";
+const COMMAND = /\bsovereign (?:[a-z]+ ){1,3}run_[a-z0-9]{20}\b/g;
+
+/** A command that a text tells to type finds its run under the tenant that this one was typed for. */
+export function forTenant(text: string, tenant: string): string {
+  return tenant === DEFAULT_TENANT ? text : text.replaceAll(COMMAND, `$& --tenant ${tenant}`);
 }
 
 /** Our own colours; everything else may be somebody else's, such as one that hides what follows. */
@@ -50,7 +64,7 @@ function shown(text: string): string {
  * that nobody writes a line of ours, and none has a colour.
  */
 export function oneLine(texts: TemplateStringsArray, ...parts: readonly unknown[]): string {
-  return String.raw({ raw: texts }, ...parts.map((part) => inLine(String(part))));
+  return texts.reduce((line, text, at) => `${line}${inLine(String(parts[at - 1]))}${text}`);
 }
 
 function inLine(text: string): string {

@@ -33,7 +33,7 @@ import { scramCommands } from "./commands/scram.ts";
 import { verifyCommands } from "./commands/verify.ts";
 import { workerCommand } from "./commands/worker.ts";
 import type { CommandContext } from "./context.ts";
-import { createOutput, reportError, reportUsage, usageText } from "./output.ts";
+import { createOutput, DEFAULT_TENANT, reportError, reportUsage, usageText } from "./output.ts";
 import { refuseRepeated } from "./repeated.ts";
 import type { Services } from "../services/index.ts";
 
@@ -75,13 +75,15 @@ export async function runCli(
   // What stands behind `--` belongs to the command that is run.
   const end = argv.indexOf("--");
   const own = end < 0 ? argv : argv.slice(0, end);
-  const output = createOutput(own.includes("--json"), services.display);
+  let tenantId = DEFAULT_TENANT;
+  const output = createOutput(own.includes("--json"), services.display, () => tenantId);
   const context: CommandContext = { services, output, signal, words: argv, exit: 0 };
   const program = buildProgram(context);
   program.hook("preAction", (_, command) => {
     const { tenant } = program.opts<{ tenant: string }>();
     // Before any command: what is named becomes the name of a log and of files.
     checkTenant(tenant);
+    tenantId = tenant;
     if (!WORK.has(nameOf(command))) return;
     const [runId] = GOES_ON.has(command.name()) ? command.args : [];
     services.refuseWhileTripped(tenant, runId ?? null);
@@ -101,7 +103,7 @@ function buildProgram(context: CommandContext): Command {
     .version(context.services.version)
     .option("--json", "print results as JSON, one document per line")
     .option("--verbose", "print which data folder and database are used")
-    .option("--tenant <name>", "the tenant that the work belongs to", "default")
+    .option("--tenant <name>", "the tenant that the work belongs to", DEFAULT_TENANT)
     .option("--tenant-id <name>", "the same; a goal needs it")
     .addHelpText("after", EXIT_CODES)
     .showHelpAfterError("(ERR_USAGE; add --help for what is expected)")

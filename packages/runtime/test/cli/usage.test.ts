@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SovereignError } from "@sovereign/core";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { runCli } from "../../src/cli/index.ts";
 import type { ExecInput, Services } from "../../src/services/index.ts";
@@ -59,6 +60,29 @@ describe("a command line", () => {
     expect({ exit, out }).toEqual({ exit: 2, out: "" });
     expect(err.split("\n")[0]).toBe(`sovereign: ${told}`);
     expect(err).toContain("(ERR_USAGE; add --help for what is expected)");
+  });
+
+  it("names its tenant in the commands that its answer tells", async () => {
+    const next = `sovereign run resume ${RUN}`;
+    const consent = { stepId: "s", required: 1, given: ["qa"], next };
+    Object.assign(services, { approve: () => Promise.resolve(consent) });
+    const line = `run approve ${RUN} --approver qa`;
+    expect((await type(...line.split(" "))).out).toContain(`Next: ${next}\n`);
+    const told = `${next} --tenant acme`;
+    expect((await type("--tenant", "acme", ...line.split(" "))).out).toContain(`Next: ${told}\n`);
+    const { out } = await type("--tenant", "acme", "--json", ...line.split(" "));
+    expect(JSON.parse(out)).toMatchObject({ next: told });
+  });
+
+  it("names its tenant in the commands that its error tells", async () => {
+    const failing = (): never => {
+      throw new SovereignError("ERR_RUN_NOT_FOUND", `Type: sovereign runs show ${RUN}, or wait.`);
+    };
+    Object.assign(services, { approve: failing });
+    const line = `--tenant acme run approve ${RUN} --approver qa`;
+    const { exit, err } = await type(...line.split(" "));
+    expect(exit).toBe(2);
+    expect(err).toContain(`Type: sovereign runs show ${RUN} --tenant acme, or wait.`);
   });
 
   it("may repeat what is a list by design, and --json", async () => {

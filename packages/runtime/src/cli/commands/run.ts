@@ -8,7 +8,7 @@ import { showProgress } from "../progress.ts";
 import { type GoalFlags, goalOf, withGoal } from "./goal-flags.ts";
 import type { CommandContext } from "../context.ts";
 import type { RunInput } from "../../services/index.ts";
-import { oneLine } from "../output.ts";
+import { forTenant, oneLine } from "../output.ts";
 
 interface ResumeFlags extends ApproverFlags {
   retryFailed: boolean;
@@ -97,7 +97,8 @@ function addApprove(
       const consent = await services.approve(tenant(), runId, approver);
       const { stepId, required, given, next } = consent;
       if (output.json) {
-        output.printJson({ run: runId, step: stepId, approver, required, given, next });
+        const typed = forTenant(next, tenant());
+        output.printJson({ run: runId, step: stepId, approver, required, given, next: typed });
         return;
       }
       output.print(
