@@ -31,7 +31,9 @@ export function many(value: string, before: string[]): string[] {
 
 /** A parser of a date, which is its first instant in UTC, or of an instant. */
 export function parseInstant(text: string): string {
-  const instant = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00.000Z` : text;
+  const instant = text
+    .replace(/^\d{4}-\d{2}-\d{2}$/, "$&T00:00:00.000Z")
+    .replace(/^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})Z$/, "$1.000Z");
   const result = fields.timestamp.safeParse(instant);
   if (result.success) return result.data;
   throw new InvalidArgumentError("expected a date such as 2026-01-31, or 2026-01-31T00:00:00.000Z");

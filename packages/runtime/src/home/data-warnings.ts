@@ -80,10 +80,11 @@ async function keysAgainstLog(keystore: Keystore, keys: string, scram: string): 
   const records = await keystore.records();
   const here = new Set(records.map(({ key_id }) => key_id));
   const sentinels = known.valid("sentinel", null, known.count, timestampOf(systemClock));
+  const make = sentinels.length === 0 ? "keys init" : "keys replace sentinel";
   const unsigned = sentinels.some(({ record }) => here.has(record.key_id))
     ? []
     : [
-        "No sentinel key that is in force is here: receipts of stops are unsigned. Type: sovereign keys replace sentinel",
+        `No sentinel key that is in force is here: receipts of stops are unsigned. Type: sovereign ${make}`,
       ];
   const strange = records
     .filter(({ key_id }) => known.get(key_id) === undefined)

@@ -258,7 +258,7 @@ class Execution {
     return {
       ok: false,
       code: "ERR_MODE_REFUSED",
-      reason: "compatible mode is off in the configuration",
+      reason: "compatible mode is off here; SOVEREIGN_ALLOW_COMPATIBLE=1 would allow it",
     };
   }
 

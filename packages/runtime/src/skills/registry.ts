@@ -33,6 +33,6 @@ export const SKILLS = {
 export function findSkill(name: string): Skill {
   const found = Object.hasOwn(SKILLS, name) ? SKILLS[name as keyof typeof SKILLS] : undefined;
   if (found !== undefined) return found;
-  const text = `There is no skill ${quoted(name)}. Expected one of ${Object.keys(SKILLS).join(", ")}. What each takes: sovereign list-skills`;
+  const text = `There is no skill ${quoted(name)}. Expected one of ${Object.keys(SKILLS).join(", ")}. What each takes: sovereign skills show NAME`;
   throw new SovereignError("ERR_SKILL_UNKNOWN", text);
 }

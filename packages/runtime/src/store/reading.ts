@@ -132,6 +132,6 @@ export async function archivedError(
   );
   const { stream = "", digest = null } = found.rows[0] ?? {};
   const archive = digest === null ? "no archive that is recorded" : `the archive ${digest}`;
-  const text = `Entry ${index} of the log ${log}, of ${stream}, is in ${archive}. To export it, give --archive FILE to the command. To have it in the database again, type: sovereign ledger restore FILE`;
+  const text = `Entry ${index} of the log ${log}, of ${stream}, is in ${archive}. To have it in the database again, type: sovereign ledger restore FILE. Without that, bundle export and audit export take it from --archive FILE`;
   return new SovereignError("ERR_ENTRY_ARCHIVED", text, { log, index, archive: digest ?? "" });
 }

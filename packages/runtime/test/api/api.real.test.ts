@@ -124,7 +124,7 @@ describe("a goal that is submitted", () => {
   it("without a policy of its tenant is begun for nobody, and no path of ours is told", async () => {
     const initech = await rig.tokenOf("initech");
     const { status, json, text } = await rig.ask(initech, "POST", "/v1/runs", { body: goal() });
-    expect([status, json["code"]]).toEqual([400, "ERR_POLICY_INVALID"]);
+    expect([status, json["code"]]).toEqual([400, "ERR_POLICY_MISSING"]);
     expect(text).not.toContain(rig.services.home);
   });
 

@@ -6,7 +6,7 @@ export const policyCodes = {
   ERR_POLICY_SYNTAX: row.input("The policy file is not JSON, plain YAML or Cedar."),
   ERR_POLICY_INVALID: row.input("The policy does not match its schema."),
   ERR_POLICY_MISSING: row.input(
-    "No policy is named, and the repository has none that can be used.",
+    "No policy is named, and neither the repository nor the tenant has one that can be used.",
   ),
   ERR_POLICY_EXISTS: row.input("The repository has a policy, which is not overwritten."),
   ERR_POLICY_UNTRUSTED: row.denied(

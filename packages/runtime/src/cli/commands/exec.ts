@@ -246,7 +246,7 @@ function withRequest(command: Command): Command {
 function withMode(command: Command): Command {
   return command.option(
     "--mode <mode>",
-    "sovereign; or compatible (without authority), if config.yaml allows it",
+    "sovereign; or compatible (without authority), if SOVEREIGN_ALLOW_COMPATIBLE=1 allows it",
     "sovereign",
   );
 }

@@ -41,7 +41,7 @@ export function runCommands(program: Command, context: CommandContext): void {
     )
     .option(
       "--mode <mode>",
-      "sovereign; or compatible (without authority), if config.yaml allows it",
+      "sovereign; or compatible (without authority), if SOVEREIGN_ALLOW_COMPATIBLE=1 allows it",
       "sovereign",
     )
     .action(async (file: string | undefined, flags: RunFlags) => {

@@ -241,7 +241,7 @@ async function requireClean(options: SwitchOptions): Promise<void> {
   });
   throw new SovereignError(
     "ERR_REPOSITORY_DIRTY",
-    `${blocked.length} files that are not as committed are in the way: ${names.join(", ")}. Nothing was changed; commit or move them, then try again.`,
+    `Not as committed, and in the way: ${names.join(", ")}${blocked.length > names.length ? `, and ${blocked.length - names.length} more` : ""}. Nothing was changed; commit or move them, then try again.`,
     { paths: blocked.length },
   );
 }

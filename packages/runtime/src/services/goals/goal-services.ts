@@ -236,7 +236,7 @@ function planOf(
   }
   if (planner === "stub") return checkPlan(withInputs(planWithStub(goal), given));
   const text =
-    "A goal needs a plan: give one with --plan plan.yaml, or have one made with --planner stub.";
+    "A goal needs a plan: give one (--plan plan.yaml, or plan in the body), or have one made (--planner stub).";
   throw new SovereignError("ERR_PLAN_MISSING", text);
 }
 
@@ -249,12 +249,12 @@ function modelOf({ planner, plannerModel, planFile, plan }: GoalRunInput): Asked
   throw new SovereignError("ERR_PLAN_MISSING", text);
 }
 
-/** No policy, no run. @throws ERR_POLICY_INVALID */
+/** No policy, no run. @throws ERR_POLICY_MISSING */
 function tenantPolicy(home: string, tenantId: string): string {
   const path = tenantPolicyFile(home, tenantId);
   if (existsSync(path)) return path;
   const text = `The tenant ${tenantId} has no policy, so nothing was run. Give one with --policy FILE, or write it to ${path}. It names what steps may do, as in: { policy_id: ${tenantId}, schema_version: 1.0.0, operations: [{ type: skill.http_call, resources: ["api.example.org"] }] }`;
-  throw new SovereignError("ERR_POLICY_INVALID", text);
+  throw new SovereignError("ERR_POLICY_MISSING", text);
 }
 
 function skillReport({ name, version, text, reversible, input, output }: Skill): SkillReport {

@@ -135,7 +135,7 @@ describe("a link of the user's that is not in git", () => {
     const state = repo.state();
     await expect(judged.bring()).rejects.toMatchObject({
       code: "ERR_REPOSITORY_DIRTY",
-      message: `1 files that are not as committed are in the way: "${path}" (a link). Nothing was changed; commit or move them, then try again.`,
+      message: `Not as committed, and in the way: "${path}" (a link). Nothing was changed; commit or move them, then try again.`,
     });
     expect(readlinkSync(join(repo.root, path))).toBe(theirs);
     expect(execFileSync("tar", ["-c", "."], { cwd: elsewhere })).toEqual(before);

@@ -116,7 +116,7 @@ describe("a goal", () => {
       code: "ERR_PLAN_MISSING",
     });
     await expect(rig.runGoal(null, { policyFile: null })).rejects.toMatchObject({
-      code: "ERR_POLICY_INVALID",
+      code: "ERR_POLICY_MISSING",
     });
     await expect(rig.runGoal(null, { goal: "see http://10.0.0.1/" })).rejects.toMatchObject({
       code: "ERR_POLICY_DENIED",
