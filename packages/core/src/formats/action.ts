@@ -29,13 +29,14 @@ export const actionContext = z.strictObject({
 export type ActionContext = z.infer<typeof actionContext>;
 
 /** The dialect of policies that is spoken now. */
-export const POLICY_DIALECT = 6;
+export const POLICY_DIALECT = 7;
 /** Those that decisions name: each has its table of host-run files. */
 export const dialect = z.union([
   z.literal(2),
   z.literal(3),
   z.literal(4),
   z.literal(5),
+  z.literal(6),
   z.literal(POLICY_DIALECT),
 ]);
 export type Dialect = z.infer<typeof dialect>;

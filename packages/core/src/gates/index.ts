@@ -1,6 +1,7 @@
 export { evaluateGates, GATES } from "./evaluate.ts";
 export { answerGaps } from "./intent-gates.ts";
-export { foldCharacter, foldName, isShortName } from "./folded-names.ts";
+export { foldCharacter, foldName } from "./folded-names.ts";
+export { isRelative, isSeen, nameProblem } from "./plain-names.ts";
 export {
   HOST_RUN_SECTIONS,
   type HostRunRow,

@@ -6,6 +6,7 @@ import {
   HOST_RUN_NAMES,
   REPOSITORY_NAMES,
   SECOND_HOST_RUN_NAMES,
+  SIXTH_HOST_RUN_NAMES,
   THIRD_HOST_RUN_NAMES,
 } from "./host-run/index.ts";
 import type { NameTable } from "./host-run/names.ts";
@@ -71,7 +72,8 @@ const TABLES: Readonly<Record<Dialect, NameTable>> = {
   3: THIRD_HOST_RUN_NAMES,
   4: FOURTH_HOST_RUN_NAMES,
   5: FIFTH_HOST_RUN_NAMES,
-  6: HOST_RUN_NAMES,
+  6: SIXTH_HOST_RUN_NAMES,
+  7: HOST_RUN_NAMES,
 };
 
 /** Whose repository it would make or change; null for nobody's. Git's are judged by the tree. */

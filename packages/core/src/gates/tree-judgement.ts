@@ -1,6 +1,8 @@
 import { type Dialect, POLICY_DIALECT } from "../formats/index.ts";
+import { quoted } from "../bytes/index.ts";
 import { firstPlaces } from "./first-links.ts";
 import { foldName } from "./folded-names.ts";
+import { staysInside } from "./plain-names.ts";
 import { hostRunTool, isGitControl, repositoryTool } from "./steering-files.ts";
 import {
   fold,
@@ -65,10 +67,8 @@ export function judgeTree(
   const hostRun: string[] = [];
   for (const { path, all } of places) {
     const isLink = isLinkAt(path);
-    const why =
-      all === null
-        ? TOO_MANY
-        : all.map((place) => refusal(place, isLink, folders, submodules)).find(isText);
+    const ofPlaces = all?.map((place) => refusal(place, isLink, folders, submodules)) ?? [TOO_MANY];
+    const why = [...ofPlaces, leaving(path, tree.get(path), dialect)].find(isText);
     if (why !== undefined) refused.push({ path, why });
     else if (all?.some((place) => hostRunTool(place, isLink, dialect) !== null)) hostRun.push(path);
   }
@@ -117,6 +117,16 @@ function counted(placesOf: (path: string) => Places, work: TreeWork): (path: str
     work.left -= WAY_COST * ((found.all?.length ?? WAYS_MAX) - 1);
     return found;
   };
+}
+
+/** Earlier dialects left the judgement of targets to whoever made the step. */
+const TARGETS_SINCE: Dialect = 7;
+
+function leaving(path: string, entry: TreeEntry | undefined, dialect: Dialect): string | null {
+  if (entry?.kind !== "link" || dialect < TARGETS_SINCE) return null;
+  if (entry.target !== null && staysInside(path, entry.target)) return null;
+  const target = entry.target === null ? "a target that is too long" : quoted(entry.target);
+  return `it is a link that leaves the work tree or leads where no path may: ${target}`;
 }
 
 const TOO_MANY = "links lead to it by more ways than are looked at";

@@ -128,6 +128,15 @@ const SIXTH = [
   ...["Own files.Library-ms", "\uff0elfsconfig", "a:b.scf"],
 ];
 
+/** Of each row that came with the seventh. */
+const SEVENTH = [
+  ...["lean-toolchain", "PSScriptAnalyzerSettings.psd1", "psscriptanalyzersettings.PSD1"],
+  ...[".github/linters/x", "release.config.mjs", "PRESUBMIT.py", ".qlty/qlty.toml"],
+  ...["kls-classpath", "src/pyrefly.toml", ".tm_properties", "lsp.json", ".letta/x"],
+  ...[".envrc.local", "flake.nix", "user.bazelrc", "before.x.sln.targets", ".conda/bin/python"],
+  ...["$irbrc", ".mavenrc", "\uff0ecorepack.env", "Lean-Toolchain::$DATA"],
+];
+
 /** Names that no table held before the fourth dialect. */
 const NEW = [".pi/extensions/x.ts", "devenv.nix", "my:own.code-workspace", "lib:x-gdb.py"];
 
@@ -145,6 +154,12 @@ describe("a file that hosts run", () => {
     expect(
       ([2, 3, 4, 5, 6] as const).map((dialect) => hostRunTool(path, false, dialect) !== null),
     ).toEqual([false, false, false, false, true]);
+  });
+
+  it.each(SEVENTH)("is %s from the seventh dialect on, and was none before", (path) => {
+    expect(
+      ([2, 3, 4, 5, 6, 7] as const).map((dialect) => hostRunTool(path, false, dialect) !== null),
+    ).toEqual([false, false, false, false, false, true]);
   });
 
   it.each(NEW)("is %s from the fourth dialect on, and was none before", (path) => {

@@ -249,3 +249,31 @@ describe("names", () => {
     );
   });
 });
+
+describe("a link that was changed", () => {
+  const INSIDE = ["x", "./x", "../b/x", "../d", "sub/x/", ".", "..", "café", "a~b"];
+  const OUTSIDE = [
+    ...["/etc/passwd", "../../x", "a/../x", "C:/x", "c:x", ""],
+    ...[".git/hooks", "../.GIT/config", ".git./x", ".g\u200bit/x", ".git::$INDEX_ALLOCATION/x"],
+    ...["GIT~1/hooks", "git~1", "../GITHUB~1/x", "a\\b", "x.", "x ", "a\u202eb", "cafe\u0301"],
+    ...["n".repeat(256)],
+  ];
+
+  it.each(INSIDE)("may lead to %j", (target) => {
+    expect(judgeTree(treeOf(["d/l", link(target)]), ["d/l"]).refused).toEqual([]);
+  });
+
+  it.each(OUTSIDE)("is refused where it leads to %j, by the dialect of now", (target) => {
+    const tree = treeOf(["d/l", link(target)]);
+    expect(judgeTree(tree, ["d/l"]).refused).toMatchObject([
+      { path: "d/l", why: expect.stringContaining("leaves the work tree") as string },
+    ]);
+    expect(judgeTree(tree, ["d/l"], 6).refused).toEqual([]);
+    expect(judgeTree(tree, ["d/other"]).refused).toEqual([]);
+  });
+
+  it("is refused where its target is longer than any that can be followed", () => {
+    const tree = treeOf(["l", { kind: "link", target: null }]);
+    expect(judgeTree(tree, ["l"]).refused).toHaveLength(1);
+  });
+});

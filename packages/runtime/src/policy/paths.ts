@@ -1,4 +1,4 @@
-import { foldName, isShortName, quoted, SovereignError } from "@sovereign/core";
+import { isRelative, isSeen, nameProblem, quoted, SovereignError } from "@sovereign/core";
 
 /** What the file system says of a path, without following a last link. Injected. */
 export interface PathProbe {
@@ -7,17 +7,8 @@ export interface PathProbe {
 }
 
 const PATH_MAX = 1024;
-/** As Linux has it for one name; and for a path, with room for the folder that it lies in. */
-const NAME_BYTES_MAX = 255;
+/** With room for the folder that it lies in. */
 const PATH_BYTES_MAX = 2048;
-
-/**
- * Controls of either kind, characters that turn the direction of writing, and others that nobody
- * sees: two names that look alike would be two. Those that only choose how a character is drawn
- * are let through; names are folded without them.
- */
-const UNSEEN =
-  /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\\]|(?![\ufe0e\ufe0f])\p{Default_Ignorable_Code_Point}/u;
 
 /**
  * Bring a path that somebody else wrote into the one form that policies are matched against: plain
@@ -32,25 +23,16 @@ const UNSEEN =
  */
 export function resolvePath(path: string): string {
   if (path.length === 0 || path.length > PATH_MAX) throw refused(path, "1 to 1024 characters");
-  if (!path.isWellFormed() || UNSEEN.test(path)) {
-    throw refused(path, "no control characters, no unseen ones and no backslash");
-  }
+  if (!isSeen(path)) throw refused(path, "no control characters, no unseen ones and no backslash");
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) throw refused(path, `${PATH_BYTES_MAX} bytes`);
   if (path !== path.normalize("NFC")) throw refused(path, "composed characters (NFC)");
-  if (path.startsWith("/") || /^[A-Za-z]:/.test(path)) throw refused(path, "a relative path");
+  if (!isRelative(path)) throw refused(path, "a relative path");
   const names = path.split("/");
-  for (const name of names) checkName(path, name);
-  return names.join("/");
-}
-
-function checkName(path: string, name: string): void {
-  if (name === "" || name === "." || name === "..") throw refused(path, "plain names");
-  if (/[. ]$/.test(name)) throw refused(path, "names that do not end in a dot or space");
-  if (Buffer.byteLength(name) > NAME_BYTES_MAX) {
-    throw refused(path, `names of at most ${NAME_BYTES_MAX} bytes`);
+  for (const name of names) {
+    const expected = nameProblem(name);
+    if (expected !== null) throw refused(path, expected);
   }
-  if (foldName(name) === ".git") throw refused(path, "nothing in .git");
-  if (isShortName(name)) throw refused(path, "no short name, such as GIT~1");
+  return names.join("/");
 }
 
 /**

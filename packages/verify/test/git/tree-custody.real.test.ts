@@ -75,6 +75,17 @@ describe("a step's tree, judged again in a repository,", () => {
     expect(dialectOf([entry({ dialect: 3 }), entry({ dialect: 2 }), entry({})])).toBe(3);
   });
 
+  it("is refused for a link into git's folder by its short name, unless an earlier dialect decided", () => {
+    repo.link("pipelines/short", "../GIT~1/hooks");
+    repo.commit("a link");
+    const at = repo.git("rev-parse", "HEAD^{tree}");
+    const links = [{ path: "pipelines/short", target: "../GIT~1/hooks" }];
+    expect(() => {
+      verify("pipelines/short", [], { dialect: 7, links }, at);
+    }).toThrow("a link that leaves the work tree");
+    verify("e/new", [], { dialect: 7 }, at);
+  });
+
   it("by an earlier dialect is judged by the table of then", () => {
     verify("lib/hie.yaml", undefined, { dialect: 2 });
     verify("a:b.code-workspace", undefined, { dialect: 3 });

@@ -7,6 +7,7 @@ import { LATER_EDITOR_ROWS, LATER_HOST_ROWS, LATER_TOOL_ROWS } from "./later.ts"
 import { nameTable } from "./names.ts";
 import { REPOSITORY_ROWS } from "./repositories.ts";
 import type { HostRunRow } from "./row.ts";
+import { SEVENTH_EDITOR_ROWS, SEVENTH_HOST_ROWS, SEVENTH_TOOL_ROWS } from "./seventh.ts";
 import { SIXTH_EDITOR_ROWS, SIXTH_TOOL_ROWS } from "./sixth.ts";
 import { TOOL_ROWS } from "./tools.ts";
 
@@ -20,10 +21,19 @@ export interface HostRunSection {
 
 /** What tools on other machines find and run, or obey: changed with the policy's leave alone. */
 export const HOST_RUN_SECTIONS: readonly HostRunSection[] = [
-  { title: "Hosts and hooks", rows: [...HOST_ROWS, ...LATER_HOST_ROWS, ...FOURTH_HOST_ROWS] },
+  {
+    title: "Hosts and hooks",
+    rows: [...HOST_ROWS, ...LATER_HOST_ROWS, ...FOURTH_HOST_ROWS, ...SEVENTH_HOST_ROWS],
+  },
   {
     title: "Editors and agents",
-    rows: [...EDITOR_ROWS, ...LATER_EDITOR_ROWS, ...FOURTH_EDITOR_ROWS, ...SIXTH_EDITOR_ROWS],
+    rows: [
+      ...EDITOR_ROWS,
+      ...LATER_EDITOR_ROWS,
+      ...FOURTH_EDITOR_ROWS,
+      ...SIXTH_EDITOR_ROWS,
+      ...SEVENTH_EDITOR_ROWS,
+    ],
   },
   {
     title: "Shells, package managers, interpreters",
@@ -33,6 +43,7 @@ export const HOST_RUN_SECTIONS: readonly HostRunSection[] = [
       ...FOURTH_TOOL_ROWS,
       ...FIFTH_TOOL_ROWS,
       ...SIXTH_TOOL_ROWS,
+      ...SEVENTH_TOOL_ROWS,
     ],
   },
 ];
@@ -47,13 +58,15 @@ export const HOST_RUN_NAMES = nameTable(HOST_RUN_SECTIONS.flatMap((one) => one.r
 const SECOND_ROWS = [...HOST_ROWS, ...EDITOR_ROWS, ...TOOL_ROWS];
 const LATER_ROWS = [...LATER_HOST_ROWS, ...LATER_EDITOR_ROWS, ...LATER_TOOL_ROWS];
 const FOURTH_ROWS = [...FOURTH_HOST_ROWS, ...FOURTH_EDITOR_ROWS, ...FOURTH_TOOL_ROWS];
-/** As the fifth dialect of policies knew it. */
-export const FIFTH_HOST_RUN_NAMES = nameTable([
-  ...SECOND_ROWS,
-  ...LATER_ROWS,
-  ...FOURTH_ROWS,
-  ...FIFTH_TOOL_ROWS,
+const FIFTH_ROWS = [...SECOND_ROWS, ...LATER_ROWS, ...FOURTH_ROWS, ...FIFTH_TOOL_ROWS];
+/** As the sixth dialect of policies knew it. */
+export const SIXTH_HOST_RUN_NAMES = nameTable([
+  ...FIFTH_ROWS,
+  ...SIXTH_EDITOR_ROWS,
+  ...SIXTH_TOOL_ROWS,
 ]);
+/** As the fifth dialect of policies knew it. */
+export const FIFTH_HOST_RUN_NAMES = nameTable(FIFTH_ROWS);
 /** As the fourth dialect of policies knew it. */
 export const FOURTH_HOST_RUN_NAMES = nameTable([...SECOND_ROWS, ...LATER_ROWS, ...FOURTH_ROWS]);
 /** As the third dialect of policies knew it. */

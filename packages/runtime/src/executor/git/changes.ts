@@ -1,6 +1,5 @@
 import {
   type ErrorCode,
-  foldName,
   isSovereignError,
   judgeTree,
   quoted,
@@ -178,7 +177,7 @@ export function judgePaths(names: TreeNames, paths: readonly string[]): readonly
 }
 
 function judgeEntry(change: Change): void {
-  const { path, target } = change;
+  const { path } = change;
   try {
     resolvePath(path);
   } catch (error) {
@@ -188,26 +187,7 @@ function judgeEntry(change: Change): void {
   if (change.before === "gitlink" || change.after === "gitlink") {
     throw refused(path, "it is a repository inside the repository");
   }
-  if (target !== null && !staysInside(path, target)) {
-    throw refused(path, `it is a link that leaves the work tree: ${shown(target)}`);
-  }
 }
-
-/**
- * True when a link leads below the work tree's root. `..` may stand at its beginning alone: behind a
- * name it would climb out of wherever that name, which may be a link too, leads.
- */
-function staysInside(path: string, target: string): boolean {
-  if (target === "" || target.startsWith("/") || UNSEEN.test(target)) return false;
-  const names = target.split("/");
-  const climbs = names.findIndex((name) => name !== "..");
-  const rest = climbs < 0 ? [] : names.slice(climbs);
-  const depth = path.split("/").length - 1;
-  if ((climbs < 0 ? names.length : climbs) > depth) return false;
-  return !rest.includes("..") && !rest.some((name) => foldName(name) === ".git");
-}
-
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\\]/u;
 
 function refused(path: string, why: string): SovereignError {
   const text = `The change of ${shown(path)} is refused: ${why}.`;

@@ -158,6 +158,11 @@ describe("the judgement of changes", () => {
       expect(repo.state()).toEqual(before);
     }
   }
+  const link =
+    (target: string, path: string) =>
+    (tree: string): void => {
+      symlinkSync(target, join(tree, path));
+    };
   const bytes = (text: string): Buffer => Buffer.from(text, "latin1");
   const cases: [string, string, (tree: string) => void][] = [
     [
@@ -167,13 +172,7 @@ describe("the judgement of changes", () => {
         writeFileSync(join(t, "x"), "x");
       },
     ],
-    [
-      "a link inside",
-      "taken",
-      (t) => {
-        symlinkSync("../README.md", join(t, "src/l"));
-      },
-    ],
+    ["a link inside", "taken", link("../README.md", "src/l")],
     [
       "an executable",
       "taken",
@@ -181,34 +180,11 @@ describe("the judgement of changes", () => {
         writeFileSync(join(t, "x"), "x", { mode: 0o755 });
       },
     ],
-    [
-      "a link to an absolute path",
-      "ERR_CHANGE_REFUSED",
-      (t) => {
-        symlinkSync("/etc/passwd", join(t, "l"));
-      },
-    ],
-    [
-      "a link out",
-      "ERR_CHANGE_REFUSED",
-      (t) => {
-        symlinkSync("../../x", join(t, "src/l"));
-      },
-    ],
-    [
-      "a link that climbs behind a name",
-      "ERR_CHANGE_REFUSED",
-      (t) => {
-        symlinkSync("src/../../x", join(t, "l"));
-      },
-    ],
-    [
-      "a link into .git",
-      "ERR_CHANGE_REFUSED",
-      (t) => {
-        symlinkSync(".git/config", join(t, "l"));
-      },
-    ],
+    ["a link to an absolute path", "ERR_CHANGE_REFUSED", link("/etc/passwd", "l")],
+    ["a link out", "ERR_CHANGE_REFUSED", link("../../x", "src/l")],
+    ["a link that climbs behind a name", "ERR_CHANGE_REFUSED", link("src/../../x", "l")],
+    ["a link into .git", "ERR_CHANGE_REFUSED", link(".git/config", "l")],
+    ["a link into .git by its short name", "ERR_CHANGE_REFUSED", link("GIT~1/hooks", "l")],
     [
       ".gitattributes",
       "ERR_CHANGE_REFUSED",
