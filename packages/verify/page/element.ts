@@ -9,8 +9,9 @@ type Content = string | Node | readonly (string | Node)[];
 export function element(name: string, content: Content = []): HTMLElement {
   const [tag = "div", ...classes] = name.split(".");
   const made = document.createElement(tag);
-  made.classList.add(...classes);
-  made.append(...(typeof content === "string" || content instanceof Node ? [content] : content));
+  for (const one of classes) made.classList.add(one);
+  if (typeof content === "string" || content instanceof Node) made.append(content);
+  else for (const one of content) made.append(one);
   return made;
 }
 

@@ -102,7 +102,9 @@ class Page {
   }
 
   #show(report: VerificationReport, status: string): void {
-    this.#result.replaceChildren(...renderReport(report), this.#downloadOf(report));
+    this.#result.replaceChildren();
+    for (const part of renderReport(report)) this.#result.append(part);
+    this.#result.append(this.#downloadOf(report));
     this.#result.hidden = false;
     this.#say(status);
     find(document, "verdict", HTMLElement).focus();
