@@ -28,6 +28,7 @@ function rowsWith(changed: Partial<Incident>): IncidentRows {
   if (row === null) throw new Error("it raises none");
   const rows: Partial<IncidentRows> = {
     entriesIn: () => Promise.resolve([{ stream, sequence: 0, incident_id: row.incident_id }]),
+    ofRun: () => Promise.resolve([row]),
     find: () => Promise.resolve({ ...row, occurrences: 7, ...changed }),
     evidenceOf: () => Promise.reject(new SovereignError("ERR_ENTRY_ARCHIVED", "elsewhere")),
   };
