@@ -137,6 +137,16 @@ describe("the Iron Path", () => {
     expect((await approve("data_steward")).err).toContain("ERR_NOTHING_PENDING");
   });
 
+  it("keeps the consent that came with the command, and was too little", async () => {
+    const { documents } = await installation.json(["run", short, "--approver", "data_steward"]);
+    const { run, status } = runEnded(documents);
+    expect(status).toBe("pending");
+    const second = await installation.run(["run", "approve", run, "--approver", "safety_officer"]);
+    expect(second.out).toContain("2 of 2 needed. Next: sovereign run resume");
+    const next = await installation.json(["run", "resume", run]);
+    expect(runEnded(next.documents)).toMatchObject({ status: "completed", verdict: "VALID" });
+  });
+
   it("does not go on with files that are not those of the plan", async () => {
     const { documents } = await installation.json(["run", short]);
     const { run } = runEnded(documents);

@@ -22,6 +22,7 @@ export type {
 } from "./ports.ts";
 export { readSteps, requireAdmitted, stepsOf } from "./run-history.ts";
 export { isTraced, readRunTrace } from "./recorded-run.ts";
+export { APPROVED, makeGrant } from "./make-grant.ts";
 export { hasDocuments } from "./run-kind.ts";
 export { type RunBudget, RunRecorder, type RunRecorderOptions } from "./run-recorder.ts";
 export type { RunPlan } from "./run-plan.ts";

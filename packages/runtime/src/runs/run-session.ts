@@ -31,6 +31,7 @@ import { isLasting, readFailedAttempt } from "./failed-attempt.ts";
 import { readAuthorized, recallOpen } from "./open-attempts.ts";
 import type { RunRecorder } from "./run-recorder.ts";
 import { makeAdmission } from "./make-admission.ts";
+import { APPROVED, makeGrant } from "./make-grant.ts";
 import { makeSeal } from "./make-seal.ts";
 import type { RunPlan } from "./run-plan.ts";
 import { RunStopped } from "./run-stopped.ts";
@@ -48,6 +49,8 @@ export interface RunSessionOptions {
   readonly keyLog: KeyLog;
   readonly clock: Clock;
   readonly approvals: ApprovalSource;
+  /** Whose consent the approvals hold by keys that are here: it is recorded where it is not enough. */
+  readonly approvers?: readonly string[] | undefined;
   readonly signal: AbortSignal;
   /** The steps that an earlier process recorded, when a run is resumed. */
   readonly steps: readonly StepRow[];
@@ -334,7 +337,18 @@ export class RunSession {
     if (envelopes === null) return outcome;
     // People take their time: what the first try did not use may have expired by now.
     const fresh = await this.#authorize(action, context);
-    return kernel.execute({ ...request, authorization: fresh, approvals: envelopes });
+    const judged = await kernel.execute({ ...request, authorization: fresh, approvals: envelopes });
+    if (judged.status === "PENDING") await this.#keepConsent(judged);
+    return judged;
+  }
+
+  /** Consent that was too little counts for whoever goes on with the run, and is not asked for again. */
+  async #keepConsent(pending: Pending): Promise<void> {
+    const asked = pending.decision.approvals?.roles ?? [];
+    for (const one of this.#options.approvers ?? []) {
+      if (!asked.includes(one)) continue;
+      await this.#recordSigned(APPROVED, {}, () => makeGrant(this.#options, one, pending));
+    }
   }
 
   /** Null where nothing is issued; the kernel then says by itself what is wrong. */

@@ -31,6 +31,7 @@ export interface RunParts {
   readonly around?: (recorder: RunRecorder) => Recorder;
   readonly kernel?: Partial<KernelOptions>;
   readonly approvals?: ConstructorParameters<typeof RunSession>[0]["approvals"];
+  readonly approvers?: readonly string[];
   readonly signal?: AbortSignal;
   /** What earlier processes recorded. */
   readonly steps?: readonly StepRow[];
@@ -92,6 +93,7 @@ export async function buildRun(world: World, parts: RunParts): Promise<BuiltRun>
     keyLog,
     clock,
     approvals: parts.approvals ?? (() => Promise.resolve(null)),
+    approvers: parts.approvers,
     signal: parts.signal ?? new AbortController().signal,
     steps: parts.steps ?? [],
     ...(parts.retryFailed === undefined ? {} : { retryFailed: parts.retryFailed }),

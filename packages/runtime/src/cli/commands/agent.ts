@@ -67,7 +67,7 @@ export function agentCommands(program: Command, context: CommandContext): void {
         return;
       }
       const input = { ...inputOf(flags), ...placeOf(flags) };
-      context.exit = tell(output, await started(name, task, input, flags));
+      context.exit = tell(output, await started(name, task, input, flags), approversOf(flags));
     });
 
   const started = (
@@ -350,12 +350,16 @@ export function withWork(command: Command): Command {
 }
 
 /** A result that waits is what was asked for. */
-export function tell(output: Output, result: RunReport): number {
+export function tell(output: Output, result: RunReport, approvers: readonly string[] = []): number {
   if (result.status !== "pending" || result.code !== null) {
     return report(output, result, "agent resume");
   }
   report(output, result, "agent diff");
-  if (!output.json) output.print(oneLine`then: sovereign agent apply ${result.runId}, or: discard`);
+  // Nobody consents to a result before it is there: whoever would, says so again.
+  const consent = approvers.map((one) => ` --approver ${one}`).join("");
+  if (!output.json) {
+    output.print(oneLine`then: sovereign agent apply ${result.runId}${consent}, or: discard`);
+  }
   return 0;
 }
 

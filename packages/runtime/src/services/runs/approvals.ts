@@ -8,11 +8,10 @@ import {
   SovereignError,
 } from "@sovereign/core";
 import { Authority } from "../../authority/index.ts";
-import { systemEntropy, timestampOf } from "../../system/index.ts";
+import { systemEntropy } from "../../system/index.ts";
 import { StreamWriter, readRun } from "../../ledger/index.ts";
 import type { RecordVerdict } from "../../kernel/index.ts";
-import { RunRecorder } from "../../runs/index.ts";
-import { APPROVED } from "./gather-approvals.ts";
+import { APPROVED, makeGrant, RunRecorder } from "../../runs/index.ts";
 import { resumeCommand } from "./resume-command.ts";
 import { runNotFound } from "./run-folder.ts";
 import type { Store } from "../../store/index.ts";
@@ -67,7 +66,6 @@ export async function approveRun(
     clock,
     entropy: systemEntropy,
   });
-  const { actionDigest, contextDigest } = pending;
   const epoch = await store.claimRun(tenantId, runId);
   const head = await store.streamHead(tenantId, runId);
   const writer = new StreamWriter(store, tenantId, runId, head);
@@ -76,21 +74,17 @@ export async function approveRun(
     // A server read the key log long ago. The commit refuses what an outdated one let pass.
     await keyLog.refresh();
     const keyEpoch = keyLog.head().count;
-    const envelope = await authority.issueApproval(approver, actionDigest, contextDigest);
-    const data = {
-      approver,
-      action_digest: actionDigest,
-      key_epoch: keyEpoch,
-      envelopes: { approval: digestOf(envelope) },
-      given_at: timestampOf(clock),
-    };
+    const made = await makeGrant({ authority, clock }, approver, pending);
+    const { approval } = made.envelopes;
+    const envelopes = { approval: digestOf(approval) };
+    const data = { ...made.data, key_epoch: keyEpoch, envelopes };
     const entry = { event: APPROVED, severity: "INFO", data, nonces: [], keyEpoch } as const;
-    return recorder.write({ ...entry, envelopes: [envelope] });
+    return recorder.write({ ...entry, envelopes: [approval] });
   };
   let verdict = await record();
   if (verdict.status === "refused" && verdict.reason === "key_epoch") verdict = await record();
   if (verdict.status === "committed") {
-    const given = await approversOf(store, tenantId, runId, actionDigest);
+    const given = await approversOf(store, tenantId, runId, pending.actionDigest);
     const others = pending.roles.filter((role) => !given.some((one) => isSameHolder(one, role)));
     const ask = `sovereign run approve ${runId} --approver ${others.join("|")}`;
     return {

@@ -11,8 +11,7 @@ import {
 import type { Authority } from "../../authority/index.ts";
 import type { Pending } from "../../kernel/index.ts";
 import { type LedgerReader, readRun } from "../../ledger/index.ts";
-
-export const APPROVED = "approval.granted";
+import { APPROVED } from "../../runs/index.ts";
 
 /** As many as the kernel looks at. */
 const APPROVALS_MAX = 64;

@@ -182,6 +182,7 @@ export async function openRunSession(
         { ...options, store, runId, authority, keys: () => keyLog.current() },
         pending,
       ),
+    approvers: options.approvers,
     steps,
     retryFailed: options.retryFailed === true,
   });

@@ -41,22 +41,23 @@ class WaitingStore extends MemoryStore {
   }
 }
 
-function sessionOf(): ReturnType<typeof buildRun> {
+function sessionOf(approvers: readonly string[] = []): ReturnType<typeof buildRun> {
   const { authority, keyLog } = world;
   const place = { store, tenantId: "acme", runId: RUN, authority, keys: () => keyLog.current() };
   return buildRun(world, {
     store,
     epoch: 2,
     approvals: (pending) =>
-      gatherApprovals({ ...place, approvers: [], onProgress: () => undefined }, pending),
+      gatherApprovals({ ...place, approvers, onProgress: () => undefined }, pending),
+    approvers,
   });
 }
 
 const STEP = { stepId: "promote", role: "deployer", action: PROMOTE };
 
 /** How the step ends for the next process that asks for it. */
-async function asked(): Promise<string> {
-  const next = (await sessionOf()).session;
+async function asked(...approvers: readonly string[]): Promise<string> {
+  const next = (await sessionOf(approvers)).session;
   return next.perform(STEP).then(
     ({ status }) => status,
     (error: unknown) => (error instanceof RunStopped ? error.message : String(error)),
@@ -90,6 +91,13 @@ async function granted(approver: string, envelope: Envelope): Promise<void> {
   await writer.append(entry, { envelopes: [envelope] });
 }
 
+async function grants(): Promise<unknown[]> {
+  const found: unknown[] = [];
+  for await (const { entry } of readRun(store, "acme", RUN))
+    if (entry.event_type === "approval.granted") found.push(entry.data["approver"]);
+  return found;
+}
+
 const approval = (who: string): Promise<Envelope> =>
   world.authority.issueApproval(who, digests.action, digests.context());
 
@@ -100,6 +108,17 @@ describe("approvals that were recorded", () => {
     expect(await asked()).toContain("PENDING");
     await granted("safety_officer", await approval("safety_officer"));
     expect(await asked()).toBe("COMPLETED");
+  });
+
+  it("hold the consent that came with the run's own command, and was too little", async () => {
+    expect(await asked("release_manager")).toContain("PENDING");
+    expect(await asked("safety_officer")).toBe("COMPLETED");
+    expect(await grants()).toEqual(["release_manager"]);
+  });
+
+  it("hold nothing where the consent was enough at once", async () => {
+    expect(await asked("release_manager", "safety_officer", "stranger")).toBe("COMPLETED");
+    expect(await grants()).toEqual([]);
   });
 
   const floods: readonly [string, () => Promise<[string, Envelope]>][] = [
