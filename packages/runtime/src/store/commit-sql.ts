@@ -272,6 +272,7 @@ const DETAILS: Readonly<Record<CommitRefusal, string>> = {
   nonce_used: "a signed permission was used before",
   key_epoch: "the key log has grown since the signatures were judged",
   invalid: "the item is not well formed",
-  breaker: "its host failed five times in a row and is left alone for 60 seconds",
+  breaker:
+    "its host failed again and again: it is left alone for 60 seconds, or three calls are trying it",
   budget: "a budget has too little left",
 };

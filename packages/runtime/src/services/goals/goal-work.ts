@@ -148,7 +148,7 @@ export class GoalWork extends KindWork {
     const { installation, tenantId } = this.#options;
     if (!(await installation.store.breakers(tenantId).isOpen(place))) return;
     const { skill, host } = place;
-    const summary = `${skill} leaves ${host} alone: it failed five times in a row`;
+    const summary = `${skill} leaves ${host} alone: it failed again and again`;
     const about = { subject: `${skill} ${host}`, code: "ERR_BREAKER_OPEN", stepId } as const;
     const incident = { kind: "open_breaker", severity: "WARNING", summary, ...about } as const;
     await raiseIncident(this.opened.session, incident);
