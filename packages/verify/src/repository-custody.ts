@@ -26,7 +26,7 @@ import {
   verifyPatch,
 } from "./git/index.ts";
 import { Memo } from "./memo.ts";
-import { expectEqual, type StepRecorder, wrong } from "./step-recorder.ts";
+import { expectEqual, isLacking, type StepRecorder, wrong } from "./step-recorder.ts";
 import { type CustodyRules, dialectOf, verifyTree } from "./tree-custody.ts";
 
 const { gitId, digest } = fields;
@@ -216,8 +216,16 @@ function verifyBroughtBack(
   const there: CustodyLink[] = [];
   const trees = { objects: repository.objects, reader: new LinkReader(repository.objects) };
   const documents = new Documents(bundle);
+  const lacking = new Set<string>();
   for (const link of links) {
-    const checked = step.check(link.step, () => verifyLink(trees, documents, link));
+    const checked = step.check(link.step, () => {
+      try {
+        return verifyLink(trees, documents, link);
+      } catch (error) {
+        if (isLacking(error)) lacking.add(link.step);
+        throw error;
+      }
+    });
     if (checked !== null) there.push(link);
   }
   const places = placesOf(
@@ -227,8 +235,10 @@ function verifyBroughtBack(
   );
   step.detail("branch", back.resource);
   for (const { step: name, commit } of links) {
-    const place = places.get(commit);
-    step.detail(name, `${commit.slice(0, 12)} ${place ?? "is not as the evidence says"}`);
+    const unshown = lacking.has(name)
+      ? "is not compared: bytes that it needs are missing"
+      : "is not as the evidence says";
+    step.detail(name, `${commit.slice(0, 12)} ${places.get(commit) ?? unshown}`);
   }
 }
 

@@ -109,6 +109,11 @@ const INCOMPLETE: ReadonlySet<ErrorCode> = new Set([
   "ERR_GIT_OBJECT_LIMIT",
 ]);
 
+/** True for what says only that something could not be looked at. */
+export function isLacking(error: unknown): boolean {
+  return isSovereignError(error) && INCOMPLETE.has(error.code);
+}
+
 function statusOf(code: ErrorCode): Status {
   if (code === "ERR_VERIFY_UNTRUSTED") return "UNTRUSTED";
   if (INCOMPLETE.has(code)) return "INCOMPLETE";
