@@ -53,8 +53,27 @@ describe("the Iron Path", () => {
   it("exports a tenant's log that verifies line by line", async () => {
     const file = join(installation.home, "immutable_audit.jsonl");
     expect(await installation.run(["audit", "export", "--out", file])).toMatchObject({ code: 0 });
-    const mistyped = ["audit", "export", "--log", "defualt", "--out", file];
+    const other = join(installation.home, "other.jsonl");
+    const mistyped = ["audit", "export", "--log", "defualt", "--out", other];
     expect((await installation.run(mistyped)).err).toContain("ERR_LOG_EMPTY");
+    expect([other, `${other}.checkpoint`].filter((one) => existsSync(one))).toEqual([]);
+    const trust = join(installation.home, "trust.json");
+    const exportTrust = ["keys", "export-trust", "--out", trust];
+    expect((await installation.run(exportTrust)).code).toBe(0);
+    for (const again of [["audit", "export", "--out", file], exportTrust]) {
+      const refused = await installation.run(again);
+      expect(refused).toMatchObject({ code: 2, out: "" });
+      expect(refused.err).toContain("it is there already");
+    }
+    const checkpoint = `${file}.checkpoint`;
+    const held = ["verify-audit", file, "--checkpoint", checkpoint, "--trust", trust];
+    expect(await installation.run(held)).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^VALID: /) as string,
+    });
+    const bare = ["audit", "export", "--no-checkpoint", "--out", other];
+    expect((await installation.json(bare)).documents).toMatchObject([{ checkpoint: null }]);
+    expect(existsSync(`${other}.checkpoint`)).toBe(false);
     // Nobody signed for the file itself: it is consistent, and no more.
     expect(await installation.run(["verify-audit", file])).toMatchObject({
       code: 4,

@@ -12,6 +12,7 @@ import { ArtifactStore, exportBundle } from "../runs/index.ts";
 import type { Installation } from "../installation/index.ts";
 import type { LogReader } from "../ledger/index.ts";
 import { openArchives } from "./archive/restore-archive.ts";
+import { signerOf } from "./backup/signer-of.ts";
 import type { Opened } from "./opened.ts";
 import { runNotFound } from "./runs/run-folder.ts";
 
@@ -37,21 +38,36 @@ export function evidenceServices(opened: Opened): Pick<Services, "exportBundle" 
           plan: row?.plan ?? null,
         });
       }),
-    exportAudit: (log, write, archives = []) =>
+    exportAudit: (log, write, signs, archives = []) =>
       opened(async (installation) => {
         const ledger = await ledgerOf(installation, archives);
-        let count = 0;
+        await requireEntries(ledger, log);
+        const note = signs ? await signedHead(installation, log) : null;
+        let entries = 0;
         for await (const { index, hash, bytes } of ledger.readLog(log)) {
           const entry = parseStrictJson(bytes);
           write(`${Buffer.from(canonicalBytes({ index, hash, entry })).toString("utf8")}\n`);
-          count += 1;
+          entries += 1;
         }
-        if (count > 0) return count;
-        // A name that was mistyped would replace an export by nothing.
-        const text = `The log ${quoted(log)} has no entries. Expected a tenant, or "installation".`;
-        throw new SovereignError("ERR_LOG_EMPTY", text, { log });
+        return { entries, note };
       }),
   };
+}
+
+/** A name that was mistyped would give an export of nothing, and a signed head of it. */
+async function requireEntries(ledger: LogReader, log: string): Promise<void> {
+  const entries = ledger.readLog(log)[Symbol.asyncIterator]();
+  const { done } = await entries.next();
+  await entries.return?.();
+  if (done !== true) return;
+  const text = `The log ${quoted(log)} has no entries. Expected a tenant, or "installation".`;
+  throw new SovereignError("ERR_LOG_EMPTY", text, { log });
+}
+
+async function signedHead(installation: Installation, log: string): Promise<string> {
+  const { store } = installation;
+  const signer = await signerOf(installation, "checkpoint");
+  return (await store.sealCheckpoint(log, installation.origin(log), signer)).note;
 }
 
 async function ledgerOf(

@@ -150,12 +150,17 @@ export interface Services
     withArtifacts: boolean,
     archives?: readonly string[],
   ): Promise<Uint8Array>;
-  /** @param archives files of archives, for entries that are in them */
+  /**
+   * @param signs true to sign the log's head first: what is written holds all that it is over
+   * @param archives files of archives, for entries that are in them
+   * @returns the number of entries, and the head's note
+   */
   exportAudit(
     log: string,
     write: (line: string) => void,
+    signs: boolean,
     archives?: readonly string[],
-  ): Promise<number>;
+  ): Promise<{ readonly entries: number; readonly note: string | null }>;
   /** Write a policy to begin with into a repository; nothing of the repository is run. */
   initRepository(
     folder: string,

@@ -2,10 +2,21 @@ import { writeBundleZip } from "@sovereign/verify";
 import type { Command } from "commander";
 import { parseName } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
-import { writingNamed } from "../../system/index.ts";
+import { type NamedFile, writingNamed } from "../../system/index.ts";
 import { oneLine } from "../output.ts";
 
 const ARCHIVES = "archives in which entries are that left the database";
+
+const AUDIT_HELP = `
+Beside the log stands its signed head, FILE.checkpoint. With it, and with the trust root, the log is VALID:
+  sovereign verify-audit FILE --checkpoint FILE.checkpoint --trust trust-root.json`;
+
+interface AuditFlags {
+  readonly log?: string;
+  readonly out: string;
+  readonly checkpoint: boolean;
+  readonly archive?: string[];
+}
 
 interface BundleFlags {
   readonly out: string;
@@ -50,22 +61,59 @@ export function bundleCommands(program: Command, context: CommandContext): void 
     .command("export")
     .description("write a log as immutable_audit.jsonl, one entry per line")
     .option("--log <name>", "a tenant's name, or `installation`", parseName)
-    .option("--out <file>", "the file to write", "immutable_audit.jsonl")
+    .option("--out <file>", "the new file to write; it must not exist", "immutable_audit.jsonl")
+    .option("--no-checkpoint", "sign no head of the log, where its key is not here")
     .option("--archive <file...>", ARCHIVES)
-    .action(async (flags: { log?: string; out: string; archive?: string[] }) => {
-      const count = await writingNamed(
-        flags.out,
-        (file) =>
-          services.exportAudit(
-            flags.log ?? tenant(),
-            (line) => {
-              file.write(line);
-            },
-            flags.archive,
-          ),
-        { mode: 0o600 },
+    .addHelpText("after", AUDIT_HELP)
+    .action(async (flags: AuditFlags) => {
+      const checkpoint = checkpointOf(flags);
+      const entries = await exportLog(context, flags.log ?? tenant(), checkpoint, flags);
+      if (output.json) {
+        output.printJson({ file: flags.out, entries, checkpoint });
+        return;
+      }
+      output.print(oneLine`${entries} entries: ${flags.out}`);
+      if (checkpoint === null) return;
+      output.print(oneLine`signed head: ${checkpoint}`);
+      output.note(
+        oneLine`next: sovereign verify-audit ${flags.out} --checkpoint ${checkpoint} --trust trust-root.json`,
       );
-      if (output.json) output.printJson({ file: flags.out, entries: count });
-      else output.print(oneLine`${count} entries: ${flags.out}`);
     });
+}
+
+/** Beside the log; null where nothing has a place beside it. */
+function checkpointOf({ out, checkpoint }: AuditFlags): string | null {
+  return checkpoint && !out.startsWith("/dev/") ? `${out}.checkpoint` : null;
+}
+
+/** The log and its signed head, both or neither. @returns the number of entries */
+function exportLog(
+  { services }: CommandContext,
+  log: string,
+  checkpoint: string | null,
+  { out, archive }: AuditFlags,
+): Promise<number> {
+  const fresh = { mode: 0o600, fresh: true };
+  return writingNamed(
+    out,
+    async (file) => {
+      const exported = (signs: boolean) =>
+        services.exportAudit(
+          log,
+          (line) => {
+            file.write(line);
+          },
+          signs,
+          archive,
+        );
+      if (checkpoint === null) return (await exported(false)).entries;
+      const signed = async (head: NamedFile): Promise<number> => {
+        const { entries, note } = await exported(true);
+        head.write(note ?? "");
+        return entries;
+      };
+      return writingNamed(checkpoint, signed, fresh);
+    },
+    fresh,
+  );
 }

@@ -1,7 +1,13 @@
 import type { KeyTable } from "@sovereign/core";
 import type { Command } from "commander";
 import { INSTALLATION_KEYS, type KeySlot } from "../../authority/index.ts";
-import { shiftTimestamp, systemClock, timestampOf, writingNamed } from "../../system/index.ts";
+import {
+  shiftTimestamp,
+  systemClock,
+  timestampOf,
+  type NamedFile,
+  writingNamed,
+} from "../../system/index.ts";
 import { oneLine, table } from "../output.ts";
 import { many, parseName, wholeNumber } from "../arguments.ts";
 import type { CommandContext } from "../context.ts";
@@ -127,7 +133,10 @@ function lifeCommands(keys: Command, context: CommandContext): void {
   keys
     .command("export-trust")
     .description("write the trust root for auditors; send it by another way than bundles")
-    .option("--out <file>", "the file to write; without it, standard output")
+    .option(
+      "--out <file>",
+      "the new file to write, which must not exist; without it, standard output",
+    )
     .action(async (flags: { out?: string }) => {
       const text = async (): Promise<string> =>
         `${JSON.stringify(await services.trustRoot(), null, 2)}\n`;
@@ -135,9 +144,10 @@ function lifeCommands(keys: Command, context: CommandContext): void {
         output.print((await text()).trimEnd());
         return;
       }
-      await writingNamed(flags.out, async (file) => {
+      const write = async (file: NamedFile): Promise<void> => {
         file.write(await text());
-      });
+      };
+      await writingNamed(flags.out, write, { fresh: true });
       output.note(oneLine`trust root: ${flags.out}`);
     });
 }

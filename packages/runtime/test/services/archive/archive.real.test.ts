@@ -58,7 +58,7 @@ const restore = (path = file) => services.restoreArchive(path, nothing);
 
 async function exportAudit(archives: readonly string[] = [], from = services): Promise<string> {
   const lines: string[] = [];
-  await from.exportAudit("acme", (line) => lines.push(line), archives);
+  await from.exportAudit("acme", (line) => lines.push(line), false, archives);
   return lines.join("");
 }
 
@@ -391,7 +391,7 @@ describe("an installation with archived entries", () => {
     try {
       const there = { ...evidenceServices((ask) => ask(opened)) };
       const lines: string[] = [];
-      await there.exportAudit("acme", (line) => lines.push(line), [file]);
+      await there.exportAudit("acme", (line) => lines.push(line), false, [file]);
       expect(lines.join("").startsWith(audit)).toBe(true);
     } finally {
       await opened.close();
