@@ -1,3 +1,4 @@
+import regexp from "eslint-plugin-regexp";
 import tseslint from "typescript-eslint";
 
 /** Sizes of the house: a function is read on one screen; a file has one purpose. */
@@ -46,6 +47,15 @@ export default tseslint.config(
   },
   // They read what they made themselves.
   { files: ["examples/**"], rules: { "no-restricted-syntax": ["error", noExportAll] } },
+  // Text is anybody's: a pattern that goes back over it costs its square, and more.
+  {
+    files: ["packages/*/src/**"],
+    plugins: { regexp },
+    rules: {
+      "regexp/no-super-linear-backtracking": ["error", { report: "potential" }],
+      "regexp/no-super-linear-move": ["error", { report: "potential" }],
+    },
+  },
   // Nobody reads it whole: it has what the API's document has.
   { files: ["packages/client/src/generated.ts"], rules: { "max-lines": "off" } },
 );

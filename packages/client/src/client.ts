@@ -144,7 +144,7 @@ export class SovereignClient {
   async #ask(name: Operation, asked: Request, signal: AbortSignal | undefined): Promise<Response> {
     const { method, path, query, headers: known } = OPERATIONS[name];
     const { params = {}, body } = asked;
-    const filled = path.replaceAll(/\{([^}]+)\}/g, (_all, part: string) =>
+    const filled = path.replaceAll(/\{([^{}]+)\}/g, (_all, part: string) =>
       segmentOf(part, params[part]),
     );
     const url = new URL(`${this.#base.pathname.replace(/\/$/, "")}${filled}`, this.#base);

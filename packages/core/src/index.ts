@@ -178,7 +178,7 @@ export {
   frozenCopy,
   JSON_DEPTH_MAX,
 } from "./json/index.ts";
-export { cutText, nearestName, systemWords, unquoteGitName } from "./text/index.ts";
+export { cutText, nearestName, systemWords, unquoteGitName, withoutEnd } from "./text/index.ts";
 export { type JsonLimits, parseCanonicalJson, parseStrictJson } from "./json/index.ts";
 export { countHolders, holderOf, isSameHolder, KeyLogReplay } from "./keys/index.ts";
 export { type KeyRefusal, KeyTable, type KeyWindow } from "./keys/index.ts";

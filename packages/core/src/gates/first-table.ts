@@ -1,3 +1,5 @@
+import { withoutEnd } from "../text/index.ts";
+
 /**
  * The names that steer, as the first dialect of decisions knew them. Evidence that was made under
  * it is judged by it; nothing that runs now is. Never changed again: see `host-run-files.ts`.
@@ -70,11 +72,10 @@ const CI_FILES: readonly RegExp[] = [
 
 /** As another file system could spell them: letters folded, what it ignores left out. */
 function namesOf(path: string): string[] {
-  return path.split("/").map((name) =>
-    name
+  return path.split("/").map((name) => {
+    const seen = name
       .normalize("NFKC")
-      .replaceAll(/[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "")
-      .toLowerCase()
-      .replace(/[. ]+$/, ""),
-  );
+      .replaceAll(/[\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "");
+    return withoutEnd(seen.toLowerCase(), ". ");
+  });
 }

@@ -1,3 +1,5 @@
+import { withoutEnd } from "../text/index.ts";
+
 /**
  * A file's or folder's name, as the least particular file system could read it. Two names that any
  * of them takes for one fold to one: letters are folded, characters that cannot be seen are left
@@ -19,13 +21,8 @@ function foldOdd(name: string): string {
 }
 
 function foldWhole(name: string): string {
-  return name
-    .normalize("NFKC")
-    .replaceAll(UNSEEN, "")
-    .toUpperCase()
-    .toLowerCase()
-    .normalize("NFKC")
-    .replace(/[. ]+$/, "");
+  const seen = name.normalize("NFKC").replaceAll(UNSEEN, "");
+  return withoutEnd(seen.toUpperCase().toLowerCase().normalize("NFKC"), ". ");
 }
 
 const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cc}\p{Cf}]/gu;

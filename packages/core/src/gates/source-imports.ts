@@ -10,7 +10,7 @@ import type { SourceImports } from "./inputs.ts";
 export function importsOf(path: string, text: string): SourceImports {
   const code = text.replaceAll(/\bimport type [^;]*;/g, "");
   const named = code.matchAll(
-    /(?:\bfrom|\bimport|\brequire|\bgetBuiltinModule)\s*\(?\s*["'`]([^"'`]+)["'`]/g,
+    /(?:\bfrom|\bimport|\brequire|\bgetBuiltinModule)\s*(?:\(\s*)?["'`]([^"'`]+)["'`]/g,
   );
   const imports = [...named].map((match) => match[1] ?? "");
   const inner = /\bprocess\s*\.\s*(_linkedBinding|binding)\b/.test(code);

@@ -310,7 +310,7 @@ export function methodsOf(path: string): string[] {
 }
 
 function patternOf({ path }: Route): RegExp {
-  return new RegExp(`^${path.replaceAll(/\{[^}]+\}/g, "[^/]+")}$`);
+  return new RegExp(`^${path.replaceAll(/\{[^{}]+\}/g, "[^/]+")}$`);
 }
 
 /** @throws ERR_HTTP_NOT_FOUND, ERR_HTTP_METHOD */

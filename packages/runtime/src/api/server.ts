@@ -129,7 +129,7 @@ export class ApiServer {
     const callers = new WeakMap<FastifyRequest, Caller>();
     this.#app.route({
       method: route.method,
-      url: route.path.replaceAll(/\{([^}]+)\}/g, ":$1"),
+      url: route.path.replaceAll(/\{([^{}]+)\}/g, ":$1"),
       // Before anything of a body is read.
       onRequest: async (request) => {
         callers.set(request, await this.#admission.admit(route, request.raw));

@@ -9,7 +9,7 @@ const SECRET_CHARS = 8;
 /** A private key that is printed line by line has no more lines. */
 const KEY_LINES_MAX = 200;
 const MASK = "[masked]";
-const KEY_BEGIN = /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?![\s\S]*-----END )/;
+const KEY_BEGIN = /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----/g;
 const KEY_END = /-----END [A-Z ]{0,30}PRIVATE KEY-----/;
 
 /**
@@ -21,12 +21,13 @@ const FORMS: readonly RegExp[] = [
   /()\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}/g,
   /()\b(?:gh[pousr]|github_pat|glpat|xox[abprs]|npm|hf|AIza|ya29)[-_.]?[A-Za-z0-9_-]{20,}/g,
   /()\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
-  /()\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)?/g,
   /(\b(?:Bearer|Basic)\s)[A-Za-z0-9+/=._~-]{16,}/gi,
   /(:\/\/[^\s/:@"]{0,100}:)[^\s/@"]{1,200}(?=@)/g,
   // Quotes in a line of JSON have a backslash before them, and in JSON in JSON three.
   /((?:password|passwd|secret|token|api_?key|access_?key)\\{0,7}["']?\s{0,3}[:=]\s{0,3}\\{0,7}["']?)[^\s"'\\,;}]{6,200}/gi,
 ];
+/** A token of JSON, with what makes it one: without that it is passed by whole, and looked at once. */
+const TOKEN = /\beyJ[A-Za-z0-9_-]{10,}(\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)?)?/g;
 /** Words of which the form says nothing: they are long, and no text repeats so little. */
 const WORD = /[A-Za-z0-9+/_=-]{32,}/g;
 const BITS_MIN = 4.3;
@@ -88,12 +89,19 @@ export class Transcript {
       this.#keyLines = end === null ? this.#keyLines - 1 : 0;
       return end === null ? MASK : `${MASK}${this.#masked(line.slice(end.index + end[0].length))}`;
     }
-    if (KEY_BEGIN.test(line)) this.#keyLines = KEY_LINES_MAX;
+    if (hasOpenKey(line)) this.#keyLines = KEY_LINES_MAX;
     let text = line.toWellFormed();
     for (const secret of this.#secrets) text = text.replaceAll(secret, MASK);
+    text = text.replaceAll(TOKEN, (all, rest?: string) => (rest === undefined ? all : MASK));
     for (const form of FORMS) text = text.replaceAll(form, `$1${MASK}`);
     return text.replaceAll(WORD, (word) => (bitsOf(word) >= BITS_MIN ? MASK : word));
   }
+}
+
+/** True where a private key begins and does not end. */
+function hasOpenKey(line: string): boolean {
+  const last = [...line.matchAll(KEY_BEGIN)].at(-1);
+  return last !== undefined && !line.includes("-----END ", last.index + last[0].length);
 }
 
 /** How a secret may stand in a line: as it is, in JSON, in JSON in JSON, in an address, and coded. */

@@ -34,10 +34,10 @@ function readHeaders(lines: DiffLines): Map<string, string> {
   const headers = new Map<string, string>();
   let last = "";
   for (let line = lines.next(); line !== null && line.trim() !== ""; line = lines.next()) {
-    const [, name, value = ""] = /^([A-Za-z-]+):\s*(.*)$/.exec(line) ?? [];
+    const [head, name] = /^([A-Za-z-]+):/.exec(line) ?? [""];
     if (name !== undefined) {
       last = name.toLowerCase();
-      headers.set(last, value);
+      headers.set(last, line.slice(head.length).trim());
     } else headers.set(last, `${headers.get(last) ?? ""} ${line.trim()}`);
   }
   return headers;

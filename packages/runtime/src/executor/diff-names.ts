@@ -24,12 +24,18 @@ export function plainName(names: string): string | null {
   return a === b && a !== undefined && a !== "" ? a : null;
 }
 
+/** What a line says of a file's name: `diff -u` puts a time behind it. */
+export function nameIn(line: string): string {
+  const [name = ""] = line.split("\t", 1);
+  return name;
+}
+
 /**
  * The name in the lines `--- a/NAME` and `+++ b/NAME` of a diff that is not git's.
  * @returns null where they name two files
  */
 export function stripped(before: string, after: string): string | null {
-  const [a, b] = [before, after].map((name) => unquoteGitName(name.replace(/\t.*$/s, "")));
+  const [a, b] = [before, after].map((name) => unquoteGitName(nameIn(name)));
   if (a === undefined || b === undefined || (a === NONE && b === NONE)) return null;
   if (a === NONE) return b.replace(/^b\//, "");
   if (b === NONE) return a.replace(/^a\//, "");

@@ -1,7 +1,7 @@
 import { quoted, SovereignError, unquoteGitName } from "@sovereign/core";
 import { DiffLines } from "./diff-lines.ts";
 import { readMail } from "./diff-mail.ts";
-import { plainName, quotedName, stripped } from "./diff-names.ts";
+import { nameIn, plainName, quotedName, stripped } from "./diff-names.ts";
 
 /** What a diff does to one file. */
 export interface FileDiff {
@@ -187,7 +187,7 @@ function readContent(lines: DiffLines, head: Said | null): string[] {
 function isNamed(names: readonly string[], { before, path, said }: Said): boolean {
   const gone = [said.has("new file mode"), said.has("deleted file mode")];
   return names.every((line, at) => {
-    const name = unquoteGitName(line.slice(4).replace(/\t.*$/s, ""));
+    const name = unquoteGitName(nameIn(line.slice(4)));
     if (gone[at] === true) return name === "/dev/null";
     const expected = at === 0 ? before : path;
     return name === expected || name.slice(name.indexOf("/") + 1) === expected;

@@ -110,7 +110,7 @@ const login = z.strictObject({ user: headerText, password: headerText });
 const mailbox = z
   .string()
   .max(260)
-  .regex(/^[^\s<>",;:]+@[^\s<>",;:]+$/);
+  .regex(/^[^\s<>",;:@]+@[^\s<>",;:]+$/);
 
 const mailAsk = z.strictObject({
   kind: z.literal("mail"),

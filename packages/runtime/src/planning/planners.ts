@@ -1,4 +1,4 @@
-import { quoted, SovereignError } from "@sovereign/core";
+import { quoted, SovereignError, withoutEnd } from "@sovereign/core";
 import { parsePlan, type Plan } from "./plan-format.ts";
 
 /**
@@ -20,6 +20,6 @@ export function planWithStub(goal: string): Plan {
     const text = `The stub planner makes a plan of a goal that names a web address; ${quoted(goal.slice(0, 120))} names none. Write a plan and give it with --plan plan.yaml`;
     throw new SovereignError("ERR_PLAN_MISSING", text);
   }
-  const step = { id: "call", skill: "http_call", with: { url: url.replace(/[.,;:!?)]+$/, "") } };
+  const step = { id: "call", skill: "http_call", with: { url: withoutEnd(url, ".,;:!?)") } };
   return parsePlan({ steps: [step] }, "the stub's plan");
 }

@@ -97,7 +97,7 @@ export function misleads(pattern: string): string | null {
   if (pattern.includes("\\")) {
     return `names are joined by "/": write ${quoted(pattern.replaceAll("\\", "/"))}`;
   }
-  if (/\{[^{}]*,[^{}]*\}/.test(pattern))
+  if (/\{[^{},]*,[^{}]*\}/.test(pattern))
     return "braces stand for themselves: write one pattern each";
   if (pattern.startsWith("!")) return 'no pattern takes another back: leave out the "!"';
   return null;

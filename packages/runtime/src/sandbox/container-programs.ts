@@ -49,5 +49,5 @@ async function versionOf(name: string, searchPath: string): Promise<string> {
     timeoutMs: 10_000,
   });
   const said = Buffer.from(end.stdout).toString("latin1");
-  return /\d+(?:\.\d+)+[\w.+~-]*/.exec(said)?.[0] ?? "of a version that it does not say";
+  return /(?<!\d)\d+\.\d[\w.+~-]*/.exec(said)?.[0] ?? "of a version that it does not say";
 }

@@ -114,7 +114,8 @@ function keyOf({ remoteAddress, remotePort }: Socket): string | null {
 export function sourceOf({ remoteAddress = "local" }: Socket): string {
   const plain = remoteAddress.replace(/^::ffff:(?=\d+\.)/, "");
   if (!isIPv6(plain)) return plain;
-  const [head = "", tail] = plain.replace(/%.*$/, "").split("::");
+  const [address = ""] = plain.split("%", 1);
+  const [head = "", tail] = address.split("::");
   const left = head.split(":").filter((group) => group !== "");
   const right = (tail ?? "").split(":").filter((group) => group !== "");
   const zeros = Array.from({ length: Math.max(0, 8 - left.length - right.length) }, () => "0");

@@ -1,4 +1,4 @@
-import type { ModelWire } from "@sovereign/core";
+import { type ModelWire, withoutEnd } from "@sovereign/core";
 
 /** How a vendor wants to be shown its key. */
 export type VendorAuth = "x-api-key" | "bearer" | "none";
@@ -27,7 +27,7 @@ const PATHS: Readonly<Record<ModelWire, string>> = {
  * do not; either is taken for either.
  */
 export function vendorUrl({ base }: Pick<OpenedVendor, "base">, wire: ModelWire): URL {
-  const path = base.pathname.replace(/\/+$/, "");
+  const path = withoutEnd(base.pathname, "/");
   const url = new URL(base);
   if (wire.startsWith("anthropic")) url.pathname = `${path.replace(/\/v1$/, "")}${PATHS[wire]}`;
   else url.pathname = `${path === "" ? "/v1" : path}${PATHS[wire]}`;

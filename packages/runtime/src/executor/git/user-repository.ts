@@ -187,8 +187,9 @@ function requireBranch({ root, gitDir }: UserRepository, ref: string | null): vo
     throw refused(root, "the name of its branch is no UTF-8: try git branch -m NAME");
   }
   const head = readPlainText(join(gitDir, "HEAD"))?.trim() ?? "";
-  const named = /^ref:\s*(.*)$/.exec(head)?.[1];
-  if (named === undefined || named === ref) return;
+  if (!head.startsWith("ref:")) return;
+  const named = head.slice("ref:".length).trimStart();
+  if (named === ref) return;
   const short = ref.slice("refs/heads/".length);
   const text = `HEAD names ${quoted(named)}, which is another name of ${quoted(ref)}: try git switch ${short}`;
   throw refused(root, printable(text));

@@ -1,3 +1,4 @@
+import { addressBelow } from "../inside/address.ts";
 import { type HostCall, type HostEnd, SkillFailure } from "../inside/call.ts";
 import { calendarOf, type CalendarEvent } from "./calendar.ts";
 
@@ -18,7 +19,7 @@ export interface CalendarInput {
 export async function runCalendarWrite(input: CalendarInput, call: HostCall): Promise<HostEnd> {
   const { url: collection, event, replace, user, password } = input;
   const uid = event.uid ?? `${call.idempotencyKey.slice(0, 40)}@sovereign`;
-  const url = `${collection.replace(/\/+$/, "")}/${encodeURIComponent(uid)}.ics`;
+  const url = addressBelow(collection, `${encodeURIComponent(uid)}.ics`);
   const basic = { user, password };
   const { status, headers } = await call.http({
     url,

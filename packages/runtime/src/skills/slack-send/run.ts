@@ -1,3 +1,4 @@
+import { addressBelow } from "../inside/address.ts";
 import { type HostCall, type HostEnd, SkillFailure } from "../inside/call.ts";
 import { readJson, readText } from "../inside/plain-json.ts";
 
@@ -26,7 +27,7 @@ export async function runSlackSend(input: SlackInput, call: HostCall): Promise<H
   };
   for (let tries = 1; ; tries++) {
     const { status, headers, bytes } = await call.http({
-      url: `${base.replace(/\/+$/, "")}/chat.postMessage`,
+      url: addressBelow(base, "chat.postMessage"),
       method: "POST",
       headers: {
         authorization: `Bearer ${token}`,

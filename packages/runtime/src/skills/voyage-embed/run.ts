@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { addressBelow } from "../inside/address.ts";
 import { type HostCall, type HostEnd, SkillFailure } from "../inside/call.ts";
 import { readJson, readText } from "../inside/plain-json.ts";
 
@@ -22,7 +23,7 @@ export async function runVoyageEmbed(input: VoyageInput, call: HostCall): Promis
     ...(output_dimension === undefined ? {} : { output_dimension }),
   };
   const { status, bytes } = await call.http({
-    url: `${base.replace(/\/+$/, "")}/embeddings`,
+    url: addressBelow(base, "embeddings"),
     method: "POST",
     headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
     body: Buffer.from(JSON.stringify(asked)),
