@@ -33,7 +33,7 @@ export {
   SETTINGS,
   Settings,
 } from "./settings.ts";
-export { trustedDigest, trustPolicy } from "./trusted-policies.ts";
+export { acceptedPolicy, trustedDigest, trustPolicy } from "./trusted-policies.ts";
 export { folderRefusal } from "./folder-refusal.ts";
 export { noteRefusal, refusalOf } from "./refusal-file.ts";
 export { connectScram, joinScram, programCommand } from "./sentinel-process.ts";

@@ -14,7 +14,8 @@ import { z } from "zod";
 import { kindAt, readOwnFile, replaceOwnFile, systemClock, timestampOf } from "../system/index.ts";
 import { openDataFolder } from "./data-folder.ts";
 
-const BYTES_MAX = 64 * 1024;
+/** A policy has at most 256 KiB, and a character of it at most six in a record. */
+const BYTES_MAX = 2 * 1024 * 1024;
 
 const trustedPolicy = z.strictObject({
   /** The file, without links: the same text elsewhere names other files and other programs. */
@@ -22,21 +23,39 @@ const trustedPolicy = z.strictObject({
   /** Of its bytes. */
   sha256: fields.digest,
   at: fields.timestamp,
+  /** Its text, so that a later one can be compared; records that are older have none. */
+  text: z.string().optional(),
 });
 
+/** What the user accepted. */
+export interface Accepted {
+  readonly sha256: string;
+  readonly at: string;
+  /** The policy's bytes; null where they were not kept. */
+  readonly bytes: Uint8Array | null;
+}
+
 /**
- * The digest under which the user accepted the policy at a path; null where they never did.
+ * What the user accepted as the policy at a path; null where they never did.
  *
  * @param root the data folder; nothing of it is made
  * @param path of the policy, without links
  * @throws ERR_DATA_FOLDER where what is kept is not as we write it
  */
-export function trustedDigest(root: string, path: string): string | null {
+export function acceptedPolicy(root: string, path: string): Accepted | null {
   const place = placeOf(root, path);
-  const bytes = readOwnFile(place, BYTES_MAX);
-  if (bytes === null) return null;
-  const kept = readRecord(bytes, place);
-  return kept.path === path ? kept.sha256 : null;
+  const record = readOwnFile(place, BYTES_MAX);
+  if (record === null) return null;
+  const kept = readRecord(record, place);
+  if (kept.path !== path) return null;
+  const { sha256, at, text } = kept;
+  const bytes = text === undefined ? null : utf8Encode(text);
+  return { sha256, at, bytes: bytes !== null && sha256Hex(bytes) === sha256 ? bytes : null };
+}
+
+/** The digest under which the user accepted it. */
+export function trustedDigest(root: string, path: string): string | null {
+  return acceptedPolicy(root, path)?.sha256 ?? null;
 }
 
 function readRecord(bytes: Uint8Array, place: string): z.infer<typeof trustedPolicy> {
@@ -59,7 +78,8 @@ export function trustPolicy(root: string, path: string, bytes: Uint8Array): void
     const text = `${kept}: expected a folder of ours, found a ${found}. Look into it, and move it away.`;
     throw new SovereignError("ERR_DATA_FOLDER", text, { path: kept });
   }
-  const record = { path, sha256: sha256Hex(bytes), at: timestampOf(systemClock) };
+  const text = Buffer.from(bytes).toString("utf8");
+  const record = { path, sha256: sha256Hex(bytes), at: timestampOf(systemClock), text };
   replaceOwnFile(placeOf(root, path), canonicalBytes(record));
 }
 

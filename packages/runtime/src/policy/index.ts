@@ -6,7 +6,7 @@ export {
   ownPolicy,
 } from "./compile.ts";
 export { type CaseResult, checkDecisions, contextOf } from "./decision-table.ts";
-export { describePolicy } from "./describe.ts";
+export { comparePolicies, describePolicy } from "./describe.ts";
 export { type PolicyTools, type SandboxPolicy, sandboxPolicy } from "./document.ts";
 export { type Explanation, PolicyEngine } from "./engine.ts";
 export { matchesGlob } from "./glob.ts";

@@ -6,6 +6,7 @@ export {
 } from "./batch/batch-runner.ts";
 export { createServices } from "./create-services.ts";
 export type { ExecFiles, ExecInput, ExecPlanReport, RequestWords } from "./exec/exec-reports.ts";
+export type { TrustReport } from "./exec/read-policy.ts";
 export type {
   AgentDecision,
   AgentDoctorRow,

@@ -1,6 +1,7 @@
 import { quoted } from "@sovereign/core";
 import type { Command } from "commander";
 import type { CaseResult } from "../../policy/index.ts";
+import type { TrustReport } from "../../services/index.ts";
 import type { CommandContext } from "../context.ts";
 import { oneLine } from "../output.ts";
 
@@ -39,6 +40,7 @@ export function policyCommands(program: Command, context: CommandContext): void 
       output.print(oneLine`policy: ${quoted(report.policy)}`);
       for (const line of report.allows) output.print(oneLine`  ${line}`);
       output.print(oneLine`sha256: ${report.sha256}`);
+      for (const line of changedSince(report)) output.print(oneLine`${line}`);
       output.print(
         report.trusted
           ? "accepted: it applies here until it changes"
@@ -50,6 +52,16 @@ export function policyCommands(program: Command, context: CommandContext): void 
   addTest(policy, context);
 
   addLearn(program, policy, context);
+}
+
+function changedSince({ before, sha256 }: TrustReport): string[] {
+  if (before === null) return ["before: you have accepted none at this path"];
+  const { at, changes } = before;
+  if (before.sha256 === sha256) return [`before: accepted on ${at}, as it is now`];
+  if (changes === null) return [`before: another, accepted on ${at}; what it allowed is not known`];
+  if (changes.length === 0)
+    return [`before: accepted on ${at}, with other words that decide alike`];
+  return [`before: accepted on ${at}. What changed since:`, ...changes.map((line) => `  ${line}`)];
 }
 
 function addExplain(policy: Command, context: CommandContext): void {

@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
-import { quoted, sha256Hex, SovereignError } from "@sovereign/core";
+import { isSovereignError, quoted, sha256Hex, SovereignError } from "@sovereign/core";
 import { readNamed } from "@sovereign/verify";
-import { trustedDigest, trustPolicy } from "../../home/index.ts";
-import { describePolicy, parsePolicy } from "../../policy/index.ts";
+import { acceptedPolicy, trustedDigest, trustPolicy } from "../../home/index.ts";
+import { comparePolicies, describePolicy, parsePolicy } from "../../policy/index.ts";
 import { findPolicy } from "./find-policy.ts";
 
 export interface NamedBytes {
@@ -17,6 +17,13 @@ export interface TrustReport {
   readonly sha256: string;
   /** In words; partly the repository's. */
   readonly allows: readonly string[];
+  /** What the user accepted at this path before; null for nothing. */
+  readonly before: {
+    readonly sha256: string;
+    readonly at: string;
+    /** What differs in `allows`, each line with `-` or `+`; null where it cannot be told. */
+    readonly changes: readonly string[] | null;
+  } | null;
   readonly trusted: boolean;
 }
 
@@ -57,8 +64,27 @@ export function acceptPolicy(home: string, place: string, dryRun: boolean): Trus
   requireSame(place, policy);
   const bytes = readNamed(policy);
   const allows = describePolicy(parsePolicy(bytes, policy));
+  const before = changesSince(home, policy, allows);
   if (!dryRun) trustPolicy(home, policy, bytes);
-  return { policy, sha256: sha256Hex(bytes), allows, trusted: !dryRun };
+  return { policy, sha256: sha256Hex(bytes), allows, before, trusted: !dryRun };
+}
+
+function changesSince(
+  home: string,
+  policy: string,
+  allows: readonly string[],
+): TrustReport["before"] {
+  const accepted = acceptedPolicy(home, policy);
+  if (accepted === null) return null;
+  const { sha256, at, bytes } = accepted;
+  try {
+    const was = bytes === null ? null : describePolicy(parsePolicy(bytes, policy));
+    return { sha256, at, changes: was === null ? null : comparePolicies(was, allows) };
+  } catch (error) {
+    // What an earlier version accepted need not be a policy to this one.
+    if (!isSovereignError(error)) throw error;
+    return { sha256, at, changes: null };
+  }
 }
 
 /** Another file that is named needs no acceptance, and must not pass for the repository's own. */

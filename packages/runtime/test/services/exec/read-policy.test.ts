@@ -6,6 +6,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -16,6 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { sandboxPolicy } from "../../../src/policy/document.ts";
 import { acceptPolicy, readPolicy } from "../../../src/services/exec/read-policy.ts";
 import { initServices } from "../../../src/services/init/init-services.ts";
 
@@ -92,6 +94,91 @@ describe("a policy that came with a repository", () => {
     writeFileSync(own(), "policy_id: [");
     expect(() => accept()).toThrow();
     expect(() => read()).toThrow(UNTRUSTED);
+  });
+});
+
+/** Each field of a policy that decides, and something else that it could say. */
+const DECIDING: Readonly<Record<string, string>> = {
+  mode: "mode: observe",
+  operations: "operations: [model.train]",
+  "operations on some": "operations: [{ type: model.train, resources: [a] }]",
+  allowed_git_operations: "allowed_git_operations: [git_commit]",
+  "allowlist.commands": "allowlist: { commands: [{ id: a, executable: sh, allowed_args: [x] }] }",
+  "allowlist.paths": "allowlist: { paths: [a], file_operations: [write_file] }",
+  "allowlist.paths, other": "allowlist: { paths: [b], file_operations: [write_file] }",
+  "allowlist.file_operations": "allowlist: { paths: [a], file_operations: [delete_file] }",
+  "allowlist.host_run_paths": "allowlist: { host_run_paths: [.vscode/**] }",
+  "allowlist.ci_paths": "allowlist: { ci_paths: [.github/**] }",
+  agent: "agent: { run: [claude], tools: { Read: judge } }",
+  "agent, unread": "agent: { run: [claude], tools: { Read: allow } }",
+  deny_paths: "deny_paths: [a]",
+  hosts: "hosts: [a.example]",
+  network: "network: { hosts: [a.example] }",
+  presets: "presets: [rust]",
+  mounts: "mounts: [{ path: /opt/a }]",
+  "mounts, written to": "mounts: [{ path: /opt/a, copy: true }]",
+  "mounts, elsewhere": "mounts: [{ path: /opt/a, at: /opt/b }]",
+  "mounts, held": `mounts: [{ path: /opt/a, digest: ${"a".repeat(64)} }]`,
+  approvals:
+    "operations: [model.train]\napprovals: [{ operations: [model.train], required: 1, roles: [a] }]",
+  "approvals of others":
+    "operations: [model.train]\napprovals: [{ operations: [model.train], required: 1, roles: [b] }]",
+  limits: "limits: { max_files: 7 }",
+  "limits, not usual": "limits: { max_memory_mb: 100 }",
+};
+
+describe("what a policy allows, in words,", () => {
+  const wordsOf = (more: string): string => {
+    writeFileSync(own(), `policy_id: p\nschema_version: 1.0.0\n${more}\n`);
+    return acceptPolicy(home, root, true).allows.join("\n");
+  };
+
+  it("has something of each field", () => {
+    const named = new Set(Object.keys(DECIDING).map((key) => key.split(/[., ]/)[0]));
+    const words = ["policy_id", "schema_version", "description"];
+    const left = Object.keys(sandboxPolicy.shape).filter((key) => !named.has(key));
+    expect(left.toSorted()).toEqual(words.toSorted());
+  });
+
+  it("differs where two policies decide differently", () => {
+    const words = Object.values(DECIDING).map(wordsOf);
+    expect(new Set([...words, wordsOf("")]).size).toBe(words.length + 1);
+  });
+
+  it("says who is asked, that nobody is, and the limits", () => {
+    expect(wordsOf("")).toContain("approvals: none. It asks nobody.");
+    expect(wordsOf("")).toContain("limit: max_file_size_mb 10\nlimit: max_files 100\n");
+    const some = wordsOf(DECIDING["approvals"] ?? "");
+    expect(some).toContain('approvals: "1 of a" for "operation:model.train"');
+  });
+});
+
+describe("a policy that is accepted again", () => {
+  it("is told beside what was accepted before", () => {
+    expect(acceptPolicy(home, root, true).before).toBeNull();
+    accept();
+    expect(acceptPolicy(home, root, true).before?.changes).toEqual([]);
+    writeFileSync(own(), HOSTILE.replace("*.evil", "*.worse").replace("observe", "enforce"));
+    expect(acceptPolicy(home, root, false).before?.changes).toEqual([
+      "- mode: observe. What it does not allow is done all the same, and recorded.",
+      '- hosts: "*.evil.example"',
+      "+ mode: enforce",
+      '+ hosts: "*.worse.example"',
+    ]);
+    expect(acceptPolicy(home, root, true).before?.changes).toEqual([]);
+  });
+
+  it("is told that what was accepted is not known, where its text was not kept", () => {
+    accept();
+    const folder = join(home, "trusted-policies");
+    const file = join(folder, readdirSync(folder)[0] ?? "");
+    const { text, ...older } = JSON.parse(readFileSync(file, "utf8")) as Record<string, string>;
+    expect(text).toBe(HOSTILE);
+    writeFileSync(file, JSON.stringify(older));
+    expect(read()).toBe(own());
+    expect(acceptPolicy(home, root, true).before).toMatchObject({ changes: null });
+    writeFileSync(file, JSON.stringify({ ...older, text: "another" }));
+    expect(acceptPolicy(home, root, true).before).toMatchObject({ changes: null });
   });
 });
 
