@@ -5,7 +5,13 @@ export {
   SovereignRunner,
 } from "./batch/batch-runner.ts";
 export { createServices } from "./create-services.ts";
-export type { ExecFiles, ExecInput, ExecPlanReport, RequestWords } from "./exec/exec-reports.ts";
+export type {
+  ExecFiles,
+  ExecInput,
+  ExecPlanReport,
+  ExecStatusReport,
+  RequestWords,
+} from "./exec/exec-reports.ts";
 export type { TrustReport } from "./exec/read-policy.ts";
 export type {
   AgentDecision,

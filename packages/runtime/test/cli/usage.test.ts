@@ -196,6 +196,15 @@ describe("a run that waits", () => {
     expect(out).toContain("running, but no process works on it");
     expect(out).toContain(`next: sovereign exec resume ${RUN}\n`);
   });
+
+  it("whose move was undone under a commit of the user's says what differs now", async () => {
+    const found = { status: "suspended", reason: null, repository: "/r", place: "elsewhere" };
+    const rest = { head: "a".repeat(40), recovery: "undone", rollback: null, kept: [] };
+    Object.assign(services, { requestStatus: () => Promise.resolve({ ...found, ...rest }) });
+    const { out } = await type("exec", "status", RUN);
+    expect(out).toContain("recovery: undone. The files of the move are in the work tree as before");
+    expect(out).toContain("aaaaaaaaaaaa, which was committed since, stays as it is");
+  });
 });
 
 describe("the policy of a repository", () => {

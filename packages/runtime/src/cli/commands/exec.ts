@@ -10,6 +10,7 @@ import type {
   ExecFiles,
   ExecInput,
   ExecPlanReport,
+  ExecStatusReport,
   RequestWords,
   RunReport,
 } from "../../services/index.ts";
@@ -135,7 +136,7 @@ function addStatus(
         const gone = status === "running" ? ", but no process works on it: it was cut short" : "";
         output.print(oneLine`run: ${runId} ${status}${reason === null ? gone : `: ${reason}`}`);
         output.print(oneLine`repository: ${repository} ${place}, ${head.slice(0, 12)}`);
-        if (recovery !== "none") output.print(oneLine`recovery: ${recovery}`);
+        if (recovery !== "none") output.print(oneLine`recovery: ${recoveryText(found)}`);
         if (rollback !== null) {
           output.print(oneLine`a rollback that was killed: ${rollback.run} ${rollback.status}`);
         }
@@ -143,6 +144,12 @@ function addStatus(
         if (gone !== "") output.print(oneLine`next: sovereign exec resume ${runId}`);
       }
     });
+}
+
+/** A commit that was made amid a move has its files as they were at that moment. */
+function recoveryText({ recovery, place, head }: ExecStatusReport): string {
+  if (recovery !== "undone" || place !== "elsewhere") return recovery;
+  return `undone. The files of the move are in the work tree as before it. ${head.slice(0, 12)}, which was committed since, stays as it is. To see what differs: git status`;
 }
 
 /** The verifier does it, which anybody can run without us; this says where the repository is. */

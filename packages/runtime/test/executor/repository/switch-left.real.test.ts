@@ -156,6 +156,22 @@ describe("a move that a killed run left half", () => {
     expect(repo.read("src/app.ts")).toBe("mine\n");
   });
 
+  it("takes nothing from a commit that the user made of it meanwhile", async () => {
+    await killed("replaced");
+    for (const name of locksIn(repo.root)) rmSync(join(repo.root, ".git", name));
+    repo.commit("mine, with half of the run's files");
+    const files = ["src/app.ts", "added", "mine.txt"];
+    const committed = files.map((path) => repo.git("show", `HEAD:${path}`));
+    const head = repo.git("rev-parse", "HEAD");
+    expect(await recoverSwitch(left, await open())).toBe("undone");
+    expect(repo.git("rev-parse", "HEAD")).toBe(head);
+    expect(repo.git("diff", "--cached", "--name-only")).toBe("");
+    expect(repo.git("diff", "--name-only").split("\n")).toEqual(["added", "src/app.ts"]);
+    expect(existsSync(join(repo.root, "docs/guide.md"))).toBe(true);
+    repo.git("restore", ".");
+    expect(files.map((path) => repo.read(path).trimEnd())).toEqual(committed);
+  });
+
   it("is named where its lock is in the way, and not to be removed", async () => {
     await killed("replaced");
     await expect(judged.bring()).rejects.toMatchObject({
