@@ -257,7 +257,7 @@ describe("a log of which entries are in an archive", () => {
     const [one] = runs as [SealedRun];
     const archived = {
       code: "ERR_ENTRY_ARCHIVED",
-      message: expect.stringMatching(`${ARCHIVE}.*--archive FILE.*ledger restore FILE`) as string,
+      message: expect.stringMatching(`${ARCHIVE}.*ledger restore FILE.*--archive FILE`) as string,
     };
     await expect(read("acme")).rejects.toMatchObject(archived);
     await expect(store.readEnvelopes("acme", [one.envelope.digest])).rejects.toMatchObject(
