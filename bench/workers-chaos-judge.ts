@@ -86,10 +86,27 @@ export async function judge(options: JudgeOptions): Promise<Judged> {
   );
   const incidents = Object.fromEntries(kinds.map(({ kind, count }) => [kind, count]));
   const tenants = [...new Set(submitted.map(({ tenant }) => tenant))];
+  await untilReachable(options);
   for (const tenant of tenants) await verifyLog(options, tenant, wrong);
   const proved = await proveAll(options, wrong);
   const about = { runs: submitted.length, logs: tenants.length, incidents, proved, wrong };
   return { ...counts, ...about };
+}
+
+/** A pooler refuses for some seconds more, after a server that was away is there again. */
+async function untilReachable({ env }: JudgeOptions): Promise<void> {
+  for (let tries = 60; ; tries--) {
+    const client = new pg.Client({ connectionString: env["DATABASE_URL"] ?? "" });
+    try {
+      await client.connect();
+      return;
+    } catch (error) {
+      if (tries === 0) throw error;
+      await sleep(500);
+    } finally {
+      await client.end();
+    }
+  }
 }
 
 /** Export a tenant's whole log, and have the offline verifier hold it against its last signed head. */

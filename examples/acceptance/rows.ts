@@ -97,7 +97,7 @@ const STATIC: readonly Row[] = [
       const { code } = (lawless.documents.at(-1)?.["error"] ?? {}) as { code?: string };
       const [after] = await place.rows("select count(*)::int as n from sovereign.runs");
       return all(
-        same([unplanned.code, code], ["ERR_PLAN_MISSING", "ERR_POLICY_INVALID"]),
+        same([unplanned.code, code], ["ERR_PLAN_MISSING", "ERR_POLICY_MISSING"]),
         same(after, count),
       );
     },

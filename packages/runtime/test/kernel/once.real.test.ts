@@ -32,6 +32,7 @@ const PROCESSES = 4;
 const PROMOTE: Action = { type: "model.promote", resource: MODEL, params: {} };
 const APPROVERS = ["release_manager", "safety_officer"];
 
+const NO_DIGEST = "0".repeat(64);
 let home: string;
 let installation: Installation;
 let others: ChildProcess[];
@@ -45,7 +46,9 @@ beforeAll(async () => {
     ...APPROVERS.map((role): KeySlot => ({ purpose: "approval", role })),
   ]);
   const script = join(import.meta.dirname, "../support/use-once.ts");
-  others = Array.from({ length: PROCESSES }, (_, at) => fork(script, [home, `other-${at}`]));
+  others = Array.from({ length: PROCESSES }, (_, at) =>
+    fork(script, [home, streamOf("other", at)]),
+  );
   await Promise.all(others.map((child) => once(child, "message")));
 });
 afterAll(async () => {
@@ -70,7 +73,7 @@ function fresh(): ActionContext {
     attempt: 1,
     role: "deployer",
     mode: "sovereign",
-    config_digest: "0".repeat(64),
+    config_digest: NO_DIGEST,
     policy_digest: policy.policyDigest,
   };
 }
@@ -92,7 +95,8 @@ function approvals(context: ActionContext): Promise<Envelope[]> {
 
 /** The same order, cut into equal parts, in this process or in four. */
 async function together(orders: readonly UseOrder[]): Promise<UseAnswer> {
-  if (orders.length === 1) return new Uses(installation, home, `own-${count}`).all(orders[0]!);
+  if (orders.length === 1)
+    return new Uses(installation, home, streamOf("own", count)).all(orders[0]!);
   const answers = await Promise.all(
     others.map(async (child, at) => {
       const answer = once(child, "message") as Promise<[UseAnswer]>;
@@ -108,16 +112,35 @@ function partsOf<T>(all: readonly T[], processes: number): T[][] {
   return Array.from({ length: processes }, (_, at) => all.slice(at * each, (at + 1) * each));
 }
 
-const ownStreams = (): string[] => [`own-${count}`, ...others.map((_, at) => `other-${at}`)];
+const ownStreams = (): string[] => [
+  streamOf("own", count),
+  ...others.map((_, at) => streamOf("other", at)),
+];
+
+/** Of one process: named as a run is, because a log has no other streams. */
+function streamOf(whose: string, number: number): string {
+  return `run_${`${whose}${number}`.padEnd(20, "0")}`;
+}
 
 /** A run without a session: its first entry, and its row. */
 async function admit(runId: string): Promise<void> {
   const { store, clock } = installation;
   const writer = new StreamWriter(store, TENANT, runId, EMPTY_STREAM);
   const recorder = new RunRecorder({ runId, tenantId: TENANT, writer, clock, epoch: null });
-  const nothing = { data: {}, envelopes: [], nonces: [], keyEpoch: null };
+  const data = {
+    name: "once",
+    mode: "sovereign",
+    installation_id: installation.id,
+    plan_digest: NO_DIGEST,
+    config_digest: NO_DIGEST,
+    policy_digest: NO_DIGEST,
+    key_log: { count: 0, head: NO_DIGEST },
+    key_epoch: 0,
+    envelopes: { config_snapshot: NO_DIGEST },
+  };
+  const first = { data, envelopes: [], nonces: [], keyEpoch: null };
   await recorder.write(
-    { event: "run.admitted", severity: "INFO", ...nothing },
+    { event: "run.admitted", severity: "INFO", ...first },
     {
       runId,
       tenantId: TENANT,
@@ -125,7 +148,7 @@ async function admit(runId: string): Promise<void> {
       mode: "sovereign",
       status: "running",
       plan: Buffer.from("{}"),
-      planDigest: "0".repeat(64),
+      planDigest: NO_DIGEST,
       reason: null,
       sealed: null,
     },
