@@ -16,9 +16,7 @@ export interface Output {
   note(text: string): void;
 }
 
-/**
- * @param tenant of the command line, once it was read
- */
+/** @param tenant the command line's, once that was read: commands that are told name it */
 export function createOutput(
   json: boolean,
   { debug, noColor }: Services["display"] = { debug: false, noColor: true },
